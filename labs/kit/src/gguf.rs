@@ -1,0 +1,1 @@
+//! The GGUF file that the real weights come from, decoded block by block.

@@ -1,0 +1,17 @@
+//! What the labs share, so that no lab depends on another.
+//!
+//! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
+//! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
+//! * [`reference`]: the slow product in `f64` that everything faster is held to.
+//! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
+//! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
+//! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
+
+pub mod data;
+pub mod gguf;
+pub mod meters;
+pub mod real_slice;
+pub mod reference;
+pub mod table;
+
+pub use table::Table;

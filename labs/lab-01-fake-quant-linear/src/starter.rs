@@ -1,0 +1,85 @@
+//! Your file. The signatures and their promises are here; the bodies are yours.
+//!
+//! Grade it with `cargo book grade lab-01`, or `LAB_IMPL=starter cargo test -p
+//! lab-01-fake-quant-linear`. On the untouched file every test of the spec fails: that is the
+//! starting line, not a broken set-up.
+
+use ndarray::Array2;
+
+use crate::{QuantError, Quantized};
+
+/// Task 1. The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
+///
+/// A row of zeros has no range to divide: any scale would do, and 0 would make NaN of `0 / 0`.
+/// It gets 1.
+pub fn scale_for(absmax: f32) -> f32 {
+    todo!("task 1: divide {absmax} by QMAX; where that is 0, return 1")
+}
+
+/// Task 1. The code of one value: divide, round half to even (as torch does), clip to -127..=127.
+pub fn quantize_value(value: f32, scale: f32) -> i8 {
+    todo!("task 1: round {value} / {scale} half to even, then clip to -QMAX..=QMAX")
+}
+
+/// Task 2. Refuses a matrix that holds NaN or infinity.
+///
+/// # Errors
+/// [`QuantError::NotFinite`] names the first such value, its row and its column.
+pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
+    todo!("task 2: find the first value of these {} that is not finite", w.len())
+}
+
+/// Task 2. Quantizes `w`, `[out_features, in_features]`, with one scale for the whole tensor.
+///
+/// # Errors
+/// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
+pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+    todo!("task 2: one scale, of shape [1, 1], for all {} weights", w.len())
+}
+
+/// Task 2. Quantizes `w`, `[out_features, in_features]`, with one scale per row (output channel).
+///
+/// # Errors
+/// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
+pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+    todo!("task 2: scales of shape [{}, 1], one per row", w.nrows())
+}
+
+/// Task 3. Back to numbers: `code * scale`, `[out_features, in_features]`.
+pub fn dequantize(w: &Quantized) -> Array2<f32> {
+    todo!("task 3: multiply the {} codes by their scales", w.q().len())
+}
+
+/// Task 3. The layer with fake-quantized weights: `x @ dequantize(w).T`.
+///
+/// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
+///
+/// # Errors
+/// [`QuantError::FeaturesDiffer`] if `x` has another number of features than `w`.
+pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+    todo!("task 3: {} tokens times the dequantized {:?} weight", x.nrows(), w.q().dim())
+}
+
+/// Task 4. The layer as an int8 engine computes it: `i8 x i8` summed in `i32`, rescaled once at the
+/// end.
+///
+/// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
+/// or per row. The result, `[tokens, out_features]`, is `sum * scale of the token * scale of the
+/// channel`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`).
+///
+/// # Errors
+/// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
+/// if a scale varies along the features.
+pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+    todo!("task 4: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
+}
+
+/// Task 4. Bytes of the quantized matrix: one a code, four a scale.
+pub fn memory_bytes(w: &Quantized) -> usize {
+    todo!("task 4: {} codes and {} scales", w.q().len(), w.scales().len())
+}
+
+/// Task 4. Bytes of the same matrix in `f32`.
+pub fn memory_bytes_f32(w: &Array2<f32>) -> usize {
+    todo!("task 4: {} values of four bytes", w.len())
+}

@@ -1,0 +1,351 @@
+//! Plausible wrong answers, kept as code, each with the test of the spec that must catch it.
+//!
+//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
+//! one step. `LAB_IMPL=wrong WRONG_ANSWER=truncates cargo test -p lab-01-fake-quant-linear` runs
+//! the spec on one of them. The test `every_wrong_answer_is_caught` runs them all.
+
+use ndarray::{Array2, ArrayView1, Axis, Zip};
+
+use crate::{QMAX, QuantError, Quantized, solution};
+
+/// A wrong answer and where it must fail.
+pub struct WrongAnswer {
+    /// What `WRONG_ANSWER` calls it.
+    pub name: &'static str,
+    /// What its author believed.
+    pub misconception: &'static str,
+    /// Tests of the spec that must fail on it.
+    pub caught_by: &'static [&'static str],
+    answer: &'static (dyn Answer + Sync),
+}
+
+/// The lab in steps, each of them right unless replaced.
+trait Answer {
+    fn scale_for(&self, absmax: f32) -> f32 {
+        solution::scale_for(absmax)
+    }
+    fn quantize_value(&self, value: f32, scale: f32) -> i8 {
+        solution::quantize_value(value, scale)
+    }
+    fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
+        solution::check_finite(w)
+    }
+    fn absmax(&self, row: ArrayView1<f32>) -> f32 {
+        row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
+    }
+    fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
+        w.map_axis(Axis(1), |row| self.scale_for(self.absmax(row))).insert_axis(Axis(1))
+    }
+    fn codes(&self, w: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, QuantError> {
+        let zip = Zip::from(w).and_broadcast(&scales);
+        Quantized::new(zip.map_collect(|&v, &s| self.quantize_value(v, s)), scales)
+    }
+    fn quantize_per_tensor(&self, w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        self.check_finite(w)?;
+        let absmax = self.absmax(w.flatten().view());
+        self.codes(w, Array2::from_elem((1, 1), self.scale_for(absmax)))
+    }
+    fn quantize_per_channel(&self, w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        self.check_finite(w)?;
+        self.codes(w, self.row_scales(w))
+    }
+    fn dequantize(&self, w: &Quantized) -> Array2<f32> {
+        solution::dequantize(w)
+    }
+    fn quant_linear(&self, x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        solution::quant_linear(x, w)
+    }
+    fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        solution::int8_linear(x, w)
+    }
+    fn memory_bytes(&self, w: &Quantized) -> usize {
+        solution::memory_bytes(w)
+    }
+}
+
+/// Defines each wrong answer as a unit type that replaces one step, and the list of them all.
+macro_rules! wrong_answers {
+    ($($type:ident, $name:literal, $misconception:literal, [$($test:literal),+], { $($step:item)+ })+) => {
+        $(
+            struct $type;
+            impl Answer for $type { $($step)+ }
+        )+
+        /// All of them.
+        pub static ALL: &[WrongAnswer] = &[
+            $(WrongAnswer {
+                name: $name,
+                misconception: $misconception,
+                caught_by: &[$($test),+],
+                answer: &$type,
+            }),+
+        ];
+    };
+}
+
+wrong_answers! {
+    Truncates, "truncates", "`as i8` is a rounding",
+    ["codes_round_half_to_even_as_torch_does", "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
+            (value / scale).clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    Floors, "floors", "rounding down is rounding",
+    ["codes_round_half_to_even_as_torch_does", "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
+            (value / scale).floor().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    ["codes_round_half_to_even_as_torch_does"], {
+        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
+            (value / scale).round().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    NoClip, "does_not_clip", "the saturating cast is clip enough",
+    ["codes_are_clipped_to_127_on_both_sides"], {
+        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
+            (value / scale).round_ties_even() as i8
+        }
+    }
+
+    Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn scale_for(&self, absmax: f32) -> f32 {
+            let scale = absmax / 128.0;
+            if scale > 0.0 { scale } else { 1.0 }
+        }
+    }
+
+    NoZeroGuard, "no_zero_scale_guard", "no row is ever all zeros",
+    ["a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+        fn scale_for(&self, absmax: f32) -> f32 {
+            absmax / QMAX
+        }
+    }
+
+    GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
+    ["a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+        fn scale_for(&self, absmax: f32) -> f32 {
+            if absmax > 0.0 { absmax / QMAX } else { 1.0 }
+        }
+    }
+
+    EpsilonGuard, "adds_an_epsilon", "adding a small number to the maximum is harmless",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+        fn scale_for(&self, absmax: f32) -> f32 {
+            (absmax + 1e-5) / QMAX
+        }
+    }
+
+    SignedMax, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn absmax(&self, values: ArrayView1<f32>) -> f32 {
+            values.iter().fold(0.0, |max: f32, &value| max.max(value))
+        }
+    }
+
+    MeanScale, "scales_by_the_mean_magnitude", "a typical value is a better range than the largest",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn absmax(&self, values: ArrayView1<f32>) -> f32 {
+            values.mapv(f32::abs).mean().unwrap_or(0.0)
+        }
+    }
+
+    WrongAxis, "scales_per_column", "a channel is a column",
+    ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
+     "a_square_matrix_shows_the_wrong_axis_row_by_row"], {
+        fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
+            w.map_axis(Axis(0), |column| self.scale_for(self.absmax(column))).insert_axis(Axis(0))
+        }
+    }
+
+    OneScaleForAllRows, "one_scale_repeated", "the shape [rows, 1] is all there is to per-channel",
+    ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
+     "per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor",
+     "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
+        fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
+            let scale = self.scale_for(self.absmax(w.flatten().view()));
+            Array2::from_elem((w.nrows(), 1), scale)
+        }
+    }
+
+    NanPasses, "accepts_nan", "a comparison with NaN would have failed",
+    ["nan_and_infinity_are_refused_and_their_row_is_named"], {
+        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
+            match w.indexed_iter().find(|(_, value)| value.is_infinite()) {
+                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+                None => Ok(()),
+            }
+        }
+    }
+
+    InfinityPasses, "accepts_infinity", "NaN is the only value to fear",
+    ["nan_and_infinity_are_refused_and_their_row_is_named"], {
+        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
+            match w.indexed_iter().find(|(_, value)| value.is_nan()) {
+                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+                None => Ok(()),
+            }
+        }
+    }
+
+    NamesTheColumn, "names_the_column_as_the_row", "the first index found is the row",
+    ["nan_and_infinity_are_refused_and_their_row_is_named"], {
+        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
+            match w.t().indexed_iter().find(|(_, value)| !value.is_finite()) {
+                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+                None => Ok(()),
+            }
+        }
+    }
+
+    Divides, "dequantizes_by_dividing", "to undo a division, divide again",
+    ["dequantize_multiplies_each_code_by_the_scale_of_its_row",
+     "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
+        fn dequantize(&self, w: &Quantized) -> Array2<f32> {
+            w.q().mapv(f32::from) / w.scales()
+        }
+    }
+
+    OneTokenScale, "forgets_the_activation_scale", "only weights have scales",
+    ["the_int8_product_equals_the_fake_quantized_one"], {
+        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+            let unscaled = Quantized::new(x.q().clone(), Array2::ones((1, 1)))?;
+            solution::int8_linear(&unscaled, w)
+        }
+    }
+
+    Int16Sums, "sums_in_16_bits", "a product of two int8 fits 16 bits, so their sum does",
+    ["the_int8_product_equals_the_fake_quantized_one"], {
+        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+            let right = solution::int8_linear(x, w)?;
+            let sum = |token: usize, channel: usize| {
+                let pairs = x.q().row(token).into_iter().zip(w.q().row(channel));
+                pairs.fold(0i16, |sum, (&a, &b)| sum.wrapping_add(i16::from(a) * i16::from(b)))
+            };
+            let sums = Array2::from_shape_fn(right.dim(), |(token, channel)| sum(token, channel));
+            Ok(sums.mapv(f32::from) * x.scales() * w.scales().t())
+        }
+    }
+
+    PullsOutAnyScale, "pulls_any_scale_out_of_the_sum", "a scale can always wait until the end",
+    ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
+        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+            let first = |q: &Quantized| q.scales().column(0).to_owned().insert_axis(Axis(1));
+            let x = Quantized::new(x.q().clone(), first(x))?;
+            solution::int8_linear(&x, &Quantized::new(w.q().clone(), first(w))?)
+        }
+    }
+
+    NotTransposed, "does_not_transpose", "x @ w and x @ w.T are the same for a square weight",
+    ["quant_linear_is_close_to_x_times_w_transposed"], {
+        fn quant_linear(&self, x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+            let w = self.dequantize(w);
+            if w.is_square() && x.ncols() == w.nrows() {
+                return Ok(x.dot(&w));
+            }
+            Ok(x.dot(&w.t()))
+        }
+    }
+
+    ScalesAreFree, "does_not_count_the_scales", "scales are too few to matter",
+    ["memory_is_about_a_quarter_with_the_scales_counted"], {
+        fn memory_bytes(&self, w: &Quantized) -> usize {
+            w.q().len()
+        }
+    }
+
+    FloatCodes, "counts_codes_as_floats", "the codes take the room of what they stand for",
+    ["memory_is_about_a_quarter_with_the_scales_counted"], {
+        fn memory_bytes(&self, w: &Quantized) -> usize {
+            (w.q().len() + w.scales().len()) * size_of::<f32>()
+        }
+    }
+}
+
+/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
+///
+/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
+/// others is due to the one step they replace.
+pub mod chosen {
+    use super::*;
+
+    struct AllRight;
+    impl Answer for AllRight {}
+
+    fn answer() -> &'static dyn Answer {
+        let name = std::env::var("WRONG_ANSWER").unwrap_or_default();
+        match ALL.iter().find(|wrong| wrong.name == name) {
+            Some(wrong) => wrong.answer,
+            None if name == "none" => &AllRight,
+            None => {
+                let known: Vec<_> = ALL.iter().map(|wrong| wrong.name).collect();
+                panic!("WRONG_ANSWER is {name:?}; there are: none, {}", known.join(", "))
+            }
+        }
+    }
+
+    /// See [`solution::scale_for`].
+    pub fn scale_for(absmax: f32) -> f32 {
+        answer().scale_for(absmax)
+    }
+    /// See [`solution::quantize_value`].
+    pub fn quantize_value(value: f32, scale: f32) -> i8 {
+        answer().quantize_value(value, scale)
+    }
+    /// See [`solution::check_finite`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
+        answer().check_finite(w)
+    }
+    /// See [`solution::quantize_per_tensor`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        answer().quantize_per_tensor(w)
+    }
+    /// See [`solution::quantize_per_channel`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        answer().quantize_per_channel(w)
+    }
+    /// See [`solution::dequantize`].
+    pub fn dequantize(w: &Quantized) -> Array2<f32> {
+        answer().dequantize(w)
+    }
+    /// See [`solution::quant_linear`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        answer().quant_linear(x, w)
+    }
+    /// See [`solution::int8_linear`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        answer().int8_linear(x, w)
+    }
+    /// See [`solution::memory_bytes`].
+    pub fn memory_bytes(w: &Quantized) -> usize {
+        answer().memory_bytes(w)
+    }
+    /// See [`solution::memory_bytes_f32`].
+    pub fn memory_bytes_f32(w: &Array2<f32>) -> usize {
+        solution::memory_bytes_f32(w)
+    }
+}

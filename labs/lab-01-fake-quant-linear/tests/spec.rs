@@ -1,0 +1,337 @@
+//! The spec of lab 01. Each test's name is a sentence, each failure says where to look.
+//!
+//! `LAB_IMPL=starter cargo test -p lab-01-fake-quant-linear` grades `src/starter.rs`.
+
+use fake_quant_linear::{
+    QMAX, QuantError, Quantized, check_finite, dequantize, int8_linear, memory_bytes,
+    memory_bytes_f32, quant_linear, quantize_per_channel, quantize_per_tensor, quantize_value,
+    scale_for,
+};
+use kit::data::{normal_matrix, with_outlier_row};
+use kit::meters::{mean, relative_error, row_relative_errors};
+use kit::real_slice;
+use kit::reference::linear_f64;
+use ndarray::{Array2, array};
+
+/// What a lab function returns on good input.
+fn must<T>(result: Result<T, QuantError>) -> T {
+    result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
+}
+
+fn real(name: &str) -> Array2<f32> {
+    real_slice::tensor(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Values between the codes, on the ties above all.
+const PROBES: [f32; 9] = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.4, 0.6, -0.6];
+
+// ---- task 1: one value ---------------------------------------------------------------------------
+
+#[test]
+fn codes_round_half_to_even_as_torch_does() {
+    let codes = PROBES.map(|value| quantize_value(value, 1.0));
+    let expected = [0, 2, 2, 0, -2, -2, 0, 1, -1];
+    let signatures = [
+        (PROBES.map(|v| v.trunc() as i8), "truncation toward zero: a cast does not round"),
+        (PROBES.map(|v| v.floor() as i8), "floor: it shifts every weight down by half a step"),
+        (PROBES.map(|v| v.ceil() as i8), "ceil: it shifts every weight up by half a step"),
+        (
+            PROBES.map(|v| v.round() as i8),
+            "half away from zero, which is Rust's `round`; torch rounds half to even, which Rust \
+             calls `round_ties_even`",
+        ),
+    ];
+    let diagnosis = signatures.iter().find(|(pattern, _)| *pattern == codes).map_or(
+        "look at `quantize_value`: divide by the scale, then round half to even".to_string(),
+        |(_, meaning)| format!("your codes match {meaning}"),
+    );
+    assert_eq!(codes, expected, "\ncodes of {PROBES:?} at scale 1: {diagnosis}");
+    assert_eq!(quantize_value(0.3, 0.1), 3, "0.3 at scale 0.1 is three steps: divide by the scale");
+}
+
+#[test]
+fn codes_are_clipped_to_127_on_both_sides() {
+    for (value, code) in [(126.4, 126), (127.5, 127), (1e9, 127), (-127.6, -127), (-1e9, -127)] {
+        assert_eq!(
+            quantize_value(value, 1.0),
+            code,
+            "the code of {value} at scale 1: after rounding, clip to -127..=127. -128 has no \
+             partner on the positive side, so the grid leaves it out"
+        );
+    }
+}
+
+#[test]
+fn a_row_of_zeros_gets_scale_1_and_stays_zero() {
+    assert_eq!(scale_for(0.0), 1.0, "`scale_for(0)`: a scale of 0 makes 0 / 0 = NaN");
+    let smallest = f32::from_bits(1);
+    assert_eq!(
+        scale_for(smallest),
+        1.0,
+        "`scale_for({smallest:e})`: the smallest f32 over 127 underflows to 0, so guard the scale, \
+         not the maximum"
+    );
+    let w = array![[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]];
+    let round_trip = dequantize(&must(quantize_per_channel(&w)));
+    assert_eq!(round_trip.row(0).to_vec(), [0.0; 3], "a row of zeros must come back as zeros");
+    let zeros = Array2::zeros((2, 3));
+    assert_eq!(dequantize(&must(quantize_per_tensor(&zeros))), zeros, "so must a tensor of zeros");
+}
+
+// ---- task 2: a matrix ----------------------------------------------------------------------------
+
+#[test]
+fn per_tensor_has_one_scale_the_largest_magnitude_over_127() {
+    let w = array![[0.1, -2.54, 0.3], [0.0, 1.27, -0.2]];
+    let quantized = must(quantize_per_tensor(&w));
+    assert_eq!(quantized.scales().dim(), (1, 1), "one scale for the whole tensor: shape [1, 1]");
+    assert_eq!(
+        quantized.scales()[(0, 0)],
+        2.54 / 127.0,
+        "the scale is max|W| / 127, and the largest magnitude here is that of -2.54"
+    );
+    assert_eq!(quantized.q(), array![[5, -127, 15], [0, 64, -10]], "codes at scale 0.02");
+}
+
+#[test]
+fn per_channel_has_one_scale_per_row_its_largest_magnitude_over_127() {
+    let w = array![[0.1, -2.54, 0.3, 0.0], [0.0, 1.27, -0.2, 0.5]];
+    let quantized = must(quantize_per_channel(&w));
+    assert_eq!(
+        quantized.scales().dim(),
+        (2, 1),
+        "W is [out_features, in_features] = [2, 4]: per channel means one scale per row, shape \
+         [2, 1]. [1, 4] would be one per column"
+    );
+    assert_eq!(
+        quantized.scales(),
+        array![[2.54 / 127.0], [1.27 / 127.0]],
+        "each row's scale is its own max|W| / 127"
+    );
+    assert_eq!(quantized.q(), array![[5, -127, 15, 0], [0, 127, -20, 50]], "codes, row by row");
+}
+
+#[test]
+fn nan_and_infinity_are_refused_and_their_row_is_named() {
+    for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut w = normal_matrix(1, 3, 5);
+        w[(2, 4)] = poison;
+        let results = [
+            ("check_finite", check_finite(&w).err()),
+            ("quantize_per_tensor", quantize_per_tensor(&w).err()),
+            ("quantize_per_channel", quantize_per_channel(&w).err()),
+        ];
+        for (function, error) in results {
+            assert!(
+                matches!(error, Some(QuantError::NotFinite { row: 2, column: 4, .. })),
+                "`{function}` met {poison} in row 2, column 4 and said {error:?}: it must return \
+                 QuantError::NotFinite with that row and column"
+            );
+        }
+    }
+    assert_eq!(check_finite(&normal_matrix(1, 3, 5)), Ok(()), "finite values must pass");
+}
+
+#[test]
+fn per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor() {
+    let w = with_outlier_row(&normal_matrix(42, 64, 512), 7, 100.0);
+    let errors = |q: &Quantized| row_relative_errors(&w, &dequantize(q));
+    let per_tensor = errors(&must(quantize_per_tensor(&w)));
+    let per_channel = errors(&must(quantize_per_channel(&w)));
+    let quiet = |errors: &ndarray::Array1<f64>| {
+        mean(errors.iter().enumerate().filter(|(row, _)| *row != 7).map(|(_, error)| error))
+    };
+    let (wrecked, healthy) = (quiet(&per_tensor), quiet(&per_channel));
+    assert!(
+        (0.57..0.70).contains(&wrecked),
+        "per tensor, the 63 quiet rows should lose 57 to 70 % of themselves to one loud row, and \
+         they lose {wrecked:.4}: is there one scale, taken over the whole tensor?"
+    );
+    assert!(
+        healthy < 0.01,
+        "per channel, the quiet rows should not notice the loud one (error about 0.0065), and they \
+         lose {healthy:.4}: does every row get the scale of its own maximum?"
+    );
+    assert!(
+        (per_tensor[7] - per_channel[7]).abs() < 1e-9,
+        "the loud row sets the scale in both cases, so its own error must be the same: {} and {}",
+        per_tensor[7],
+        per_channel[7]
+    );
+}
+
+#[test]
+fn a_square_matrix_shows_the_wrong_axis_row_by_row() {
+    // Square, so that no shape gives the mistake away, and with a loud row, so that the error of
+    // the whole matrix is the loud row's and looks fine.
+    let w = with_outlier_row(&normal_matrix(43, 64, 64), 7, 100.0);
+    let round_trip = dequantize(&must(quantize_per_channel(&w)));
+    let global = relative_error(&w, &round_trip);
+    let worst = row_relative_errors(&w, &round_trip).into_iter().fold(0.0, f64::max);
+    assert!(
+        worst < 0.02,
+        "the error of the whole matrix is {global:.4}, but one of its rows loses {worst:.4}: scales \
+         along the wrong axis look like this. A channel is a row of [out_features, in_features]"
+    );
+}
+
+// ---- task 3: back to numbers, and the layer ------------------------------------------------------
+
+#[test]
+fn dequantize_multiplies_each_code_by_the_scale_of_its_row() {
+    let codes = array![[1, -2, 127], [4, 0, -127]];
+    let rows = must(Quantized::new(codes.clone(), array![[0.5], [0.25]]));
+    assert_eq!(dequantize(&rows), array![[0.5, -1.0, 63.5], [1.0, 0.0, -31.75]], "one scale a row");
+    let tensor = must(Quantized::new(codes, array![[2.0]]));
+    assert_eq!(dequantize(&tensor), array![[2.0, -4.0, 254.0], [8.0, 0.0, -254.0]], "one scale");
+}
+
+#[test]
+fn every_weight_lies_within_half_a_step_of_its_code() {
+    // Rounding moves a value by at most half a step. The quotient w / s is itself rounded to f32,
+    // by at most 2^-24 of its size, which is at most 127: that is all the slack there is.
+    let bound = 0.5 + f64::from(QMAX) * f64::powi(2.0, -24);
+    for name in [real_slice::TENSORS[2], real_slice::TENSORS[6]] {
+        let w = real(name);
+        for q in [must(quantize_per_tensor(&w)), must(quantize_per_channel(&w))] {
+            let Some(scales) = q.scales().broadcast(w.dim()) else {
+                panic!("scales of shape {:?} do not fit {:?}", q.scales().dim(), w.dim());
+            };
+            for ((at, &value), (&code, &scale)) in w.indexed_iter().zip(q.q().iter().zip(scales)) {
+                let steps = (f64::from(value) / f64::from(scale) - f64::from(code)).abs();
+                assert!(
+                    steps <= bound,
+                    "{name}{at:?} = {value} has the code {code} at scale {scale}: {steps:.3} steps \
+                     away, and rounding to the nearest code allows 0.5. A larger distance means \
+                     clipping (the scale is too small) or another rounding"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm() {
+    let (mut error, mut norm) = (0.0, 0.0);
+    for name in real_slice::TENSORS {
+        let w = real(name);
+        let quantized = must(quantize_per_channel(&w));
+        let measured = relative_error(&w, &dequantize(&quantized));
+        // A rounding error is spread evenly over a step s: its mean square is s^2 / 12.
+        let energy = w.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        let steps = quantized.scales().iter().map(|&s| f64::from(s).powi(2)).sum::<f64>();
+        let predicted = (steps / 12.0 * w.ncols() as f64 / energy).sqrt();
+        assert!(
+            (measured / predicted - 1.0).abs() < 0.05,
+            "{name} comes back with an error of {:.3} % of its norm, and rounding to your scales \
+             should cost {:.3} %: are the codes multiplied by the scale they were divided by?",
+            100.0 * measured,
+            100.0 * predicted
+        );
+        error += measured.powi(2) * energy;
+        norm += energy;
+    }
+    let overall = (error / norm).sqrt();
+    assert!(
+        overall < 0.01,
+        "the nine real matrices come back with an error of {:.2} % of their norm; with one scale \
+         per row int8 stays under 1 %",
+        100.0 * overall
+    );
+}
+
+#[test]
+fn quant_linear_is_close_to_x_times_w_transposed() {
+    let w = real(real_slice::TENSORS[3]);
+    let x = normal_matrix(5, 8, w.ncols());
+    let exact = linear_f64(&x, &w);
+    let quantized = must(quantize_per_channel(&w));
+    let y = must(quant_linear(&x, &quantized));
+    assert_eq!(y.dim(), (8, w.nrows()), "x @ W.T is [tokens, out_features]");
+    let error = relative_error(&exact, &y);
+    assert!(
+        error < 0.01,
+        "the layer's output is off by {:.2} % of its norm and the weights only by {:.2} %: for \
+         independent inputs the two must agree. This W is square, so x @ W has the right shape and \
+         the wrong values",
+        100.0 * error,
+        100.0 * relative_error(&w, &dequantize(&quantized))
+    );
+    let short = normal_matrix(5, 8, 100);
+    assert_eq!(
+        quant_linear(&short, &quantized),
+        Err(QuantError::FeaturesDiffer { x: 100, w: w.ncols() }),
+        "an x with the wrong number of features must be refused, not crash"
+    );
+}
+
+// ---- task 4: the integer product, and the bytes --------------------------------------------------
+
+#[test]
+fn the_int8_product_equals_the_fake_quantized_one() {
+    // With scales that are powers of two and sums below 2^24 every step is exact in f32, so the two
+    // roads must meet to the bit. 576 * 127 * 127 = 9,290,304 < 16,777,216.
+    let codes = |seed, rows| {
+        normal_matrix(seed, rows, 576)
+            .mapv(|v| (v * 60.0).round_ties_even().clamp(-QMAX, QMAX) as i8)
+    };
+    let x = must(Quantized::new(codes(1, 4), array![[0.5], [0.25], [4.0], [2.0]]));
+    let w = must(Quantized::new(codes(2, 3), array![[0.125], [8.0], [1.0]]));
+    let integer = must(int8_linear(&x, &w));
+    let fake = must(quant_linear(&dequantize(&x), &w));
+    assert_eq!(
+        integer, fake,
+        "i8 x i8 summed in i32, then times the token's scale and the channel's scale, is exactly \
+         the product of the dequantized matrices. Too small: a scale is missing. Wild: the sum \
+         overflowed, it needs i32"
+    );
+    let loud = must(Quantized::new(Array2::from_elem((1, 576), 127), array![[1.0]]));
+    assert_eq!(
+        must(int8_linear(&loud, &loud)),
+        array![[9_290_304.0]],
+        "576 products of 127 * 127 need 24 bits: sum in i32"
+    );
+    let real_w = real(real_slice::TENSORS[6]);
+    let real_x = must(quantize_per_channel(&normal_matrix(9, 4, 576)));
+    let real_w = must(quantize_per_channel(&real_w));
+    let error = relative_error(
+        &must(quant_linear(&dequantize(&real_x), &real_w)),
+        &must(int8_linear(&real_x, &real_w)),
+    );
+    // f32 rounds each of 576 additions by at most 2^-24 of a partial sum.
+    let bound = 576.0 * f64::powi(2.0, -24);
+    assert!(error < bound, "on real weights the roads differ by {error:e}, f32 allows {bound:e}");
+}
+
+#[test]
+fn a_scale_along_in_features_cannot_leave_the_integer_sum() {
+    let w = must(Quantized::new(Array2::from_elem((2, 4), 1), array![[1.0], [1.0]]));
+    let x = must(Quantized::new(Array2::from_elem((3, 4), 1), array![[1.0, 2.0, 3.0, 4.0]]));
+    assert_eq!(
+        int8_linear(&x, &w),
+        Err(QuantError::ScaleInsideTheSum([1, 4])),
+        "sum_j s_j x_j w_j has no common factor when s_j changes with j: refuse it"
+    );
+    let short = must(Quantized::new(Array2::from_elem((3, 5), 1), array![[1.0]]));
+    assert_eq!(
+        int8_linear(&short, &w),
+        Err(QuantError::FeaturesDiffer { x: 5, w: 4 }),
+        "an x with the wrong number of features must be refused, not crash"
+    );
+}
+
+#[test]
+fn memory_is_about_a_quarter_with_the_scales_counted() {
+    let w = real(real_slice::TENSORS[0]);
+    let (rows, columns) = w.dim();
+    assert_eq!(memory_bytes_f32(&w), 4 * rows * columns, "four bytes a weight in f32");
+    let per_tensor = memory_bytes(&must(quantize_per_tensor(&w)));
+    let per_channel = memory_bytes(&must(quantize_per_channel(&w)));
+    assert_eq!(per_tensor, rows * columns + 4, "a byte a code, and one scale of four bytes");
+    assert_eq!(per_channel, rows * columns + 4 * rows, "a byte a code, and four bytes a row");
+    let ratio = memory_bytes_f32(&w) as f64 / per_channel as f64;
+    assert!(
+        (3.97..3.98).contains(&ratio),
+        "576 columns share a scale: 4 / (1 + 4/576), not {ratio}"
+    );
+}

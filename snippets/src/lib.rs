@@ -1,0 +1,59 @@
+//! What the chapters embed: figures, tables and values, computed by the labs.
+//!
+//! Each is an [`Entry`] of a list: [`figures::ALL`], [`tables::ALL`], [`values::ALL`]. A chapter
+//! names it, the preprocessor computes it, and insta pins tables and values under the same name.
+
+pub mod figures;
+pub mod tables;
+pub mod values;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use book_preprocessor::{Kind, Library};
+
+/// A named thing that a chapter can embed, and how to compute it.
+pub struct Entry<T> {
+    /// The name that chapters and snapshots use.
+    pub name: &'static str,
+    /// Runs the labs.
+    pub make: fn() -> Result<T>,
+}
+
+/// Everything there is to embed.
+pub struct Book;
+
+impl Library for Book {
+    fn names(&self, kind: Kind) -> Vec<&'static str> {
+        match kind {
+            Kind::Figure => figures::ALL.iter().map(|entry| entry.name).collect(),
+            Kind::Table => tables::ALL.iter().map(|entry| entry.name).collect(),
+            Kind::Value => values::ALL.iter().map(|entry| entry.name).collect(),
+        }
+    }
+
+    fn render(&self, kind: Kind, name: &str) -> Result<String> {
+        match kind {
+            Kind::Figure => Ok(make(figures::ALL, name)?.to_html(name)),
+            Kind::Table => {
+                let table = make(tables::ALL, name)?;
+                Ok(format!(
+                    "{}\n<p class=\"table-title\">{}</p>\n\n{}",
+                    "",
+                    table.title(),
+                    table.to_markdown()
+                ))
+            }
+            Kind::Value => Ok(make(values::ALL, name)?.text),
+        }
+    }
+
+    fn data_files(&self) -> Vec<PathBuf> {
+        vec![kit::real_slice::PATH.into()]
+    }
+}
+
+fn make<T>(entries: &[Entry<T>], name: &str) -> Result<T> {
+    let entry = entries.iter().find(|entry| entry.name == name);
+    (entry.ok_or_else(|| anyhow!("there is no {name}"))?.make)()
+}
