@@ -1,0 +1,59 @@
+//! Every code block names its language.
+//!
+//! rustdoc compiles a block without a language as Rust, and so it does with a block made by
+//! indenting: a listing of a terminal would fail the tests with an error about its grammar.
+
+use crate::markdown::Block;
+use crate::problem::Problem;
+use crate::source::Source;
+
+/// Words by which rustdoc takes a block for Rust although the language is not named.
+const RUSTDOC: [&str; 7] = [
+    "ignore",
+    "no_run",
+    "should_panic",
+    "compile_fail",
+    "standalone_crate",
+    "standalone",
+    "test_harness",
+];
+
+/// Checks every code block of the chapter.
+pub fn lint(source: &Source, problems: &mut Vec<Problem>) {
+    for block in &source.structure.blocks {
+        if let Err(message) = check(source, block) {
+            problems.push(source.problem(block.range.start, message));
+        }
+    }
+}
+
+fn check(source: &Source, block: &Block) -> Result<(), String> {
+    let Some(info) = &block.info else {
+        return Err(
+            "this block is made by indenting, and rustdoc compiles it as Rust: use a fence \
+             that names its language, ```text for none"
+                .to_owned(),
+        );
+    };
+    let words = block.words();
+    let Some(first) = words.first() else {
+        return Err(
+            "this fence names no language, and rustdoc compiles it as Rust: write ```rust, \
+             or ```text for none"
+                .to_owned(),
+        );
+    };
+    if RUSTDOC.contains(first) || first.starts_with("edition") || info.starts_with(['{', ',']) {
+        return Err(format!("name the language first: ```rust,{}", words.join(",")));
+    }
+    if !is_closed(source, block) {
+        return Err("this fence is never closed: the rest of the chapter is code".to_owned());
+    }
+    Ok(())
+}
+
+fn is_closed(source: &Source, block: &Block) -> bool {
+    let text = source.text[block.range.clone()].trim_end();
+    let last = text.lines().last().unwrap_or_default();
+    text.lines().count() > 1 && ["```", "~~~"].iter().any(|f| last.ends_with(f))
+}

@@ -1,0 +1,159 @@
+//! The includes of a chapter, checked before mdBook's silence can hide a mistake.
+//!
+//! For a missing anchor mdBook includes nothing, for a missing file it logs a line, and in both
+//! cases the build succeeds.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::marks;
+use crate::problem::{Problem, nearest};
+use crate::source::Source;
+
+/// An escaped mark up to the last braces of its line, which mdBook leaves alone as a whole; or a
+/// directive that reads a file.
+static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(concat!(
+        r"\\\{\{#.*\}\}",
+        r"|\{\{\s*#(?<kind>include|rustdoc_include|playground|playpen)\b(?<rest>[^}]*)(?<end>\}\})?",
+    ))
+    .expect("a regex")
+});
+
+static ANCHOR: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"ANCHOR:\s*(?<name>[\w-]+)").expect("a regex"));
+
+static ANCHOR_END: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"ANCHOR_END:\s*(?<name>[\w-]+)").expect("a regex"));
+
+/// A directive that is right, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Include {
+    /// Its first byte in the chapter's source.
+    pub start: usize,
+    /// Whether it makes a code block of its own.
+    pub is_playground: bool,
+}
+
+/// Checks every include of the chapter and returns those that are right, in order.
+pub fn check(source: &Source, problems: &mut Vec<Problem>) -> Vec<Include> {
+    let mut includes = Vec::new();
+    for found in DIRECTIVE.captures_iter(&source.text) {
+        let Some(kind) = found.name("kind") else { continue };
+        let start = found.get_match().start();
+        let outcome = if found.name("end").is_none() {
+            Err(format!("this `{}` is not closed: write `{{{{#{0} file}}}}`", kind.as_str()))
+        } else {
+            included(&source.folder, kind.as_str(), &found["rest"]).map(drop)
+        };
+        match outcome {
+            Ok(()) => {
+                includes.push(Include { start, is_playground: kind.as_str().starts_with('p') })
+            }
+            Err(message) => problems.push(source.problem(start, message)),
+        }
+    }
+    includes
+}
+
+/// The lines that a directive includes. `rest` is what follows its kind.
+fn included(folder: &Path, kind: &str, rest: &str) -> Result<String, String> {
+    let argument = rest.split_whitespace().next().filter(|_| rest.starts_with(char::is_whitespace));
+    let argument = argument.ok_or_else(|| format!("`{kind}` names no file"))?;
+    let is_playground = kind.starts_with('p');
+    let (path, part) = match argument.split_once(':') {
+        Some((path, part)) if !is_playground => (path, Some(part)),
+        _ => (argument, None),
+    };
+    let text = std::fs::read_to_string(folder.join(path))
+        .map_err(|error| format!("cannot include `{path}`: {error}; {}", relative_hint(folder)))?;
+    let lines = match part.map(Part::parse) {
+        None => text,
+        Some(Part::Lines(first, last)) => line_range(&text, path, first, last)?,
+        Some(Part::Anchor(name)) => anchored(&text, path, &name)?,
+    };
+    if lines.trim().is_empty() {
+        return Err(format!("`{argument}` includes nothing but white space"));
+    }
+    no_marks(&lines, path)?;
+    Ok(lines)
+}
+
+fn relative_hint(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    format!("the path starts at the chapter's own folder, `{name}`")
+}
+
+/// mdBook would replace a mark in an included file, relative to that file. Nobody would find the
+/// line again, so a chapter has its marks itself.
+fn no_marks(lines: &str, path: &str) -> Result<(), String> {
+    let nested = DIRECTIVE.captures_iter(lines).any(|found| found.name("kind").is_some());
+    if nested || !marks::positions(lines).is_empty() {
+        return Err(format!(
+            "the lines included from `{path}` hold a mark themselves: put it into the chapter"
+        ));
+    }
+    Ok(())
+}
+
+/// The part of a file that is included.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// First and last line, counted from 1, both included.
+    Lines(Option<usize>, Option<usize>),
+    Anchor(String),
+}
+
+impl Part {
+    /// Reads what follows the colon: `anchor`, `3`, `3:`, `:9` or `3:9`.
+    fn parse(text: &str) -> Self {
+        let mut parts = text.split(':');
+        let first = parts.next().unwrap_or_default();
+        let last = parts.next();
+        match (first.parse(), last) {
+            (Err(_), _) if !first.is_empty() => Self::Anchor(first.to_owned()),
+            (line, None) => Self::Lines(line.clone().ok(), line.ok()),
+            (line, Some(last)) => Self::Lines(line.ok(), last.parse().ok()),
+        }
+    }
+}
+
+fn line_range(
+    text: &str,
+    path: &str,
+    first: Option<usize>,
+    last: Option<usize>,
+) -> Result<String, String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (from, to) = (first.unwrap_or(1), last.unwrap_or(lines.len()));
+    if from == 0 || from > to || to > lines.len() {
+        let count = lines.len();
+        return Err(format!("`{path}` has the lines 1 to {count}, not {from} to {to}"));
+    }
+    Ok(lines[from - 1..to].join("\n"))
+}
+
+/// The lines between the anchor's two comments, without the comments of other anchors.
+fn anchored(text: &str, path: &str, anchor: &str) -> Result<String, String> {
+    let is = |regex: &Regex, line: &str| regex.captures(line).is_some_and(|c| &c["name"] == anchor);
+    let lines: Vec<&str> = text.lines().collect();
+    let Some(start) = lines.iter().position(|line| is(&ANCHOR, line)) else {
+        let known: Vec<&str> =
+            ANCHOR.captures_iter(text).map(|c| c.name("name").map_or("", |m| m.as_str())).collect();
+        return Err(format!("`{path}` has no anchor `{anchor}`: {}", nearest(anchor, &known)));
+    };
+    let rest = &lines[start + 1..];
+    let Some(length) = rest.iter().position(|line| is(&ANCHOR_END, line)) else {
+        return Err(format!(
+            "the anchor `{anchor}` of `{path}` (line {}) is not closed: add `ANCHOR_END: {anchor}`",
+            start + 1
+        ));
+    };
+    if rest.iter().any(|line| is(&ANCHOR, line)) {
+        return Err(format!("`{path}` has the anchor `{anchor}` twice: name one differently"));
+    }
+    let plain = rest[..length].iter().filter(|l| !ANCHOR.is_match(l) && !ANCHOR_END.is_match(l));
+    Ok(plain.copied().collect::<Vec<_>>().join("\n"))
+}
