@@ -38,8 +38,7 @@ impl Library for Book {
             Kind::Table => {
                 let table = make(tables::ALL, name)?;
                 Ok(format!(
-                    "{}\n<p class=\"table-title\">{}</p>\n\n{}",
-                    "",
+                    "\n<p class=\"table-title\" id=\"table-{name}\" data-snippet=\"table {name}\">{}</p>\n\n{}",
                     table.title(),
                     table.to_markdown()
                 ))
