@@ -38,7 +38,8 @@ impl Library for Book {
             Kind::Table => {
                 let table = make(tables::ALL, name)?;
                 Ok(format!(
-                    "\n<p class=\"table-title\" id=\"table-{name}\" data-snippet=\"table {name}\">{}</p>\n\n{}",
+                    "\n<p class=\"table-title\" id=\"table-{name}\" \
+                     data-snippet=\"table {name}\">{}</p>\n\n{}",
                     table.title(),
                     table.to_markdown()
                 ))
