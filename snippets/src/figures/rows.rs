@@ -1,0 +1,55 @@
+//! Rows of a weight matrix: how loud they are, and in which order.
+
+use ndarray::{Array2, ArrayView1};
+
+/// The largest `|w|` of each row of `[rows, columns]`.
+pub fn loudness(w: &Array2<f32>) -> Vec<f64> {
+    w.rows().into_iter().map(absmax).collect()
+}
+
+/// The largest `|w|` of one row.
+pub fn absmax(row: ArrayView1<f32>) -> f64 {
+    f64::from(row.iter().fold(0.0, |max: f32, value| max.max(value.abs())))
+}
+
+/// Indices that sort `values` from small to large; of equals the first comes first.
+pub fn ascending(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    order
+}
+
+/// The index of the median value, the upper one of two.
+pub fn median_index(values: &[f64]) -> usize {
+    ascending(values)[values.len() / 2]
+}
+
+/// The median value, the upper one of two.
+pub fn median(values: &[f64]) -> f64 {
+    values[median_index(values)]
+}
+
+/// The largest value.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// The smallest value.
+pub fn smallest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn rows_are_ordered_by_their_largest_weight() {
+        let loud = loudness(&array![[1.0, -3.0], [0.5, 0.25], [3.0, 0.0], [2.0, 2.0]]);
+        assert_eq!(loud, [3.0, 0.5, 3.0, 2.0]);
+        assert_eq!(ascending(&loud), [1, 3, 0, 2]);
+        assert_eq!(median(&loud), 3.0);
+        assert_eq!((smallest(&loud), largest(&loud)), (0.5, 3.0));
+    }
+}
