@@ -1,8 +1,19 @@
 //! `cargo book`: build, serve, test and grade the course.
 
+mod book;
+mod check;
 mod fetch;
+mod grade;
+mod marks;
+mod progress;
 mod slice;
+mod starter;
+mod tools;
+mod totals;
 
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// The course's commands.
@@ -15,15 +26,36 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the book into target/book and check that everything is in it.
+    Build,
+    /// Build the book, serve it, and build again when a file changes.
+    Serve(book::ServeArgs),
+    /// Run every check: formatting, lints, tests, examples, the built book.
+    Test,
+    /// Run a lab's spec on your starter, and say what to do next.
+    Grade(grade::Args),
     /// Get the whole model that the real slice is cut from (93 MB, once).
     Fetch(fetch::Args),
     /// Cut the real slice out of the fetched model again.
     Slice(slice::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::Fetch(args) => fetch::run(&args),
-        Command::Slice(args) => slice::run(&args),
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        eprintln!("error: {}", causes.join("\n"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build => book::build()?,
+        Command::Serve(args) => book::serve(&args)?,
+        Command::Test => return check::run(),
+        Command::Grade(args) => return grade::run(&args),
+        Command::Fetch(args) => fetch::run(&args)?,
+        Command::Slice(args) => slice::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,214 @@
+//! `cargo book test`: everything that must hold, one step after the other.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use console::style;
+use xtask::workspace;
+
+use crate::book;
+use crate::progress::{self, Line, Meter};
+use crate::tools::{self, Tools};
+use crate::totals::{Totals, says_skipped};
+
+/// The tests that need the built book: ignored until there is one.
+const BUILT_BOOK_TESTS: [&str; 2] = ["built_book", "browser"];
+
+/// Runs every step, whatever the others say, and ends with the totals.
+///
+/// # Errors
+/// None of a step: a step that fails is counted, and makes the exit code 1.
+pub fn run() -> Result<ExitCode> {
+    let mut report = Report::default();
+    report.step("formatting: cargo fmt --check", || {
+        whole(workspace::cargo().args(["fmt", "--all", "--", "--check"]))
+    });
+    report.step("lints: cargo clippy", || {
+        let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        whole(workspace::cargo().args(lint))
+    });
+    report.step("units, specs, wrong answers, starters, snapshots: cargo test", || {
+        libtest(&["--no-fail-fast"], &["--show-output"])
+    });
+    match tools::ready() {
+        Ok(tools) => check_book(&mut report, &tools),
+        Err(error) => {
+            report.step("mdbook and mdbook-katex", || Err(error));
+            report.leave_out("everything about the book", "it needs mdbook and mdbook-katex");
+        }
+    }
+    Ok(report.end())
+}
+
+/// The steps that need mdBook.
+fn check_book(report: &mut Report, tools: &Tools) {
+    report.step("every Rust example of every chapter: mdbook test", || examples(tools));
+    let built = report.step("the book: mdbook build", || {
+        book::build_with(tools)?;
+        Ok(Totals::one(true))
+    });
+    if built.failed > 0 {
+        report.leave_out("links and browser", "the book was not built");
+        return;
+    }
+    let checks = report.step("the built book: links, figures, pages in a browser", || {
+        let targets: Vec<_> = BUILT_BOOK_TESTS.iter().flat_map(|name| ["--test", name]).collect();
+        libtest(&targets, &["--ignored", "--nocapture"])
+    });
+    // They were left out of `cargo test`, where there was no book yet. Now they have run.
+    report.totals.skipped = (report.totals.skipped - checks.count()).max(checks.skipped);
+}
+
+/// A program that passes or fails as a whole; what it printed is shown when it fails.
+fn whole(command: &mut Command) -> Result<Totals> {
+    let output = progress::run("running", command)?;
+    if output.status.success() {
+        return Ok(Totals::one(true));
+    }
+    let said = [output.stdout, output.stderr].concat();
+    bail!("{}", String::from_utf8_lossy(&said).trim_end())
+}
+
+/// `cargo test` on the whole workspace: each binary's closing line, and all it said if it failed.
+fn libtest(cargo_options: &[&str], test_options: &[&str]) -> Result<Totals> {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace"]).args(cargo_options).arg("--").args(test_options);
+    command.env_remove("BOOK_DIR");
+    let meter = Meter::start("cargo test");
+    let (mut totals, mut binary) = (Totals::default(), Vec::new());
+    let status = progress::lines(&mut command, |line| match line {
+        Line::Out(text) => {
+            totals.read(text);
+            binary.push(text.to_string());
+            if text.starts_with("test result: ") {
+                show_binary(&meter, &std::mem::take(&mut binary));
+            }
+        }
+        Line::Err(text) if is_compiler_progress(text) => meter.doing(text.trim()),
+        Line::Err(text) => meter.say(text),
+        Line::Silence => meter.tick(),
+    })?;
+    binary.iter().for_each(|line| meter.say(line));
+    meter.finish();
+    verdict("cargo test", status.success(), totals)
+}
+
+/// What remains to be read of a test binary that has ended.
+fn show_binary(meter: &Meter, lines: &[String]) {
+    let Some(closing) = lines.last() else { return };
+    if closing.contains("FAILED") {
+        return lines.iter().for_each(|line| meter.say(line));
+    }
+    lines.iter().filter(|line| says_skipped(line)).for_each(|line| meter.say(line));
+    meter.say(&format!("      {closing}"));
+}
+
+fn is_compiler_progress(line: &str) -> bool {
+    let verbs = ["Compiling", "Checking", "Downloaded", "Downloading", "Locking", "Updating"];
+    verbs.iter().any(|verb| line.trim_start().starts_with(verb))
+}
+
+/// `mdbook test`, whose examples our preprocessor runs and counts.
+fn examples(tools: &Tools) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let meter = Meter::start("mdbook test");
+    let status = progress::lines(tools.mdbook().arg("test"), |line| match line {
+        Line::Out(text) | Line::Err(text) => {
+            totals.read(text);
+            meter.say(text);
+        }
+        Line::Silence => meter.tick(),
+    })?;
+    meter.finish();
+    verdict("mdbook test", status.success(), totals)
+}
+
+/// Believes a runner only if its exit code and its counts agree, and if it ran anything at all.
+fn verdict(runner: &str, success: bool, totals: Totals) -> Result<Totals> {
+    match (success, totals.failed) {
+        (true, 0) if totals.count() == 0 => bail!("{runner} ran nothing, and so proves nothing"),
+        (true, 0) => Ok(totals),
+        (true, failed) => bail!("{runner} exits with success and counts {failed} failures"),
+        (false, 0) => bail!("{runner} failed before or after its tests: see above"),
+        (false, _) => Ok(totals),
+    }
+}
+
+/// What has been run so far.
+#[derive(Default)]
+struct Report {
+    totals: Totals,
+    lines: Vec<String>,
+}
+
+impl Report {
+    /// Runs a step under a header and adds up what it counts.
+    fn step(&mut self, name: &str, check: impl FnOnce() -> Result<Totals>) -> Totals {
+        println!("\n{}", style(format!("== {name}")).bold());
+        let started = Instant::now();
+        let totals = check().unwrap_or_else(|error| {
+            println!("{error:#}");
+            Totals::one(false)
+        });
+        let passed = totals.failed == 0;
+        let word = if passed { style("ok    ").green() } else { style("FAILED").red() };
+        let line = format!("{word}  {name}  ({})", progress::human(started.elapsed()));
+        println!("{line}");
+        self.lines.push(line);
+        self.totals.add(totals);
+        totals
+    }
+
+    /// Notes that `what` could not be run.
+    fn leave_out(&mut self, what: &str, why: &str) {
+        let line = format!("SKIPPED: {what}: {why}");
+        println!("\n{line}");
+        self.lines.push(line);
+        self.totals.add(Totals::left_out());
+    }
+
+    /// The summary, the totals on the last line, and the exit code.
+    fn end(self) -> ExitCode {
+        println!("\n{}", style("== summary").bold());
+        self.lines.iter().for_each(|line| println!("{line}"));
+        println!("{}", self.totals);
+        if self.totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(passed: isize, failed: isize) -> Totals {
+        Totals { passed, failed, skipped: 0 }
+    }
+
+    #[test]
+    fn a_runner_that_ran_nothing_is_not_believed() {
+        assert!(verdict("x", true, totals(0, 0)).is_err());
+    }
+
+    #[test]
+    fn an_exit_code_that_contradicts_the_counts_is_not_believed() {
+        assert!(verdict("x", true, totals(3, 1)).is_err());
+        assert!(verdict("x", false, totals(3, 0)).is_err());
+    }
+
+    #[test]
+    fn counts_that_agree_with_the_exit_code_are_added_up() -> Result<()> {
+        assert_eq!(verdict("x", true, totals(3, 0))?, totals(3, 0));
+        assert_eq!(verdict("x", false, totals(3, 1))?, totals(3, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_step_that_fails_does_not_hide_the_next() {
+        let mut report = Report::default();
+        report.step("a", || bail!("no"));
+        report.step("b", || Ok(totals(5, 0)));
+        report.leave_out("c", "no browser");
+        assert_eq!(report.totals, Totals { passed: 5, failed: 1, skipped: 1 });
+    }
+}

@@ -1,0 +1,149 @@
+//! `cargo book grade`: the spec on the reader's starter, and what to do next.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use console::style;
+use xtask::labs::{self, Lab};
+use xtask::spec::{Outcome, Spec};
+use xtask::workspace;
+
+use crate::progress;
+use crate::starter::{self, Function};
+
+/// Which lab to grade.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The lab: `lab-01`, `01` or its package. Without it, a summary of all labs.
+    lab: Option<String>,
+}
+
+/// Grades one lab, or sums up all.
+///
+/// # Errors
+/// If there is no such lab, or its starter does not compile.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let done = match &args.lab {
+        Some(name) => grade(&labs::named(name)?)?,
+        None => summary(&labs::all()?)?,
+    };
+    Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line per lab; true when all of them are done.
+fn summary(labs: &[Lab]) -> Result<bool> {
+    let mut next = None;
+    for lab in labs {
+        let spec = compile(lab)?;
+        let names = spec.names()?;
+        let mut passed = 0;
+        for name in &names {
+            passed += usize::from(spec.run(name)?.passed);
+        }
+        println!("{}  {passed} of {} tests pass", lab.package, names.len());
+        next = next.or((passed < names.len()).then_some(lab));
+    }
+    match next {
+        Some(lab) => println!("\nNext: cargo book grade {}", lab.short_name()),
+        None => println!("\nEvery lab is done."),
+    }
+    Ok(next.is_none())
+}
+
+/// A line per test, the first failure in full, the next thing to do; true when all tests pass.
+fn grade(lab: &Lab) -> Result<bool> {
+    let file = relative(&lab.starter());
+    println!("Grading {file}");
+    println!("(the same as `LAB_IMPL=starter cargo test -p {}`)", lab.package);
+    let spec = compile(lab)?;
+    let source = std::fs::read_to_string(lab.spec())?;
+    let names = spec.names()?;
+    let (mut failures, mut heading) = (Vec::new(), "");
+    for name in &names {
+        let task = starter::heading(&source, name);
+        if task != heading {
+            println!("\n{}", style(task).bold());
+            heading = task;
+        }
+        let outcome = run_shown(&spec, name)?;
+        if !outcome.passed {
+            failures.push((name.as_str(), outcome));
+        }
+    }
+    println!("\n{} of {} tests pass.", names.len() - failures.len(), names.len());
+    match failures.first() {
+        None => congratulate(lab)?,
+        Some((name, outcome)) => {
+            if failures.len() == names.len() {
+                println!("On an untouched starter every test fails: this is the starting line.");
+            }
+            explain(lab, name, outcome, starter::heading(&source, name))?;
+        }
+    }
+    Ok(failures.is_empty())
+}
+
+fn compile(lab: &Lab) -> Result<Spec> {
+    let label = format!("compiling {} with your starter", lab.short_name());
+    Spec::compile(lab, "starter", |command| {
+        let colour = if console::colors_enabled_stderr() { "always" } else { "never" };
+        progress::run(&label, command.env("CARGO_TERM_COLOR", colour))
+    })
+    .with_context(|| format!("{} does not compile yet", relative(&lab.starter())))
+}
+
+/// Runs a test, its name on screen while it runs: an endless loop has a name, too.
+fn run_shown(spec: &Spec, name: &str) -> Result<Outcome> {
+    let sentence = name.replace('_', " ");
+    let live = console::user_attended();
+    if live {
+        print!("  ...      {sentence}\r");
+        std::io::stdout().flush()?;
+    }
+    let outcome = spec.run(name)?;
+    let word = if outcome.passed { style("ok     ").green() } else { style("not yet").yellow() };
+    println!("  {word}  {sentence}");
+    Ok(outcome)
+}
+
+/// The failure in full, and the function to write next.
+fn explain(lab: &Lab, name: &str, outcome: &Outcome, heading: &str) -> Result<()> {
+    println!("\nThe first that does not pass: {}\n", style(name).bold());
+    for line in outcome.report.lines() {
+        println!("    {line}");
+    }
+    let file = relative(&lab.starter());
+    let functions = starter::functions(&std::fs::read_to_string(lab.starter())?);
+    let next = starter::next(&functions, &outcome.report, heading);
+    if next.is_empty() {
+        println!("\nNext: look at {file}.");
+    } else {
+        println!("\nNext, in {file}:");
+    }
+    for Function { name, line, promise, .. } in next {
+        println!("\n  line {line}, {}", style(format!("`{name}`")).bold());
+        promise.lines().for_each(|line| println!("    {line}"));
+    }
+    println!("\nThen again: cargo book grade {}", lab.short_name());
+    Ok(())
+}
+
+fn congratulate(lab: &Lab) -> Result<()> {
+    println!("{} is done: your code passes all that the solution passes.", lab.short_name());
+    println!("\nWhat comes next:");
+    println!("  compare yours with {}", relative(&lab.solution()));
+    println!("  see your code make the book's tables: LAB_IMPL=starter cargo insta test --review");
+    match labs::after(lab)? {
+        Some(next) => println!("  go on: cargo book grade {}", next.short_name()),
+        None => println!("  that was the last lab there is so far"),
+    }
+    Ok(())
+}
+
+/// A path as the reader sees it from the root of the repository.
+fn relative(path: &Path) -> String {
+    let root = workspace::root();
+    path.strip_prefix(&root).unwrap_or(path).display().to_string()
+}
