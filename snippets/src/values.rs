@@ -1,14 +1,134 @@
-//! Numbers inside sentences, computed by the labs.
+//! Numbers inside sentences, computed by the labs. insta pins them all, each with its meaning.
+
+use anyhow::Result;
+use fake_quant_linear::{
+    dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel, quantize_per_tensor,
+};
+use kit::meters::relative_error;
+use kit::real_slice::{self, TENSORS};
+use kit::table::{count, percent, sig3, times};
 
 use crate::Entry;
-
-/// Every value of the book.
-pub const ALL: &[Entry<Value>] = &[];
+use crate::tables::{lab_01, rounding};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
     /// What the chapter shows: the number with its unit.
     pub text: String,
-    /// What the number is, in words, for the snapshot: "the mean error of the quiet rows".
+    /// What the number is, in words that end before it: "the mean error of the quiet rows is".
     pub meaning: &'static str,
+}
+
+/// Every value of the book.
+pub const ALL: &[Entry<Value>] = &[
+    Entry { name: "lab_01.quiet_per_tensor", make: quiet_per_tensor },
+    Entry { name: "lab_01.quiet_per_channel", make: quiet_per_channel },
+    Entry { name: "lab_01.global_per_tensor", make: global_per_tensor },
+    Entry { name: "lab_01.real_per_tensor", make: real_per_tensor },
+    Entry { name: "lab_01.real_per_channel", make: real_per_channel },
+    Entry { name: "lab_01.worst_real_row", make: worst_real_row },
+    Entry { name: "lab_01.scale_overhead", make: scale_overhead },
+    Entry { name: "lab_01.memory_ratio", make: memory_ratio },
+    Entry { name: "real_slice.weights", make: slice_weights },
+    Entry { name: "rounding.truncation_cost", make: truncation_cost },
+];
+
+fn quiet_per_tensor() -> Result<Value> {
+    let w = lab_01::planted();
+    let errors = lab_01::row_errors(&w, &quantize_per_tensor(&w)?);
+    Ok(Value {
+        text: percent(lab_01::quiet(&errors)),
+        meaning: "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
+    })
+}
+
+fn quiet_per_channel() -> Result<Value> {
+    let w = lab_01::planted();
+    let errors = lab_01::row_errors(&w, &quantize_per_channel(&w)?);
+    Ok(Value {
+        text: percent(lab_01::quiet(&errors)),
+        meaning: "With one scale per row and one row at 100x, the quiet rows lose on average",
+    })
+}
+
+fn global_per_tensor() -> Result<Value> {
+    let w = lab_01::planted();
+    Ok(Value {
+        text: percent(relative_error(&w, &dequantize(&quantize_per_tensor(&w)?))),
+        meaning: "With one scale for the tensor and one row at 100x, the error of the whole is",
+    })
+}
+
+fn real_per_tensor() -> Result<Value> {
+    Ok(Value {
+        text: percent(pooled(|w| Ok(dequantize(&quantize_per_tensor(w)?)))?),
+        meaning: "With one scale per tensor, the nine real matrices together lose",
+    })
+}
+
+fn real_per_channel() -> Result<Value> {
+    Ok(Value {
+        text: percent(pooled(|w| Ok(dequantize(&quantize_per_channel(w)?)))?),
+        meaning: "With one scale per row, the nine real matrices together lose",
+    })
+}
+
+/// The error of all nine matrices together, relative to the norm of all nine.
+fn pooled(
+    round_trip: impl Fn(&ndarray::Array2<f32>) -> Result<ndarray::Array2<f32>>,
+) -> Result<f64> {
+    let (mut error, mut norm) = (0.0, 0.0);
+    for name in TENSORS {
+        let w = real_slice::tensor(name)?;
+        let energy = w.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        error += relative_error(&w, &round_trip(&w)?).powi(2) * energy;
+        norm += energy;
+    }
+    Ok((error / norm).sqrt())
+}
+
+fn worst_real_row() -> Result<Value> {
+    let mut worst: f64 = 0.0;
+    for name in TENSORS {
+        let w = real_slice::tensor(name)?;
+        let errors = lab_01::row_errors(&w, &quantize_per_tensor(&w)?);
+        worst = errors.iter().copied().fold(worst, f64::max);
+    }
+    Ok(Value {
+        text: percent(worst),
+        meaning: "With one scale per tensor, the worst row of the nine real matrices loses",
+    })
+}
+
+fn scale_overhead() -> Result<Value> {
+    let w = real_slice::tensor(TENSORS[0])?;
+    let scales = memory_bytes(&quantize_per_channel(&w)?) - w.len();
+    Ok(Value {
+        text: percent(scales as f64 / w.len() as f64),
+        meaning: "One f32 scale per row of 576 weights adds to the codes",
+    })
+}
+
+fn memory_ratio() -> Result<Value> {
+    let w = real_slice::tensor(TENSORS[0])?;
+    let ratio = memory_bytes_f32(&w) as f64 / memory_bytes(&quantize_per_channel(&w)?) as f64;
+    Ok(Value {
+        text: times(ratio),
+        meaning: "int8 with one f32 scale per row of 576 weights is smaller than f32 by",
+    })
+}
+
+fn slice_weights() -> Result<Value> {
+    let mut weights = 0;
+    for name in TENSORS {
+        weights += real_slice::tensor(name)?.len();
+    }
+    Ok(Value { text: count(weights), meaning: "The number of weights in the real slice is" })
+}
+
+fn truncation_cost() -> Result<Value> {
+    Ok(Value {
+        text: sig3(rounding::truncation_cost()?),
+        meaning: "The error of truncating, over the error of rounding half to even, is",
+    })
 }

@@ -134,7 +134,7 @@ fn nan_and_infinity_are_refused_and_their_row_is_named() {
 
 #[test]
 fn per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor() {
-    let w = with_outlier_row(&normal_matrix(42, 64, 512), 7, 100.0);
+    let w = with_outlier_row(&normal_matrix(42, 64, 128), 7, 100.0);
     let errors = |q: &Quantized| row_relative_errors(&w, &dequantize(q));
     let per_tensor = errors(&must(quantize_per_tensor(&w)));
     let per_channel = errors(&must(quantize_per_channel(&w)));
@@ -149,7 +149,7 @@ fn per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor() {
     );
     assert!(
         healthy < 0.01,
-        "per channel, the quiet rows should not notice the loud one (error about 0.0065), and they \
+        "per channel, the quiet rows should not notice the loud one (error about 0.0066), and they \
          lose {healthy:.4}: does every row get the scale of its own maximum?"
     );
     assert!(

@@ -1,0 +1,234 @@
+//! Rounding, clipping and zero scales: what each small choice costs.
+
+use anyhow::Result;
+use fake_quant_linear::{QMAX, quantize_value, scale_for};
+use kit::Table;
+use kit::real_slice::{self, TENSORS, label};
+use kit::table::{count, percent};
+use ndarray::{Array2, ArrayView1};
+
+/// The matrix that the rounding rules are tried on.
+pub const ROUNDED: &str = TENSORS[2];
+
+/// A rounding rule: what it is called and what it does to a number of steps.
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// Steps in, code out.
+    pub round: fn(f32) -> f32,
+}
+
+/// The rules one meets, the lab's first.
+pub const RULES: [Rule; 4] = [
+    Rule { name: "half to even", round: |steps| f32::from(quantize_value(steps, 1.0)) },
+    Rule { name: "half away from zero", round: f32::round },
+    Rule { name: "toward zero (a cast)", round: f32::trunc },
+    Rule { name: "down (floor)", round: f32::floor },
+];
+
+/// The four rules on real weights, in steps of each row's scale.
+pub fn rounding_rules() -> Result<Table> {
+    let w = real_slice::tensor(ROUNDED)?;
+    let mut table = Table::new(format!("Four roundings of {}, per channel", label(ROUNDED)))
+        .text("rule")
+        .number("error of the norm")
+        .number("mean error (steps)")
+        .number("largest error (steps)")
+        .number("codes that are 0");
+    for rule in &RULES {
+        let moved = Moved::of(&w, rule.round);
+        table.row([
+            rule.name.to_string(),
+            percent(moved.relative),
+            format!("{:+.3}", moved.mean_steps),
+            format!("{:.3}", moved.largest_steps),
+            percent(moved.zeros),
+        ]);
+    }
+    Ok(table)
+}
+
+/// What a rounding rule does to a matrix.
+struct Moved {
+    relative: f64,
+    mean_steps: f64,
+    largest_steps: f64,
+    zeros: f64,
+}
+
+impl Moved {
+    fn of(w: &Array2<f32>, round: fn(f32) -> f32) -> Self {
+        let (mut error, mut norm, mut sum, mut zeros) = (0.0, 0.0, 0.0, 0u32);
+        let mut largest_steps: f64 = 0.0;
+        for row in w.rows() {
+            let scale = scale_for(absmax(row));
+            for &value in row {
+                let code = round(value / scale);
+                let steps = f64::from(value) / f64::from(scale) - f64::from(code);
+                error += (steps * f64::from(scale)).powi(2);
+                norm += f64::from(value).powi(2);
+                sum += steps;
+                zeros += u32::from(code == 0.0);
+                largest_steps = largest_steps.max(steps.abs());
+            }
+        }
+        let total = w.len() as f64;
+        Self {
+            relative: (error / norm).sqrt(),
+            mean_steps: sum / total,
+            largest_steps,
+            zeros: f64::from(zeros) / total,
+        }
+    }
+}
+
+fn absmax(row: ArrayView1<f32>) -> f32 {
+    row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
+}
+
+/// The same rules where they differ: on values that lie exactly between two codes.
+pub fn ties() -> Result<Table> {
+    let ties: Vec<f32> = (0u8..100).map(|k| f32::from(k) + 0.5).collect();
+    let mut table = Table::new("A hundred ties, 0.5 to 99.5 steps")
+        .text("rule")
+        .number("codes of 0.5, 1.5, 2.5, 3.5")
+        .number("mean shift (steps)")
+        .number("sum of the codes");
+    for rule in &RULES {
+        let codes: Vec<f32> = ties.iter().map(|&steps| (rule.round)(steps)).collect();
+        let shift = ties.iter().zip(&codes).map(|(t, c)| f64::from(c - t)).sum::<f64>() / 100.0;
+        let first: Vec<String> = codes[..4].iter().map(f32::to_string).collect();
+        let sum = codes.iter().map(|&code| f64::from(code)).sum::<f64>();
+        table.row([
+            rule.name.to_string(),
+            first.join(", "),
+            format!("{shift:+.3}"),
+            count(sum as usize),
+        ]);
+    }
+    Ok(table)
+}
+
+/// A convention for the int8 grid: the divisor of the largest magnitude, and the clip.
+struct Grid {
+    name: &'static str,
+    divisor: f32,
+    lowest: f32,
+}
+
+const GRIDS: [Grid; 3] = [
+    Grid { name: "max / 127, clip to ±127 (this lab)", divisor: QMAX, lowest: -QMAX },
+    Grid { name: "max / 127.5, clip to -128..127", divisor: 127.5, lowest: -128.0 },
+    Grid { name: "max / 128, clip to -128..127", divisor: 128.0, lowest: -128.0 },
+];
+
+/// Three conventions for the int8 grid on all nine real matrices, per channel.
+pub fn clip_rules() -> Result<Table> {
+    let mut table = Table::new("Three int8 grids on the nine real matrices, per channel")
+        .text("scale and clip")
+        .number("error of the norm")
+        .number("weights at -128")
+        .number("weights clipped by more than half a step");
+    for grid in &GRIDS {
+        let tried = Tried::on_the_real_slice(grid)?;
+        table.row([
+            grid.name.to_string(),
+            percent((tried.error / tried.norm).sqrt()),
+            count(tried.lowest),
+            count(tried.clipped),
+        ]);
+    }
+    Ok(table)
+}
+
+/// What a grid does to the real slice.
+#[derive(Default)]
+struct Tried {
+    error: f64,
+    norm: f64,
+    lowest: usize,
+    clipped: usize,
+}
+
+impl Tried {
+    fn on_the_real_slice(grid: &Grid) -> Result<Self> {
+        let mut tried = Self::default();
+        for name in TENSORS {
+            for row in real_slice::tensor(name)?.rows() {
+                let scale = absmax(row) / grid.divisor;
+                row.iter().for_each(|&value| tried.add(grid, value, scale));
+            }
+        }
+        Ok(tried)
+    }
+
+    fn add(&mut self, grid: &Grid, value: f32, scale: f32) {
+        let code = (value / scale).round_ties_even().clamp(grid.lowest, QMAX);
+        let error = f64::from(value) - f64::from(code) * f64::from(scale);
+        self.error += error.powi(2);
+        self.norm += f64::from(value).powi(2);
+        self.lowest += usize::from(code == -128.0);
+        self.clipped += usize::from(error.abs() > 0.5001 * f64::from(scale));
+    }
+}
+
+/// A guard against a scale of zero.
+struct Guard {
+    name: &'static str,
+    scale: fn(f32) -> f32,
+}
+
+const GUARDS: [Guard; 5] = [
+    Guard { name: "none", scale: |absmax| absmax / QMAX },
+    Guard { name: "1 where the scale is 0 (this lab)", scale: scale_for },
+    Guard { name: "max(absmax, 1e-10) / 127", scale: |absmax| absmax.max(1e-10) / QMAX },
+    Guard { name: "max(absmax, 1e-5) / 127", scale: |absmax| absmax.max(1e-5) / QMAX },
+    Guard { name: "(absmax + 1e-5) / 127", scale: |absmax| (absmax + 1e-5) / QMAX },
+];
+
+/// What a guard gives a row of zeros, and what it takes from a quiet row.
+pub fn zero_guards() -> Result<Table> {
+    // A real row, made as quiet as a nearly dead channel: its largest magnitude is 1e-6.
+    let w = real_slice::tensor(ROUNDED)?;
+    let row = w.row(0);
+    let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) * 1e-6).collect();
+    let mut table =
+        Table::new("Five guards: a row of zeros, and a row whose largest value is 1e-6")
+            .text("guard")
+            .number("scale of the zeros")
+            .number("a zero comes back as")
+            .number("error of the quiet row");
+    for guard in &GUARDS {
+        let zero_scale = (guard.scale)(0.0);
+        let back = (0.0f32 / zero_scale).round_ties_even() * zero_scale;
+        table.row([
+            guard.name.to_string(),
+            scientific(zero_scale),
+            back.to_string(),
+            percent(row_error(&quiet, (guard.scale)(1e-6))),
+        ]);
+    }
+    Ok(table)
+}
+
+/// A scale as people write it: 0, 1, or a power of ten.
+fn scientific(scale: f32) -> String {
+    if scale == 0.0 || scale == 1.0 { scale.to_string() } else { format!("{scale:.2e}") }
+}
+
+fn row_error(row: &[f32], scale: f32) -> f64 {
+    let (error, norm) = row.iter().fold((0.0, 0.0), |(error, norm), &value| {
+        let back = f64::from(quantize_value(value, scale)) * f64::from(scale);
+        (error + (f64::from(value) - back).powi(2), norm + f64::from(value).powi(2))
+    });
+    (error / norm).sqrt()
+}
+
+/// The error of truncation over the error of rounding half to even, on the same real matrix.
+///
+/// # Errors
+/// If the real slice cannot be read.
+pub fn truncation_cost() -> Result<f64> {
+    let w = real_slice::tensor(ROUNDED)?;
+    Ok(Moved::of(&w, RULES[2].round).relative / Moved::of(&w, RULES[0].round).relative)
+}
