@@ -3,7 +3,7 @@
 //! rustdoc compiles a block without a language as Rust, and so it does with a block made by
 //! indenting: a listing of a terminal would fail the tests with an error about its grammar.
 
-use crate::markdown::Block;
+use crate::markdown::{Block, Structure};
 use crate::problem::Problem;
 use crate::source::Source;
 
@@ -20,14 +20,18 @@ const RUSTDOC: [&str; 7] = [
 
 /// Checks every code block of the chapter.
 pub fn lint(source: &Source, problems: &mut Vec<Problem>) {
-    for block in &source.structure.blocks {
-        if let Err(message) = check(source, block) {
-            problems.push(source.problem(block.range.start, message));
-        }
+    for (byte, message) in faults(&source.text, &source.structure) {
+        problems.push(source.problem(byte, message));
     }
 }
 
-fn check(source: &Source, block: &Block) -> Result<(), String> {
+/// What is wrong with the code blocks of `text`, each at its first byte.
+pub fn faults(text: &str, structure: &Structure) -> Vec<(usize, String)> {
+    let at = |block: &Block| check(text, block).err().map(|message| (block.range.start, message));
+    structure.blocks.iter().filter_map(at).collect()
+}
+
+fn check(text: &str, block: &Block) -> Result<(), String> {
     let Some(info) = &block.info else {
         return Err(
             "this block is made by indenting, and rustdoc compiles it as Rust: use a fence \
@@ -46,14 +50,13 @@ fn check(source: &Source, block: &Block) -> Result<(), String> {
     if RUSTDOC.contains(first) || first.starts_with("edition") || info.starts_with(['{', ',']) {
         return Err(format!("name the language first: ```rust,{}", words.join(",")));
     }
-    if !is_closed(source, block) {
+    if !is_closed(&text[block.range.clone()]) {
         return Err("this fence is never closed: the rest of the chapter is code".to_owned());
     }
     Ok(())
 }
 
-fn is_closed(source: &Source, block: &Block) -> bool {
-    let text = source.text[block.range.clone()].trim_end();
-    let last = text.lines().last().unwrap_or_default();
-    text.lines().count() > 1 && ["```", "~~~"].iter().any(|f| last.ends_with(f))
+fn is_closed(block: &str) -> bool {
+    let last = block.trim_end().lines().skip(1).last().unwrap_or_default();
+    ["```", "~~~"].iter().any(|fence| last.trim_end().ends_with(fence))
 }

@@ -8,9 +8,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::marks;
+use crate::markdown::Structure;
 use crate::problem::{Problem, nearest};
-use crate::source::Source;
+use crate::source::{Source, line_of};
+use crate::{fences, marks};
 
 /// An escaped mark up to the last braces of its line, which mdBook leaves alone as a whole; or a
 /// directive that reads a file.
@@ -33,38 +34,53 @@ static ANCHOR_END: LazyLock<Regex> =
 pub struct Include {
     /// Its first byte in the chapter's source.
     pub start: usize,
-    /// Whether it makes a code block of its own.
-    pub is_playground: bool,
+    /// How many code blocks it makes. None if it stands in one.
+    pub blocks: usize,
 }
 
 /// Checks every include of the chapter and returns those that are right, in order.
 pub fn check(source: &Source, problems: &mut Vec<Problem>) -> Vec<Include> {
     let mut includes = Vec::new();
     for found in DIRECTIVE.captures_iter(&source.text) {
-        let Some(kind) = found.name("kind") else { continue };
+        let Some(kind) = found.name("kind").map(|kind| kind.as_str()) else { continue };
         let start = found.get_match().start();
-        let outcome = if found.name("end").is_none() {
-            Err(format!("this `{}` is not closed: write `{{{{#{0} file}}}}`", kind.as_str()))
-        } else {
-            included(&source.folder, kind.as_str(), &found["rest"]).map(drop)
-        };
-        match outcome {
-            Ok(()) => {
-                includes.push(Include { start, is_playground: kind.as_str().starts_with('p') })
-            }
+        let closed = found.name("end").ok_or_else(|| format!("this `{kind}` is not closed"));
+        let lines = closed.and_then(|_| included(&source.folder, kind, &found["rest"]));
+        match lines.and_then(|lines| blocks(source, start, kind, &lines)) {
+            Ok(blocks) => includes.push(Include { start, blocks }),
             Err(message) => problems.push(source.problem(start, message)),
         }
     }
     includes
 }
 
+/// How many code blocks the included lines make.
+fn blocks(source: &Source, start: usize, kind: &str, lines: &str) -> Result<usize, String> {
+    if source.structure.is_code(start) {
+        return Ok(0);
+    }
+    if is_playground(kind) {
+        return Ok(1);
+    }
+    let structure = Structure::of(lines);
+    match fences::faults(lines, &structure).into_iter().next() {
+        None => Ok(structure.blocks.len()),
+        Some((byte, message)) => {
+            Err(format!("line {} of what is included: {message}", line_of(lines, byte)))
+        }
+    }
+}
+
+fn is_playground(kind: &str) -> bool {
+    kind.starts_with("play")
+}
+
 /// The lines that a directive includes. `rest` is what follows its kind.
 fn included(folder: &Path, kind: &str, rest: &str) -> Result<String, String> {
     let argument = rest.split_whitespace().next().filter(|_| rest.starts_with(char::is_whitespace));
     let argument = argument.ok_or_else(|| format!("`{kind}` names no file"))?;
-    let is_playground = kind.starts_with('p');
     let (path, part) = match argument.split_once(':') {
-        Some((path, part)) if !is_playground => (path, Some(part)),
+        Some((path, part)) if !is_playground(kind) => (path, Some(part)),
         _ => (argument, None),
     };
     let text = std::fs::read_to_string(folder.join(path))

@@ -2,7 +2,8 @@
 //!
 //! * For the rendered book it replaces the marks `{{#figure name}}`, `{{#table name}}` and
 //!   `{{#value name}}` by what a [`Library`] makes of the names.
-//! * For every renderer it checks what mdBook lets pass: unknown marks, includes of nothing, code
+//! * For `mdbook test` it runs the Rust examples against the crates that it was built from.
+//! * For both it checks what mdBook lets pass: unknown marks, includes of nothing, code
 //!   blocks without a language.
 //!
 //! mdBook runs it after its own `links`, so that included examples are complete. Lines and
@@ -11,6 +12,7 @@
 mod cache;
 mod chapters;
 mod embed;
+mod examples;
 mod fences;
 mod html;
 mod includes;
@@ -89,6 +91,8 @@ pub struct Setup {
     pub program: PathBuf,
     /// The folder of the cache.
     pub cache: PathBuf,
+    /// The profile that the program was built with: examples use the crates that are in it.
+    pub profile: String,
 }
 
 impl Setup {
@@ -101,9 +105,15 @@ impl Setup {
         // The target folder may be anywhere: cargo marks it by this file.
         let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
         let target = target.or(program.parent()).unwrap_or(Path::new("."));
-        let cache = target.join("snippets-cache");
-        Ok(Self { manifest: manifest.to_owned(), program, cache })
+        let (cache, profile) = (target.join("snippets-cache"), profile_of(&program));
+        Ok(Self { manifest: manifest.to_owned(), program, cache, profile })
     }
+}
+
+/// The profile by the folder of its programs, `target/debug` or `target/PROFILE`.
+fn profile_of(program: &Path) -> String {
+    let folder = program.parent().and_then(Path::file_name).unwrap_or_default();
+    if folder == "debug" { "dev".to_owned() } else { folder.to_string_lossy().into_owned() }
 }
 
 /// Answers one request of mdBook, which is JSON: the context and the book.
@@ -116,6 +126,7 @@ pub fn run(library: &dyn Library, setup: &Setup, request: impl Read) -> Result<B
     let chapters = chapters::check(&context, &book, library)?;
     match context.renderer.as_str() {
         "html" => html::replace_marks(&context, &mut book, &chapters, library, setup)?,
+        "test" => examples::run(&context, &mut book, &chapters, setup)?,
         other => bail!("the renderer `{other}` is not supported, only html and test are"),
     }
     Ok(book)

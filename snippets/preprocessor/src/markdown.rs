@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 /// The parts of a text in which a mark means something else than in a sentence.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Structure {
     tables: Vec<Range<usize>>,
     /// Code blocks, in order.
     pub blocks: Vec<Block>,
+    /// The first byte of every heading, in order.
+    pub headings: Vec<usize>,
 }
 
 /// A code block.
@@ -22,20 +24,28 @@ pub struct Block {
     pub range: Range<usize>,
     /// What follows the opening fence. `None` for a block made by indenting.
     pub info: Option<String>,
+    /// The code, without the indentation of a list or the `>` of a quote that it stands in.
+    pub code: String,
 }
 
 impl Structure {
     /// Parses `text` as mdBook does.
     pub fn of(text: &str) -> Self {
-        let mut structure = Self::default();
+        let (mut structure, mut in_block) = (Self::default(), false);
         for (event, range) in Parser::new_ext(text, options()).into_offset_iter() {
             match event {
                 Event::Code(_) => structure.code.push(range),
                 Event::Start(Tag::Table(_)) => structure.tables.push(range),
                 Event::Start(Tag::CodeBlock(kind)) => {
                     structure.code.push(range.clone());
-                    structure.blocks.push(Block { range, info: info(&kind) });
+                    structure.blocks.push(Block { range, info: info(&kind), code: String::new() });
+                    in_block = true;
                 }
+                Event::Text(text) if in_block => {
+                    structure.blocks.last_mut().expect("inside a block").code.push_str(&text);
+                }
+                Event::Start(Tag::Heading { .. }) => structure.headings.push(range.start),
+                Event::End(TagEnd::CodeBlock) => in_block = false,
                 _ => {}
             }
         }
@@ -58,6 +68,11 @@ impl Block {
     /// every block name its language first.
     pub fn is_rust(&self) -> bool {
         self.words().first() == Some(&"rust")
+    }
+
+    /// Whether rustdoc compiles the block.
+    pub fn is_tested(&self) -> bool {
+        self.is_rust() && !self.is_ignored()
     }
 
     /// Whether rustdoc is told to leave the block alone.
@@ -112,6 +127,7 @@ mod tests {
         let structure = Structure::of("1. step\r\n\r\n   ```console\r\n   $ ls\r\n   ```\r\n");
         assert_eq!(structure.blocks.len(), 1);
         assert_eq!(structure.blocks[0].words(), ["console"]);
+        assert_eq!(structure.blocks[0].code, "$ ls\n");
     }
 
     #[test]
