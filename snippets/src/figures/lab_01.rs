@@ -1,26 +1,31 @@
 //! Figures of lab 01: one scale for the tensor against one scale per row.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor};
+use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
 use kit::data::{normal_matrix, with_outlier_row};
-use kit::meters::{mean, row_relative_errors};
+use kit::meters::{mean, relative_error, row_relative_errors};
 use kit::real_slice;
-use kit::table::{percent, times};
-use ndarray::Array2;
+use kit::table::percent;
+use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
-use super::plot::{Axis, Key, Layout, draw};
-use super::rows::{ascending, largest, loudness, median, median_index, smallest};
-use super::style::{Ink, Mark, Pen, Shape};
+use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+use super::rows::{ascending, largest, loudness, median, smallest};
+use super::style::{Ink, MARKER, Mark, Pen, Shape};
 
-const PER_TENSOR: Mark = Mark { shape: Shape::Dot, ink: Ink::Two, radius: super::style::MARKER };
-const PER_CHANNEL: Mark =
-    Mark { shape: Shape::Square, ink: Ink::One, radius: super::style::MARKER };
+/// One scale for the tensor. A ring: where both are the same, the square shows inside.
+const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
+/// One scale per row.
+const PER_CHANNEL: Mark = Mark { shape: Shape::Square, ink: Ink::One, radius: MARKER - 8 };
 
 /// The legend of the figures that compare the two.
-const GRANULARITIES: [Key; 2] =
-    [Key::Mark(PER_TENSOR, "one scale for the tensor"), Key::Mark(PER_CHANNEL, "one per row")];
+fn granularities(plot: &Plot<'_>) -> Result<()> {
+    let tensor = Key::Mark(PER_TENSOR, "one scale for the tensor");
+    plot.legend(1, &[tensor, Key::Mark(PER_CHANNEL, "one per row")])
+}
 
 /// The relative error of each row under the lab's two granularities.
 struct RowErrors {
@@ -34,11 +39,16 @@ impl RowErrors {
         let per_channel = row_relative_errors(w, &dequantize(&quantize_per_channel(w)?));
         Ok(Self { per_tensor: per_tensor.to_vec(), per_channel: per_channel.to_vec() })
     }
-}
 
-/// Points at 0, 1, 2, ...
-fn numbered(values: &[f64]) -> impl Iterator<Item = (f64, f64)> + '_ {
-    values.iter().enumerate().map(|(index, &value)| (index as f64, value))
+    /// The rows from left to right in this order.
+    fn draw(&self, plot: &Plot<'_>, order: &[usize]) -> Result<()> {
+        let points = |errors: &[f64]| {
+            let places = order.iter().enumerate();
+            places.map(|(place, &row)| (place as f64, errors[row])).collect::<Vec<_>>()
+        };
+        plot.marks(points(&self.per_channel), PER_CHANNEL)?;
+        plot.marks(points(&self.per_tensor), PER_TENSOR)
+    }
 }
 
 /// The planted control: 64 rows, one of them 100 times as loud.
@@ -46,16 +56,15 @@ pub fn outlier_row() -> Result<Figure> {
     const LOUD: usize = 7;
     let w = with_outlier_row(&normal_matrix(42, 64, 512), LOUD, 100.0);
     let errors = RowErrors::of(&w)?;
-    let x = Axis::linear("row", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], whole);
+    let x = Axis::linear("row", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
     let y = Axis::log("relative error of the row", 0.003..1.0)
         .ticks([0.003, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent);
     let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
-        plot.marks(numbered(&errors.per_tensor), PER_TENSOR)?;
-        plot.marks(numbered(&errors.per_channel), PER_CHANNEL)?;
+        errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
         let loud = (LOUD as f64, errors.per_tensor[LOUD]);
         plot.guide([loud, (loud.0, 0.06)], Pen::dotted(Ink::Muted))?;
         plot.label((loud.0, 0.06), (-60, -110), HPos::Left, Ink::Text, "row 7, 100 times as loud")?;
-        plot.legend(1, &GRANULARITIES)
+        granularities(plot)
     })?;
     let quiet = |errors: &[f64]| {
         mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD).map(|(_, error)| error))
@@ -82,12 +91,147 @@ pub fn outlier_row() -> Result<Figure> {
     })
 }
 
-fn whole(value: f64) -> String {
-    format!("{value}")
+/// The same on real weights: rows sorted by loudness.
+pub fn real_row_errors() -> Result<Figure> {
+    let name = real_slice::TENSORS[2];
+    let w = real_slice::tensor(name)?;
+    let errors = RowErrors::of(&w)?;
+    let order = ascending(&loudness(&w));
+    let loudest = order[order.len() - 1];
+    let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
+        .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
+    let y = Axis::log("relative error of the row", 0.005..0.12)
+        .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent);
+    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        errors.draw(plot, &order)?;
+        let loud = ((order.len() - 1) as f64, errors.per_channel[loudest]);
+        let text = format!("row {loudest}, the loudest");
+        plot.label(loud, (-130, 0), HPos::Right, Ink::Text, &text)?;
+        granularities(plot)
+    })?;
+    let (wrecked, healthy) = (median(&errors.per_tensor), median(&errors.per_channel));
+    let both = percent(errors.per_channel[loudest]);
+    Ok(Figure {
+        title: "Relative error of each row of a real matrix".into(),
+        caption: format!(
+            "{}, {} rows. With one scale for the tensor the median row loses {}, with one per row \
+             {}. The loudest row sets the tensor's scale: for it both are the same, {both}.",
+            real_slice::label(name),
+            w.nrows(),
+            percent(wrecked),
+            percent(healthy),
+        ),
+        alt: format!(
+            "Scatter plot, error on a logarithmic axis, rows sorted by their largest weight. One \
+             scale for the tensor: a band around {}, falling towards the loud rows. One scale per \
+             row: a band around {}. They meet at the loudest row, at {both}.",
+            percent(wrecked),
+            percent(healthy),
+        ),
+        drawing,
+    })
 }
 
-/// A number of an axis: 0.003 gives `0.3 %`.
-fn axis_percent(fraction: f64) -> String {
-    let text = format!("{:.4}", fraction * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+/// Both granularities on all nine tensors of the slice.
+pub fn real_tensor_errors() -> Result<Figure> {
+    let mut pairs = Vec::new();
+    for name in real_slice::TENSORS {
+        let w = real_slice::tensor(name)?;
+        let error = |q| relative_error(&w, &dequantize(&q));
+        pairs.push((error(quantize_per_tensor(&w)?), error(quantize_per_channel(&w)?)));
+    }
+    let last = pairs.len() - 1;
+    let labels = real_slice::TENSORS.map(real_slice::label);
+    let x = Axis::linear("relative error of the matrix", 0.0..0.075)
+        .ticks([0.0, 0.02, 0.04, 0.06], axis_percent);
+    let y = Axis::linear("", -0.6..last as f64 + 0.6)
+        .ticks((0..=last).map(|row| row as f64), |row| labels[last - row as usize].clone());
+    let layout = Layout { height: 4300, left: 1750, top: 420, ..Layout::default() };
+    let drawing = draw(layout, x, y.without_grid(), |plot| {
+        for (index, &(tensor, channel)) in pairs.iter().enumerate() {
+            let row = (last - index) as f64;
+            plot.line([(channel, row), (tensor, row)], Pen::solid(Ink::Grid))?;
+            plot.marks([(channel, row)], PER_CHANNEL.sized(50))?;
+            plot.marks([(tensor, row)], PER_TENSOR.sized(50))?;
+            plot.label((tensor, row), (120, 0), HPos::Left, Ink::Muted, &percent(tensor))?;
+        }
+        granularities_above(plot)
+    })?;
+    let (tensor, channel): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+    let span =
+        |values: &[f64]| format!("{} to {}", percent(smallest(values)), percent(largest(values)));
+    Ok(Figure {
+        title: "Relative error of nine real matrices, per tensor and per row".into(),
+        caption: format!(
+            "Nine matrices of SmolLM2-135M on the int8 grid. One scale for the tensor costs {}, \
+             depending on its loudest row; one scale per row costs {} everywhere.",
+            span(&tensor),
+            span(&channel),
+        ),
+        alt: format!(
+            "Dumbbell plot of nine matrices. The squares, one scale per row, stand in a column at \
+             {}; the rings, one scale for the tensor, are scattered from {}, farthest out for the \
+             three down_proj.",
+            span(&channel),
+            span(&tensor),
+        ),
+        drawing,
+    })
+}
+
+/// The legend where the y axis has no title above it.
+fn granularities_above(plot: &Plot<'_>) -> Result<()> {
+    let tensor = Key::Mark(PER_TENSOR, "one scale for the tensor");
+    plot.legend(0, &[tensor, Key::Mark(PER_CHANNEL, "one per row")])
+}
+
+/// How many different int8 codes each row of a real matrix uses.
+pub fn granularity_codes() -> Result<Figure> {
+    let name = real_slice::TENSORS[6];
+    let w = real_slice::tensor(name)?;
+    let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
+    let (loud, used) = (loudness(&w), [codes_used(&tensor), codes_used(&channel)]);
+    let x = Axis::log("largest |w| of the row", 0.07..2.3).ticks([0.1, 0.2, 0.5, 1.0, 2.0], plain);
+    let y = Axis::linear("different codes in the row, of 255", 0.0..200.0)
+        .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain);
+    let drawing = draw(Layout::with_legend(1), x, y, |plot| {
+        // Every second row: the file would be too large with all of them.
+        let points = |codes: &[f64]| {
+            let pairs = loud.iter().copied().zip(codes.iter().copied());
+            pairs.step_by(2).collect::<Vec<_>>()
+        };
+        plot.marks(points(&used[1]), PER_CHANNEL.sized(MARKER - 12))?;
+        plot.marks(points(&used[0]), PER_TENSOR)?;
+        granularities(plot)
+    })?;
+    Ok(Figure {
+        title: "Different int8 codes used by each row of a real matrix".into(),
+        caption: format!(
+            "{}, {} rows of {} weights (every second row is drawn). On the tensor's grid the \
+             median row uses {} different codes and the poorest {}; with a scale of its own the \
+             median row uses {}, the poorest {}.",
+            real_slice::label(name),
+            w.nrows(),
+            w.ncols(),
+            median(&used[0]),
+            smallest(&used[0]),
+            median(&used[1]),
+            smallest(&used[1]),
+        ),
+        alt: format!(
+            "Scatter plot of codes against loudness. One scale for the tensor: the number of \
+             codes grows with the row's largest weight, from {} to {}. One scale per row: a level \
+             cloud around {}, whatever the row's largest weight.",
+            smallest(&used[0]),
+            largest(&used[0]),
+            median(&used[1]),
+        ),
+        drawing,
+    })
+}
+
+/// The number of different codes in each row.
+fn codes_used(quantized: &Quantized) -> Vec<f64> {
+    let distinct = |row: ArrayView1<i8>| row.iter().collect::<BTreeSet<_>>().len() as f64;
+    quantized.q().rows().into_iter().map(distinct).collect()
 }

@@ -4,8 +4,11 @@
 //! makes what plotters wrote fit for the page.
 
 mod grid;
+mod histogram;
 mod lab_01;
+mod mental_model;
 mod plot;
+mod rounding;
 mod rows;
 mod style;
 mod svg;
@@ -14,7 +17,19 @@ use crate::Entry;
 use svg::{Drawing, escape};
 
 /// Every figure of the book.
-pub const ALL: &[Entry<Figure>] = &[Entry { name: "outlier_row", make: lab_01::outlier_row }];
+pub const ALL: &[Entry<Figure>] = &[
+    Entry { name: "grid_snap", make: mental_model::grid_snap },
+    Entry { name: "weights_and_grids", make: mental_model::weights_and_grids },
+    Entry { name: "row_ranges", make: mental_model::row_ranges },
+    Entry { name: "granularity_codes", make: lab_01::granularity_codes },
+    Entry { name: "outlier_row", make: lab_01::outlier_row },
+    Entry { name: "real_row_errors", make: lab_01::real_row_errors },
+    Entry { name: "real_tensor_errors", make: lab_01::real_tensor_errors },
+    Entry { name: "rounding_stairs", make: rounding::rounding_stairs },
+    Entry { name: "rounding_error_distribution", make: rounding::rounding_error_distribution },
+    Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },
+    Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
+];
 
 /// A drawn figure.
 pub struct Figure {

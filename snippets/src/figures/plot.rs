@@ -9,7 +9,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::style::{
-    self, CHARACTER, HAIRLINE, Ink, LINE, MARKER, Mark, Pen, STROKE, Shape, TEXT, WIDTH,
+    self, AREA_TINT, BAND, BAND_TINT, CHARACTER, HAIRLINE, Ink, LINE, MARKER, Mark, Pen, STROKE,
+    Shape, TEXT, WIDTH,
 };
 use super::svg::Drawing;
 
@@ -101,11 +102,13 @@ impl Default for Layout {
 }
 
 /// An entry of a legend: a sample and what it means.
-pub enum Key {
+pub enum Key<'a> {
     /// A marker.
-    Mark(Mark, &'static str),
+    Mark(Mark, &'a str),
     /// A line.
-    Line(Pen, &'static str),
+    Line(Pen, &'a str),
+    /// A broad, pale line.
+    Band(Ink, &'a str),
 }
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -142,6 +145,17 @@ pub fn draw(
     Drawing::from_plotters(&document, WIDTH, layout.height)
 }
 
+/// A number of an axis as it is, with a true minus sign.
+pub fn plain(value: f64) -> String {
+    format!("{value}").replace('-', "−")
+}
+
+/// A fraction on an axis as a percentage: 0.003 gives `0.3 %`.
+pub fn axis_percent(fraction: f64) -> String {
+    let text = format!("{:.4}", fraction * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 impl Plot<'_> {
     /// Where the values `x` and `y` are on the canvas.
     ///
@@ -163,26 +177,43 @@ impl Plot<'_> {
         self.stroke(points, pen, 2 * HAIRLINE)
     }
 
+    /// The thinnest line, as those of the grid.
+    pub fn hairline(&self, points: impl IntoIterator<Item = (f64, f64)>, pen: Pen) -> Result<()> {
+        self.stroke(points, pen, HAIRLINE)
+    }
+
+    /// A broad, pale line through points, for what others lie on.
+    pub fn band(&self, points: impl IntoIterator<Item = (f64, f64)>, ink: Ink) -> Result<()> {
+        let points = self.all_at(points)?;
+        let style = Pen::solid(ink).color().mix(BAND_TINT).stroke_width(BAND);
+        Ok(self.canvas.draw(&PathElement::new(points, style))?)
+    }
+
+    fn all_at(&self, points: impl IntoIterator<Item = (f64, f64)>) -> Result<Vec<(i32, i32)>> {
+        points.into_iter().map(|(x, y)| self.at(x, y)).collect()
+    }
+
     fn stroke(
         &self,
         points: impl IntoIterator<Item = (f64, f64)>,
         pen: Pen,
         width: u32,
     ) -> Result<()> {
-        let points = points.into_iter().map(|(x, y)| self.at(x, y)).collect::<Result<Vec<_>>>()?;
+        let points = self.all_at(points)?;
         self.path(points, pen, width)
     }
 
     /// The area between a line and the bottom of the plot, tinted.
     pub fn area(&self, points: impl IntoIterator<Item = (f64, f64)>, ink: Ink) -> Result<()> {
-        let mut corners =
-            points.into_iter().map(|(x, y)| self.at(x, y)).collect::<Result<Vec<_>>>()?;
+        let mut corners = self.all_at(points)?;
         let (Some(&first), Some(&last)) = (corners.first(), corners.last()) else {
             bail!("an area needs points");
         };
         let floor = self.at(self.x.range.start, self.y.range.start)?.1;
         corners.extend([(last.0, floor), (first.0, floor)]);
-        Ok(self.canvas.draw(&Polygon::new(corners, Pen::solid(ink).color().mix(0.22).filled()))?)
+        Ok(self
+            .canvas
+            .draw(&Polygon::new(corners, Pen::solid(ink).color().mix(AREA_TINT).filled()))?)
     }
 
     /// A marker at each point.
@@ -225,9 +256,9 @@ impl Plot<'_> {
 
     /// Samples and their meanings in a row above the plot, `line` lines under the title of the
     /// y axis.
-    pub fn legend(&self, line: i32, keys: &[Key]) -> Result<()> {
+    pub fn legend(&self, line: i32, keys: &[Key<'_>]) -> Result<()> {
         let y = self.title_line() + line * LINE;
-        let mut x = self.layout.left as i32;
+        let mut x = 2 * MARKER;
         for key in keys {
             let (sample, meaning) = match key {
                 Key::Mark(mark, meaning) => {
@@ -237,6 +268,11 @@ impl Plot<'_> {
                 Key::Line(pen, meaning) => {
                     self.path(vec![(x, y), (x + 400, y)], *pen, STROKE)?;
                     (400, meaning)
+                }
+                Key::Band(ink, meaning) => {
+                    let style = Pen::solid(*ink).color().mix(BAND_TINT).stroke_width(BAND);
+                    self.canvas.draw(&PathElement::new(vec![(x, y), (x + 300, y)], style))?;
+                    (300, meaning)
                 }
             };
             self.write(meaning, (x + sample + 70, y), HPos::Left, Pen::solid(Ink::Text))?;
@@ -275,7 +311,7 @@ impl Plot<'_> {
     /// The title of the y axis stands above it: turned text is hard to read on a phone.
     fn titles(&self) -> Result<()> {
         let ink = Pen::solid(Ink::Text);
-        self.write(&self.y.title, (MARKER, self.title_line()), HPos::Left, ink)?;
+        self.write(&self.y.title, (2 * MARKER, self.title_line()), HPos::Left, ink)?;
         let (columns, rows) = self.layout.field();
         let middle = (columns.start + columns.end) / 2;
         self.write(&self.x.title, (middle, rows.start + 165 + LINE), HPos::Center, ink)

@@ -23,6 +23,12 @@ pub const CHARACTER: i32 = 88;
 pub const STROKE: u32 = 24;
 /// Width of the lines of the grid and of the axes.
 pub const HAIRLINE: u32 = 7;
+/// Width of the broad, pale lines that others lie on.
+pub const BAND: u32 = 4 * STROKE;
+/// Opacity of such a line.
+pub const BAND_TINT: f64 = 0.4;
+/// Opacity of an area.
+pub const AREA_TINT: f64 = 0.22;
 /// Radius of a marker.
 pub const MARKER: i32 = 38;
 

@@ -1,0 +1,273 @@
+//! Figures of the chapter "One mental model": a grid, a scale, and how many rows share it.
+
+use anyhow::Result;
+use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor, quantize_value};
+use kit::meters::max_abs_error;
+use kit::real_slice;
+use kit::table::{sig3, times};
+use ndarray::{Array2, s};
+use plotters::style::text_anchor::HPos;
+
+use super::Figure;
+use super::grid::{qmax, snap};
+use super::histogram::Histogram;
+use super::plot::{Axis, Key, Layout, Plot, draw, plain};
+use super::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
+use super::style::{Ink, Mark, Pen, Shape};
+
+/// How many weights `grid_snap` shows.
+const STRETCH: usize = 24;
+
+/// A stretch of a real row around its largest weight.
+struct Stretch {
+    row: usize,
+    absmax: f64,
+    weights: Vec<f64>,
+    int8_error: f64,
+}
+
+impl Stretch {
+    /// Of the row of median loudness: neither the best case nor the worst.
+    fn of(w: &Array2<f32>) -> Result<Self> {
+        let row = median_index(&loudness(w));
+        let weights = w.slice(s![row..=row, ..]).to_owned();
+        let sizes: Vec<f64> = weights.iter().map(|&value| f64::from(value.abs())).collect();
+        let loudest = ascending(&sizes)[sizes.len() - 1];
+        let start = loudest.saturating_sub(STRETCH / 2).min(sizes.len() - STRETCH);
+        let shown = weights.slice(s![.., start..start + STRETCH]).to_owned();
+        let int8 = dequantize(&quantize_per_channel(&weights)?);
+        let int8 = int8.slice(s![.., start..start + STRETCH]).to_owned();
+        Ok(Self {
+            row,
+            absmax: absmax(weights.row(0)),
+            int8_error: max_abs_error(&shown, &int8),
+            weights: shown.iter().copied().map(f64::from).collect(),
+        })
+    }
+
+    fn scale(&self, bits: u32) -> f64 {
+        self.absmax / qmax(bits)
+    }
+
+    fn snapped(&self, bits: u32) -> Vec<f64> {
+        self.weights.iter().map(|&value| snap(value, self.scale(bits), qmax(bits))).collect()
+    }
+}
+
+/// Real weights as stems and the grid points that they snap to.
+pub fn grid_snap() -> Result<Figure> {
+    let name = real_slice::TENSORS[2];
+    let stretch = Stretch::of(&real_slice::tensor(name)?)?;
+    let limit = stretch.absmax * 1.12;
+    let x = Axis::linear("weights next to each other in the row", -1.0..30.5);
+    let y = Axis::linear("weight", -limit..limit).ticks([-0.6, -0.3, 0.0, 0.3, 0.6], plain);
+    let layout = Layout { right: 330, bottom: 420, ..Layout::with_legend(1) };
+    let drawing = draw(layout, x, y.without_grid(), |plot| {
+        ruler(plot, &stretch, 8, 24.7..26.5, "int8")?;
+        ruler(plot, &stretch, 4, 27.9..29.7, "4-bit")?;
+        for code in -7..=7 {
+            let level = f64::from(code) * stretch.scale(4);
+            plot.hairline([(-1.0, level), (24.0, level)], Pen::solid(Ink::Grid))?;
+        }
+        for code in [-7, 0, 7] {
+            let point = (29.7, f64::from(code) * stretch.scale(4));
+            plot.label(point, (60, 0), HPos::Left, Ink::Muted, &plain(f64::from(code)))?;
+        }
+        stems(plot, &stretch)?;
+        let keys = [
+            Key::Mark(Mark::new(Shape::Dot, Ink::One), "weight"),
+            Key::Mark(Mark::new(Shape::Square, Ink::Two), "nearest code of 4 bits"),
+        ];
+        plot.legend(1, &keys)
+    })?;
+    let errors = stretch.weights.iter().zip(stretch.snapped(4)).map(|(w, snapped)| w - snapped);
+    let four_bit_error = errors.fold(0.0, |worst: f64, error| worst.max(error.abs()));
+    let (label, row) = (real_slice::label(name), stretch.row);
+    Ok(Figure {
+        title: "Weights of a real row and the grid points they snap to".into(),
+        caption: format!(
+            "{STRETCH} weights of {label}, row {row}. The row's largest weight, {}, sets the \
+             scale. A 4-bit grid (15 codes) moves these weights by up to {}, the int8 grid with \
+             the same ends (255 codes) by up to {}: too little to draw.",
+            sig3(stretch.absmax),
+            sig3(four_bit_error),
+            sig3(stretch.int8_error),
+        ),
+        alt: format!(
+            "Stem plot of {STRETCH} weights between -{0} and {0}. Fifteen grid lines, {1} apart, \
+             cross it; a short segment joins each weight to the nearest line. Beside it two \
+             rulers: int8 with 255 marks, which blur into a bar, and 4-bit with 15.",
+            sig3(stretch.absmax),
+            sig3(stretch.scale(4)),
+        ),
+        drawing,
+    })
+}
+
+/// All codes of a grid as the marks of a ruler.
+fn ruler(
+    plot: &Plot<'_>,
+    stretch: &Stretch,
+    bits: u32,
+    at: std::ops::Range<f64>,
+    name: &str,
+) -> Result<()> {
+    let last = qmax(bits) as i32;
+    for code in -last..=last {
+        let level = f64::from(code) * stretch.scale(bits);
+        plot.hairline([(at.start, level), (at.end, level)], Pen::solid(Ink::Muted))?;
+    }
+    let top = ((at.start + at.end) / 2.0, stretch.absmax);
+    plot.label(top, (0, -150), HPos::Center, Ink::Text, name)
+}
+
+fn stems(plot: &Plot<'_>, stretch: &Stretch) -> Result<()> {
+    let snapped = stretch.snapped(4);
+    let columns = || (0..STRETCH).map(|column| column as f64);
+    for ((column, &weight), &code) in columns().zip(&stretch.weights).zip(&snapped) {
+        plot.hairline([(column, 0.0), (column, weight)], Pen::solid(Ink::Muted))?;
+        plot.line([(column, weight), (column, code)], Pen::solid(Ink::Two))?;
+    }
+    plot.marks(columns().zip(snapped), Mark::new(Shape::Square, Ink::Two))?;
+    plot.marks(columns().zip(stretch.weights.iter().copied()), Mark::new(Shape::Dot, Ink::One))
+}
+
+/// How many codes of the tensor's grid one bar of `weights_and_grids` stands for: 51 bars of 5 are
+/// all 255 codes.
+const CODES_PER_BAR: usize = 5;
+
+/// A reach of the tensor's grid, as a bracket above the histogram.
+struct Reach {
+    ink: Ink,
+    height: f64,
+    absmax: f64,
+    codes: i32,
+    whose: &'static str,
+}
+
+/// A histogram of a real matrix under the grid that it shares.
+pub fn weights_and_grids() -> Result<Figure> {
+    let name = real_slice::TENSORS[6];
+    let w = real_slice::tensor(name)?;
+    let quantized = quantize_per_tensor(&w)?;
+    let scale = quantized.scales()[(0, 0)];
+    let order = ascending(&loudness(&w));
+    let (quietest, middle) = (order[0], order[order.len() / 2]);
+    let reach = |row, ink, height, whose| {
+        let absmax = absmax(w.row(row));
+        let codes = 2 * i32::from(quantize_value(absmax as f32, scale)) + 1;
+        Reach { ink, height, absmax, codes, whose }
+    };
+    let reaches = [
+        reach(order[order.len() - 1], Ink::Two, 5e7, "the tensor's grid"),
+        reach(middle, Ink::One, 4e6, "median row"),
+        reach(quietest, Ink::Three, 3.2e5, "quietest row"),
+    ];
+    let limit = 128.0 * f64::from(scale);
+    let x = Axis::linear("weight", -limit..limit).ticks([-2.0, -1.0, 0.0, 1.0, 2.0], plain);
+    let y = Axis::log("weights per bar", 0.6..2e8)
+        .ticks([1.0, 10.0, 100.0, 1e3, 1e4, 1e5], |value| kit::table::count(value as usize));
+    let layout = Layout { left: 820, top: 250, ..Layout::with_legend(0) };
+    let drawing = draw(layout, x.without_grid(), y, |plot| {
+        bars(plot, quantized.q().iter().copied(), scale, Ink::Two)?;
+        bars(plot, quantized.q().row(middle).iter().copied(), scale, Ink::One)?;
+        reaches.iter().try_for_each(|reach| bracket(plot, reach))
+    })?;
+    let [tensor, median, quiet] = reaches;
+    Ok(Figure {
+        title: "A real matrix under one int8 grid".into(),
+        caption: format!(
+            "All {} weights of {} (pale: the whole matrix; inside: its median row), \
+             {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{}; the \
+             median row can use {} of its {} codes, the quietest row {}.",
+            kit::table::count(w.len()),
+            real_slice::label(name),
+            sig3(tensor.absmax),
+            median.codes,
+            tensor.codes,
+            quiet.codes,
+        ),
+        alt: format!(
+            "Histogram with a logarithmic count axis: a peak at 0 that falls off on both sides \
+             and thins out to single weights towards ±{}. Brackets above it show the reach of \
+             the tensor's grid ({} codes), of the median row ({}) and of the quietest row ({}).",
+            sig3(tensor.absmax),
+            tensor.codes,
+            median.codes,
+            quiet.codes,
+        ),
+        drawing,
+    })
+}
+
+fn bars(plot: &Plot<'_>, codes: impl Iterator<Item = i8>, scale: f32, ink: Ink) -> Result<()> {
+    let step = f64::from(scale);
+    let mut bars = Histogram::new(-127.5 * step, CODES_PER_BAR as f64 * step, 255 / CODES_PER_BAR);
+    codes.for_each(|code| bars.count((i32::from(code) + 127) as usize / CODES_PER_BAR));
+    // An empty bar has no logarithm: it lies on the floor of the axis.
+    let outline = bars.outline(|count| if count == 0 { 0.6 } else { count as f64 });
+    plot.area(outline.iter().copied(), ink)?;
+    plot.guide(outline, Pen::solid(ink))
+}
+
+fn bracket(plot: &Plot<'_>, reach: &Reach) -> Result<()> {
+    let (end, height) = (reach.absmax, reach.height);
+    plot.line([(-end, height), (end, height)], Pen::solid(reach.ink))?;
+    for side in [-end, end] {
+        plot.line([(side, height / 2.0), (side, height * 2.0)], Pen::solid(reach.ink))?;
+    }
+    let text = format!("{}: {} codes", reach.whose, reach.codes);
+    if end > 1.0 {
+        return plot.label((0.0, height), (0, -130), HPos::Center, Ink::Text, &text);
+    }
+    plot.label((end, height), (110, 0), HPos::Left, Ink::Text, &text)
+}
+
+/// The largest weight of every row of three real matrices.
+pub fn row_ranges() -> Result<Figure> {
+    let names = [2, 4, 6].map(|index| real_slice::TENSORS[index]);
+    let rows = names
+        .iter()
+        .map(|name| Ok(loudness(&real_slice::tensor(name)?)))
+        .collect::<Result<Vec<Vec<f64>>>>()?;
+    let labels = names.map(real_slice::label);
+    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Three)];
+    let x = Axis::linear("rows from quiet to loud", 0.0..100.0)
+        .ticks([0.0, 25.0, 50.0, 75.0, 100.0], |value| format!("{value} %"));
+    let y =
+        Axis::log("largest |w| of the row", 0.07..7.0).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);
+    let layout = Layout { right: 560, ..Layout::with_legend(3) };
+    let drawing = draw(layout, x.without_grid(), y, |plot| {
+        // Numbers of lines that end close to each other move apart.
+        for ((rows, pen), shift) in rows.iter().zip(pens).zip([0, -60, 90]) {
+            let last = (rows.len() - 1) as f64;
+            let order = ascending(rows).into_iter().enumerate();
+            plot.line(order.map(|(place, row)| (100.0 * place as f64 / last, rows[row])), pen)?;
+            let end = (100.0, largest(rows));
+            plot.label(end, (70, shift), HPos::Left, pen.ink, &sig3(end.1))?;
+        }
+        (0..3).try_for_each(|i| plot.legend(i as i32 + 1, &[Key::Line(pens[i], &labels[i])]))
+    })?;
+    let spread = |rows: &[f64]| times(largest(rows) / median(rows));
+    let medians: Vec<String> = rows.iter().map(|rows| sig3(median(rows))).collect();
+    Ok(Figure {
+        title: "The largest weight of each row of three real matrices".into(),
+        caption: format!(
+            "The loudest row is {}, {} and {} as loud as the median one; in {} it is {} as loud \
+             as the quietest. One scale for the tensor must serve them all.",
+            spread(&rows[0]),
+            spread(&rows[1]),
+            spread(&rows[2]),
+            labels[2],
+            times(largest(&rows[2]) / smallest(&rows[2])),
+        ),
+        alt: format!(
+            "Three rising lines on a logarithmic axis, one a matrix. All are nearly flat in the \
+             middle, with medians of {}, and shoot up at the loud end; that of {} also falls off \
+             deeply at the quiet end.",
+            medians.join(", "),
+            labels[2],
+        ),
+        drawing,
+    })
+}

@@ -1,0 +1,318 @@
+//! Figures of the chapter "Rounding, clipping and zero scales".
+
+use anyhow::{Context, Result};
+use fake_quant_linear::{QMAX, quantize_per_channel, quantize_value, scale_for};
+use kit::meters::relative_error;
+use kit::real_slice;
+use kit::table::{percent, sig3};
+use ndarray::{Array2, ArrayView1};
+use plotters::style::text_anchor::HPos;
+
+use super::Figure;
+use super::grid::{per_channel_round_trip, qmax, snap};
+use super::histogram::Histogram;
+use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+use super::rows::{absmax, ascending};
+use super::style::{Ink, Mark, Pen, Shape};
+
+/// Three ways from a quotient to a code.
+pub fn rounding_stairs() -> Result<Figure> {
+    let x = Axis::linear("w / s", -3.0..3.0).ticks([-3, -2, -1, 0, 1, 2, 3].map(f64::from), plain);
+    let y = Axis::linear("code", -3.3..3.3).ticks([-3, -2, -1, 0, 1, 2, 3].map(f64::from), plain);
+    let even = Mark::new(Shape::Dot, Ink::One);
+    let away = Mark::new(Shape::Ring, Ink::Two).sized(78);
+    let drawing = draw(Layout { height: 4600, ..Layout::with_legend(3) }, x, y, |plot| {
+        for tread in treads(|quotient| quotient.trunc()) {
+            plot.band(tread, Ink::Three)?;
+        }
+        for tread in treads(|quotient| f64::from(quantize_value(quotient as f32, 1.0))) {
+            plot.line(tread, Pen::solid(Ink::Text))?;
+        }
+        for tie in [-2.5f32, -1.5, -0.5, 0.5, 1.5, 2.5] {
+            let (at, code) = (f64::from(tie), f64::from(quantize_value(tie, 1.0)));
+            plot.guide(
+                [(at, (tie - 0.5).into()), (at, (tie + 0.5).into())],
+                Pen::dotted(Ink::Muted),
+            )?;
+            plot.marks([(at, f64::from(tie.round()))], away)?;
+            plot.marks([(at, code)], even)?;
+        }
+        plot.legend(
+            1,
+            &[Key::Mark(even, "a tie, half to even"), Key::Mark(away, "half away from 0")],
+        )?;
+        plot.legend(2, &[Key::Line(Pen::solid(Ink::Text), "to nearest: both, between ties")])?;
+        plot.legend(3, &[Key::Band(Ink::Three, "truncation: toward 0")])
+    })?;
+    Ok(Figure {
+        title: "The code of a quotient under three roundings".into(),
+        caption: "Half to even (torch, and quantize_value of the lab) and half away from zero \
+                  (Rust's round) are the same staircase and differ only at ties such as 0.5 and \
+                  2.5. Truncation is another staircase: it is off by up to a whole step."
+            .into(),
+        alt: "Staircases from -3 to 3. To nearest: steps at the halves, all one unit wide. \
+              Truncation: steps at the whole numbers, and one tread of code 0 from -1 to 1. At \
+              the ties ±0.5 and ±2.5 half to even goes to 0 and ±2, half away from zero to ±1 and \
+              ±3; at ±1.5 both go to ±2."
+            .into(),
+        drawing,
+    })
+}
+
+/// The level stretches of a staircase on -3 to 3, as lines. It is asked at odd multiples of 1/128,
+/// where no rounding has a tie.
+fn treads(code_of: impl Fn(f64) -> f64) -> Vec<[(f64, f64); 2]> {
+    let samples: Vec<(f64, f64)> = (-192..192)
+        .map(|sample| f64::from(2 * sample + 1) / 128.0)
+        .map(|quotient| (quotient, code_of(quotient)))
+        .collect();
+    let runs = samples.chunk_by(|a, b| a.1 == b.1);
+    runs.map(|run| {
+        let (first, last) = (run[0], run[run.len() - 1]);
+        [(first.0 - 1.0 / 128.0, first.1), (last.0 + 1.0 / 128.0, last.1)]
+    })
+    .collect()
+}
+
+/// Rounding errors of one way of rounding, in steps.
+struct Errors {
+    histogram: Histogram,
+    count: usize,
+    mean: f64,
+    variance: f64,
+}
+
+impl Errors {
+    /// Bins of a twentieth of a step from -1 to 1.
+    fn of(errors: &[f64]) -> Self {
+        let mut histogram = Histogram::new(-1.0, 0.05, 40);
+        errors.iter().for_each(|&error| histogram.add(error));
+        let count = errors.len();
+        let mean = errors.iter().sum::<f64>() / count as f64;
+        let squares = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>();
+        Self { histogram, count, mean, variance: squares / count as f64 }
+    }
+
+    fn outline(&self) -> Vec<(f64, f64)> {
+        self.histogram.outline(|count| count as f64 / self.count as f64)
+    }
+}
+
+/// How the rounding errors of a real matrix are spread.
+pub fn rounding_error_distribution() -> Result<Figure> {
+    let name = real_slice::TENSORS[6];
+    let w = real_slice::tensor(name)?;
+    let quantized = quantize_per_channel(&w)?;
+    let quotients = || {
+        w.indexed_iter()
+            .map(|((row, _), &value)| f64::from(value) / f64::from(quantized.scales()[(row, 0)]))
+    };
+    let nearest: Vec<f64> = quotients()
+        .zip(quantized.q())
+        .map(|(quotient, &code)| quotient - f64::from(code))
+        .collect();
+    let truncated: Vec<f64> = quotients().map(|quotient| quotient - quotient.trunc()).collect();
+    let toward_zero = truncated.iter().map(|error| error.abs()).sum::<f64>() / w.len() as f64;
+    let (nearest, truncated) = (Errors::of(&nearest), Errors::of(&truncated));
+    let x = Axis::linear("error (w − q·s) / s, in steps", -1.05..1.05)
+        .ticks([-1.0, -0.5, 0.0, 0.5, 1.0], plain);
+    let y = Axis::linear("weights per bin of 0.05 steps", 0.0..0.064)
+        .ticks([0.0, 0.01, 0.02, 0.03, 0.04, 0.05], axis_percent);
+    let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
+        plot.area(nearest.outline(), Ink::One)?;
+        plot.line(nearest.outline(), Pen::solid(Ink::One))?;
+        plot.line(truncated.outline(), Pen::dashed(Ink::Two))?;
+        let text = format!("variance {}", sig3(nearest.variance));
+        plot.label((0.0, 0.05), (0, -170), HPos::Center, Ink::One, &text)?;
+        let text = format!("variance {}", sig3(truncated.variance));
+        plot.label((0.55, 0.025), (0, -170), HPos::Left, Ink::Two, &text)?;
+        plot.legend(1, &[Key::Line(Pen::solid(Ink::One), "round half to even")])?;
+        plot.legend(2, &[Key::Line(Pen::dashed(Ink::Two), "truncate toward 0")])
+    })?;
+    let mean = |errors: &Errors| format!("{:.4}", errors.mean);
+    Ok(Figure {
+        title: "The rounding errors of a real matrix".into(),
+        caption: format!(
+            "{}, one scale per row. Rounding spreads the error evenly over half a step to each \
+             side: mean {}, variance {} (theory: 1/12 = {}). Truncation spreads it over a whole \
+             step: mean {}, variance {}, and always toward zero, by {} steps on average.",
+            real_slice::label(name),
+            mean(&nearest),
+            sig3(nearest.variance),
+            sig3(1.0 / 12.0),
+            mean(&truncated),
+            sig3(truncated.variance),
+            sig3(toward_zero),
+        ),
+        alt: format!(
+            "Two histograms of the error in steps. Half to even: a level plateau from -0.5 to \
+             0.5, variance {}. Truncation: half as high, from -1 to 1, variance {}.",
+            sig3(nearest.variance),
+            sig3(truncated.variance),
+        ),
+        drawing,
+    })
+}
+
+/// A row of weights and what clipping it costs.
+struct Clipping {
+    weights: Vec<f64>,
+    absmax: f64,
+}
+
+impl Clipping {
+    fn of(row: ArrayView1<f32>) -> Self {
+        Self { weights: row.iter().copied().map(f64::from).collect(), absmax: absmax(row) }
+    }
+
+    /// Relative error of the row under a quantizer that gets the clipping limit.
+    fn error(&self, share: f64, quantizer: impl Fn(f64, f64) -> f64) -> f64 {
+        let limit = share * self.absmax;
+        let squared = |value: f64| value * value;
+        let lost = self.weights.iter().map(|&w| squared(w - quantizer(w, limit))).sum::<f64>();
+        (lost / self.weights.iter().map(|&w| squared(w)).sum::<f64>()).sqrt()
+    }
+
+    /// The curve from 30 % to 100 % of the row's largest weight.
+    fn curve(&self, quantizer: impl Fn(f64, f64) -> f64) -> Vec<(f64, f64)> {
+        let shares = (30..=100).map(|percent| f64::from(percent) / 100.0);
+        shares.map(|share| (share, self.error(share, &quantizer))).collect()
+    }
+}
+
+/// The lab's int8 with a smaller scale: what is too large gets the last code.
+fn int8_clipped(value: f64, limit: f64) -> f64 {
+    let scale = scale_for(limit as f32);
+    f64::from(quantize_value(value as f32, scale)) * f64::from(scale)
+}
+
+fn four_bits_clipped(value: f64, limit: f64) -> f64 {
+    snap(value, limit / qmax(4), qmax(4))
+}
+
+/// What a smaller scale wins in rounding and loses in clipping.
+pub fn clip_tradeoff() -> Result<Figure> {
+    let name = real_slice::TENSORS[6];
+    let w = real_slice::tensor(name)?;
+    let row = heaviest_tail(&w);
+    let clipping = Clipping::of(w.row(row));
+    let int8 = clipping.curve(int8_clipped);
+    let four_bits = clipping.curve(four_bits_clipped);
+    let alone = clipping.curve(|value, limit| value.clamp(-limit, limit));
+    let x = Axis::linear("clipping limit, of the row's largest |w|", 0.29..1.02)
+        .ticks([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], axis_percent);
+    let y = Axis::log("relative error of the row", 0.02..0.6)
+        .ticks([0.02, 0.05, 0.1, 0.2, 0.5], axis_percent);
+    let pens = [Pen::solid(Ink::One), Pen::solid(Ink::Two), Pen::dashed(Ink::Muted)];
+    let best = [least(&int8)?, least(&four_bits)?];
+    let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
+        plot.line(alone.iter().copied().filter(|point| point.1 >= 0.02), pens[2])?;
+        plot.line(four_bits.iter().copied(), pens[1])?;
+        plot.line(int8.iter().copied(), pens[0])?;
+        minimum(plot, best[0], Shape::Dot, Ink::One, (-90, -130), HPos::Right)?;
+        minimum(plot, best[1], Shape::Square, Ink::Two, (0, -180), HPos::Center)?;
+        plot.legend(1, &[Key::Line(pens[1], "4 bits"), Key::Line(pens[0], "int8")])?;
+        plot.legend(2, &[Key::Line(pens[2], "clipping alone, no rounding")])
+    })?;
+    let [int8_best, four_best] = best;
+    let whole = |curve: &[(f64, f64)]| curve.last().map_or(f64::NAN, |point| point.1);
+    Ok(Figure {
+        title: "The error of a real row as its scale shrinks".into(),
+        caption: format!(
+            "{}, row {row}, which has the heaviest tail. A smaller limit means a smaller step and \
+             more clipping. At 4 bits the best limit is {} of the largest weight (error {}, \
+             unclipped {}); at int8 it is {} ({}, unclipped {}).",
+            real_slice::label(name),
+            axis_percent(four_best.0),
+            percent(four_best.1),
+            percent(whole(&four_bits)),
+            axis_percent(int8_best.0),
+            percent(int8_best.1),
+            percent(whole(&int8)),
+        ),
+        alt: format!(
+            "Error on a logarithmic axis against the clipping limit. The 4-bit curve is a shallow \
+             bowl with its least error at {}. The int8 curve falls all the way to {}, along the \
+             dashed curve of clipping alone until rounding stops it.",
+            axis_percent(four_best.0),
+            axis_percent(int8_best.0),
+        ),
+        drawing,
+    })
+}
+
+/// The row whose largest weight is the largest multiple of the row's root mean square.
+fn heaviest_tail(w: &Array2<f32>) -> usize {
+    let tails: Vec<f64> = w
+        .rows()
+        .into_iter()
+        .map(|row| {
+            let squares = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+            absmax(row) / (squares / row.len() as f64).sqrt()
+        })
+        .collect();
+    ascending(&tails)[tails.len() - 1]
+}
+
+/// The point of least error.
+fn least(curve: &[(f64, f64)]) -> Result<(f64, f64)> {
+    curve.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).context("an empty curve")
+}
+
+fn minimum(
+    plot: &Plot<'_>,
+    point: (f64, f64),
+    shape: Shape,
+    ink: Ink,
+    offset: (i32, i32),
+    anchor: HPos,
+) -> Result<()> {
+    plot.marks([point], Mark::new(shape, ink).sized(60))?;
+    let text = format!("least: {} at {}", percent(point.1), axis_percent(point.0));
+    plot.label(point, offset, anchor, ink, &text)
+}
+
+/// Signal to noise against the number of bits.
+pub fn bits_sqnr() -> Result<Figure> {
+    let name = real_slice::TENSORS[2];
+    let w = real_slice::tensor(name)?;
+    let sqnr = |bits| -20.0 * libm::log10(relative_error(&w, &per_channel_round_trip(&w, bits)));
+    let measured: Vec<(f64, f64)> = (2..=8).map(|bits| (f64::from(bits), sqnr(bits))).collect();
+    let per_bit = 20.0 * libm::log10(2.0);
+    let top = measured[measured.len() - 1];
+    let expected = |bits: f64| (bits, top.1 - per_bit * (top.0 - bits));
+    let x =
+        Axis::linear("bits per weight", 1.8..8.2).ticks([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], plain);
+    let y = Axis::linear("SQNR, dB", 0.0..45.0).ticks([0.0, 10.0, 20.0, 30.0, 40.0], plain);
+    let line = Pen::dashed(Ink::Muted);
+    let mark = Mark::new(Shape::Dot, Ink::One).sized(54);
+    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        plot.line([expected(2.0), expected(8.0)], line)?;
+        plot.marks(measured.iter().copied(), mark)?;
+        for &point in &measured {
+            let text = format!("{:.1}", point.1);
+            plot.label(point, (110, 90), HPos::Left, Ink::Text, &text)?;
+        }
+        let slope = format!("{per_bit:.2} dB per bit");
+        plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, &slope)])
+    })?;
+    let gap = expected(2.0).1 - measured[0].1;
+    Ok(Figure {
+        title: "Signal to quantization noise ratio of a real matrix at 2 to 8 bits".into(),
+        caption: format!(
+            "{}, one scale per row, {} codes at 8 bits and {} at 2. From 8 bits down each bit \
+             costs about {per_bit:.2} dB; at 2 bits the matrix is {} dB below that line, because \
+             -1, 0 and 1 are only three of four codes and most weights fall to 0.",
+            real_slice::label(name),
+            2.0 * f64::from(QMAX) + 1.0,
+            2.0 * qmax(2) + 1.0,
+            sig3(gap),
+        ),
+        alt: format!(
+            "Points rising from {:.1} dB at 2 bits to {:.1} dB at 8 bits. They follow a straight \
+             line of {per_bit:.2} dB per bit down to about 5 bits and fall below it at 4, 3 and 2.",
+            measured[0].1, top.1,
+        ),
+        drawing,
+    })
+}
