@@ -60,3 +60,40 @@ fn is_closed(block: &str) -> bool {
     let last = block.trim_end().lines().skip(1).last().unwrap_or_default();
     ["```", "~~~"].iter().any(|fence| last.trim_end().ends_with(fence))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> Option<String> {
+        faults(text, &Structure::of(text)).pop().map(|(_, message)| message)
+    }
+
+    #[test]
+    fn a_fence_that_names_its_language_is_fine() {
+        assert_eq!(fault("```rust,no_run\nx\n```\n"), None);
+        assert_eq!(fault("> ~~~text\r\n> x\r\n> ~~~\r\n"), None);
+        assert_eq!(fault("1. a\n\n   ````markdown\n   ```\n   ````\n"), None);
+    }
+
+    #[test]
+    fn a_block_that_rustdoc_would_take_for_rust_is_not() {
+        let cases = [
+            ("```\nx\n```\n", "names no language"),
+            ("a\n\n    x\n", "made by indenting"),
+            ("```ignore\nx\n```\n", "```rust,ignore"),
+            ("```no_run,rust\nx\n```\n", "name the language first"),
+            ("```{.box}\nx\n```\n", "name the language first"),
+        ];
+        for (text, expected) in cases {
+            let message = fault(text).unwrap_or_default();
+            assert!(message.contains(expected), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_open_fence_is_found() {
+        assert!(fault("```text\nx\n\nmore\n").unwrap().contains("never closed"));
+        assert!(fault("```text").unwrap().contains("never closed"));
+    }
+}

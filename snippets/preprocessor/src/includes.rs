@@ -173,3 +173,51 @@ fn anchored(text: &str, path: &str, anchor: &str) -> Result<String, String> {
     let plain = rest[..length].iter().filter(|l| !ANCHOR.is_match(l) && !ANCHOR_END.is_match(l));
     Ok(plain.copied().collect::<Vec<_>>().join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "// ANCHOR: all\nfirst\n// ANCHOR: part\nsecond\n// ANCHOR_END: part\n\
+        // ANCHOR_END: all\n// ANCHOR: empty\n\n// ANCHOR_END: empty\n// ANCHOR: open\nx\n";
+
+    /// What `{{#include argument}}` gives, in a folder with a file `f.rs` and a file `m.md`.
+    fn include(argument: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f.rs"), FILE).unwrap();
+        std::fs::write(folder.path().join("m.md"), "a\n{{#value x}}\n").unwrap();
+        included(folder.path(), "include", argument)
+    }
+
+    #[test]
+    fn an_anchor_gives_its_lines_without_other_anchors() {
+        assert_eq!(include(" f.rs:all").unwrap(), "first\nsecond");
+        assert_eq!(include(" f.rs:part").unwrap(), "second");
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        assert_eq!(include(" f.rs:2").unwrap(), "first");
+        assert_eq!(include(" f.rs:2:4").unwrap(), "first\n// ANCHOR: part\nsecond");
+        assert_eq!(include(" f.rs:11:").unwrap(), "x");
+        assert_eq!(include(" f.rs::1").unwrap(), "// ANCHOR: all");
+        assert_eq!(include(" f.rs").unwrap(), FILE);
+    }
+
+    #[test]
+    fn what_mdbook_would_leave_out_is_an_error() {
+        let cases = [
+            (" f.rs:prat", "`f.rs` has no anchor `prat`: the nearest is `part`"),
+            (" f.rs:open", "the anchor `open` of `f.rs` (line 10) is not closed"),
+            (" f.rs:empty", "`f.rs:empty` includes nothing but white space"),
+            (" f.rs:9:99", "`f.rs` has the lines 1 to 11, not 9 to 99"),
+            (" g.rs:all", "cannot include `g.rs`"),
+            (" ", "`include` names no file"),
+            (" m.md", "the lines included from `m.md` hold a mark themselves"),
+        ];
+        for (argument, expected) in cases {
+            let error = include(argument).unwrap_err();
+            assert!(error.starts_with(expected), "{argument}: {error}");
+        }
+    }
+}

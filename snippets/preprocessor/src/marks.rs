@@ -120,3 +120,85 @@ fn known(kind: Kind, name: &str, library: &dyn Library) -> Result<(), String> {
     }
     Err(format!("there is no {word} `{name}`: {}", nearest(name, &names)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Names;
+
+    impl Library for Names {
+        fn names(&self, kind: Kind) -> Vec<&'static str> {
+            match kind {
+                Kind::Figure => vec!["outlier_row"],
+                Kind::Table => vec!["memory"],
+                Kind::Value => vec!["lab_01.error"],
+            }
+        }
+
+        fn render(&self, _: Kind, _: &str) -> anyhow::Result<String> {
+            anyhow::bail!("a parser renders nothing")
+        }
+
+        fn data_files(&self) -> Vec<std::path::PathBuf> {
+            Vec::new()
+        }
+    }
+
+    fn parse(text: &str) -> (Vec<Option<Mark>>, Vec<String>) {
+        let source = Source::new("src/a.md".into(), ".".into(), text.into());
+        let mut problems = Vec::new();
+        let marks = find(&source, &Names, &mut problems);
+        (marks, problems.into_iter().map(|p| format!("{}: {}", p.line, p.message)).collect())
+    }
+
+    #[test]
+    fn marks_are_found_with_their_lines() {
+        let (marks, problems) =
+            parse("a {{#value lab_01.error}}\r\n\r\n{{ # figure outlier_row }}");
+        assert_eq!(problems, [""; 0]);
+        let found: Vec<_> = marks.iter().flatten().map(|m| (m.kind, &*m.name, m.line)).collect();
+        let expected = [(Kind::Value, "lab_01.error", 1), (Kind::Figure, "outlier_row", 3)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn marks_in_code_and_behind_a_backslash_are_shown_as_they_are() {
+        let text = "`{{#value no}}` \\{{#figure no}}\n\n```text\n{{#table no}}\n{{#what}}\n```\n";
+        assert_eq!(parse(text), (vec![None, None, None], vec![]));
+        assert_eq!(positions(text).len(), 3);
+    }
+
+    #[test]
+    fn directives_of_mdbook_are_left_to_mdbook() {
+        assert_eq!(parse("{{#include a.rs:b}} {{#title T}} {{figure}}"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_mark_in_a_cell_knows_it() {
+        let (marks, _) = parse("| a |\n|---|\n| {{#value lab_01.error}} |\n");
+        assert!(marks[0].as_ref().unwrap().in_table);
+    }
+
+    #[test]
+    fn every_mistake_says_what_to_write() {
+        let cases = [
+            ("{{#figure outlier_rwo}}", "1: there is no figure `outlier_rwo`: the nearest is"),
+            ("{{#figure memory}}", "1: `memory` is a table, not a figure: write `{{#table mem"),
+            ("{{#figur outlier_row}}", "1: there is no mark `{{#figur`: the nearest is `figure`"),
+            ("{{#Figure outlier_row}}", "1: there is no mark `{{#Figure`"),
+            ("\n{{#value}}", "2: this value mark has no name: write `{{#value name}}`"),
+            ("{{#value lab_01.error}", "1: this value mark is not closed on its line"),
+            ("{{#value lab_01.error\n}}", "1: this value mark is not closed on its line"),
+            ("{{#value a b}}", "1: `a b` is not the name of a value"),
+            ("{{#value:a}}", "1: `:a` is not the name of a value"),
+            ("see {{#table memory}}", "1: the table `memory` is a block"),
+            ("- {{#table memory}}", "1: the table `memory` is a block"),
+        ];
+        for (text, expected) in cases {
+            let (_, problems) = parse(text);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].starts_with(expected), "{text}: {}", problems[0]);
+        }
+    }
+}

@@ -4,11 +4,18 @@
 //! run, each on the line that it has in the chapter's source. So the lines in rustdoc's messages
 //! are those of the source, however much mdBook included before.
 
+use std::sync::LazyLock;
+
 use anyhow::{Result, ensure};
+use regex::Regex;
 
 use crate::chapters::Checked;
 use crate::markdown::{Block, Structure};
 use crate::source::Source;
+
+/// A directive in a heading has no place in the names that rustdoc makes of it.
+static DIRECTIVE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{\{[^}\n]*\}\}").expect("a regex"));
 
 /// The examples of a chapter.
 #[derive(Debug)]
@@ -94,7 +101,8 @@ fn slots(chapter: &Checked) -> Vec<Slot<'_>> {
 fn laid_out(source: &Source, slots: &[Slot], blocks: &[Block]) -> (String, Vec<usize>) {
     let headings = source.structure.headings.iter().map(|&byte| {
         let line = source.line(byte);
-        (line, vec![(source.text.lines().nth(line - 1).unwrap_or_default().to_owned(), line)])
+        let heading = source.text.lines().nth(line - 1).unwrap_or_default();
+        (line, vec![(DIRECTIVE.replace_all(heading, "").into_owned(), line)])
     });
     let tested = slots.iter().zip(blocks).filter(|(_, block)| block.is_tested());
     let examples = tested.map(|(slot, block)| (slot.line, fenced(slot, block)));
@@ -147,4 +155,63 @@ fn source_offset(slot: &Slot, length: usize, offset: usize) -> usize {
 
 fn longest_run_of_backticks(code: &str) -> usize {
     code.split(|c| c != '`').map(str::len).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::includes::Include;
+
+    fn listing(source: &str, content: &str, includes: &[Include]) -> Result<Option<Listing>> {
+        let source = Source::new("src/a.md".into(), ".".into(), source.into());
+        Listing::of(&Checked { source, marks: vec![], includes: includes.to_vec() }, content)
+    }
+
+    #[test]
+    fn examples_keep_their_lines_and_lose_the_text_around_them() {
+        let text = "# T\n\nwords\n\n- item\n\n  ```rust\n  a();\n  ```\n\n```text\nx\n```\n";
+        let listing = listing(text, text, &[]).unwrap().unwrap();
+        assert_eq!(listing.text, "# T\n\n\n\n\n\n```rust\na();\n```\n");
+        assert_eq!((listing.tested, listing.ignored), (1, 0));
+    }
+
+    #[test]
+    fn what_stands_behind_an_include_keeps_its_line() {
+        let source = "```rust\n{{#include f}}\nb();\n```\n```rust\nc();\n```\n";
+        let content = "```rust\na1();\na2();\na3();\nb();\n```\n```rust\nc();\n```\n";
+        let include = Include { start: source.find("{{").unwrap(), blocks: 0 };
+        let listing = listing(source, content, &[include]).unwrap().unwrap();
+        assert_eq!(listing.text, content);
+        assert_eq!(listing.lines, [1, 2, 2, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_playground_is_an_example_at_the_line_of_its_directive() {
+        let (source, content) = ("x\n\n{{#playground f}}\n", "x\n\n```rust\na();\n```\n\n");
+        let include = Include { start: 3, blocks: 1 };
+        let listing = listing(source, content, &[include]).unwrap().unwrap();
+        assert_eq!(listing.lines, [1, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn a_chapter_without_rust_has_no_listing_and_an_ignored_example_is_counted() {
+        assert!(listing("```text\nx\n```\n", "```text\nx\n```\n", &[]).unwrap().is_none());
+        let text = "```rust,ignore\nx\n```\n";
+        let listing = listing(text, text, &[]).unwrap().unwrap();
+        assert_eq!((listing.tested, listing.ignored), (0, 1));
+    }
+
+    #[test]
+    fn a_block_more_or_less_than_in_the_source_is_an_error() {
+        let error = listing("", "```rust\na();\n```\n", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("its source has 0 code blocks and mdBook hands on 1"), "{error}");
+    }
+
+    #[test]
+    fn examples_are_handed_on_as_ignored() {
+        let text = "```rust,no_run\na\n```\n> ```rust\n> b\n> ```\n```rust,ignore\nc\n```\n";
+        let expected = "```rust,ignore,no_run\na\n```\n> ```rust,ignore\n> b\n> ```\n\
+            ```rust,ignore\nc\n```\n";
+        assert_eq!(ignored(text), expected);
+    }
 }
