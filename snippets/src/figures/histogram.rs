@@ -25,11 +25,16 @@ impl Histogram {
         self.count(((value - self.start) / self.width).floor() as usize);
     }
 
-    /// The upper outline: two points a bin, its height given by `height` of its count.
+    /// The outline from the first to the last bin that holds anything, up from the floor and down
+    /// to it again. A bin is as high as `height` of its count; the floor is `height(0)`.
     pub fn outline(&self, height: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
         let edge = |index: usize| self.start + self.width * index as f64;
-        let bins = self.counts.iter().enumerate();
-        bins.flat_map(|(i, &n)| [(edge(i), height(n)), (edge(i + 1), height(n))]).collect()
+        let held = |&n: &usize| n > 0;
+        let first = self.counts.iter().position(held).unwrap_or(0);
+        let end = self.counts.iter().rposition(held).map_or(first, |last| last + 1);
+        let sides = |i: usize| [i, i + 1].map(|side| (edge(side), height(self.counts[i])));
+        let floor = |index| [(edge(index), height(0))];
+        floor(first).into_iter().chain((first..end).flat_map(sides)).chain(floor(end)).collect()
     }
 }
 
@@ -44,7 +49,15 @@ mod tests {
             histogram.add(value);
         }
         assert_eq!(histogram.counts, [3, 1, 1, 3]);
+    }
+
+    #[test]
+    fn the_outline_leaves_empty_ends_out_and_stands_on_the_floor() {
+        let mut histogram = Histogram::new(0.0, 1.0, 5);
+        [1.5, 1.5, 3.5].iter().for_each(|&value| histogram.add(value));
         let outline = histogram.outline(|count| count as f64);
-        assert_eq!(outline[..3], [(-1.0, 3.0), (-0.5, 3.0), (-0.5, 1.0)]);
+        let expected = [(1, 0), (1, 2), (2, 2), (2, 0), (3, 0), (3, 1), (4, 1), (4, 0)]
+            .map(|(x, y)| (x.into(), y.into()));
+        assert_eq!(outline, expected);
     }
 }

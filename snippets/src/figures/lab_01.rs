@@ -19,7 +19,10 @@ use super::style::{Ink, MARKER, Mark, Pen, Shape};
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
 const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
 /// One scale per row.
-const PER_CHANNEL: Mark = Mark { shape: Shape::Square, ink: Ink::One, radius: MARKER - 8 };
+const PER_CHANNEL: Mark = Mark { shape: Shape::Square, ink: Ink::One, radius: MARKER - 4 };
+
+/// Radius of markers where there are hundreds.
+const SMALL: i32 = MARKER - 12;
 
 /// The legend of the figures that compare the two.
 fn granularities(plot: &Plot<'_>) -> Result<()> {
@@ -40,14 +43,19 @@ impl RowErrors {
         Ok(Self { per_tensor: per_tensor.to_vec(), per_channel: per_channel.to_vec() })
     }
 
+    fn all(&self) -> impl Iterator<Item = &f64> {
+        self.per_tensor.iter().chain(&self.per_channel)
+    }
+
     /// The rows from left to right in this order.
     fn draw(&self, plot: &Plot<'_>, order: &[usize]) -> Result<()> {
+        let smaller = if order.len() > 100 { MARKER - SMALL } else { 0 };
         let points = |errors: &[f64]| {
             let places = order.iter().enumerate();
             places.map(|(place, &row)| (place as f64, errors[row])).collect::<Vec<_>>()
         };
-        plot.marks(points(&self.per_channel), PER_CHANNEL)?;
-        plot.marks(points(&self.per_tensor), PER_TENSOR)
+        plot.marks(points(&self.per_channel), PER_CHANNEL.sized(PER_CHANNEL.radius - smaller))?;
+        plot.marks(points(&self.per_tensor), PER_TENSOR.sized(PER_TENSOR.radius - smaller))
     }
 }
 
@@ -58,7 +66,8 @@ pub fn outlier_row() -> Result<Figure> {
     let errors = RowErrors::of(&w)?;
     let x = Axis::linear("row", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
     let y = Axis::log("relative error of the row", 0.003..1.0)
-        .ticks([0.003, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent);
+        .ticks([0.003, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent)
+        .holding(errors.all());
     let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
         let loud = (LOUD as f64, errors.per_tensor[LOUD]);
@@ -101,7 +110,8 @@ pub fn real_row_errors() -> Result<Figure> {
     let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
         .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
     let y = Axis::log("relative error of the row", 0.005..0.12)
-        .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent);
+        .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent)
+        .holding(errors.all());
     let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, &order)?;
         let loud = ((order.len() - 1) as f64, errors.per_channel[loudest]);
@@ -143,14 +153,15 @@ pub fn real_tensor_errors() -> Result<Figure> {
     let last = pairs.len() - 1;
     let labels = real_slice::TENSORS.map(real_slice::label);
     let x = Axis::linear("relative error of the matrix", 0.0..0.075)
-        .ticks([0.0, 0.02, 0.04, 0.06], axis_percent);
+        .ticks([0.0, 0.02, 0.04, 0.06], axis_percent)
+        .holding(pairs.iter().flat_map(|(tensor, channel)| [tensor, channel]));
     let y = Axis::linear("", -0.6..last as f64 + 0.6)
         .ticks((0..=last).map(|row| row as f64), |row| labels[last - row as usize].clone());
-    let layout = Layout { height: 4300, left: 1750, top: 420, ..Layout::default() };
+    let layout = Layout { height: 4300, left: 1800, top: 280, ..Layout::default() };
     let drawing = draw(layout, x, y.without_grid(), |plot| {
         for (index, &(tensor, channel)) in pairs.iter().enumerate() {
             let row = (last - index) as f64;
-            plot.line([(channel, row), (tensor, row)], Pen::solid(Ink::Grid))?;
+            plot.guide([(channel, row), (tensor, row)], Pen::solid(Ink::Muted))?;
             plot.marks([(channel, row)], PER_CHANNEL.sized(50))?;
             plot.marks([(tensor, row)], PER_TENSOR.sized(50))?;
             plot.label((tensor, row), (120, 0), HPos::Left, Ink::Muted, &percent(tensor))?;
@@ -193,15 +204,16 @@ pub fn granularity_codes() -> Result<Figure> {
     let (loud, used) = (loudness(&w), [codes_used(&tensor), codes_used(&channel)]);
     let x = Axis::log("largest |w| of the row", 0.07..2.3).ticks([0.1, 0.2, 0.5, 1.0, 2.0], plain);
     let y = Axis::linear("different codes in the row, of 255", 0.0..200.0)
-        .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain);
+        .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain)
+        .holding(used.iter().flatten());
     let drawing = draw(Layout::with_legend(1), x, y, |plot| {
         // Every second row: the file would be too large with all of them.
         let points = |codes: &[f64]| {
             let pairs = loud.iter().copied().zip(codes.iter().copied());
             pairs.step_by(2).collect::<Vec<_>>()
         };
-        plot.marks(points(&used[1]), PER_CHANNEL.sized(MARKER - 12))?;
-        plot.marks(points(&used[0]), PER_TENSOR)?;
+        plot.marks(points(&used[1]), PER_CHANNEL.sized(SMALL))?;
+        plot.marks(points(&used[0]), PER_TENSOR.sized(SMALL + 4))?;
         granularities(plot)
     })?;
     Ok(Figure {
@@ -221,7 +233,7 @@ pub fn granularity_codes() -> Result<Figure> {
         alt: format!(
             "Scatter plot of codes against loudness. One scale for the tensor: the number of \
              codes grows with the row's largest weight, from {} to {}. One scale per row: a level \
-             cloud around {}, whatever the row's largest weight.",
+             cloud around {}, which sinks for the few rows that owe their loudness to one weight.",
             smallest(&used[0]),
             largest(&used[0]),
             median(&used[1]),

@@ -17,6 +17,10 @@ use super::style::{Ink, Mark, Pen, Shape};
 
 /// How many weights `grid_snap` shows.
 const STRETCH: usize = 24;
+/// A weight; smaller than the square, which shows behind it.
+const WEIGHT: Mark = Mark { shape: Shape::Dot, ink: Ink::One, radius: 32 };
+/// Where it goes.
+const SNAPPED: Mark = Mark { shape: Shape::Square, ink: Ink::Two, radius: 48 };
 
 /// A stretch of a real row around its largest weight.
 struct Stretch {
@@ -61,7 +65,7 @@ pub fn grid_snap() -> Result<Figure> {
     let limit = stretch.absmax * 1.12;
     let x = Axis::linear("weights next to each other in the row", -1.0..30.5);
     let y = Axis::linear("weight", -limit..limit).ticks([-0.6, -0.3, 0.0, 0.3, 0.6], plain);
-    let layout = Layout { right: 330, bottom: 420, ..Layout::with_legend(1) };
+    let layout = Layout { right: 330, bottom: 330, top: 700, ..Layout::default() };
     let drawing = draw(layout, x, y.without_grid(), |plot| {
         ruler(plot, &stretch, 8, 24.7..26.5, "int8")?;
         ruler(plot, &stretch, 4, 27.9..29.7, "4-bit")?;
@@ -73,11 +77,9 @@ pub fn grid_snap() -> Result<Figure> {
             let point = (29.7, f64::from(code) * stretch.scale(4));
             plot.label(point, (60, 0), HPos::Left, Ink::Muted, &plain(f64::from(code)))?;
         }
+        plot.guide([(-1.0, 0.0), (24.0, 0.0)], Pen::solid(Ink::Muted))?;
         stems(plot, &stretch)?;
-        let keys = [
-            Key::Mark(Mark::new(Shape::Dot, Ink::One), "weight"),
-            Key::Mark(Mark::new(Shape::Square, Ink::Two), "nearest code of 4 bits"),
-        ];
+        let keys = [Key::Mark(WEIGHT, "weight"), Key::Mark(SNAPPED, "nearest code of 4 bits")];
         plot.legend(1, &keys)
     })?;
     let errors = stretch.weights.iter().zip(stretch.snapped(4)).map(|(w, snapped)| w - snapped);
@@ -118,7 +120,7 @@ fn ruler(
         plot.hairline([(at.start, level), (at.end, level)], Pen::solid(Ink::Muted))?;
     }
     let top = ((at.start + at.end) / 2.0, stretch.absmax);
-    plot.label(top, (0, -150), HPos::Center, Ink::Text, name)
+    plot.label(top, (0, -190), HPos::Center, Ink::Text, name)
 }
 
 fn stems(plot: &Plot<'_>, stretch: &Stretch) -> Result<()> {
@@ -128,8 +130,8 @@ fn stems(plot: &Plot<'_>, stretch: &Stretch) -> Result<()> {
         plot.hairline([(column, 0.0), (column, weight)], Pen::solid(Ink::Muted))?;
         plot.line([(column, weight), (column, code)], Pen::solid(Ink::Two))?;
     }
-    plot.marks(columns().zip(snapped), Mark::new(Shape::Square, Ink::Two))?;
-    plot.marks(columns().zip(stretch.weights.iter().copied()), Mark::new(Shape::Dot, Ink::One))
+    plot.marks(columns().zip(snapped), SNAPPED)?;
+    plot.marks(columns().zip(stretch.weights.iter().copied()), WEIGHT)
 }
 
 /// How many codes of the tensor's grid one bar of `weights_and_grids` stands for: 51 bars of 5 are
@@ -167,7 +169,7 @@ pub fn weights_and_grids() -> Result<Figure> {
     let x = Axis::linear("weight", -limit..limit).ticks([-2.0, -1.0, 0.0, 1.0, 2.0], plain);
     let y = Axis::log("weights per bar", 0.6..2e8)
         .ticks([1.0, 10.0, 100.0, 1e3, 1e4, 1e5], |value| kit::table::count(value as usize));
-    let layout = Layout { left: 820, top: 250, ..Layout::with_legend(0) };
+    let layout = Layout { left: 820, top: 360, ..Layout::default() };
     let drawing = draw(layout, x.without_grid(), y, |plot| {
         bars(plot, quantized.q().iter().copied(), scale, Ink::Two)?;
         bars(plot, quantized.q().row(middle).iter().copied(), scale, Ink::One)?;
@@ -206,21 +208,20 @@ fn bars(plot: &Plot<'_>, codes: impl Iterator<Item = i8>, scale: f32, ink: Ink) 
     codes.for_each(|code| bars.count((i32::from(code) + 127) as usize / CODES_PER_BAR));
     // An empty bar has no logarithm: it lies on the floor of the axis.
     let outline = bars.outline(|count| if count == 0 { 0.6 } else { count as f64 });
-    plot.area(outline.iter().copied(), ink)?;
-    plot.guide(outline, Pen::solid(ink))
+    if ink == Ink::Two {
+        plot.area(outline.iter().copied(), ink)?;
+    }
+    plot.line(outline, Pen::solid(ink))
 }
 
 fn bracket(plot: &Plot<'_>, reach: &Reach) -> Result<()> {
     let (end, height) = (reach.absmax, reach.height);
     plot.line([(-end, height), (end, height)], Pen::solid(reach.ink))?;
     for side in [-end, end] {
-        plot.line([(side, height / 2.0), (side, height * 2.0)], Pen::solid(reach.ink))?;
+        plot.line([(side, height / 1.35), (side, height * 1.35)], Pen::solid(reach.ink))?;
     }
     let text = format!("{}: {} codes", reach.whose, reach.codes);
-    if end > 1.0 {
-        return plot.label((0.0, height), (0, -130), HPos::Center, Ink::Text, &text);
-    }
-    plot.label((end, height), (110, 0), HPos::Left, Ink::Text, &text)
+    plot.label((0.0, height), (0, -140), HPos::Center, Ink::Text, &text)
 }
 
 /// The largest weight of every row of three real matrices.
@@ -235,8 +236,8 @@ pub fn row_ranges() -> Result<Figure> {
     let x = Axis::linear("rows from quiet to loud", 0.0..100.0)
         .ticks([0.0, 25.0, 50.0, 75.0, 100.0], |value| format!("{value} %"));
     let y =
-        Axis::log("largest |w| of the row", 0.07..7.0).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);
-    let layout = Layout { right: 560, ..Layout::with_legend(3) };
+        Axis::log("largest |w| of the row", 0.07..5.6).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);
+    let layout = Layout { right: 560, ..Layout::with_legend(2) };
     let drawing = draw(layout, x.without_grid(), y, |plot| {
         // Numbers of lines that end close to each other move apart.
         for ((rows, pen), shift) in rows.iter().zip(pens).zip([0, -60, 90]) {
@@ -246,7 +247,9 @@ pub fn row_ranges() -> Result<Figure> {
             let end = (100.0, largest(rows));
             plot.label(end, (70, shift), HPos::Left, pen.ink, &sig3(end.1))?;
         }
-        (0..3).try_for_each(|i| plot.legend(i as i32 + 1, &[Key::Line(pens[i], &labels[i])]))
+        let key = |index: usize| Key::Line(pens[index], &labels[index]);
+        plot.legend(1, &[key(0), key(1)])?;
+        plot.legend(2, &[key(2)])
     })?;
     let spread = |rows: &[f64]| times(largest(rows) / median(rows));
     let medians: Vec<String> = rows.iter().map(|rows| sig3(median(rows))).collect();

@@ -67,3 +67,124 @@ impl Figure {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Result;
+    use std::collections::BTreeSet;
+
+    /// Every figure as HTML, drawn anew.
+    fn all() -> Result<Vec<(&'static str, String)>> {
+        let html = |entry: &Entry<Figure>| Ok((entry.name, (entry.make)()?.to_html(entry.name)));
+        ALL.iter().map(html).collect()
+    }
+
+    /// The values of the attribute `name`, in order.
+    fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
+        let start = format!(" {name}=\"");
+        html.split(&start).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    #[test]
+    fn a_second_run_draws_the_same_bytes() -> Result<()> {
+        assert_eq!(all()?, all()?);
+        Ok(())
+    }
+
+    #[test]
+    fn every_figure_is_named_described_and_captioned() -> Result<()> {
+        for entry in ALL {
+            let figure = (entry.make)()?;
+            assert!(figure.caption.ends_with('.') && figure.alt.ends_with('.'), "{}", entry.name);
+            assert!(!figure.title.is_empty(), "{}", entry.name);
+            let html = figure.to_html(entry.name);
+            let [labels] = attributes(&html, "aria-labelledby")[..] else {
+                panic!("{} needs one aria-labelledby", entry.name)
+            };
+            let ids = attributes(&html, "id");
+            assert!(labels.split(' ').all(|id| ids.contains(&id)), "{}: {labels}", entry.name);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_and_ids_are_used_once() -> Result<()> {
+        let figures = all()?;
+        let ids: Vec<&str> = figures.iter().flat_map(|(_, html)| attributes(html, "id")).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+        assert_eq!(ids.len(), 3 * ALL.len());
+        Ok(())
+    }
+
+    #[test]
+    fn colours_are_variables_of_the_theme() -> Result<()> {
+        for (name, html) in all()? {
+            for attribute in ["fill", "stroke"] {
+                for colour in attributes(&html, attribute) {
+                    let known = colour.starts_with("var(--plot-") || colour == "var(--bg)";
+                    assert!(known || colour == "none", "{name}: {attribute}={colour}");
+                }
+            }
+            assert!(!html.replace("&#36;", "").contains('#'), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn markdown_and_katex_leave_a_figure_alone() -> Result<()> {
+        for (name, html) in all()? {
+            assert!(html.lines().all(|line| !line.trim().is_empty()), "{name}: an empty line");
+            assert!(!html.contains('$'), "{name}: KaTeX would read a formula");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_figure_stays_small_and_scales_with_the_page() -> Result<()> {
+        for (name, html) in all()? {
+            assert!(html.len() < 60_000, "{name}: {} bytes", html.len());
+            let svg = html.split('>').find(|tag| tag.contains("<svg")).unwrap_or_default();
+            assert!(svg.contains(" viewBox=\"0 0 5600 "), "{name}: {svg}");
+            assert!(!svg.contains(" width=") && !svg.contains(" height="), "{name}: {svg}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_coordinate_is_a_number_on_the_canvas() -> Result<()> {
+        for (name, html) in all()? {
+            let points =
+                attributes(&html, "points").into_iter().flat_map(|list| list.split([' ', ',']));
+            let others =
+                ["x", "y", "cx", "cy"].into_iter().flat_map(|axis| attributes(&html, axis));
+            for number in points.chain(others) {
+                let value: i32 = number.parse()?;
+                assert!((0..=style::WIDTH as i32).contains(&value), "{name}: {number}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_text_runs_off_the_canvas() -> Result<()> {
+        for (name, html) in all()? {
+            for text in html.split("<text").skip(1) {
+                let (tag, rest) = text.split_once('>').unwrap_or_default();
+                let content = rest.split('<').next().unwrap_or_default();
+                let x: f64 = attributes(tag, "x")[0].parse()?;
+                // Just over half an em a character: wider than the fonts of most pages.
+                let width = content.chars().count() as f64 * style::TEXT * 0.56;
+                let start = match attributes(tag, "text-anchor").first() {
+                    Some(&"middle") => x - width / 2.0,
+                    Some(&"end") => x - width,
+                    _ => x,
+                };
+                let end = start + width;
+                let inside = start >= 0.0 && end <= f64::from(style::WIDTH);
+                assert!(inside, "{name}: «{content}» spans {start:.0} to {end:.0}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -9,8 +9,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::style::{
-    self, AREA_TINT, BAND, BAND_TINT, CHARACTER, HAIRLINE, Ink, LINE, MARKER, Mark, Pen, STROKE,
-    Shape, TEXT, WIDTH,
+    self, AREA_TINT, BAND, BAND_TINT, CHARACTER, HAIRLINE, Ink, KEY_GAP, LINE, MARKER, Mark, Pen,
+    STROKE, Shape, TEXT, WIDTH,
 };
 use super::svg::Drawing;
 
@@ -41,6 +41,18 @@ impl Axis {
         format: impl Fn(f64) -> String,
     ) -> Self {
         self.ticks = values.into_iter().map(|value| (value, format(value))).collect();
+        self
+    }
+
+    /// The same axis, stretched where it would not hold these values: whoever breaks the lab to see
+    /// what happens shall see it.
+    pub fn holding<'a>(mut self, values: impl IntoIterator<Item = &'a f64>) -> Self {
+        // A logarithmic axis has no place for 0: the mark itself will say so.
+        let none = if self.logarithmic { 0.0 } else { f64::NEG_INFINITY };
+        for &value in values.into_iter().filter(|&&value| value > none && value.is_finite()) {
+            self.range.start = self.range.start.min(value);
+            self.range.end = self.range.end.max(value);
+        }
         self
     }
 
@@ -97,7 +109,7 @@ impl Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { height: style::HEIGHT, top: 330, left: 640, right: 160, bottom: 560 }
+        Self { height: style::HEIGHT, top: 380, left: 640, right: 160, bottom: 560 }
     }
 }
 
@@ -223,20 +235,19 @@ impl Plot<'_> {
 
     fn mark_at(&self, (x, y): (i32, i32), mark: Mark) -> Result<()> {
         let (r, pen) = (mark.radius, Pen::solid(mark.ink).color());
-        // Equal areas look equally large: a square and a triangle are wider than the circle's bore.
+        // A square of the circle's width would look larger than the circle.
         let half = r * 9 / 10;
         match mark.shape {
             Shape::Dot => self.canvas.draw(&Circle::new((x, y), r, pen.filled()))?,
-            Shape::Ring => self.canvas.draw(&Circle::new((x, y), r, pen.stroke_width(STROKE)))?,
+            Shape::Ring => self.canvas.draw(&Circle::new(
+                (x, y),
+                r,
+                pen.stroke_width(STROKE.min(r as u32 * 11 / 20)),
+            ))?,
             Shape::Square => self.canvas.draw(&Rectangle::new(
                 [(x - half, y - half), (x + half, y + half)],
                 pen.filled(),
             ))?,
-            Shape::Triangle => {
-                let corners =
-                    [(x, y - r * 13 / 10), (x - r * 12 / 10, y + r), (x + r * 12 / 10, y + r)];
-                self.canvas.draw(&Polygon::new(corners, pen.filled()))?;
-            }
         }
         Ok(())
     }
@@ -262,8 +273,8 @@ impl Plot<'_> {
         for key in keys {
             let (sample, meaning) = match key {
                 Key::Mark(mark, meaning) => {
-                    self.mark_at((x + MARKER, y), *mark)?;
-                    (2 * MARKER, meaning)
+                    self.mark_at((x + mark.radius, y), *mark)?;
+                    (2 * mark.radius, meaning)
                 }
                 Key::Line(pen, meaning) => {
                     self.path(vec![(x, y), (x + 400, y)], *pen, STROKE)?;
@@ -276,7 +287,7 @@ impl Plot<'_> {
                 }
             };
             self.write(meaning, (x + sample + 70, y), HPos::Left, Pen::solid(Ink::Text))?;
-            x += sample + 70 + CHARACTER * meaning.chars().count() as i32 + 160;
+            x += sample + 70 + CHARACTER * meaning.chars().count() as i32 + KEY_GAP;
         }
         Ok(())
     }
@@ -303,8 +314,10 @@ impl Plot<'_> {
             self.path(tick, Pen::solid(Ink::Muted), 2 * HAIRLINE)?;
             self.write(text, (x, rows.start + 165), HPos::Center, Pen::solid(Ink::Muted))?;
         }
-        let floor = vec![(columns.start, rows.start), (columns.end, rows.start)];
-        self.path(floor, Pen::solid(Ink::Muted), 2 * HAIRLINE)?;
+        if !self.x.ticks.is_empty() {
+            let floor = vec![(columns.start, rows.start), (columns.end, rows.start)];
+            self.path(floor, Pen::solid(Ink::Muted), 2 * HAIRLINE)?;
+        }
         self.titles()
     }
 
@@ -314,7 +327,8 @@ impl Plot<'_> {
         self.write(&self.y.title, (2 * MARKER, self.title_line()), HPos::Left, ink)?;
         let (columns, rows) = self.layout.field();
         let middle = (columns.start + columns.end) / 2;
-        self.write(&self.x.title, (middle, rows.start + 165 + LINE), HPos::Center, ink)
+        let numbers = if self.x.ticks.is_empty() { 0 } else { LINE };
+        self.write(&self.x.title, (middle, rows.start + 165 + numbers), HPos::Center, ink)
     }
 
     fn title_line(&self) -> i32 {

@@ -86,7 +86,8 @@ impl Errors {
     /// Bins of a twentieth of a step from -1 to 1.
     fn of(errors: &[f64]) -> Self {
         let mut histogram = Histogram::new(-1.0, 0.05, 40);
-        errors.iter().for_each(|&error| histogram.add(error));
+        // A tie, an error of half a step to the last bit of f32, counts in the inner bin.
+        errors.iter().for_each(|&error| histogram.add(error * (1.0 - 2e-5)));
         let count = errors.len();
         let mean = errors.iter().sum::<f64>() / count as f64;
         let squares = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>();
@@ -116,20 +117,24 @@ pub fn rounding_error_distribution() -> Result<Figure> {
     let (nearest, truncated) = (Errors::of(&nearest), Errors::of(&truncated));
     let x = Axis::linear("error (w − q·s) / s, in steps", -1.05..1.05)
         .ticks([-1.0, -0.5, 0.0, 0.5, 1.0], plain);
-    let y = Axis::linear("weights per bin of 0.05 steps", 0.0..0.064)
-        .ticks([0.0, 0.01, 0.02, 0.03, 0.04, 0.05], axis_percent);
-    let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
+    let y = Axis::linear("share of the weights, per bin of 0.05 steps", 0.0..0.061)
+        .ticks([0.0, 0.01, 0.02, 0.03, 0.04, 0.05], axis_percent)
+        .holding(nearest.outline().iter().map(|(_, share)| share));
+    let keys = [
+        Key::Line(Pen::solid(Ink::One), "round half to even"),
+        Key::Line(Pen::dashed(Ink::Two), "truncate toward 0"),
+    ];
+    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         plot.area(nearest.outline(), Ink::One)?;
         plot.line(nearest.outline(), Pen::solid(Ink::One))?;
         plot.line(truncated.outline(), Pen::dashed(Ink::Two))?;
         let text = format!("variance {}", sig3(nearest.variance));
-        plot.label((0.0, 0.05), (0, -170), HPos::Center, Ink::One, &text)?;
+        plot.label((0.0, 0.057), (0, 0), HPos::Center, Ink::One, &text)?;
         let text = format!("variance {}", sig3(truncated.variance));
-        plot.label((0.55, 0.025), (0, -170), HPos::Left, Ink::Two, &text)?;
-        plot.legend(1, &[Key::Line(Pen::solid(Ink::One), "round half to even")])?;
-        plot.legend(2, &[Key::Line(Pen::dashed(Ink::Two), "truncate toward 0")])
+        plot.label((1.05, 0.025), (0, -200), HPos::Right, Ink::Two, &text)?;
+        plot.legend(1, &keys)
     })?;
-    let mean = |errors: &Errors| format!("{:.4}", errors.mean);
+    let mean = |errors: &Errors| three_places(errors.mean);
     Ok(Figure {
         title: "The rounding errors of a real matrix".into(),
         caption: format!(
@@ -152,6 +157,12 @@ pub fn rounding_error_distribution() -> Result<Figure> {
         ),
         drawing,
     })
+}
+
+/// A number of about 0 with three decimals, and no sign before 0.
+fn three_places(value: f64) -> String {
+    let text = format!("{value:.3}");
+    if text == "-0.000" { "0.000".into() } else { text }
 }
 
 /// A row of weights and what clipping it costs.
@@ -190,6 +201,9 @@ fn four_bits_clipped(value: f64, limit: f64) -> f64 {
     snap(value, limit / qmax(4), qmax(4))
 }
 
+/// Where the error axis of `clip_tradeoff` begins.
+const CLIP_FLOOR: f64 = 0.012;
+
 /// What a smaller scale wins in rounding and loses in clipping.
 pub fn clip_tradeoff() -> Result<Figure> {
     let name = real_slice::TENSORS[6];
@@ -201,15 +215,16 @@ pub fn clip_tradeoff() -> Result<Figure> {
     let alone = clipping.curve(|value, limit| value.clamp(-limit, limit));
     let x = Axis::linear("clipping limit, of the row's largest |w|", 0.29..1.02)
         .ticks([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], axis_percent);
-    let y = Axis::log("relative error of the row", 0.02..0.6)
-        .ticks([0.02, 0.05, 0.1, 0.2, 0.5], axis_percent);
-    let pens = [Pen::solid(Ink::One), Pen::solid(Ink::Two), Pen::dashed(Ink::Muted)];
+    let y = Axis::log("relative error of the row", CLIP_FLOOR..0.6)
+        .ticks([0.02, 0.05, 0.1, 0.2, 0.5], axis_percent)
+        .holding(int8.iter().chain(&four_bits).map(|(_, error)| error));
+    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Muted)];
     let best = [least(&int8)?, least(&four_bits)?];
     let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
-        plot.line(alone.iter().copied().filter(|point| point.1 >= 0.02), pens[2])?;
+        plot.line(alone.iter().copied().filter(|point| point.1 >= CLIP_FLOOR), pens[2])?;
         plot.line(four_bits.iter().copied(), pens[1])?;
         plot.line(int8.iter().copied(), pens[0])?;
-        minimum(plot, best[0], Shape::Dot, Ink::One, (-90, -130), HPos::Right)?;
+        minimum(plot, best[0], Shape::Dot, Ink::One, (-330, 190), HPos::Right)?;
         minimum(plot, best[1], Shape::Square, Ink::Two, (0, -180), HPos::Center)?;
         plot.legend(1, &[Key::Line(pens[1], "4 bits"), Key::Line(pens[0], "int8")])?;
         plot.legend(2, &[Key::Line(pens[2], "clipping alone, no rounding")])
@@ -221,7 +236,7 @@ pub fn clip_tradeoff() -> Result<Figure> {
         caption: format!(
             "{}, row {row}, which has the heaviest tail. A smaller limit means a smaller step and \
              more clipping. At 4 bits the best limit is {} of the largest weight (error {}, \
-             unclipped {}); at int8 it is {} ({}, unclipped {}).",
+             unclipped {}). At int8 it is {} (error {}, unclipped {}): there is nothing to win.",
             real_slice::label(name),
             axis_percent(four_best.0),
             percent(four_best.1),
@@ -233,7 +248,7 @@ pub fn clip_tradeoff() -> Result<Figure> {
         alt: format!(
             "Error on a logarithmic axis against the clipping limit. The 4-bit curve is a shallow \
              bowl with its least error at {}. The int8 curve falls all the way to {}, along the \
-             dashed curve of clipping alone until rounding stops it.",
+             dotted curve of clipping alone until rounding stops it.",
             axis_percent(four_best.0),
             axis_percent(int8_best.0),
         ),
@@ -282,8 +297,8 @@ pub fn bits_sqnr() -> Result<Figure> {
     let top = measured[measured.len() - 1];
     let expected = |bits: f64| (bits, top.1 - per_bit * (top.0 - bits));
     let x =
-        Axis::linear("bits per weight", 1.8..8.2).ticks([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], plain);
-    let y = Axis::linear("SQNR, dB", 0.0..45.0).ticks([0.0, 10.0, 20.0, 30.0, 40.0], plain);
+        Axis::linear("bits per weight", 1.7..8.6).ticks([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], plain);
+    let y = Axis::linear("SQNR, dB", -4.0..44.0).ticks([0.0, 10.0, 20.0, 30.0, 40.0], plain);
     let line = Pen::dashed(Ink::Muted);
     let mark = Mark::new(Shape::Dot, Ink::One).sized(54);
     let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
@@ -291,22 +306,25 @@ pub fn bits_sqnr() -> Result<Figure> {
         plot.marks(measured.iter().copied(), mark)?;
         for &point in &measured {
             let text = format!("{:.1}", point.1);
-            plot.label(point, (110, 90), HPos::Left, Ink::Text, &text)?;
+            plot.label(point, (110, 60), HPos::Left, Ink::Text, &text)?;
         }
         let slope = format!("{per_bit:.2} dB per bit");
         plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, &slope)])
     })?;
+    let two_bits = per_channel_round_trip(&w, 2);
+    let zeros = two_bits.iter().filter(|&&value| value == 0.0).count() as f64 / w.len() as f64;
     let gap = expected(2.0).1 - measured[0].1;
     Ok(Figure {
         title: "Signal to quantization noise ratio of a real matrix at 2 to 8 bits".into(),
         caption: format!(
             "{}, one scale per row, {} codes at 8 bits and {} at 2. From 8 bits down each bit \
              costs about {per_bit:.2} dB; at 2 bits the matrix is {} dB below that line, because \
-             -1, 0 and 1 are only three of four codes and most weights fall to 0.",
+             -1, 0 and 1 are only three of four codes and {} of the weights fall to 0.",
             real_slice::label(name),
             2.0 * f64::from(QMAX) + 1.0,
             2.0 * qmax(2) + 1.0,
             sig3(gap),
+            percent(zeros),
         ),
         alt: format!(
             "Points rising from {:.1} dB at 2 bits to {:.1} dB at 8 bits. They follow a straight \

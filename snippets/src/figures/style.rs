@@ -17,7 +17,10 @@ pub const TEXT: f64 = 168.0;
 /// From one line of text to the next.
 pub const LINE: i32 = 215;
 /// Mean width of a character, generous because the page chooses the font.
-pub const CHARACTER: i32 = 88;
+pub const CHARACTER: i32 = 94;
+
+/// From one entry of a legend to the next.
+pub const KEY_GAP: i32 = 190;
 
 /// Width of the lines that carry data.
 pub const STROKE: u32 = 24;
@@ -163,8 +166,6 @@ pub enum Shape {
     Ring,
     /// A filled square.
     Square,
-    /// A filled triangle.
-    Triangle,
 }
 
 /// A marker: shape, ink, radius.
