@@ -11,10 +11,10 @@ use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
 
-use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
 use super::rows::{ascending, largest, loudness, median, smallest};
 use super::style::{Ink, MARKER, Mark, Pen, Shape};
+use super::{Figure, subject};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
 const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
@@ -126,7 +126,7 @@ pub fn real_row_errors() -> Result<Figure> {
         caption: format!(
             "{}, {} rows. With one scale for the tensor the median row loses {}, with one per row \
              {}. The loudest row sets the tensor's scale: for it both are the same, {both}.",
-            real_slice::label(name),
+            subject(name),
             w.nrows(),
             percent(wrecked),
             percent(healthy),
@@ -222,7 +222,7 @@ pub fn granularity_codes() -> Result<Figure> {
             "{}, {} rows of {} weights (every second row is drawn). On the tensor's grid the \
              median row uses {} different codes and the poorest {}; with a scale of its own the \
              median row uses {}, the poorest {}.",
-            real_slice::label(name),
+            subject(name),
             w.nrows(),
             w.ncols(),
             median(&used[0]),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor, quantize_value};
 use kit::meters::max_abs_error;
 use kit::real_slice;
-use kit::table::{sig3, times};
+use kit::table::sig3;
 use ndarray::{Array2, s};
 use plotters::style::text_anchor::HPos;
 
@@ -179,7 +179,7 @@ pub fn weights_and_grids() -> Result<Figure> {
     Ok(Figure {
         title: "A real matrix under one int8 grid".into(),
         caption: format!(
-            "All {} weights of {} (pale: the whole matrix; inside: its median row), \
+            "All {} weights of {} (inner line: its median row), \
              {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{}; the \
              median row can use {} of its {} codes, the quietest row {}.",
             kit::table::count(w.len()),
@@ -251,18 +251,18 @@ pub fn row_ranges() -> Result<Figure> {
         plot.legend(1, &[key(0), key(1)])?;
         plot.legend(2, &[key(2)])
     })?;
-    let spread = |rows: &[f64]| times(largest(rows) / median(rows));
+    let spread = |rows: &[f64]| sig3(largest(rows) / median(rows));
     let medians: Vec<String> = rows.iter().map(|rows| sig3(median(rows))).collect();
     Ok(Figure {
         title: "The largest weight of each row of three real matrices".into(),
         caption: format!(
-            "The loudest row is {}, {} and {} as loud as the median one; in {} it is {} as loud \
+            "The loudest row is {}, {} and {} times as loud as the median one; in {} it is {} times as loud \
              as the quietest. One scale for the tensor must serve them all.",
             spread(&rows[0]),
             spread(&rows[1]),
             spread(&rows[2]),
             labels[2],
-            times(largest(&rows[2]) / smallest(&rows[2])),
+            sig3(largest(&rows[2]) / smallest(&rows[2])),
         ),
         alt: format!(
             "Three rising lines on a logarithmic axis, one a matrix. All are nearly flat in the \

@@ -31,6 +31,11 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
 ];
 
+/// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.
+fn subject(tensor: &str) -> String {
+    kit::real_slice::label(tensor).replacen('l', "L", 1)
+}
+
 /// A drawn figure.
 pub struct Figure {
     /// What it is, in a few words: its name for those who cannot see it.
@@ -46,7 +51,8 @@ pub struct Figure {
 impl Figure {
     /// An HTML block without empty lines, so that Markdown leaves it alone.
     pub fn to_html(&self, name: &str) -> String {
-        let caption = escape(&self.caption);
+        // A number and its unit stay on one line.
+        let caption = escape(&self.caption).replace(" %", "\u{a0}%").replace(" dB", "\u{a0}dB");
         format!(
             "<figure class=\"plot\" id=\"figure-{name}\" data-snippet=\"figure {name}\">\n{}\n\
              <figcaption>{caption}</figcaption>\n</figure>\n",

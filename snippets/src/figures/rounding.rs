@@ -8,12 +8,12 @@ use kit::table::{percent, sig3};
 use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
 
-use super::Figure;
 use super::grid::{per_channel_round_trip, qmax, snap};
 use super::histogram::Histogram;
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
 use super::rows::{absmax, ascending};
 use super::style::{Ink, Mark, Pen, Shape};
+use super::{Figure, subject};
 
 /// Three ways from a quotient to a code.
 pub fn rounding_stairs() -> Result<Figure> {
@@ -131,7 +131,7 @@ pub fn rounding_error_distribution() -> Result<Figure> {
         let text = format!("variance {}", sig3(nearest.variance));
         plot.label((0.0, 0.057), (0, 0), HPos::Center, Ink::One, &text)?;
         let text = format!("variance {}", sig3(truncated.variance));
-        plot.label((1.05, 0.025), (0, -200), HPos::Right, Ink::Two, &text)?;
+        plot.label((1.05, 0.025), (110, -200), HPos::Right, Ink::Two, &text)?;
         plot.legend(1, &keys)
     })?;
     let mean = |errors: &Errors| three_places(errors.mean);
@@ -141,7 +141,7 @@ pub fn rounding_error_distribution() -> Result<Figure> {
             "{}, one scale per row. Rounding spreads the error evenly over half a step to each \
              side: mean {}, variance {} (theory: 1/12 = {}). Truncation spreads it over a whole \
              step: mean {}, variance {}, and always toward zero, by {} steps on average.",
-            real_slice::label(name),
+            subject(name),
             mean(&nearest),
             sig3(nearest.variance),
             sig3(1.0 / 12.0),
@@ -237,7 +237,7 @@ pub fn clip_tradeoff() -> Result<Figure> {
             "{}, row {row}, which has the heaviest tail. A smaller limit means a smaller step and \
              more clipping. At 4 bits the best limit is {} of the largest weight (error {}, \
              unclipped {}). At int8 it is {} (error {}, unclipped {}): there is nothing to win.",
-            real_slice::label(name),
+            subject(name),
             axis_percent(four_best.0),
             percent(four_best.1),
             percent(whole(&four_bits)),
@@ -320,7 +320,7 @@ pub fn bits_sqnr() -> Result<Figure> {
             "{}, one scale per row, {} codes at 8 bits and {} at 2. From 8 bits down each bit \
              costs about {per_bit:.2} dB; at 2 bits the matrix is {} dB below that line, because \
              -1, 0 and 1 are only three of four codes and {} of the weights fall to 0.",
-            real_slice::label(name),
+            subject(name),
             2.0 * f64::from(QMAX) + 1.0,
             2.0 * qmax(2) + 1.0,
             sig3(gap),
