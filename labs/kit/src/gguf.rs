@@ -1,1 +1,0 @@
-//! The GGUF file that the real weights come from, decoded block by block.

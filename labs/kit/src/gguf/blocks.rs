@@ -1,0 +1,158 @@
+//! Blocks of 32 weights that share a scale, decoded one by one.
+//!
+//! All numbers are little-endian. A row of a tensor is a whole number of blocks. In the 4-bit
+//! types byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble:
+//! halves of the block, not neighbours.
+
+use std::fmt::{self, Display};
+
+use half::f16;
+
+use super::GgufError;
+
+/// Weights in a block of every quantized type that is decoded here.
+pub const BLOCK: usize = 32;
+
+/// How a tensor is stored, by GGML's name for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorType {
+    /// Plain `f32`, 4 bytes a weight.
+    F32,
+    /// Plain `f16`, 2 bytes a weight.
+    F16,
+    /// `(code - 8) * d`: an `f16` scale and 32 codes of 4 bits, 18 bytes.
+    Q4_0,
+    /// `code * d + m`: an `f16` scale, an `f16` minimum and 32 codes of 4 bits, 20 bytes.
+    Q4_1,
+    /// `code * d`: an `f16` scale and 32 codes of 8 bits with a sign, 34 bytes.
+    Q8_0,
+    /// A type that is listed but not decoded, by its number in the file.
+    Other(u32),
+}
+
+impl TensorType {
+    /// The type that has the number `id` in a GGUF file.
+    pub fn from_id(id: u32) -> Self {
+        match id {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            8 => Self::Q8_0,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Weights in a block and bytes of a block, `None` for a type that is not decoded here.
+    pub fn block(self) -> Option<(usize, usize)> {
+        match self {
+            Self::F32 => Some((1, 4)),
+            Self::F16 => Some((1, 2)),
+            Self::Q4_0 => Some((BLOCK, 2 + BLOCK / 2)),
+            Self::Q4_1 => Some((BLOCK, 4 + BLOCK / 2)),
+            Self::Q8_0 => Some((BLOCK, 2 + BLOCK)),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Other(6) => "Q5_0",
+            Self::Other(7) => "Q5_1",
+            Self::Other(10) => "Q2_K",
+            Self::Other(11) => "Q3_K",
+            Self::Other(12) => "Q4_K",
+            Self::Other(13) => "Q5_K",
+            Self::Other(14) => "Q6_K",
+            Self::Other(30) => "BF16",
+            Self::Other(39) => "MXFP4",
+            Self::Other(id) => return write!(f, "number {id}"),
+            known => return write!(f, "{known:?}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// The weights in `bytes`, in order, as `f32`.
+///
+/// `bytes` is a whole number of blocks of `kind`. The arithmetic is GGML's, in `f32`: the result
+/// is the same to the bit.
+///
+/// # Errors
+/// [`GgufError::Undecodable`] for a type that is not decoded here, [`GgufError::PartOfABlock`] if
+/// `bytes` ends inside a block.
+pub fn dequantize(kind: TensorType, bytes: &[u8]) -> Result<Vec<f32>, GgufError> {
+    let (weights, size) = kind.block().ok_or(GgufError::Undecodable(kind))?;
+    let blocks = bytes.chunks_exact(size);
+    if !blocks.remainder().is_empty() {
+        return Err(GgufError::PartOfABlock { kind, bytes: bytes.len(), block: size });
+    }
+    let mut values = Vec::with_capacity(blocks.len() * weights);
+    for block in blocks {
+        decode_block(kind, block, &mut values);
+    }
+    Ok(values)
+}
+
+/// Appends the weights of one whole block.
+fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
+    match kind {
+        TensorType::F32 => {
+            values.extend(block.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)))
+        }
+        TensorType::F16 => values.push(f16_at(block, 0)),
+        TensorType::Q4_0 => {
+            let d = f16_at(block, 0);
+            values.extend(nibbles(&block[2..]).map(|code| d * (f32::from(code) - 8.0)));
+        }
+        TensorType::Q4_1 => {
+            let (d, m) = (f16_at(block, 0), f16_at(block, 2));
+            // Two roundings, as GGML does it: a fused multiply-add would differ in the last bit.
+            values.extend(nibbles(&block[4..]).map(|code| d * f32::from(code) + m));
+        }
+        TensorType::Q8_0 => {
+            let d = f16_at(block, 0);
+            values.extend(block[2..].iter().map(|&code| d * f32::from(code.cast_signed())));
+        }
+        TensorType::Other(_) => {}
+    }
+}
+
+/// The codes of a block: all low nibbles, then all high ones.
+fn nibbles(packed: &[u8]) -> impl Iterator<Item = u8> {
+    packed.iter().map(|byte| byte & 0x0F).chain(packed.iter().map(|byte| byte >> 4))
+}
+
+fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_q4_0_block_by_hand() -> Result<(), GgufError> {
+        // d = 0.5; byte 0 is 0xF1: element 0 is code 1, element 16 code 15; the rest is code 8.
+        let mut block = vec![0x00, 0x38, 0xF1];
+        block.resize(18, 0x88);
+        let values = dequantize(TensorType::Q4_0, &block)?;
+        assert_eq!((values.len(), values[0], values[16]), (32, -3.5, 3.5));
+        assert!(values.iter().enumerate().all(|(i, &v)| v == 0.0 || i == 0 || i == 16));
+        Ok(())
+    }
+
+    #[test]
+    fn part_of_a_block_is_refused() {
+        let error = dequantize(TensorType::Q8_0, &[0; 35]).unwrap_err().to_string();
+        assert!(error.contains("35 bytes") && error.contains("34"), "{error}");
+    }
+
+    #[test]
+    fn a_type_that_is_not_decoded_is_named() {
+        let error = dequantize(TensorType::from_id(12), &[]).unwrap_err().to_string();
+        assert!(error.contains("Q4_K") && error.contains("Q4_1"), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! Reads a header number by number, and trusts no length in it.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use super::{GgufError, Value};
+
+/// Arrays in arrays in arrays: real files have one level, a forged one could exhaust the stack.
+const MAX_NESTING: usize = 4;
+
+/// A reader that knows where it is and how many bytes are left.
+pub(super) struct Cursor<'a, R> {
+    reader: &'a mut R,
+    at: u64,
+    end: u64,
+}
+
+impl<'a, R: Read + Seek> Cursor<'a, R> {
+    /// Starts at byte 0 of `reader`.
+    pub(super) fn new(reader: &'a mut R) -> Result<Self, GgufError> {
+        let end = reader.seek(SeekFrom::End(0))?;
+        reader.seek(SeekFrom::Start(0))?;
+        Ok(Self { reader, at: 0, end })
+    }
+
+    /// Bytes read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes of the whole file.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// A little-endian `u32`.
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32, GgufError> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    /// A little-endian `u64`.
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64, GgufError> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// A count of things that take at least `size` bytes each: more of them than there is file
+    /// left is an error here, before anything is allocated.
+    pub(super) fn count(&mut self, size: u64, what: &str) -> Result<usize, GgufError> {
+        let count = self.u64(what)?;
+        self.require(count.saturating_mul(size), what)?;
+        usize::try_from(count).map_err(|_| GgufError::Damaged(format!("{what}: {count} of them")))
+    }
+
+    /// A length and that many bytes of UTF-8.
+    pub(super) fn text(&mut self, what: &str) -> Result<String, GgufError> {
+        let mut bytes = vec![0; self.count(1, what)?];
+        self.fill(&mut bytes, what)?;
+        String::from_utf8(bytes).map_err(|_| GgufError::Damaged(format!("{what} is not UTF-8")))
+    }
+
+    /// The next `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes, what)?;
+        Ok(bytes)
+    }
+
+    /// A metadata value: the number of its type, then the value.
+    pub(super) fn value(&mut self, what: &str) -> Result<Value, GgufError> {
+        let kind = self.u32(what)?;
+        self.value_of(kind, what, MAX_NESTING)
+    }
+
+    fn value_of(&mut self, kind: u32, what: &str, nesting: usize) -> Result<Value, GgufError> {
+        Ok(match kind {
+            0 => Value::U8(u8::from_le_bytes(self.array(what)?)),
+            1 => Value::I8(i8::from_le_bytes(self.array(what)?)),
+            2 => Value::U16(u16::from_le_bytes(self.array(what)?)),
+            3 => Value::I16(i16::from_le_bytes(self.array(what)?)),
+            4 => Value::U32(self.u32(what)?),
+            5 => Value::I32(i32::from_le_bytes(self.array(what)?)),
+            6 => Value::F32(f32::from_le_bytes(self.array(what)?)),
+            7 => match self.array(what)? {
+                [0] => Value::Bool(false),
+                [1] => Value::Bool(true),
+                [other] => {
+                    let problem = format!("{what}: a truth value is {other}, not 0 or 1");
+                    return Err(GgufError::Damaged(problem));
+                }
+            },
+            8 => Value::Text(self.text(what)?),
+            9 => self.values(what, nesting)?,
+            10 => Value::U64(self.u64(what)?),
+            11 => Value::I64(i64::from_le_bytes(self.array(what)?)),
+            12 => Value::F64(f64::from_le_bytes(self.array(what)?)),
+            _ => return Err(unknown_kind(kind, what)),
+        })
+    }
+
+    fn values(&mut self, what: &str, nesting: usize) -> Result<Value, GgufError> {
+        let Some(nesting) = nesting.checked_sub(1) else {
+            return Err(GgufError::Damaged(format!("{what}: arrays nested too deep")));
+        };
+        let kind = self.u32(what)?;
+        let size = least_size(kind).ok_or_else(|| unknown_kind(kind, what))?;
+        let count = self.count(size, what)?;
+        (0..count)
+            .map(|_| self.value_of(kind, what, nesting))
+            .collect::<Result<_, _>>()
+            .map(Value::Array)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), GgufError> {
+        self.require(bytes.len() as u64, what)?;
+        self.reader.read_exact(bytes)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn require(&self, needed: u64, what: &str) -> Result<(), GgufError> {
+        let (at, left) = (self.at, self.end - self.at);
+        if needed <= left {
+            return Ok(());
+        }
+        Err(GgufError::Truncated { what: what.into(), at, needed, left })
+    }
+}
+
+/// The fewest bytes a value of the type takes in the file.
+fn least_size(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        8 | 10..=12 => Some(8),
+        9 => Some(12),
+        _ => None,
+    }
+}
+
+fn unknown_kind(kind: u32, what: &str) -> GgufError {
+    GgufError::Damaged(format!("{what}: there is no value type {kind}, they end at 12"))
+}

@@ -1,0 +1,177 @@
+//! The header: metadata, then where each tensor lies. Everything is checked here, once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Seek};
+
+use super::cursor::Cursor;
+use super::{GgufError, TensorType, Value};
+
+/// The only version read here; it is little-endian.
+const VERSION: u32 = 3;
+/// Bytes that every tensor starts at a multiple of, where the file does not say.
+const DEFAULT_ALIGNMENT: u64 = 32;
+/// The fewest bytes of a metadata entry: an empty key, a type, one byte.
+const LEAST_ENTRY: u64 = 8 + 4 + 1;
+/// The fewest bytes of a tensor's entry: an empty name, one axis, a type, an offset.
+const LEAST_TENSOR: u64 = 8 + 4 + 8 + 4 + 8;
+
+/// A tensor as the header lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// The tensor's name, `blk.1.attn_q.weight` for example.
+    pub name: String,
+    /// Its shape, outermost axis first as in ndarray and torch: `[out_features, in_features]`.
+    pub shape: Vec<usize>,
+    /// How its weights are stored.
+    pub kind: TensorType,
+    /// Where its bytes start, counted from the start of the file.
+    pub offset: u64,
+    /// How many bytes it takes; `None` for a type that is not decoded here.
+    pub bytes: Option<usize>,
+}
+
+/// A header that has been read whole and checked against the length of the file.
+pub(super) struct Header {
+    pub(super) metadata: BTreeMap<String, Value>,
+    pub(super) tensors: Vec<TensorInfo>,
+}
+
+impl Header {
+    /// Reads the header from the start of `reader`.
+    pub(super) fn read<R: Read + Seek>(reader: &mut R) -> Result<Self, GgufError> {
+        let mut cursor = Cursor::new(reader)?;
+        check_start(&mut cursor)?;
+        // Each count is held to the rest of the file; the tensors' entries come after the
+        // metadata's, so this is the loosest bound that is still safe.
+        let tensors = cursor.count(LEAST_TENSOR, "the list of tensors")?;
+        let entries = cursor.count(LEAST_ENTRY, "the list of metadata")?;
+        let metadata = read_metadata(&mut cursor, entries)?;
+        let mut tensors = read_tensors(&mut cursor, tensors)?;
+        place(&mut tensors, cursor.position(), cursor.end(), alignment(&metadata)?)?;
+        Ok(Self { metadata, tensors })
+    }
+}
+
+fn check_start<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<(), GgufError> {
+    let magic = cursor.array("the magic number")?;
+    if &magic != b"GGUF" {
+        return Err(GgufError::Magic(magic));
+    }
+    match cursor.u32("the version")? {
+        VERSION => Ok(()),
+        other => Err(GgufError::Version(other)),
+    }
+}
+
+fn read_metadata<R: Read + Seek>(
+    cursor: &mut Cursor<R>,
+    entries: usize,
+) -> Result<BTreeMap<String, Value>, GgufError> {
+    let mut metadata = BTreeMap::new();
+    for _ in 0..entries {
+        let key = cursor.text("a metadata key")?;
+        let value = cursor.value(&format!("the value of metadata `{key}`"))?;
+        if metadata.insert(key.clone(), value).is_some() {
+            return Err(GgufError::Damaged(format!("the metadata key `{key}` is there twice")));
+        }
+    }
+    Ok(metadata)
+}
+
+fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
+    match metadata.get("general.alignment") {
+        None => Ok(DEFAULT_ALIGNMENT),
+        Some(&Value::U32(alignment)) if alignment.is_power_of_two() => Ok(alignment.into()),
+        Some(other) => {
+            let problem = format!("general.alignment is {other:?}, not a power of two in a u32");
+            Err(GgufError::Damaged(problem))
+        }
+    }
+}
+
+fn read_tensors<R: Read + Seek>(
+    cursor: &mut Cursor<R>,
+    count: usize,
+) -> Result<Vec<TensorInfo>, GgufError> {
+    let mut tensors = Vec::new();
+    let mut names = HashSet::new();
+    for _ in 0..count {
+        let tensor = read_tensor(cursor)?;
+        if !names.insert(tensor.name.clone()) {
+            return Err(GgufError::Damaged(format!("tensor `{}` is there twice", tensor.name)));
+        }
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}
+
+/// One entry; its offset still counts from the start of the data.
+fn read_tensor<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<TensorInfo, GgufError> {
+    let name = cursor.text("the name of a tensor")?;
+    let what = format!("the entry of tensor `{name}`");
+    let axes = cursor.u32(&what)?;
+    if !(1..=4).contains(&axes) {
+        return Err(GgufError::Damaged(format!("tensor `{name}` has {axes} axes, not 1 to 4")));
+    }
+    let mut shape = Vec::new();
+    for _ in 0..axes {
+        let length = cursor.u64(&what)?;
+        shape.push(usize::try_from(length).map_err(|_| too_large(&name))?);
+    }
+    // The file lists the innermost axis first.
+    shape.reverse();
+    let kind = TensorType::from_id(cursor.u32(&what)?);
+    let offset = cursor.u64(&what)?;
+    let bytes = byte_length(&name, &shape, kind)?;
+    Ok(TensorInfo { name, shape, kind, offset, bytes })
+}
+
+fn byte_length(name: &str, shape: &[usize], kind: TensorType) -> Result<Option<usize>, GgufError> {
+    let weights = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    let weights = weights.ok_or_else(|| too_large(name))?;
+    let Some((per_block, size)) = kind.block() else { return Ok(None) };
+    let row = shape.last().copied().unwrap_or(1);
+    if !row.is_multiple_of(per_block) {
+        let problem = format!(
+            "tensor `{name}` has rows of {row} weights, not a multiple of the {per_block} weights \
+             of a {kind} block"
+        );
+        return Err(GgufError::Damaged(problem));
+    }
+    (weights / per_block).checked_mul(size).map(Some).ok_or_else(|| too_large(name))
+}
+
+fn too_large(name: &str) -> GgufError {
+    GgufError::Damaged(format!("tensor `{name}` has more weights than a computer can count"))
+}
+
+/// Makes the offsets count from the start of the file, and checks that each tensor is inside it.
+fn place(
+    tensors: &mut [TensorInfo],
+    header: u64,
+    end: u64,
+    alignment: u64,
+) -> Result<(), GgufError> {
+    let data = header.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    for tensor in tensors {
+        let name = &tensor.name;
+        if !tensor.offset.is_multiple_of(alignment) {
+            let offset = tensor.offset;
+            let problem =
+                format!("tensor `{name}` starts at {offset}, not a multiple of {alignment}");
+            return Err(GgufError::Damaged(problem));
+        }
+        tensor.offset = tensor.offset.saturating_add(data);
+        let (at, needed) = (tensor.offset, tensor.bytes.unwrap_or(0) as u64);
+        let left = end.saturating_sub(at);
+        if needed > left || at > end {
+            return Err(GgufError::Truncated {
+                what: format!("tensor `{name}`"),
+                at,
+                needed,
+                left,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Metadata values, each with its type.
+
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// An unsigned 8-bit integer.
+    U8(u8),
+    /// A signed 8-bit integer.
+    I8(i8),
+    /// An unsigned 16-bit integer.
+    U16(u16),
+    /// A signed 16-bit integer.
+    I16(i16),
+    /// An unsigned 32-bit integer.
+    U32(u32),
+    /// A signed 32-bit integer.
+    I32(i32),
+    /// An unsigned 64-bit integer.
+    U64(u64),
+    /// A signed 64-bit integer.
+    I64(i64),
+    /// A 32-bit float.
+    F32(f32),
+    /// A 64-bit float.
+    F64(f64),
+    /// True or false.
+    Bool(bool),
+    /// UTF-8 text.
+    Text(String),
+    /// Values of one type, in order.
+    Array(Vec<Value>),
+}
+
+impl Value {
+    /// The type in words, for a message.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::U8(_) | Self::U16(_) | Self::U32(_) | Self::U64(_) => "an unsigned integer",
+            Self::I8(_) | Self::I16(_) | Self::I32(_) | Self::I64(_) => "a signed integer",
+            Self::F32(_) | Self::F64(_) => "a float",
+            Self::Bool(_) => "true or false",
+            Self::Text(_) => "text",
+            Self::Array(_) => "an array",
+        }
+    }
+
+    /// The value as `u64`, if it is an integer of any width that is not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match *self {
+            Self::U8(v) => Some(v.into()),
+            Self::U16(v) => Some(v.into()),
+            Self::U32(v) => Some(v.into()),
+            Self::U64(v) => Some(v),
+            Self::I8(v) => v.try_into().ok(),
+            Self::I16(v) => v.try_into().ok(),
+            Self::I32(v) => v.try_into().ok(),
+            Self::I64(v) => v.try_into().ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as `f64`, if it is a float.
+    pub fn as_f64(&self) -> Option<f64> {
+        match *self {
+            Self::F32(v) => Some(v.into()),
+            Self::F64(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The value, if it is true or false.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(v) = *self { Some(v) } else { None }
+    }
+
+    /// The text, if it is text.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::Text(v) = self { Some(v) } else { None }
+    }
+
+    /// The elements, if it is an array.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        if let Self::Array(v) = self { Some(v) } else { None }
+    }
+}
