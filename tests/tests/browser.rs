@@ -124,7 +124,7 @@ const SOUND: &str = r##"<!DOCTYPE html>
 </main></body></html>"##;
 
 /// What is replaced in the sound page, by what, and a word of the finding that must come of it.
-const FLAWS: [(&str, &str, &str); 22] = [
+const FLAWS: [(&str, &str, &str); 23] = [
     ("</main>", "</main><script>console.error('a fault')</script>", "console error: a fault"),
     ("</main>", "</main><script>console.warn('a doubt')</script>", "console warning: a doubt"),
     ("</main>", "</main><script>nothing()</script>", "exception: Uncaught"),
@@ -150,6 +150,7 @@ const FLAWS: [(&str, &str, &str); 22] = [
     ("width=\"300\"", "width=\"0\"", "figure: «Rows.» has no visible drawing"),
     ("<path d=\"M0 0L9 9\" stroke=\"black\"/>", "", "figure: «Rows.» is empty"),
     ("font-size=\"16\"", "font-size=\"8\"", "figure: «row» is 6.0 px high"),
+    ("x=\"20\"", "x=\"390\"", "figure: «row» is cut off at the edge"),
     ("Words,", "Words $$ s $$,", "math: left as it was typed «Words $$ s $$"),
     ("Words,", "<b class='katex-error'>s</b>", "math: KaTeX refused «s»"),
     ("Words,", "<b class='katex'>s</b>", "none of KaTeX's fonts"),

@@ -57,6 +57,10 @@ var audit = (() => {
                 findings.push(`figure: «${caption}» is empty`);
             }
             for (const text of svg ? all("text", svg) : []) {
+                const own = text.getBoundingClientRect();
+                const cut = own.left < box.left - 1 || own.right > box.right + 1
+                    || own.top < box.top - 1 || own.bottom > box.bottom + 1;
+                if (cut) findings.push(`figure: «${short(text.textContent)}» is cut off at the edge`);
                 const size = parseFloat(getComputedStyle(text).fontSize) * svg.getScreenCTM().a;
                 if (size < 9) findings.push(`figure: «${short(text.textContent)}» is ${size.toFixed(1)} px high`);
             }
