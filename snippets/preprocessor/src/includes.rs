@@ -86,14 +86,15 @@ fn included(folder: &Path, kind: &str, rest: &str) -> Result<String, String> {
     let text = std::fs::read_to_string(folder.join(path))
         .map_err(|error| format!("cannot include `{path}`: {error}; {}", relative_hint(folder)))?;
     let lines = match part.map(Part::parse) {
-        None => text,
+        None => text.clone(),
         Some(Part::Lines(first, last)) => line_range(&text, path, first, last)?,
         Some(Part::Anchor(name)) => anchored(&text, path, &name)?,
     };
     if lines.trim().is_empty() {
         return Err(format!("`{argument}` includes nothing but white space"));
     }
-    no_marks(&lines, path)?;
+    // `rustdoc_include` takes the rest of the file along, hidden.
+    no_marks(if kind == "rustdoc_include" { &text } else { &lines }, path)?;
     Ok(lines)
 }
 

@@ -17,7 +17,7 @@ fn book() -> Fixture {
             "host/Cargo.toml",
             &package("host", "[dependencies]\ngreet = { path = \"../greet\" }\n"),
         )
-        .file("host/src/main.rs", "fn main() {}\n")
+        .file("host/src/lib.rs", "//! Empty.\n")
         .file("greet/Cargo.toml", &package("greet", "[lib]\nname = \"greet_lib\"\n"))
         .file("greet/src/lib.rs", "pub fn hello() -> &'static str {\n    \"hello\"\n}\n")
 }

@@ -114,10 +114,11 @@ fn wanted(manifest: &Path) -> Result<Vec<Wanted>> {
     Ok(members.chain(others).map(|(package, rename)| Wanted { package, rename }).collect())
 }
 
-/// Builds what the running program was built from, with the same flags, so that all is fresh.
+/// Builds what the running program was built from, with the same flags, so that all is fresh. Only
+/// the library: some systems do not let a running program be replaced.
 fn build(setup: &Setup) -> Result<Vec<Artifact>> {
     let mut command = cargo_in(&setup.manifest);
-    command.args(["build", "--message-format=json", "--profile", &setup.profile]);
+    command.args(["build", "--lib", "--message-format=json", "--profile", &setup.profile]);
     let output = run(command.arg("--manifest-path"), &setup.manifest)?;
     messages(&output)
 }

@@ -58,6 +58,8 @@ fn run_all(
     if tested.is_empty() {
         return Ok(reports);
     }
+    let examples = counted(listings.iter().map(|listing| listing.tested).sum(), "example");
+    eprintln!("running {examples} of {}…", counted(tested.len(), "chapter"));
     let rustdoc = Rustdoc::new(setup, context.config.rust.edition)?;
     let ran = Mutex::new(Vec::new());
     on_all_cores(&tested, |&i| {
