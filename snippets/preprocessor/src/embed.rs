@@ -65,8 +65,13 @@ fn block(made: &str, prefix: &str) -> String {
 /// If it is not of the form that its kind asks for.
 pub fn finish(kind: Kind, made: String) -> Result<String> {
     match kind {
-        Kind::Table => Ok(made),
+        Kind::Table => {
+            ensure!(!made.trim().is_empty(), "it is empty");
+            ensure!(has_math_in_pairs(&made), LONE_DOLLAR);
+            Ok(made)
+        }
         Kind::Value => {
+            ensure!(has_math_in_pairs(&made), LONE_DOLLAR);
             ensure!(!made.trim().is_empty(), "it is empty");
             ensure!(!made.contains('\n'), "it has more than one line");
             Ok(made)
@@ -80,6 +85,12 @@ pub fn finish(kind: Kind, made: String) -> Result<String> {
             Ok(made.replace('$', "&#36;").replace('`', "&#96;"))
         }
     }
+}
+
+const LONE_DOLLAR: &str = "it has a lone dollar sign, which would begin a formula: write \\$";
+
+fn has_math_in_pairs(text: &str) -> bool {
+    (text.matches('$').count() - text.matches("\\$").count()).is_multiple_of(2)
 }
 
 #[cfg(test)]
@@ -137,5 +148,7 @@ mod tests {
         assert!(finish(Kind::Figure, String::new()).is_err());
         assert!(finish(Kind::Value, "a\nb".into()).is_err());
         assert!(finish(Kind::Value, " ".into()).is_err());
+        assert!(finish(Kind::Table, "| 3 $ |".into()).is_err());
+        assert!(finish(Kind::Table, r"| $x$ | 3 \$ |".into()).is_ok());
     }
 }

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use anyhow::{Context, Result, ensure};
 
+use super::cargo::{Artifact, Dependency, Member, build, workspace};
 use crate::Setup;
 
 /// What rustdoc needs to know of the crates.
@@ -58,11 +56,6 @@ impl Crates {
     }
 }
 
-/// The cargo that runs us, or the one on the PATH.
-pub fn cargo() -> PathBuf {
-    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
-}
-
 /// A crate that examples may use.
 struct Wanted {
     package: Package,
@@ -91,19 +84,14 @@ impl Package {
 }
 
 fn wanted(manifest: &Path) -> Result<Vec<Wanted>> {
-    // Without dependencies: cargo would download those of other systems, too.
-    let metadata: Metadata = serde_json::from_slice(&run(
-        cargo_in(manifest).args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"]),
-        manifest,
-    )?)
-    .context("cannot read the answer of `cargo metadata`")?;
-    let host = metadata.packages.iter().find(|package| same_file(&package.manifest_path, manifest));
+    let packages = workspace(manifest)?;
+    let host = packages.iter().find(|package| same_file(&package.manifest_path, manifest));
     let host = host.with_context(|| format!("cargo knows no {}", manifest.display()))?;
     let (local, other): (Vec<_>, Vec<_>) = host.normal().partition(|d| d.path.is_some());
     let members: Vec<(&Dependency, &Member)> = local
         .into_iter()
         .filter(|dependency| dependency.name != env!("CARGO_PKG_NAME"))
-        .filter_map(|d| Some((d, metadata.packages.iter().find(|p| p.name == d.name)?)))
+        .filter_map(|d| Some((d, packages.iter().find(|p| p.name == d.name)?)))
         .collect();
     let is_used = |d: &&Dependency| {
         members.iter().any(|(_, member)| member.normal().any(|used| used.name == d.name))
@@ -114,111 +102,6 @@ fn wanted(manifest: &Path) -> Result<Vec<Wanted>> {
     Ok(members.chain(others).map(|(package, rename)| Wanted { package, rename }).collect())
 }
 
-/// Builds what the running program was built from, with the same flags, so that all is fresh. Only
-/// the library: some systems do not let a running program be replaced.
-fn build(setup: &Setup) -> Result<Vec<Artifact>> {
-    let mut command = cargo_in(&setup.manifest);
-    command.args(["build", "--lib", "--message-format=json", "--profile", &setup.profile]);
-    let output = run(command.arg("--manifest-path"), &setup.manifest)?;
-    messages(&output)
-}
-
-fn messages<T: DeserializeOwned>(output: &[u8]) -> Result<Vec<T>> {
-    #[derive(Deserialize)]
-    struct Message {
-        reason: String,
-    }
-    let lines = output.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{"));
-    let artifacts = lines.filter(|line| {
-        serde_json::from_slice::<Message>(line).is_ok_and(|m| m.reason == "compiler-artifact")
-    });
-    artifacts
-        .map(|line| serde_json::from_slice(line).context("cannot read a message of `cargo build`"))
-        .collect()
-}
-
-fn cargo_in(manifest: &Path) -> Command {
-    let mut command = Command::new(cargo());
-    // A toolchain file counts from the folder that cargo is started in.
-    command.current_dir(manifest.parent().unwrap_or(Path::new(".")));
-    command
-}
-
-fn run(command: &mut Command, manifest: &Path) -> Result<Vec<u8>> {
-    let output = command.arg(manifest).output().context("cannot start cargo")?;
-    if !output.status.success() {
-        let rendered: String = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Diagnostic>(line).ok()?.message?.rendered)
-            .collect();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("cargo cannot build the crates of the examples:\n{rendered}{errors}");
-    }
-    Ok(output.stdout)
-}
-
 fn same_file(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Member>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    id: String,
-    name: String,
-    manifest_path: PathBuf,
-    dependencies: Vec<Dependency>,
-}
-
-impl Member {
-    fn normal(&self) -> impl Iterator<Item = &Dependency> {
-        self.dependencies.iter().filter(|dependency| dependency.kind.is_none())
-    }
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    rename: Option<String>,
-    kind: Option<String>,
-    path: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    package_id: String,
-    target: Target,
-    filenames: Vec<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
-}
-
-impl Artifact {
-    fn is_macro(&self) -> bool {
-        self.target.kind.iter().any(|kind| kind == "proc-macro")
-    }
-
-    /// The file that a crate is linked from: of a macro the dynamic library, else the rlib.
-    fn library(&self) -> Option<&PathBuf> {
-        let is_library = |file: &&PathBuf| file.extension().is_some_and(|e| e == "rlib");
-        self.filenames.iter().find(|file| self.is_macro() || is_library(file))
-    }
-}
-
-#[derive(Deserialize)]
-struct Diagnostic {
-    message: Option<Rendered>,
-}
-
-#[derive(Deserialize)]
-struct Rendered {
-    rendered: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! none of ours. Here rustdoc gets every crate by name and file; the examples are then handed on
 //! as `ignore`, and mdBook's own run has nothing left to do.
 
+mod cargo;
 mod crates;
 mod listing;
 mod report;

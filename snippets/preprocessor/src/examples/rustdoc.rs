@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use mdbook_preprocessor::config::RustEdition;
 
-use super::crates::{Crates, cargo};
+use super::cargo;
+use super::crates::Crates;
 use super::in_color;
 use super::listing::Listing;
 use super::report::Report;
@@ -30,7 +31,7 @@ impl Rustdoc {
     pub fn new(setup: &Setup, edition: Option<RustEdition>) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let crates = Crates::of(setup)?;
-        Ok(Self { program: program(&cargo()), crates, edition: year(edition)?, folder })
+        Ok(Self { program: program(&cargo::program()), crates, edition: year(edition)?, folder })
     }
 
     /// Runs the examples of one chapter.
