@@ -84,6 +84,10 @@ impl Cache {
         let mut generations = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
+            // A desktop may leave files of its own here.
+            if !path.is_dir() {
+                continue;
+            }
             let used = fs::metadata(path.join("used")).and_then(|file| file.modified());
             generations.push((used.unwrap_or(SystemTime::UNIX_EPOCH), path));
         }
