@@ -14,6 +14,7 @@ use plotters::style::text_anchor::HPos;
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
 use super::rows::{ascending, largest, loudness, median, smallest};
 use super::style::{Ink, MARKER, Mark, Pen, Shape};
+use super::svg::Drawing;
 use super::{Figure, subject};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
@@ -24,10 +25,10 @@ const PER_CHANNEL: Mark = Mark { shape: Shape::Square, ink: Ink::One, radius: MA
 /// Radius of markers where there are hundreds.
 const SMALL: i32 = MARKER - 12;
 
-/// The legend of the figures that compare the two.
-fn granularities(plot: &Plot<'_>) -> Result<()> {
+/// The legend of the figures that compare the two, in line `line`.
+fn granularities(plot: &Plot<'_>, line: i32) -> Result<()> {
     let tensor = Key::Mark(PER_TENSOR, "one scale for the tensor");
-    plot.legend(1, &[tensor, Key::Mark(PER_CHANNEL, "one per row")])
+    plot.legend(line, &[tensor, Key::Mark(PER_CHANNEL, "one per row")])
 }
 
 /// The relative error of each row under the lab's two granularities.
@@ -59,22 +60,14 @@ impl RowErrors {
     }
 }
 
+/// The loud row of the planted control.
+const LOUD: usize = 7;
+
 /// The planted control: 64 rows, one of them 100 times as loud.
 pub fn outlier_row() -> Result<Figure> {
-    const LOUD: usize = 7;
     let w = with_outlier_row(&normal_matrix(42, 64, 512), LOUD, 100.0);
     let errors = RowErrors::of(&w)?;
-    let x = Axis::linear("row", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
-    let y = Axis::log("relative error of the row", 0.003..1.0)
-        .ticks([0.003, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent)
-        .holding(errors.all());
-    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
-        errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
-        let loud = (LOUD as f64, errors.per_tensor[LOUD]);
-        plot.guide([loud, (loud.0, 0.06)], Pen::dotted(Ink::Muted))?;
-        plot.label((loud.0, 0.06), (-60, -110), HPos::Left, Ink::Text, "row 7, 100 times as loud")?;
-        granularities(plot)
-    })?;
+    let drawing = outlier_row_plot(&errors)?;
     let quiet = |errors: &[f64]| {
         mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD).map(|(_, error)| error))
     };
@@ -82,7 +75,7 @@ pub fn outlier_row() -> Result<Figure> {
     Ok(Figure {
         title: "Relative error of each row of a matrix with one loud row".into(),
         caption: format!(
-            "64 rows of normal values, row 7 made 100 times as loud. With one scale for the \
+            "64 rows of normal values, row {LOUD} made 100 times as loud. With one scale for the \
              tensor the quiet rows lose {} of themselves on average, with one per row {}; the \
              loud row is the same either way.",
             percent(wrecked),
@@ -91,12 +84,28 @@ pub fn outlier_row() -> Result<Figure> {
         alt: format!(
             "Scatter plot of 64 rows, error on a logarithmic axis. With one scale for the tensor \
              63 rows lie in a band around {}; with one scale per row all lie in a band around {}. \
-             At row 7 both markers are at {}.",
+             At row {LOUD} both markers are at {}.",
             percent(wrecked),
             percent(healthy),
             percent(errors.per_tensor[LOUD])
         ),
         drawing,
+    })
+}
+
+/// The rows in their order.
+fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
+    let x = Axis::linear("row", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
+    let y = Axis::log("relative error of the row", 0.003..1.0)
+        .ticks([0.003, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent)
+        .holding(errors.all());
+    draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
+        let loud = (LOUD as f64, errors.per_tensor[LOUD]);
+        plot.guide([loud, (loud.0, 0.06)], Pen::dotted(Ink::Muted))?;
+        let text = format!("row {LOUD}, 100 times as loud");
+        plot.label((loud.0, 0.06), (-60, -110), HPos::Left, Ink::Text, &text)?;
+        granularities(plot, 1)
     })
 }
 
@@ -107,18 +116,7 @@ pub fn real_row_errors() -> Result<Figure> {
     let errors = RowErrors::of(&w)?;
     let order = ascending(&loudness(&w));
     let loudest = order[order.len() - 1];
-    let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
-        .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
-    let y = Axis::log("relative error of the row", 0.005..0.12)
-        .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent)
-        .holding(errors.all());
-    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
-        errors.draw(plot, &order)?;
-        let loud = ((order.len() - 1) as f64, errors.per_channel[loudest]);
-        let text = format!("row {loudest}, the loudest");
-        plot.label(loud, (-130, 0), HPos::Right, Ink::Text, &text)?;
-        granularities(plot)
-    })?;
+    let drawing = sorted_rows_plot(&errors, &order)?;
     let (wrecked, healthy) = (median(&errors.per_tensor), median(&errors.per_channel));
     let both = percent(errors.per_channel[loudest]);
     Ok(Figure {
@@ -142,6 +140,23 @@ pub fn real_row_errors() -> Result<Figure> {
     })
 }
 
+/// The rows from quiet to loud.
+fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
+    let loudest = order[order.len() - 1];
+    let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
+        .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
+    let y = Axis::log("relative error of the row", 0.005..0.12)
+        .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent)
+        .holding(errors.all());
+    draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        errors.draw(plot, order)?;
+        let loud = ((order.len() - 1) as f64, errors.per_channel[loudest]);
+        let text = format!("row {loudest}, the loudest");
+        plot.label(loud, (-130, 0), HPos::Right, Ink::Text, &text)?;
+        granularities(plot, 1)
+    })
+}
+
 /// Both granularities on all nine tensors of the slice.
 pub fn real_tensor_errors() -> Result<Figure> {
     let mut pairs = Vec::new();
@@ -150,24 +165,7 @@ pub fn real_tensor_errors() -> Result<Figure> {
         let error = |q| relative_error(&w, &dequantize(&q));
         pairs.push((error(quantize_per_tensor(&w)?), error(quantize_per_channel(&w)?)));
     }
-    let last = pairs.len() - 1;
-    let labels = real_slice::TENSORS.map(real_slice::label);
-    let x = Axis::linear("relative error of the matrix", 0.0..0.075)
-        .ticks([0.0, 0.02, 0.04, 0.06], axis_percent)
-        .holding(pairs.iter().flat_map(|(tensor, channel)| [tensor, channel]));
-    let y = Axis::linear("", -0.6..last as f64 + 0.6)
-        .ticks((0..=last).map(|row| row as f64), |row| labels[last - row as usize].clone());
-    let layout = Layout { height: 4300, left: 1800, top: 280, ..Layout::default() };
-    let drawing = draw(layout, x, y.without_grid(), |plot| {
-        for (index, &(tensor, channel)) in pairs.iter().enumerate() {
-            let row = (last - index) as f64;
-            plot.guide([(channel, row), (tensor, row)], Pen::solid(Ink::Muted))?;
-            plot.marks([(channel, row)], PER_CHANNEL.sized(50))?;
-            plot.marks([(tensor, row)], PER_TENSOR.sized(50))?;
-            plot.label((tensor, row), (120, 0), HPos::Left, Ink::Muted, &percent(tensor))?;
-        }
-        granularities_above(plot)
-    })?;
+    let drawing = dumbbells(&pairs)?;
     let (tensor, channel): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
     let span =
         |values: &[f64]| format!("{} to {}", percent(smallest(values)), percent(largest(values)));
@@ -190,10 +188,26 @@ pub fn real_tensor_errors() -> Result<Figure> {
     })
 }
 
-/// The legend where the y axis has no title above it.
-fn granularities_above(plot: &Plot<'_>) -> Result<()> {
-    let tensor = Key::Mark(PER_TENSOR, "one scale for the tensor");
-    plot.legend(0, &[tensor, Key::Mark(PER_CHANNEL, "one per row")])
+/// A line for each tensor: one scale for the tensor at one end, one per row at the other.
+fn dumbbells(pairs: &[(f64, f64)]) -> Result<Drawing> {
+    let last = pairs.len() - 1;
+    let labels = real_slice::TENSORS.map(real_slice::label);
+    let x = Axis::linear("relative error of the matrix", 0.0..0.075)
+        .ticks([0.0, 0.02, 0.04, 0.06], axis_percent)
+        .holding(pairs.iter().flat_map(|(tensor, channel)| [tensor, channel]));
+    let y = Axis::linear("", -0.6..last as f64 + 0.6)
+        .ticks((0..=last).map(|row| row as f64), |row| labels[last - row as usize].clone());
+    let layout = Layout { height: 4300, left: 1800, top: 280, ..Layout::default() };
+    draw(layout, x, y.without_grid(), |plot| {
+        for (index, &(tensor, channel)) in pairs.iter().enumerate() {
+            let row = (last - index) as f64;
+            plot.guide([(channel, row), (tensor, row)], Pen::solid(Ink::Muted))?;
+            plot.marks([(channel, row)], PER_CHANNEL.sized(50))?;
+            plot.marks([(tensor, row)], PER_TENSOR.sized(50))?;
+            plot.label((tensor, row), (120, 0), HPos::Left, Ink::Muted, &percent(tensor))?;
+        }
+        granularities(plot, 0)
+    })
 }
 
 /// How many different int8 codes each row of a real matrix uses.
@@ -202,20 +216,7 @@ pub fn granularity_codes() -> Result<Figure> {
     let w = real_slice::tensor(name)?;
     let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
     let (loud, used) = (loudness(&w), [codes_used(&tensor), codes_used(&channel)]);
-    let x = Axis::log("largest |w| of the row", 0.07..2.3).ticks([0.1, 0.2, 0.5, 1.0, 2.0], plain);
-    let y = Axis::linear("different codes in the row, of 255", 0.0..200.0)
-        .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain)
-        .holding(used.iter().flatten());
-    let drawing = draw(Layout::with_legend(1), x, y, |plot| {
-        // Every second row: the file would be too large with all of them.
-        let points = |codes: &[f64]| {
-            let pairs = loud.iter().copied().zip(codes.iter().copied());
-            pairs.step_by(2).collect::<Vec<_>>()
-        };
-        plot.marks(points(&used[1]), PER_CHANNEL.sized(SMALL))?;
-        plot.marks(points(&used[0]), PER_TENSOR.sized(SMALL + 4))?;
-        granularities(plot)
-    })?;
+    let drawing = codes_plot(&loud, &used)?;
     Ok(Figure {
         title: "Different int8 codes used by each row of a real matrix".into(),
         caption: format!(
@@ -239,6 +240,24 @@ pub fn granularity_codes() -> Result<Figure> {
             median(&used[1]),
         ),
         drawing,
+    })
+}
+
+/// Codes used against loudness.
+fn codes_plot(loud: &[f64], used: &[Vec<f64>; 2]) -> Result<Drawing> {
+    let x = Axis::log("largest |w| of the row", 0.07..2.3).ticks([0.1, 0.2, 0.5, 1.0, 2.0], plain);
+    let y = Axis::linear("different codes in the row, of 255", 0.0..200.0)
+        .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain)
+        .holding(used.iter().flatten());
+    draw(Layout::with_legend(1), x, y, |plot| {
+        // Every second row keeps the points apart and the file small.
+        let points = |codes: &[f64]| {
+            let pairs = loud.iter().copied().zip(codes.iter().copied());
+            pairs.step_by(2).collect::<Vec<_>>()
+        };
+        plot.marks(points(&used[1]), PER_CHANNEL.sized(SMALL))?;
+        plot.marks(points(&used[0]), PER_TENSOR.sized(SMALL + 4))?;
+        granularities(plot, 1)
     })
 }
 

@@ -1,7 +1,9 @@
 //! Figures of the chapter "One mental model": a grid, a scale, and how many rows share it.
 
 use anyhow::Result;
-use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor, quantize_value};
+use fake_quant_linear::{
+    Quantized, dequantize, quantize_per_channel, quantize_per_tensor, quantize_value,
+};
 use kit::meters::max_abs_error;
 use kit::real_slice;
 use kit::table::sig3;
@@ -14,6 +16,7 @@ use super::histogram::Histogram;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
 use super::style::{Ink, Mark, Pen, Shape};
+use super::svg::Drawing;
 
 /// How many weights `grid_snap` shows.
 const STRETCH: usize = 24;
@@ -62,26 +65,7 @@ impl Stretch {
 pub fn grid_snap() -> Result<Figure> {
     let name = real_slice::TENSORS[2];
     let stretch = Stretch::of(&real_slice::tensor(name)?)?;
-    let limit = stretch.absmax * 1.12;
-    let x = Axis::linear("weights next to each other in the row", -1.0..30.5);
-    let y = Axis::linear("weight", -limit..limit).ticks([-0.6, -0.3, 0.0, 0.3, 0.6], plain);
-    let layout = Layout { right: 330, bottom: 330, top: 700, ..Layout::default() };
-    let drawing = draw(layout, x, y.without_grid(), |plot| {
-        ruler(plot, &stretch, 8, 24.7..26.5, "int8")?;
-        ruler(plot, &stretch, 4, 27.9..29.7, "4-bit")?;
-        for code in -7..=7 {
-            let level = f64::from(code) * stretch.scale(4);
-            plot.hairline([(-1.0, level), (24.0, level)], Pen::solid(Ink::Grid))?;
-        }
-        for code in [-7, 0, 7] {
-            let point = (29.7, f64::from(code) * stretch.scale(4));
-            plot.label(point, (60, 0), HPos::Left, Ink::Muted, &plain(f64::from(code)))?;
-        }
-        plot.guide([(-1.0, 0.0), (24.0, 0.0)], Pen::solid(Ink::Muted))?;
-        stems(plot, &stretch)?;
-        let keys = [Key::Mark(WEIGHT, "weight"), Key::Mark(SNAPPED, "nearest code of 4 bits")];
-        plot.legend(1, &keys)
-    })?;
+    let drawing = snap_plot(&stretch)?;
     let errors = stretch.weights.iter().zip(stretch.snapped(4)).map(|(w, snapped)| w - snapped);
     let four_bit_error = errors.fold(0.0, |worst: f64, error| worst.max(error.abs()));
     let (label, row) = (real_slice::label(name), stretch.row);
@@ -103,6 +87,30 @@ pub fn grid_snap() -> Result<Figure> {
             sig3(stretch.scale(4)),
         ),
         drawing,
+    })
+}
+
+/// Stems, the lines of the 4-bit grid, and both grids as rulers.
+fn snap_plot(stretch: &Stretch) -> Result<Drawing> {
+    let limit = stretch.absmax * 1.12;
+    let x = Axis::linear("weights next to each other in the row", -1.0..30.5);
+    let y = Axis::linear("weight", -limit..limit).ticks([-0.6, -0.3, 0.0, 0.3, 0.6], plain);
+    let layout = Layout { right: 330, bottom: 330, top: 700, ..Layout::default() };
+    draw(layout, x, y.without_grid(), |plot| {
+        ruler(plot, stretch, 8, 24.7..26.5, "int8")?;
+        ruler(plot, stretch, 4, 27.9..29.7, "4-bit")?;
+        for code in -7..=7 {
+            let level = f64::from(code) * stretch.scale(4);
+            plot.hairline([(-1.0, level), (24.0, level)], Pen::solid(Ink::Grid))?;
+        }
+        for code in [-7, 0, 7] {
+            let point = (29.7, f64::from(code) * stretch.scale(4));
+            plot.label(point, (60, 0), HPos::Left, Ink::Muted, &plain(f64::from(code)))?;
+        }
+        plot.guide([(-1.0, 0.0), (24.0, 0.0)], Pen::solid(Ink::Muted))?;
+        stems(plot, stretch)?;
+        let keys = [Key::Mark(WEIGHT, "weight"), Key::Mark(SNAPPED, "nearest code of 4 bits")];
+        plot.legend(1, &keys)
     })
 }
 
@@ -147,6 +155,21 @@ struct Reach {
     whose: &'static str,
 }
 
+impl Reach {
+    /// Of one row on the tensor's grid.
+    fn of(
+        w: &Array2<f32>,
+        row: usize,
+        scale: f32,
+        (ink, height): (Ink, f64),
+        whose: &'static str,
+    ) -> Self {
+        let absmax = absmax(w.row(row));
+        let codes = 2 * i32::from(quantize_value(absmax as f32, scale)) + 1;
+        Self { ink, height, absmax, codes, whose }
+    }
+}
+
 /// A histogram of a real matrix under the grid that it shares.
 pub fn weights_and_grids() -> Result<Figure> {
     let name = real_slice::TENSORS[6];
@@ -154,27 +177,13 @@ pub fn weights_and_grids() -> Result<Figure> {
     let quantized = quantize_per_tensor(&w)?;
     let scale = quantized.scales()[(0, 0)];
     let order = ascending(&loudness(&w));
-    let (quietest, middle) = (order[0], order[order.len() / 2]);
-    let reach = |row, ink, height, whose| {
-        let absmax = absmax(w.row(row));
-        let codes = 2 * i32::from(quantize_value(absmax as f32, scale)) + 1;
-        Reach { ink, height, absmax, codes, whose }
-    };
+    let middle = order[order.len() / 2];
     let reaches = [
-        reach(order[order.len() - 1], Ink::Two, 5e7, "the tensor's grid"),
-        reach(middle, Ink::One, 4e6, "median row"),
-        reach(quietest, Ink::Three, 3.2e5, "quietest row"),
+        Reach::of(&w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
+        Reach::of(&w, middle, scale, (Ink::One, 4e6), "median row"),
+        Reach::of(&w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
     ];
-    let limit = 128.0 * f64::from(scale);
-    let x = Axis::linear("weight", -limit..limit).ticks([-2.0, -1.0, 0.0, 1.0, 2.0], plain);
-    let y = Axis::log("weights per bar", 0.6..2e8)
-        .ticks([1.0, 10.0, 100.0, 1e3, 1e4, 1e5], |value| kit::table::count(value as usize));
-    let layout = Layout { left: 820, top: 360, ..Layout::default() };
-    let drawing = draw(layout, x.without_grid(), y, |plot| {
-        bars(plot, quantized.q().iter().copied(), scale, Ink::Two)?;
-        bars(plot, quantized.q().row(middle).iter().copied(), scale, Ink::One)?;
-        reaches.iter().try_for_each(|reach| bracket(plot, reach))
-    })?;
+    let drawing = grid_plot(&quantized, middle, &reaches)?;
     let [tensor, median, quiet] = reaches;
     Ok(Figure {
         title: "A real matrix under one int8 grid".into(),
@@ -202,10 +211,25 @@ pub fn weights_and_grids() -> Result<Figure> {
     })
 }
 
+/// The histograms of the tensor and of its row `middle`, under the brackets.
+fn grid_plot(quantized: &Quantized, middle: usize, reaches: &[Reach]) -> Result<Drawing> {
+    let scale = quantized.scales()[(0, 0)];
+    let limit = 128.0 * f64::from(scale);
+    let x = Axis::linear("weight", -limit..limit).ticks([-2.0, -1.0, 0.0, 1.0, 2.0], plain);
+    let y = Axis::log("weights per bar", 0.6..2e8)
+        .ticks([1.0, 10.0, 100.0, 1e3, 1e4, 1e5], |value| kit::table::count(value as usize));
+    let layout = Layout { left: 820, top: 360, ..Layout::default() };
+    draw(layout, x.without_grid(), y, |plot| {
+        bars(plot, quantized.q().iter().copied(), scale, Ink::Two)?;
+        bars(plot, quantized.q().row(middle).iter().copied(), scale, Ink::One)?;
+        reaches.iter().try_for_each(|reach| bracket(plot, reach))
+    })
+}
+
 fn bars(plot: &Plot<'_>, codes: impl Iterator<Item = i8>, scale: f32, ink: Ink) -> Result<()> {
     let step = f64::from(scale);
     let mut bars = Histogram::new(-127.5 * step, CODES_PER_BAR as f64 * step, 255 / CODES_PER_BAR);
-    codes.for_each(|code| bars.count((i32::from(code) + 127) as usize / CODES_PER_BAR));
+    codes.for_each(|code| bars.count((i32::from(code) + 127).max(0) as usize / CODES_PER_BAR));
     // An empty bar has no logarithm: it lies on the floor of the axis.
     let outline = bars.outline(|count| if count == 0 { 0.6 } else { count as f64 });
     if ink == Ink::Two {
@@ -232,32 +256,14 @@ pub fn row_ranges() -> Result<Figure> {
         .map(|name| Ok(loudness(&real_slice::tensor(name)?)))
         .collect::<Result<Vec<Vec<f64>>>>()?;
     let labels = names.map(real_slice::label);
-    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Three)];
-    let x = Axis::linear("rows from quiet to loud", 0.0..100.0)
-        .ticks([0.0, 25.0, 50.0, 75.0, 100.0], |value| format!("{value} %"));
-    let y =
-        Axis::log("largest |w| of the row", 0.07..5.6).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);
-    let layout = Layout { right: 560, ..Layout::with_legend(2) };
-    let drawing = draw(layout, x.without_grid(), y, |plot| {
-        // Numbers of lines that end close to each other move apart.
-        for ((rows, pen), shift) in rows.iter().zip(pens).zip([0, -60, 90]) {
-            let last = (rows.len() - 1) as f64;
-            let order = ascending(rows).into_iter().enumerate();
-            plot.line(order.map(|(place, row)| (100.0 * place as f64 / last, rows[row])), pen)?;
-            let end = (100.0, largest(rows));
-            plot.label(end, (70, shift), HPos::Left, pen.ink, &sig3(end.1))?;
-        }
-        let key = |index: usize| Key::Line(pens[index], &labels[index]);
-        plot.legend(1, &[key(0), key(1)])?;
-        plot.legend(2, &[key(2)])
-    })?;
+    let drawing = range_lines(&rows, &labels)?;
     let spread = |rows: &[f64]| sig3(largest(rows) / median(rows));
     let medians: Vec<String> = rows.iter().map(|rows| sig3(median(rows))).collect();
     Ok(Figure {
         title: "The largest weight of each row of three real matrices".into(),
         caption: format!(
-            "The loudest row is {}, {} and {} times as loud as the median one; in {} it is {} times as loud \
-             as the quietest. One scale for the tensor must serve them all.",
+            "The loudest row is {}, {} and {} times as loud as the median one; in {} \
+             it is {} times as loud as the quietest. One scale for the tensor must serve them all.",
             spread(&rows[0]),
             spread(&rows[1]),
             spread(&rows[2]),
@@ -272,5 +278,28 @@ pub fn row_ranges() -> Result<Figure> {
             labels[2],
         ),
         drawing,
+    })
+}
+
+/// A line for each matrix.
+fn range_lines(rows: &[Vec<f64>], labels: &[String]) -> Result<Drawing> {
+    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Three)];
+    let x = Axis::linear("rows from quiet to loud", 0.0..100.0)
+        .ticks([0.0, 25.0, 50.0, 75.0, 100.0], |value| format!("{value} %"));
+    let y =
+        Axis::log("largest |w| of the row", 0.07..5.6).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);
+    let layout = Layout { right: 560, ..Layout::with_legend(2) };
+    draw(layout, x.without_grid(), y, |plot| {
+        // Numbers of lines that end close to each other move apart.
+        for ((rows, pen), shift) in rows.iter().zip(pens).zip([0, -60, 90]) {
+            let last = (rows.len() - 1) as f64;
+            let order = ascending(rows).into_iter().enumerate();
+            plot.line(order.map(|(place, row)| (100.0 * place as f64 / last, rows[row])), pen)?;
+            let end = (100.0, largest(rows));
+            plot.label(end, (70, shift), HPos::Left, pen.ink, &sig3(end.1))?;
+        }
+        let key = |index: usize| Key::Line(pens[index], &labels[index]);
+        plot.legend(1, &[key(0), key(1)])?;
+        plot.legend(2, &[key(2)])
     })
 }

@@ -128,8 +128,8 @@ mod tests {
         for (name, html) in all()? {
             for attribute in ["fill", "stroke"] {
                 for colour in attributes(&html, attribute) {
-                    let known = colour.starts_with("var(--plot-") || colour == "var(--bg)";
-                    assert!(known || colour == "none", "{name}: {attribute}={colour}");
+                    let known = colour.starts_with("var(--plot-") || colour == "none";
+                    assert!(known, "{name}: {attribute}={colour}");
                 }
             }
             assert!(!html.replace("&#36;", "").contains('#'), "{name}");

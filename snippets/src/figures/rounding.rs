@@ -13,15 +13,34 @@ use super::histogram::Histogram;
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
 use super::rows::{absmax, ascending};
 use super::style::{Ink, Mark, Pen, Shape};
+use super::svg::Drawing;
 use super::{Figure, subject};
 
 /// Three ways from a quotient to a code.
 pub fn rounding_stairs() -> Result<Figure> {
+    let drawing = stairs()?;
+    Ok(Figure {
+        title: "The code of a quotient under three roundings".into(),
+        caption: "Half to even (torch, and quantize_value of the lab) and half away from zero \
+                  (Rust's round) are the same staircase and differ only at ties such as 0.5 and \
+                  2.5. Truncation is another staircase: it is off by up to a whole step."
+            .into(),
+        alt: "Staircases from -3 to 3. To nearest: steps at the halves, all one unit wide. \
+              Truncation: steps at the whole numbers, and one tread of code 0 from -1 to 1. At \
+              the ties ±0.5 and ±2.5 half to even goes to 0 and ±2, half away from zero to ±1 and \
+              ±3; at ±1.5 both go to ±2."
+            .into(),
+        drawing,
+    })
+}
+
+/// The treads, and at the ties a marker for each rule.
+fn stairs() -> Result<Drawing> {
     let x = Axis::linear("w / s", -3.0..3.0).ticks([-3, -2, -1, 0, 1, 2, 3].map(f64::from), plain);
     let y = Axis::linear("code", -3.3..3.3).ticks([-3, -2, -1, 0, 1, 2, 3].map(f64::from), plain);
     let even = Mark::new(Shape::Dot, Ink::One);
     let away = Mark::new(Shape::Ring, Ink::Two).sized(78);
-    let drawing = draw(Layout { height: 4600, ..Layout::with_legend(3) }, x, y, |plot| {
+    draw(Layout { height: 4600, ..Layout::with_legend(3) }, x, y, |plot| {
         for tread in treads(|quotient| quotient.trunc()) {
             plot.band(tread, Ink::Three)?;
         }
@@ -43,19 +62,6 @@ pub fn rounding_stairs() -> Result<Figure> {
         )?;
         plot.legend(2, &[Key::Line(Pen::solid(Ink::Text), "to nearest: both, between ties")])?;
         plot.legend(3, &[Key::Band(Ink::Three, "truncation: toward 0")])
-    })?;
-    Ok(Figure {
-        title: "The code of a quotient under three roundings".into(),
-        caption: "Half to even (torch, and quantize_value of the lab) and half away from zero \
-                  (Rust's round) are the same staircase and differ only at ties such as 0.5 and \
-                  2.5. Truncation is another staircase: it is off by up to a whole step."
-            .into(),
-        alt: "Staircases from -3 to 3. To nearest: steps at the halves, all one unit wide. \
-              Truncation: steps at the whole numbers, and one tread of code 0 from -1 to 1. At \
-              the ties ±0.5 and ±2.5 half to even goes to 0 and ±2, half away from zero to ±1 and \
-              ±3; at ±1.5 both go to ±2."
-            .into(),
-        drawing,
     })
 }
 
@@ -99,41 +105,27 @@ impl Errors {
     }
 }
 
-/// How the rounding errors of a real matrix are spread.
-pub fn rounding_error_distribution() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let quantized = quantize_per_channel(&w)?;
+/// The errors of the lab's rounding and of truncation, `(w − q·s) / s`, on the lab's grid.
+fn errors_in_steps(w: &Array2<f32>) -> Result<(Vec<f64>, Vec<f64>)> {
+    let quantized = quantize_per_channel(w)?;
     let quotients = || {
         w.indexed_iter()
             .map(|((row, _), &value)| f64::from(value) / f64::from(quantized.scales()[(row, 0)]))
     };
-    let nearest: Vec<f64> = quotients()
-        .zip(quantized.q())
-        .map(|(quotient, &code)| quotient - f64::from(code))
-        .collect();
-    let truncated: Vec<f64> = quotients().map(|quotient| quotient - quotient.trunc()).collect();
+    let nearest =
+        quotients().zip(quantized.q()).map(|(quotient, &code)| quotient - f64::from(code));
+    let truncated = quotients().map(|quotient| quotient - quotient.trunc());
+    Ok((nearest.collect(), truncated.collect()))
+}
+
+/// How the rounding errors of a real matrix are spread.
+pub fn rounding_error_distribution() -> Result<Figure> {
+    let name = real_slice::TENSORS[6];
+    let w = real_slice::tensor(name)?;
+    let (nearest, truncated) = errors_in_steps(&w)?;
     let toward_zero = truncated.iter().map(|error| error.abs()).sum::<f64>() / w.len() as f64;
     let (nearest, truncated) = (Errors::of(&nearest), Errors::of(&truncated));
-    let x = Axis::linear("error (w − q·s) / s, in steps", -1.05..1.05)
-        .ticks([-1.0, -0.5, 0.0, 0.5, 1.0], plain);
-    let y = Axis::linear("share of the weights, per bin of 0.05 steps", 0.0..0.061)
-        .ticks([0.0, 0.01, 0.02, 0.03, 0.04, 0.05], axis_percent)
-        .holding(nearest.outline().iter().map(|(_, share)| share));
-    let keys = [
-        Key::Line(Pen::solid(Ink::One), "round half to even"),
-        Key::Line(Pen::dashed(Ink::Two), "truncate toward 0"),
-    ];
-    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
-        plot.area(nearest.outline(), Ink::One)?;
-        plot.line(nearest.outline(), Pen::solid(Ink::One))?;
-        plot.line(truncated.outline(), Pen::dashed(Ink::Two))?;
-        let text = format!("variance {}", sig3(nearest.variance));
-        plot.label((0.0, 0.057), (0, 0), HPos::Center, Ink::One, &text)?;
-        let text = format!("variance {}", sig3(truncated.variance));
-        plot.label((1.05, 0.025), (110, -200), HPos::Right, Ink::Two, &text)?;
-        plot.legend(1, &keys)
-    })?;
+    let drawing = error_histograms(&nearest, &truncated)?;
     let mean = |errors: &Errors| three_places(errors.mean);
     Ok(Figure {
         title: "The rounding errors of a real matrix".into(),
@@ -156,6 +148,29 @@ pub fn rounding_error_distribution() -> Result<Figure> {
             sig3(truncated.variance),
         ),
         drawing,
+    })
+}
+
+/// The shares of the weights over their errors.
+fn error_histograms(nearest: &Errors, truncated: &Errors) -> Result<Drawing> {
+    let x = Axis::linear("error (w − q·s) / s, in steps", -1.05..1.05)
+        .ticks([-1.0, -0.5, 0.0, 0.5, 1.0], plain);
+    let y = Axis::linear("share of the weights, per bin of 0.05 steps", 0.0..0.061)
+        .ticks([0.0, 0.01, 0.02, 0.03, 0.04, 0.05], axis_percent)
+        .holding(nearest.outline().iter().map(|(_, share)| share));
+    let keys = [
+        Key::Line(Pen::solid(Ink::One), "round half to even"),
+        Key::Line(Pen::dashed(Ink::Two), "truncate toward 0"),
+    ];
+    draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        plot.area(nearest.outline(), Ink::One)?;
+        plot.line(nearest.outline(), Pen::solid(Ink::One))?;
+        plot.line(truncated.outline(), Pen::dashed(Ink::Two))?;
+        let text = format!("variance {}", sig3(nearest.variance));
+        plot.label((0.0, 0.057), (0, 0), HPos::Center, Ink::One, &text)?;
+        let text = format!("variance {}", sig3(truncated.variance));
+        plot.label((1.05, 0.025), (110, -200), HPos::Right, Ink::Two, &text)?;
+        plot.legend(1, &keys)
     })
 }
 
@@ -212,23 +227,8 @@ pub fn clip_tradeoff() -> Result<Figure> {
     let clipping = Clipping::of(w.row(row));
     let int8 = clipping.curve(int8_clipped);
     let four_bits = clipping.curve(four_bits_clipped);
-    let alone = clipping.curve(|value, limit| value.clamp(-limit, limit));
-    let x = Axis::linear("clipping limit, of the row's largest |w|", 0.29..1.02)
-        .ticks([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], axis_percent);
-    let y = Axis::log("relative error of the row", CLIP_FLOOR..0.6)
-        .ticks([0.02, 0.05, 0.1, 0.2, 0.5], axis_percent)
-        .holding(int8.iter().chain(&four_bits).map(|(_, error)| error));
-    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Muted)];
     let best = [least(&int8)?, least(&four_bits)?];
-    let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
-        plot.line(alone.iter().copied().filter(|point| point.1 >= CLIP_FLOOR), pens[2])?;
-        plot.line(four_bits.iter().copied(), pens[1])?;
-        plot.line(int8.iter().copied(), pens[0])?;
-        minimum(plot, best[0], Shape::Dot, Ink::One, (-330, 190), HPos::Right)?;
-        minimum(plot, best[1], Shape::Square, Ink::Two, (0, -180), HPos::Center)?;
-        plot.legend(1, &[Key::Line(pens[1], "4 bits"), Key::Line(pens[0], "int8")])?;
-        plot.legend(2, &[Key::Line(pens[2], "clipping alone, no rounding")])
-    })?;
+    let drawing = clipping_curves(&clipping, &int8, &four_bits, best)?;
     let [int8_best, four_best] = best;
     let whole = |curve: &[(f64, f64)]| curve.last().map_or(f64::NAN, |point| point.1);
     Ok(Figure {
@@ -253,6 +253,31 @@ pub fn clip_tradeoff() -> Result<Figure> {
             axis_percent(int8_best.0),
         ),
         drawing,
+    })
+}
+
+/// The error under both quantizers and that of clipping alone.
+fn clipping_curves(
+    clipping: &Clipping,
+    int8: &[(f64, f64)],
+    four_bits: &[(f64, f64)],
+    best: [(f64, f64); 2],
+) -> Result<Drawing> {
+    let alone = clipping.curve(|value, limit| value.clamp(-limit, limit));
+    let x = Axis::linear("clipping limit, of the row's largest |w|", 0.29..1.02)
+        .ticks([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], axis_percent);
+    let y = Axis::log("relative error of the row", CLIP_FLOOR..0.6)
+        .ticks([0.02, 0.05, 0.1, 0.2, 0.5], axis_percent)
+        .holding(int8.iter().chain(four_bits).map(|(_, error)| error));
+    let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Muted)];
+    draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
+        plot.line(alone.iter().copied().filter(|point| point.1 >= CLIP_FLOOR), pens[2])?;
+        plot.line(four_bits.iter().copied(), pens[1])?;
+        plot.line(int8.iter().copied(), pens[0])?;
+        minimum(plot, best[0], Shape::Dot, Ink::One, (-330, 190), HPos::Right)?;
+        minimum(plot, best[1], Shape::Square, Ink::Two, (0, -180), HPos::Center)?;
+        plot.legend(1, &[Key::Line(pens[1], "4 bits"), Key::Line(pens[0], "int8")])?;
+        plot.legend(2, &[Key::Line(pens[2], "clipping alone, no rounding")])
     })
 }
 
@@ -287,30 +312,21 @@ fn minimum(
     plot.label(point, offset, anchor, ink, &text)
 }
 
+/// What a halved step wins: 20 log10(2).
+fn db_per_bit() -> f64 {
+    20.0 * libm::log10(2.0)
+}
+
 /// Signal to noise against the number of bits.
 pub fn bits_sqnr() -> Result<Figure> {
     let name = real_slice::TENSORS[2];
     let w = real_slice::tensor(name)?;
     let sqnr = |bits| -20.0 * libm::log10(relative_error(&w, &per_channel_round_trip(&w, bits)));
     let measured: Vec<(f64, f64)> = (2..=8).map(|bits| (f64::from(bits), sqnr(bits))).collect();
-    let per_bit = 20.0 * libm::log10(2.0);
+    let per_bit = db_per_bit();
     let top = measured[measured.len() - 1];
     let expected = |bits: f64| (bits, top.1 - per_bit * (top.0 - bits));
-    let x =
-        Axis::linear("bits per weight", 1.7..8.6).ticks([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], plain);
-    let y = Axis::linear("SQNR, dB", -4.0..44.0).ticks([0.0, 10.0, 20.0, 30.0, 40.0], plain);
-    let line = Pen::dashed(Ink::Muted);
-    let mark = Mark::new(Shape::Dot, Ink::One).sized(54);
-    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
-        plot.line([expected(2.0), expected(8.0)], line)?;
-        plot.marks(measured.iter().copied(), mark)?;
-        for &point in &measured {
-            let text = format!("{:.1}", point.1);
-            plot.label(point, (110, 60), HPos::Left, Ink::Text, &text)?;
-        }
-        let slope = format!("{per_bit:.2} dB per bit");
-        plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, &slope)])
-    })?;
+    let drawing = sqnr_plot(&measured, expected)?;
     let two_bits = per_channel_round_trip(&w, 2);
     let zeros = two_bits.iter().filter(|&&value| value == 0.0).count() as f64 / w.len() as f64;
     let gap = expected(2.0).1 - measured[0].1;
@@ -319,7 +335,7 @@ pub fn bits_sqnr() -> Result<Figure> {
         caption: format!(
             "{}, one scale per row, {} codes at 8 bits and {} at 2. From 8 bits down each bit \
              costs about {per_bit:.2} dB; at 2 bits the matrix is {} dB below that line, because \
-             -1, 0 and 1 are only three of four codes and {} of the weights fall to 0.",
+             −1, 0 and 1 are only three of four codes and {} of the weights fall to 0.",
             subject(name),
             2.0 * f64::from(QMAX) + 1.0,
             2.0 * qmax(2) + 1.0,
@@ -332,5 +348,24 @@ pub fn bits_sqnr() -> Result<Figure> {
             measured[0].1, top.1,
         ),
         drawing,
+    })
+}
+
+/// Measured points and the line of one bit after the other.
+fn sqnr_plot(measured: &[(f64, f64)], expected: impl Fn(f64) -> (f64, f64)) -> Result<Drawing> {
+    let x =
+        Axis::linear("bits per weight", 1.7..8.6).ticks([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], plain);
+    let y = Axis::linear("SQNR, dB", -4.0..44.0).ticks([0.0, 10.0, 20.0, 30.0, 40.0], plain);
+    let line = Pen::dashed(Ink::Muted);
+    let mark = Mark::new(Shape::Dot, Ink::One).sized(54);
+    draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+        plot.line([expected(2.0), expected(8.0)], line)?;
+        plot.marks(measured.iter().copied(), mark)?;
+        for &point in measured {
+            let text = format!("{:.1}", point.1);
+            plot.label(point, (110, 60), HPos::Left, Ink::Text, &text)?;
+        }
+        let slope = format!("{:.2} dB per bit", db_per_bit());
+        plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, &slope)])
     })
 }

@@ -119,8 +119,8 @@ fn colour(name: &str, value: &str) -> Result<String> {
         write!(attributes, " stroke-dasharray=\"{array}\"")?;
     }
     if pen.halo {
-        // The page's own background: mdBook's themes call it --bg.
-        attributes.push_str(" stroke=\"var(--bg)\" stroke-width=\"40\" paint-order=\"stroke\"");
+        attributes
+            .push_str(" stroke=\"var(--plot-bg)\" stroke-width=\"40\" paint-order=\"stroke\"");
     }
     Ok(attributes)
 }
