@@ -44,7 +44,8 @@ impl Library for Book {
                     table.to_markdown()
                 ))
             }
-            Kind::Value => Ok(make(values::ALL, name)?.text),
+            // A number does not part from its unit at the end of a line.
+            Kind::Value => Ok(make(values::ALL, name)?.text.replace(' ', "\u{a0}")),
         }
     }
 

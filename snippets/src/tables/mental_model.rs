@@ -192,7 +192,7 @@ pub fn bits_ladder() -> Result<Table> {
             .number("largest code")
             .number("SQNR (dB)")
             .number("gain over one bit less (dB)")
-            .number("gain in steps, 20 log10 of the ratio (dB)");
+            .number("predicted from the step (dB)");
     let mut last = None;
     for bits in 2..=8 {
         let sqnr = sqnr_db(&w, &round_trip(&w, bits));
