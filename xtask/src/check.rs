@@ -8,9 +8,10 @@ use console::style;
 use xtask::workspace;
 
 use crate::book;
+use crate::libtest::Libtest;
 use crate::progress::{self, Line, Meter};
 use crate::tools::{self, Tools};
-use crate::totals::{Totals, says_skipped};
+use crate::totals::Totals;
 
 /// The tests that need the built book: ignored until there is one.
 const BUILT_BOOK_TESTS: [&str; 2] = ["built_book", "browser"];
@@ -29,7 +30,7 @@ pub fn run() -> Result<ExitCode> {
         whole(workspace::cargo().args(lint))
     });
     report.step("units, specs, wrong answers, starters, snapshots: cargo test", || {
-        libtest(&["--no-fail-fast"], &["--show-output"])
+        libtest(&["--no-fail-fast"], &[])
     });
     match tools::ready() {
         Ok(tools) => check_book(&mut report, &tools),
@@ -54,7 +55,7 @@ fn check_book(report: &mut Report, tools: &Tools) {
     }
     let checks = report.step("the built book: links, figures, pages in a browser", || {
         let targets: Vec<_> = BUILT_BOOK_TESTS.iter().flat_map(|name| ["--test", name]).collect();
-        libtest(&targets, &["--ignored", "--nocapture"])
+        libtest(&targets, &["--ignored"])
     });
     // They were left out of `cargo test`, where there was no book yet. Now they have run.
     report.totals.skipped = (report.totals.skipped - checks.count()).max(checks.skipped);
@@ -76,32 +77,16 @@ fn libtest(cargo_options: &[&str], test_options: &[&str]) -> Result<Totals> {
     command.args(["test", "--workspace"]).args(cargo_options).arg("--").args(test_options);
     command.env_remove("BOOK_DIR");
     let meter = Meter::start("cargo test");
-    let (mut totals, mut binary) = (Totals::default(), Vec::new());
+    let mut listener = Libtest::default();
     let status = progress::lines(&mut command, |line| match line {
-        Line::Out(text) => {
-            totals.read(text);
-            binary.push(text.to_string());
-            if text.starts_with("test result: ") {
-                show_binary(&meter, &std::mem::take(&mut binary));
-            }
-        }
+        Line::Out(text) => listener.hear(text).iter().for_each(|line| meter.say(line)),
         Line::Err(text) if is_compiler_progress(text) => meter.doing(text.trim()),
         Line::Err(text) => meter.say(text),
         Line::Silence => meter.tick(),
     })?;
-    binary.iter().for_each(|line| meter.say(line));
+    listener.unfinished.iter().for_each(|line| meter.say(line));
     meter.finish();
-    verdict("cargo test", status.success(), totals)
-}
-
-/// What remains to be read of a test binary that has ended.
-fn show_binary(meter: &Meter, lines: &[String]) {
-    let Some(closing) = lines.last() else { return };
-    if closing.contains("FAILED") {
-        return lines.iter().for_each(|line| meter.say(line));
-    }
-    lines.iter().filter(|line| says_skipped(line)).for_each(|line| meter.say(line));
-    meter.say(&format!("      {closing}"));
+    verdict("cargo test", status.success(), listener.totals)
 }
 
 fn is_compiler_progress(line: &str) -> bool {
@@ -115,7 +100,7 @@ fn examples(tools: &Tools) -> Result<Totals> {
     let meter = Meter::start("mdbook test");
     let status = progress::lines(tools.mdbook().arg("test"), |line| match line {
         Line::Out(text) | Line::Err(text) => {
-            totals.read(text);
+            totals.add(Totals::of_examples(text).unwrap_or_default());
             meter.say(text);
         }
         Line::Silence => meter.tick(),

@@ -4,6 +4,7 @@ mod book;
 mod check;
 mod fetch;
 mod grade;
+mod libtest;
 mod marks;
 mod progress;
 mod slice;

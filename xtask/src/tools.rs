@@ -26,7 +26,6 @@ impl Tools {
     /// `mdbook`, started in the root of the repository, with mdbook-katex where it looks for it.
     pub fn mdbook(&self) -> Command {
         let mut command = program(self.bin.as_deref(), MDBOOK.0);
-        command.current_dir(workspace::root());
         if let Some(bin) = &self.bin {
             command.env("PATH", path_with(bin));
         }
@@ -123,8 +122,10 @@ fn version_of(answer: &str) -> &str {
 
 fn program(bin: Option<&Path>, name: &str) -> Command {
     match bin {
-        Some(bin) => Command::new(bin.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))),
-        None => Command::new(name),
+        Some(bin) => {
+            workspace::command(bin.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        }
+        None => workspace::command(name),
     }
 }
 

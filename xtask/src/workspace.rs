@@ -1,5 +1,6 @@
 //! Where things are in the repository, and the cargo that built this program.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,7 +20,40 @@ pub fn built_book() -> PathBuf {
 ///
 /// `CARGO` is set by the cargo that runs us, so the toolchain stays the one the reader chose.
 pub fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Any other program, started in the root of the repository.
+///
+/// Cargo tells the program it runs which package that is. A cargo started by us should not hear of
+/// it: build scripts that watch these variables, as that of `ring` does, would run again each time.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if is_of_the_running_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+fn is_of_the_running_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cargo_started_by_us_does_not_hear_which_package_we_are() {
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some(), "cargo tells its tests");
+        let command = cargo();
+        let removed = command.get_envs().filter(|(_, value)| value.is_none());
+        let removed: Vec<_> = removed.map(|(name, _)| name.to_string_lossy()).collect();
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
+            assert!(removed.contains(&name.into()), "{name} would be passed on");
+        }
+    }
 }
