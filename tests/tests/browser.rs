@@ -124,7 +124,7 @@ const SOUND: &str = r##"<!DOCTYPE html>
 </main></body></html>"##;
 
 /// What is replaced in the sound page, by what, and a word of the finding that must come of it.
-const FLAWS: [(&str, &str, &str); 23] = [
+const FLAWS: [(&str, &str, &str); 24] = [
     ("</main>", "</main><script>console.error('a fault')</script>", "console error: a fault"),
     ("</main>", "</main><script>console.warn('a doubt')</script>", "console warning: a doubt"),
     ("</main>", "</main><script>nothing()</script>", "exception: Uncaught"),
@@ -143,6 +143,11 @@ const FLAWS: [(&str, &str, &str); 23] = [
     ("Words,", "<span style='color: #999'>Words</span>,", "contrast: 2.85 to 1 at <span>"),
     ("Words,", "<span style='opacity: 0.5'>Words</span>,", "contrast: 3.17 to 1 at <span>"),
     ("Words,", "<mark style='background: #555'>Words</mark>,", "contrast: 2.82 to 1 at <mark>"),
+    (
+        "</main>",
+        "<details><summary>Hint</summary><i style='color: #999'>Half</i></details></main>",
+        "contrast: 2.85 to 1 at <i>",
+    ),
     ("font-size: 24px", "font-size: 16px", "contrast: 4.48 to 1 at <p>"),
     ("fill=\"#222\"", "fill=\"#aaa\"", "contrast: 2.32 to 1 at <text>"),
     ("overflow-x: auto", "", "overflow: <table> «wide» reaches"),

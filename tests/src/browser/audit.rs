@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("audit.js");
 pub const THEMES: [&str; 5] = ["light", "rust", "coal", "navy", "ayu"];
 
 /// What is wrong with the page whatever its colours: overflow, figures, mathematics, fonts,
-/// images, copy buttons, focus.
+/// images, copy buttons, focus. Unfolds every hint first.
 ///
 /// # Errors
 /// If the browser does not answer.
