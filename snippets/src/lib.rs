@@ -4,6 +4,8 @@
 //! names it, the preprocessor computes it, and insta pins tables and values under the same name.
 
 pub mod figures;
+mod grid;
+mod rows;
 pub mod tables;
 pub mod values;
 

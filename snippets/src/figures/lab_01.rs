@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
-use kit::data::{normal_matrix, with_outlier_row};
 use kit::meters::{mean, relative_error, row_relative_errors};
 use kit::real_slice;
 use kit::table::percent;
@@ -12,10 +11,11 @@ use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
 
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
-use super::rows::{ascending, largest, loudness, median, smallest};
 use super::style::{Ink, MARKER, Mark, Pen, Shape};
 use super::svg::Drawing;
 use super::{Figure, subject};
+use crate::rows::{ascending, largest, loudness, median, smallest};
+use crate::tables::lab_01::{LOUD_ROW, planted};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
 const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
@@ -60,22 +60,19 @@ impl RowErrors {
     }
 }
 
-/// The loud row of the planted control.
-const LOUD: usize = 7;
-
 /// The planted control: 64 rows, one of them 100 times as loud.
 pub fn outlier_row() -> Result<Figure> {
-    let w = with_outlier_row(&normal_matrix(42, 64, 512), LOUD, 100.0);
+    let w = planted();
     let errors = RowErrors::of(&w)?;
     let drawing = outlier_row_plot(&errors)?;
     let quiet = |errors: &[f64]| {
-        mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD).map(|(_, error)| error))
+        mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD_ROW).map(|(_, error)| error))
     };
     let (wrecked, healthy) = (quiet(&errors.per_tensor), quiet(&errors.per_channel));
     Ok(Figure {
         title: "Relative error of each row of a matrix with one loud row".into(),
         caption: format!(
-            "64 rows of normal values, row {LOUD} made 100 times as loud. With one scale for the \
+            "64 rows of normal values, row {LOUD_ROW} made 100 times as loud. With one scale for the \
              tensor the quiet rows lose {} of themselves on average, with one per row {}; the \
              loud row is the same either way.",
             percent(wrecked),
@@ -84,10 +81,10 @@ pub fn outlier_row() -> Result<Figure> {
         alt: format!(
             "Scatter plot of 64 rows, error on a logarithmic axis. With one scale for the tensor \
              63 rows lie in a band around {}; with one scale per row all lie in a band around {}. \
-             At row {LOUD} both markers are at {}.",
+             At row {LOUD_ROW} both markers are at {}.",
             percent(wrecked),
             percent(healthy),
-            percent(errors.per_tensor[LOUD])
+            percent(errors.per_tensor[LOUD_ROW])
         ),
         drawing,
     })
@@ -101,9 +98,9 @@ fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
         .holding(errors.all());
     draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
-        let loud = (LOUD as f64, errors.per_tensor[LOUD]);
+        let loud = (LOUD_ROW as f64, errors.per_tensor[LOUD_ROW]);
         plot.guide([loud, (loud.0, 0.06)], Pen::dotted(Ink::Muted))?;
-        let text = format!("row {LOUD}, 100 times as loud");
+        let text = format!("row {LOUD_ROW}, 100 times as loud");
         plot.label((loud.0, 0.06), (-60, -110), HPos::Left, Ink::Text, &text)?;
         granularities(plot, 1)
     })

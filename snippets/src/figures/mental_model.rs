@@ -11,12 +11,12 @@ use ndarray::{Array2, s};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
-use super::grid::{qmax, snap};
 use super::histogram::Histogram;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
+use crate::grid::{qmax, snap};
+use crate::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
 
 /// How many weights `grid_snap` shows.
 const STRETCH: usize = 24;

@@ -3,13 +3,11 @@
 //! A file per chapter. Axes and marks are in [`plot`], colours and sizes in [`style`], and [`svg`]
 //! makes what plotters wrote fit for the page.
 
-mod grid;
 mod histogram;
 mod lab_01;
 mod mental_model;
 mod plot;
 mod rounding;
-mod rows;
 mod style;
 mod svg;
 

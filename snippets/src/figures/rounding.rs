@@ -8,13 +8,13 @@ use kit::table::{percent, sig3};
 use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
 
-use super::grid::{per_channel_round_trip, qmax, snap};
 use super::histogram::Histogram;
 use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
-use super::rows::{absmax, ascending};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
 use super::{Figure, subject};
+use crate::grid::{per_channel_round_trip, qmax, snap};
+use crate::rows::{absmax, ascending};
 
 /// Three ways from a quotient to a code.
 pub fn rounding_stairs() -> Result<Figure> {
@@ -319,7 +319,7 @@ fn db_per_bit() -> f64 {
 
 /// Signal to noise against the number of bits.
 pub fn bits_sqnr() -> Result<Figure> {
-    let name = real_slice::TENSORS[2];
+    let name = real_slice::TENSORS[6];
     let w = real_slice::tensor(name)?;
     let sqnr = |bits| -20.0 * libm::log10(relative_error(&w, &per_channel_round_trip(&w, bits)));
     let measured: Vec<(f64, f64)> = (2..=8).map(|bits| (f64::from(bits), sqnr(bits))).collect();

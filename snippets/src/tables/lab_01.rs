@@ -13,6 +13,8 @@ use kit::reference::linear_f64;
 use kit::table::{count, percent, sig3, times};
 use ndarray::{Array1, Array2};
 
+use crate::rows::{largest, loudness, median};
+
 /// The row that is planted as the outlier of [`outlier_row`].
 pub const LOUD_ROW: usize = 7;
 
@@ -42,23 +44,18 @@ pub fn real_slice_contents() -> Result<Table> {
         .number("loudest row over median row");
     for name in TENSORS {
         let w = real_slice::tensor(name)?;
-        let mut maxima: Vec<f32> = w.rows().into_iter().map(absmax).collect();
-        maxima.sort_by(f32::total_cmp);
-        let (median, largest) = (maxima[maxima.len() / 2], maxima[maxima.len() - 1]);
+        let maxima = loudness(&w);
+        let (median, largest) = (median(&maxima), largest(&maxima));
         table.row([
             label(name),
             count(w.nrows()),
             count(w.ncols()),
-            sig3(f64::from(largest)),
-            sig3(f64::from(median)),
-            times(f64::from(largest) / f64::from(median)),
+            sig3(largest),
+            sig3(median),
+            times(largest / median),
         ]);
     }
     Ok(table)
-}
-
-fn absmax(row: ndarray::ArrayView1<f32>) -> f32 {
-    row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 
 /// Round-trip errors of the nine real matrices, one scale against one per row.

@@ -5,7 +5,8 @@ use kit::Table;
 use kit::meters::sqnr_db;
 use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, sig3, times};
-use ndarray::{Array2, ArrayView1, Axis};
+
+use crate::grid::{per_channel_round_trip, qmax};
 
 /// A format as the answers to the three questions, and the bits that follow from them.
 struct Format {
@@ -166,23 +167,6 @@ pub fn model_bytes() -> Result<Table> {
     Ok(table)
 }
 
-/// Per-row symmetric quantization to `bits` bits, `qmax = 2^(bits-1) - 1`: lab 01 at other widths.
-pub fn round_trip(w: &Array2<f32>, bits: u32) -> Array2<f32> {
-    let qmax = f32::from((1u16 << (bits - 1)) - 1);
-    let mut back = w.clone();
-    for mut row in back.axis_iter_mut(Axis(0)) {
-        let scale = absmax(row.view()) / qmax;
-        if scale > 0.0 {
-            row.mapv_inplace(|value| (value / scale).round_ties_even().clamp(-qmax, qmax) * scale);
-        }
-    }
-    back
-}
-
-fn absmax(row: ArrayView1<f32>) -> f32 {
-    row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
-}
-
 /// What a bit buys: SQNR of a real matrix at eight widths.
 pub fn bits_ladder() -> Result<Table> {
     let w = real_slice::tensor(TENSORS[6])?;
@@ -195,16 +179,15 @@ pub fn bits_ladder() -> Result<Table> {
             .number("predicted from the step (dB)");
     let mut last = None;
     for bits in 2..=8 {
-        let sqnr = sqnr_db(&w, &round_trip(&w, bits));
-        let qmax = f64::from((1u16 << (bits - 1)) - 1);
-        let half = f64::from((1u16 << (bits - 2)) - 1);
+        let sqnr = sqnr_db(&w, &per_channel_round_trip(&w, bits));
+        let (codes, half) = (qmax(bits), qmax(bits - 1));
         let dash = || "–".to_string();
         table.row([
             bits.to_string(),
-            qmax.to_string(),
+            codes.to_string(),
             sig3(sqnr),
             last.map_or_else(dash, |last| sig3(sqnr - last)),
-            if half > 0.0 { sig3(20.0 * (qmax / half).log10()) } else { dash() },
+            if half > 0.0 { sig3(20.0 * (codes / half).log10()) } else { dash() },
         ]);
         last = Some(sqnr);
     }

@@ -5,7 +5,9 @@ use fake_quant_linear::{QMAX, quantize_value, scale_for};
 use kit::Table;
 use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, percent};
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
+
+use crate::rows::absmax;
 
 /// The matrix that the rounding rules are tried on.
 pub const ROUNDED: &str = TENSORS[2];
@@ -61,7 +63,7 @@ impl Moved {
         let (mut error, mut norm, mut sum, mut zeros) = (0.0, 0.0, 0.0, 0u32);
         let mut largest_steps: f64 = 0.0;
         for row in w.rows() {
-            let scale = scale_for(absmax(row));
+            let scale = scale_for(absmax(row) as f32);
             for &value in row {
                 let code = round(value / scale);
                 let steps = f64::from(value) / f64::from(scale) - f64::from(code);
@@ -80,10 +82,6 @@ impl Moved {
             zeros: f64::from(zeros) / total,
         }
     }
-}
-
-fn absmax(row: ArrayView1<f32>) -> f32 {
-    row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 
 /// The same rules where they differ: on values that lie exactly between two codes.
@@ -155,7 +153,7 @@ impl Tried {
         let mut tried = Self::default();
         for name in TENSORS {
             for row in real_slice::tensor(name)?.rows() {
-                let scale = absmax(row) / grid.divisor;
+                let scale = absmax(row) as f32 / grid.divisor;
                 row.iter().for_each(|&value| tried.add(grid, value, scale));
             }
         }
@@ -191,7 +189,7 @@ pub fn zero_guards() -> Result<Table> {
     // A real row, made as quiet as a nearly dead channel: its largest magnitude is 1e-6.
     let w = real_slice::tensor(ROUNDED)?;
     let row = w.row(0);
-    let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) * 1e-6).collect();
+    let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) as f32 * 1e-6).collect();
     let mut table =
         Table::new("Five guards: a row of zeros, and a row whose largest value is 1e-6")
             .text("guard")

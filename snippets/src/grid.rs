@@ -1,8 +1,8 @@
-//! Symmetric grids of any size, for the figures that leave the lab's int8.
+//! Symmetric grids of any size, for figures and tables that leave the lab's int8.
 
 use ndarray::{Array2, ArrayView1, Axis};
 
-use super::rows::absmax;
+use crate::rows::absmax;
 
 /// The last code of a symmetric grid of `bits` bits: 127 for 8, 7 for 4.
 pub fn qmax(bits: u32) -> f64 {
