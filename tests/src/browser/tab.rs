@@ -92,15 +92,6 @@ impl<'a> Tab<'a> {
         Ok(answer["result"]["value"].take())
     }
 
-    /// A picture of what is on the screen, as PNG in base64.
-    ///
-    /// # Errors
-    /// If the browser does not answer.
-    pub fn screenshot(&mut self) -> Result<String> {
-        let answer = self.call("Page.captureScreenshot", json!({"format": "png"}))?;
-        Ok(answer["data"].as_str().unwrap_or_default().to_owned())
-    }
-
     /// What went wrong since the page was opened: complaints in the console, requests that failed,
     /// requests for anything but files.
     pub fn complaints(&mut self) -> Vec<String> {
