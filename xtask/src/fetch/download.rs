@@ -60,7 +60,7 @@ impl<'a> Download<'a> {
             if failures > PATIENCE {
                 return Err(self.give_up(error, now));
             }
-            bar.println(format!("{error:#}; going on at {now} bytes"));
+            bar.suspend(|| eprintln!("{error:#}; going on at {now} bytes"));
             thread::sleep(self.pause * failures);
         }
         bar.finish_and_clear();
@@ -70,8 +70,8 @@ impl<'a> Download<'a> {
     fn give_up(&self, error: anyhow::Error, now: u64) -> anyhow::Error {
         let (name, total) = (self.pinned.name, self.pinned.bytes);
         error.context(format!(
-            "{name} stopped at {now} of {total} bytes: is this machine offline? They are kept; \
-             `cargo book fetch` goes on from there"
+            "{name} stopped at {now} of {total} bytes: is this machine offline? What is here is \
+             kept; `cargo book fetch` goes on from there"
         ))
     }
 
@@ -153,7 +153,11 @@ impl<'a> Download<'a> {
         }
         if bar.is_hidden() {
             // No terminal to draw on: a log gets one line.
-            eprintln!("downloading {} ({} bytes)", self.pinned.name, self.pinned.bytes);
+            let (name, total) = (self.pinned.name, self.pinned.bytes);
+            eprintln!(
+                "downloading {name}: {} of {total} bytes are here",
+                self.so_far().unwrap_or(0)
+            );
         }
         bar
     }

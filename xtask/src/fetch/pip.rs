@@ -27,16 +27,23 @@ pub fn address() -> Result<String> {
         return Ok(url);
     }
     eprintln!("pip lists no address; asking for its report, which can take a while");
-    let options = "install --dry-run --ignore-installed --no-deps --quiet --report -";
+    let options = "--retries 1 install --dry-run --ignore-installed --no-deps --quiet --report -";
     let arguments: Vec<&str> = options.split(' ').chain([REQUIREMENT]).collect();
     let report = pip(&python, &arguments)?;
     if !report.status.success() {
         bail!(
             "pip does not find {REQUIREMENT}: is this machine offline? {OTHERWISE}.\npip said: {}",
-            String::from_utf8_lossy(&report.stderr).trim()
+            errors(&report.stderr)
         );
     }
     reported_address(&report.stdout)
+}
+
+/// What pip calls an error, without the warnings that lead up to it.
+fn errors(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ERROR")).collect();
+    if lines.is_empty() { text.trim().into() } else { lines.join("\n") }
 }
 
 /// The first Python that has pip.
