@@ -109,7 +109,7 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
         }
         TensorType::Q4_1 => {
             let (d, m) = (f16_at(block, 0), f16_at(block, 2));
-            // Two roundings, as GGML does it: a fused multiply-add would differ in the last bit.
+            // 11 bits times 4 fit into an f32: only the sum is rounded, on any machine.
             values.extend(nibbles(&block[4..]).map(|code| d * f32::from(code) + m));
         }
         TensorType::Q8_0 => {
