@@ -10,7 +10,7 @@ use crate::workspace;
 /// The order the book recommends. The numbers of the directories are older than it.
 pub const RECOMMENDED: [&str; 5] = ["01", "03", "04", "02", "05"];
 
-/// A lab: a package whose name starts with `lab-`.
+/// A lab: a package whose name starts with `lab-` and that has something to fill in or to pass.
 #[derive(Clone, Debug)]
 pub struct Lab {
     /// The package, `lab-01-fake-quant-linear`.
@@ -102,7 +102,10 @@ fn lab(package: &Value) -> Option<Lab> {
     let name = package["name"].as_str().filter(|name| name.starts_with("lab-"))?;
     let mut dir = PathBuf::from(package["manifest_path"].as_str()?);
     dir.pop();
-    Some(Lab { package: name.into(), dir })
+    let lab = Lab { package: name.into(), dir };
+    // Half a lab is a lab whose other half is missing, and a test says so. A package with neither a
+    // starter nor a spec is a program that has no exercise yet.
+    (lab.starter().is_file() || lab.spec().is_file()).then_some(lab)
 }
 
 #[cfg(test)]

@@ -122,14 +122,14 @@ wrong_answers! {
     }
 
     NoZeroGuard, "no_zero_scale_guard", "no row is ever all zeros",
-    ["a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+    ["a_maximum_of_zero_gets_scale_1", "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             absmax / QMAX
         }
     }
 
     GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
-    ["a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+    ["a_maximum_of_zero_gets_scale_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             if absmax > 0.0 { absmax / QMAX } else { 1.0 }
         }
@@ -137,7 +137,7 @@ wrong_answers! {
 
     EpsilonGuard, "adds_an_epsilon", "adding a small number to the maximum is harmless",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "a_row_of_zeros_gets_scale_1_and_stays_zero"], {
+     "a_maximum_of_zero_gets_scale_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             (absmax + 1e-5) / QMAX
         }

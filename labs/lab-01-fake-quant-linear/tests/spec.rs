@@ -62,7 +62,7 @@ fn codes_are_clipped_to_127_on_both_sides() {
 }
 
 #[test]
-fn a_row_of_zeros_gets_scale_1_and_stays_zero() {
+fn a_maximum_of_zero_gets_scale_1() {
     assert_eq!(scale_for(0.0), 1.0, "`scale_for(0)`: a scale of 0 makes 0 / 0 = NaN");
     let smallest = f32::from_bits(1);
     assert_eq!(
@@ -71,11 +71,6 @@ fn a_row_of_zeros_gets_scale_1_and_stays_zero() {
         "`scale_for({smallest:e})`: the smallest f32 over 127 underflows to 0, so guard the scale, \
          not the maximum"
     );
-    let w = array![[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]];
-    let round_trip = dequantize(&must(quantize_per_channel(&w)));
-    assert_eq!(round_trip.row(0).to_vec(), [0.0; 3], "a row of zeros must come back as zeros");
-    let zeros = Array2::zeros((2, 3));
-    assert_eq!(dequantize(&must(quantize_per_tensor(&zeros))), zeros, "so must a tensor of zeros");
 }
 
 // ---- task 2: a matrix ----------------------------------------------------------------------------
@@ -112,6 +107,21 @@ fn per_channel_has_one_scale_per_row_its_largest_magnitude_over_127() {
 }
 
 #[test]
+fn a_row_of_zeros_gets_scale_1_and_codes_of_0() {
+    let w = array![[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]];
+    let quantized = must(quantize_per_channel(&w));
+    assert_eq!(
+        quantized.scales()[(0, 0)],
+        1.0,
+        "the scale of a row of zeros must be 1: a scale of 0 makes NaN of 0 / 0 wherever the codes \
+         are kept as floats (here Rust's cast would hide it: it turns NaN into 0)"
+    );
+    assert_eq!(quantized.q().row(0).to_vec(), [0; 3], "the codes of a row of zeros are zeros");
+    let zeros = must(quantize_per_tensor(&Array2::zeros((2, 3))));
+    assert_eq!(zeros.scales()[(0, 0)], 1.0, "and so for a whole tensor of zeros");
+}
+
+#[test]
 fn nan_and_infinity_are_refused_and_their_row_is_named() {
     for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut w = normal_matrix(1, 3, 5);
@@ -130,6 +140,41 @@ fn nan_and_infinity_are_refused_and_their_row_is_named() {
         }
     }
     assert_eq!(check_finite(&normal_matrix(1, 3, 5)), Ok(()), "finite values must pass");
+}
+
+#[test]
+fn every_weight_lies_within_half_a_step_of_its_code() {
+    // Rounding moves a value by at most half a step. The quotient w / s is itself rounded to f32,
+    // by at most 2^-24 of its size, which is at most 127: that is all the slack there is.
+    let bound = 0.5 + f64::from(QMAX) * f64::powi(2.0, -24);
+    for name in [real_slice::TENSORS[2], real_slice::TENSORS[6]] {
+        let w = real(name);
+        for q in [must(quantize_per_tensor(&w)), must(quantize_per_channel(&w))] {
+            let Some(scales) = q.scales().broadcast(w.dim()) else {
+                panic!("scales of shape {:?} do not fit {:?}", q.scales().dim(), w.dim());
+            };
+            for ((at, &value), (&code, &scale)) in w.indexed_iter().zip(q.q().iter().zip(scales)) {
+                let steps = (f64::from(value) / f64::from(scale) - f64::from(code)).abs();
+                assert!(
+                    steps <= bound,
+                    "{name}{at:?} = {value} has the code {code} at scale {scale}: {steps:.3} steps \
+                     away, and rounding to the nearest code allows 0.5. A larger distance means \
+                     clipping (the scale is too small) or another rounding"
+                );
+            }
+        }
+    }
+}
+
+// ---- task 3: back to numbers, and the layer ------------------------------------------------------
+
+#[test]
+fn dequantize_multiplies_each_code_by_the_scale_of_its_row() {
+    let codes = array![[1, -2, 127], [4, 0, -127]];
+    let rows = must(Quantized::new(codes.clone(), array![[0.5], [0.25]]));
+    assert_eq!(dequantize(&rows), array![[0.5, -1.0, 63.5], [1.0, 0.0, -31.75]], "one scale a row");
+    let tensor = must(Quantized::new(codes, array![[2.0]]));
+    assert_eq!(dequantize(&tensor), array![[2.0, -4.0, 254.0], [8.0, 0.0, -254.0]], "one scale");
 }
 
 #[test]
@@ -173,41 +218,6 @@ fn a_square_matrix_shows_the_wrong_axis_row_by_row() {
         "the error of the whole matrix is {global:.4}, but one of its rows loses {worst:.4}: scales \
          along the wrong axis look like this. A channel is a row of [out_features, in_features]"
     );
-}
-
-// ---- task 3: back to numbers, and the layer ------------------------------------------------------
-
-#[test]
-fn dequantize_multiplies_each_code_by_the_scale_of_its_row() {
-    let codes = array![[1, -2, 127], [4, 0, -127]];
-    let rows = must(Quantized::new(codes.clone(), array![[0.5], [0.25]]));
-    assert_eq!(dequantize(&rows), array![[0.5, -1.0, 63.5], [1.0, 0.0, -31.75]], "one scale a row");
-    let tensor = must(Quantized::new(codes, array![[2.0]]));
-    assert_eq!(dequantize(&tensor), array![[2.0, -4.0, 254.0], [8.0, 0.0, -254.0]], "one scale");
-}
-
-#[test]
-fn every_weight_lies_within_half_a_step_of_its_code() {
-    // Rounding moves a value by at most half a step. The quotient w / s is itself rounded to f32,
-    // by at most 2^-24 of its size, which is at most 127: that is all the slack there is.
-    let bound = 0.5 + f64::from(QMAX) * f64::powi(2.0, -24);
-    for name in [real_slice::TENSORS[2], real_slice::TENSORS[6]] {
-        let w = real(name);
-        for q in [must(quantize_per_tensor(&w)), must(quantize_per_channel(&w))] {
-            let Some(scales) = q.scales().broadcast(w.dim()) else {
-                panic!("scales of shape {:?} do not fit {:?}", q.scales().dim(), w.dim());
-            };
-            for ((at, &value), (&code, &scale)) in w.indexed_iter().zip(q.q().iter().zip(scales)) {
-                let steps = (f64::from(value) / f64::from(scale) - f64::from(code)).abs();
-                assert!(
-                    steps <= bound,
-                    "{name}{at:?} = {value} has the code {code} at scale {scale}: {steps:.3} steps \
-                     away, and rounding to the nearest code allows 0.5. A larger distance means \
-                     clipping (the scale is too small) or another rounding"
-                );
-            }
-        }
-    }
 }
 
 #[test]
