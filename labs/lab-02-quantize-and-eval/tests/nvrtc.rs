@@ -1,0 +1,40 @@
+//! Every kernel compiles for every architecture the course names, without a GPU.
+
+#![cfg(feature = "gpu")]
+
+use quantize_and_eval::cuda::{libraries, nvrtc};
+
+/// Ampere (no FP8), Ada, Hopper.
+const ARCHITECTURES: [u32; 3] = [80, 89, 90];
+
+#[test]
+fn every_kernel_compiles_for_every_architecture() -> anyhow::Result<()> {
+    if !libraries::nvrtc_is_present() {
+        println!("SKIPPED: NVRTC compile checks: {}", libraries::nvrtc_hint());
+        return Ok(());
+    }
+    println!("NVRTC {}", nvrtc::version()?);
+    for source in nvrtc::SOURCES {
+        for sm in ARCHITECTURES {
+            let code = nvrtc::cubin(source, sm)?;
+            assert!(code.starts_with(b"\x7fELF"), "{} for sm_{sm} is machine code", source.name);
+            for kernel in source.kernels {
+                let name = kernel.as_bytes();
+                let there = code.windows(name.len()).any(|window| window == name);
+                assert!(there, "{} for sm_{sm} has the kernel {kernel}", source.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mistake_in_a_kernel_is_shown_with_the_compilers_words() {
+    if !libraries::nvrtc_is_present() {
+        println!("SKIPPED: NVRTC compile checks: {}", libraries::nvrtc_hint());
+        return;
+    }
+    let broken = nvrtc::Source { name: "broken.cu", text: "int f( {", kernels: &[] };
+    let error = format!("{:#}", nvrtc::cubin(broken, 90).expect_err("it does not compile"));
+    assert!(error.contains("broken.cu for sm_90") && error.contains("error"), "{error}");
+}
