@@ -69,7 +69,7 @@ pub enum Source<'a> {
 
 impl Source<'_> {
     /// The name in captures.
-    pub fn name(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Random(_) => "random",
             Self::Real(..) => "real slice, tiled",

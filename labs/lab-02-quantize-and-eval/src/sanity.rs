@@ -100,10 +100,7 @@ impl Weights {
             rows.stored.push(stored);
             rows.steps.push(steps);
         }
-        let data = match source {
-            Source::Random(_) => "random",
-            Source::Real(..) => "real slice, tiled",
-        };
+        let data = source.name();
         Ok(Self { format, data, rows })
     }
 
