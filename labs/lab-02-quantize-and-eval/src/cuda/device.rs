@@ -242,8 +242,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated by `Device::allocate` and freed once; the driver waits for work that
-        // uses it. A failure here follows one that was reported already.
+        // Work that uses the buffer may still run. A failure here follows one that was reported.
+        let _ = cuda::ctx::synchronize();
+        // SAFETY: allocated by `Device::allocate` and freed once; nothing uses it any more.
         let _ = unsafe { cuda::free_sync(self.address) };
     }
 }
