@@ -5,6 +5,7 @@
 
 pub mod figures;
 mod grid;
+pub mod published;
 mod rows;
 pub mod tables;
 pub mod values;
@@ -29,16 +30,16 @@ impl Library for Book {
     fn names(&self, kind: Kind) -> Vec<&'static str> {
         match kind {
             Kind::Figure => figures::ALL.iter().map(|entry| entry.name).collect(),
-            Kind::Table => tables::ALL.iter().map(|entry| entry.name).collect(),
+            Kind::Table => tables::available().map(|entry| entry.name).collect(),
             Kind::Value => values::ALL.iter().map(|entry| entry.name).collect(),
         }
     }
 
     fn render(&self, kind: Kind, name: &str) -> Result<String> {
         match kind {
-            Kind::Figure => Ok(make(figures::ALL, name)?.to_html(name)),
+            Kind::Figure => Ok(make(figures::ALL.iter(), name)?.to_html(name)),
             Kind::Table => {
-                let table = make(tables::ALL, name)?;
+                let table = make(tables::available(), name)?;
                 Ok(format!(
                     "\n<p class=\"table-title\" id=\"table-{name}\" \
                      data-snippet=\"table {name}\">{}</p>\n\n{}",
@@ -47,16 +48,17 @@ impl Library for Book {
                 ))
             }
             // A number does not part from its unit at the end of a line.
-            Kind::Value => Ok(make(values::ALL, name)?.text.replace(' ', "\u{a0}")),
+            Kind::Value => Ok(make(values::ALL.iter(), name)?.text.replace(' ', "\u{a0}")),
         }
     }
 
     fn data_files(&self) -> Vec<PathBuf> {
-        vec![kit::real_slice::PATH.into()]
+        let captures = tables::captured::files();
+        captures.into_iter().chain([kit::real_slice::PATH.into()]).collect()
     }
 }
 
-fn make<T>(entries: &[Entry<T>], name: &str) -> Result<T> {
-    let entry = entries.iter().find(|entry| entry.name == name);
+fn make<T: 'static>(mut entries: impl Iterator<Item = &'static Entry<T>>, name: &str) -> Result<T> {
+    let entry = entries.find(|entry| entry.name == name);
     (entry.ok_or_else(|| anyhow!("there is no {name}"))?.make)()
 }

@@ -10,7 +10,7 @@ use insta::{Settings, assert_snapshot};
 
 #[test]
 fn every_table_reads_as_it_did() {
-    let entries = snippets::tables::ALL.iter();
+    let entries = snippets::tables::available();
     check_all(entries.map(|entry| (entry.name, move || Ok((entry.make)()?.to_string()))));
 }
 
@@ -49,10 +49,27 @@ fn check_all<Make: FnOnce() -> anyhow::Result<String>>(
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<_> = snippets::tables::ALL.iter().map(|entry| entry.name).collect();
+    let mut names: Vec<_> = snippets::tables::available().map(|entry| entry.name).collect();
     names.extend(snippets::values::ALL.iter().map(|entry| entry.name));
     names.sort_unstable();
     for pair in names.windows(2) {
         assert_ne!(pair[0], pair[1], "two tables or values have the name {}", pair[0]);
+    }
+}
+
+#[test]
+fn the_gpu_chapter_shows_every_captured_table_or_says_that_there_is_no_capture() {
+    let chapter = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/measure/lab-02.md");
+    let text = std::fs::read_to_string(chapter).expect(chapter);
+    let captured = snippets::tables::captured::available();
+    let without = text.contains("There is no capture of ours in this edition.");
+    assert_eq!(
+        without,
+        captured.is_empty(),
+        "src/measure/lab-02.md has to say that there is no capture exactly while there is none"
+    );
+    for entry in captured {
+        let mark = format!("{{{{#table {}}}}}", entry.name);
+        assert!(text.contains(&mark), "there are captures now: src/measure/lab-02.md lacks {mark}");
     }
 }

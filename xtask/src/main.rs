@@ -1,6 +1,7 @@
 //! `cargo book`: build, serve, test and grade the course.
 
 mod book;
+mod capture;
 mod check;
 mod fetch;
 mod grade;
@@ -39,6 +40,8 @@ enum Command {
     Fetch(fetch::Args),
     /// Cut the real slice out of the fetched model again.
     Slice(slice::Args),
+    /// Take the book's measurements again, on this machine.
+    Capture(capture::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Grade(args) => return grade::run(&args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
+        Command::Capture(args) => return capture::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

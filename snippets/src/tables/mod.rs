@@ -1,6 +1,8 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
+pub mod captured;
 pub mod lab_01;
+pub mod lab_02;
 pub mod mental_model;
 pub mod rounding;
 
@@ -8,7 +10,7 @@ use kit::Table;
 
 use crate::Entry;
 
-/// Every table of the book.
+/// Every table that needs nothing but the labs.
 pub const ALL: &[Entry<Table>] = &[
     Entry { name: "model_bytes", make: mental_model::model_bytes },
     Entry { name: "three_questions", make: mental_model::three_questions },
@@ -22,4 +24,12 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "rounding_ties", make: rounding::ties },
     Entry { name: "clip_rules", make: rounding::clip_rules },
     Entry { name: "zero_guards", make: rounding::zero_guards },
+    Entry { name: "published_ceilings", make: lab_02::published_ceilings },
+    Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
+    Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
 ];
+
+/// The tables there are now: those above, and those of captures if there are captures.
+pub fn available() -> impl Iterator<Item = &'static Entry<Table>> {
+    ALL.iter().chain(captured::available())
+}

@@ -1,0 +1,113 @@
+//! Numbers that others reported, each typed once, here, with its source.
+//!
+//! A [`Published`] cannot be made without a source, and every table of published numbers shows it.
+//! Whoever adds one has read it in the source that is named.
+
+use kit::Table;
+
+/// Where a number was read.
+pub struct Source {
+    /// As the References page lists it.
+    pub name: &'static str,
+    /// The address of the paper, file or page.
+    pub url: &'static str,
+}
+
+/// A set of numbers from one place of one source.
+pub struct Published {
+    /// What was run on what, in the source's own setting.
+    pub setting: &'static str,
+    /// Which table or section of the source.
+    pub place: &'static str,
+    /// The source.
+    pub source: &'static Source,
+    /// The numbers, in the order of the table's columns.
+    pub numbers: &'static [&'static str],
+}
+
+/// NVIDIA's benchmark page of Model Optimizer.
+pub const MODEL_OPTIMIZER: Source = Source {
+    name: "NVIDIA",
+    url: "https://github.com/NVIDIA/Model-Optimizer/blob/a2fbac7/examples/benchmark.md",
+};
+
+/// Kurtic and others, 2024.
+pub const BF16_OR_DEATH: Source =
+    Source { name: "Kurtic et al.", url: "https://arxiv.org/abs/2411.02355" };
+
+/// Bekman's collection of accelerator data sheets.
+pub const ML_ENGINEERING: Source = Source {
+    name: "Bekman",
+    url: "https://github.com/stas00/ml-engineering/tree/744d01e/compute/accelerator",
+};
+
+/// Tokens per second of an 8B model on one GPU as the batch grows.
+pub const BATCH_CROSSOVER: [Published; 3] = [
+    Published {
+        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 1",
+        place: "section 1.1",
+        source: &MODEL_OPTIMIZER,
+        numbers: &["174", "245", "232"],
+    },
+    Published {
+        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 8",
+        place: "section 1.1",
+        source: &MODEL_OPTIMIZER,
+        numbers: &["803", "1051", "600"],
+    },
+    Published {
+        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 64",
+        place: "section 1.1",
+        source: &MODEL_OPTIMIZER,
+        numbers: &["1680", "2191", "1393"],
+    },
+];
+
+/// Mean speed-up over 16 bits of vLLM under asynchronous load.
+pub const ASYNCHRONOUS: [Published; 3] = [
+    Published {
+        setting: "Llama-3.1-8B, one A6000 (8 bits: INT8)",
+        place: "table 6",
+        source: &BF16_OR_DEATH,
+        numbers: &["1.38x", "1.08x"],
+    },
+    Published {
+        setting: "Llama-3.1-70B, four A100 (8 bits: INT8)",
+        place: "table 6",
+        source: &BF16_OR_DEATH,
+        numbers: &["1.87x", "1.64x"],
+    },
+    Published {
+        setting: "Llama-3.1-70B, four H100 (8 bits: FP8)",
+        place: "table 6",
+        source: &BF16_OR_DEATH,
+        numbers: &["1.77x", "1.55x"],
+    },
+];
+
+/// Dense peak rates and memory of five GPUs, from their data sheets.
+pub const CEILINGS: [Published; 5] = [
+    ceiling("A100 SXM", &["80", "2.0", "312", "none", "624"]),
+    ceiling("L40S", &["48", "0.86", "362", "733", "733"]),
+    ceiling("H100 SXM", &["80", "3.35", "989", "1979", "1979"]),
+    ceiling("H200 SXM", &["141", "4.80", "989", "1979", "1979"]),
+    ceiling("B200 SXM", &["180", "8.0", "2250", "4500", "4500"]),
+];
+
+const fn ceiling(setting: &'static str, numbers: &'static [&'static str]) -> Published {
+    Published { setting, place: "without sparsity", source: &ML_ENGINEERING, numbers }
+}
+
+/// A table of published numbers: its title says so, and its last column says where they stand.
+pub fn table(title: &str, numbers: &[&str], rows: &[Published]) -> Table {
+    let mut table = Table::new(format!("Published, not measured here: {title}")).text("setting");
+    for name in numbers {
+        table = table.number(*name);
+    }
+    table = table.text("source");
+    for row in rows {
+        let source = format!("[{}]({}), {}", row.source.name, row.source.url, row.place);
+        table.row([row.setting].into_iter().chain(row.numbers.iter().copied()).chain([&*source]));
+    }
+    table
+}

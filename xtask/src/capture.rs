@@ -1,0 +1,75 @@
+//! `cargo book capture`: the measured numbers of the book, taken again on the reader's machine.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use xtask::workspace;
+
+use crate::book::succeed;
+
+/// What to capture.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Lab 02: three meters of each format on this machine's NVIDIA GPU.
+    Gpu(GpuArgs),
+}
+
+/// How to run `gpu-meters`.
+#[derive(clap::Args)]
+struct GpuArgs {
+    /// Under a minute: fewer batches, shorter readings.
+    #[arg(long)]
+    quick: bool,
+    /// Where the capture goes.
+    #[arg(long, value_name = "FILE.json", default_value = "target/captures/gpu.json")]
+    out: PathBuf,
+    /// More options for `gpu-meters`, after `--`.
+    #[arg(last = true)]
+    more: Vec<String>,
+}
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// If a program cannot be started, or the capture cannot be read back.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match &args.what {
+        What::Gpu(args) => gpu(args),
+    }
+}
+
+/// Outputs first: a format that is wrong has no speed. Then the meters, then the tables.
+fn gpu(args: &GpuArgs) -> Result<ExitCode> {
+    let out = workspace::root().join(&args.out);
+    let phases: [&[&OsStr]; 2] = [&["--check".as_ref()], &["--out".as_ref(), out.as_ref()]];
+    for phase in phases {
+        let mut command = gpu_meters();
+        command.args(phase).args(args.quick.then_some("--quick")).args(&args.more);
+        let status = command.status().context("cannot start cargo")?;
+        if !status.success() {
+            // 1: a format failed, and said so; 2: no GPU or no CUDA. `gpu-meters` has told which.
+            return Ok(ExitCode::from(status.code().and_then(|c| c.try_into().ok()).unwrap_or(1)));
+        }
+    }
+    let mut tables = workspace::cargo();
+    tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
+    succeed("mdbook-snippets", tables.arg("captures").arg(&out))?;
+    println!("The capture is {}", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gpu_meters() -> Command {
+    let mut command = workspace::cargo();
+    command.args(["run", "--release", "--quiet", "--package", "lab-02-quantize-and-eval"]);
+    command.args(["--bin", "gpu-meters", "--"]);
+    command
+}
