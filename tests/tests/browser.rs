@@ -5,12 +5,12 @@
 //! of the book is ignored unless it is built: `cargo book test` builds it and runs it.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
 use book_tests::browser::{Absence, Browser, Tab, absence, audit, file_url, find};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
+use kit::skip::left_out;
 
 const PHONE: u32 = 380;
 const DESK: u32 = 1440;
@@ -86,8 +86,7 @@ fn look(tab: &mut Tab<'_>, file: &Path, themes: &[&str]) -> Result<Vec<String>> 
     Ok(findings)
 }
 
-/// The browser of this machine; without one, a word about it on the real standard output, which
-/// the test runner does not swallow.
+/// The browser of this machine; without one, a visible word about it.
 fn browser() -> Option<Browser> {
     if let Some(program) = find() {
         return Some(Browser::start(&program).expect("the browser starts"));
@@ -98,10 +97,7 @@ fn browser() -> Option<Browser> {
              or set CHROME to the program"
         ),
         Absence::Skip => {
-            let _ = writeln!(
-                std::io::stdout(),
-                "SKIPPED: browser checks: no Chromium found (set CHROME)"
-            );
+            left_out("browser checks", "no Chromium found (set CHROME)");
             None
         }
     }

@@ -65,7 +65,9 @@ fn grade(lab: &Lab) -> Result<bool> {
     let names = spec.names()?;
     let failures = run_by_task(&spec, &source, &names)?;
     println!("\n{} of {} tests pass.", names.len() - failures.len(), names.len());
-    match failures.first() {
+    // A wrong answer teaches more than a missing one: a body that is still `todo!` comes last.
+    let wrong = failures.iter().find(|(_, outcome)| !outcome.report.contains(TODO));
+    match wrong.or(failures.first()) {
         None => congratulate(lab)?,
         Some((name, outcome)) => {
             let untouched = |(_, outcome): &(_, Outcome)| outcome.report.contains(TODO);
@@ -124,7 +126,7 @@ fn run_shown(spec: &Spec, name: &str) -> Result<Outcome> {
 
 /// The failure in full, and the function to write next.
 fn explain(lab: &Lab, name: &str, outcome: &Outcome, heading: &str) -> Result<()> {
-    println!("\nThe first that does not pass: {}\n", style(name).bold());
+    println!("\nLook at this one first: {}\n", style(name).bold());
     outcome.report.lines().for_each(|line| println!("    {line}"));
     let file = relative(&lab.starter());
     let functions = starter::functions(&std::fs::read_to_string(lab.starter())?);
@@ -132,7 +134,8 @@ fn explain(lab: &Lab, name: &str, outcome: &Outcome, heading: &str) -> Result<()
     if next.is_empty() {
         println!("\nNext: look at {file}.");
     } else {
-        println!("\nNext, in {file}:");
+        let which = if next.len() > 1 { ", one of these" } else { "" };
+        println!("\nNext, in {file}{which}:");
     }
     for Function { name, line, promise, .. } in next {
         println!("\n  line {line}, {}", style(format!("`{name}`")).bold());
@@ -146,10 +149,14 @@ fn congratulate(lab: &Lab) -> Result<()> {
     println!("{} is done: your code passes all that the solution passes.", lab.short_name());
     println!("\nWhat comes next:");
     println!("  compare yours with {}", relative(&lab.solution()));
-    println!("  see your code make the book's tables: LAB_IMPL=starter cargo insta test --review");
+    println!(
+        "  see your code make the book's tables: LAB_IMPL=starter cargo insta test -p book-tests"
+    );
     match labs::after(lab)? {
         Some(next) => println!("  go on: cargo book grade {}", next.short_name()),
-        None => println!("  that was the last lab there is so far"),
+        None => println!(
+            "  that was the last lab there is so far: go on in the book, with its next chapter"
+        ),
     }
     Ok(())
 }

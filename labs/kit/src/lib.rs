@@ -5,6 +5,7 @@
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
+//! * [`skip`]: how a test says that it was left out.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 
 pub mod data;
@@ -12,6 +13,7 @@ pub mod gguf;
 pub mod meters;
 pub mod real_slice;
 pub mod reference;
+pub mod skip;
 pub mod table;
 
 pub use table::Table;

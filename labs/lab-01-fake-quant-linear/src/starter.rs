@@ -6,19 +6,19 @@
 
 use ndarray::Array2;
 
-use crate::{QuantError, Quantized};
+use crate::{QMAX, QuantError, Quantized};
 
 /// Task 1. The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
 ///
 /// A row of zeros has no range to divide: any scale would do, and 0 would make NaN of `0 / 0`.
 /// It gets 1.
 pub fn scale_for(absmax: f32) -> f32 {
-    todo!("task 1: divide {absmax} by QMAX; where that is 0, return 1")
+    todo!("task 1: divide {absmax} by QMAX, {QMAX}; where that is 0, return 1")
 }
 
 /// Task 1. The code of one value: divide, round half to even (as torch does), clip to -127..=127.
 pub fn quantize_value(value: f32, scale: f32) -> i8 {
-    todo!("task 1: round {value} / {scale} half to even, then clip to -QMAX..=QMAX")
+    todo!("task 1: round {value} / {scale} half to even, then clip to -{QMAX}..={QMAX}")
 }
 
 /// Task 2. Refuses a matrix that holds NaN or infinity.

@@ -112,7 +112,8 @@ wrong_answers! {
     }
 
     Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1",
+     "per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn scale_for(&self, absmax: f32) -> f32 {
@@ -122,14 +123,14 @@ wrong_answers! {
     }
 
     NoZeroGuard, "no_zero_scale_guard", "no row is ever all zeros",
-    ["a_maximum_of_zero_gets_scale_1", "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
+    ["the_scale_is_the_maximum_over_127_or_exactly_1", "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             absmax / QMAX
         }
     }
 
     GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
-    ["a_maximum_of_zero_gets_scale_1"], {
+    ["the_scale_is_the_maximum_over_127_or_exactly_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             if absmax > 0.0 { absmax / QMAX } else { 1.0 }
         }
@@ -137,7 +138,7 @@ wrong_answers! {
 
     EpsilonGuard, "adds_an_epsilon", "adding a small number to the maximum is harmless",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "a_maximum_of_zero_gets_scale_1"], {
+     "the_scale_is_the_maximum_over_127_or_exactly_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             (absmax + 1e-5) / QMAX
         }
@@ -242,6 +243,22 @@ wrong_answers! {
             let first = |q: &Quantized| q.scales().column(0).to_owned().insert_axis(Axis(1));
             let x = Quantized::new(x.q().clone(), first(x))?;
             solution::int8_linear(&x, &Quantized::new(w.q().clone(), first(w))?)
+        }
+    }
+
+    ChecksTheTokens, "checks_only_the_scales_of_the_tokens", "weights always have a scale per row",
+    ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
+        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+            let first = w.scales().column(0).to_owned().insert_axis(Axis(1));
+            solution::int8_linear(x, &Quantized::new(w.q().clone(), first)?)
+        }
+    }
+
+    FloorGuard, "guards_with_a_floor", "any floor under the maximum is as good as another",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1",
+     "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
+        fn scale_for(&self, absmax: f32) -> f32 {
+            absmax.max(1e-5) / QMAX
         }
     }
 

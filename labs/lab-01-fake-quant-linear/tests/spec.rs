@@ -55,15 +55,27 @@ fn codes_are_clipped_to_127_on_both_sides() {
         assert_eq!(
             quantize_value(value, 1.0),
             code,
-            "the code of {value} at scale 1: after rounding, clip to -127..=127. -128 has no \
-             partner on the positive side, so the grid leaves it out"
+            "the code of {value} at scale 1: round first, then clip to -127..=127, both included. \
+             (-128 has no partner on the positive side, so the grid leaves it out; 127 is in it)"
         );
     }
 }
 
 #[test]
-fn a_maximum_of_zero_gets_scale_1() {
-    assert_eq!(scale_for(0.0), 1.0, "`scale_for(0)`: a scale of 0 makes 0 / 0 = NaN");
+fn the_scale_is_the_maximum_over_127_or_exactly_1() {
+    assert_eq!(scale_for(254.0), 2.0, "`scale_for(254)`: 254 over 127 is 2");
+    let small = 1e-6 / 127.0;
+    assert_eq!(
+        scale_for(1e-6),
+        small,
+        "`scale_for(1e-6)`: a guard against zero must leave every other maximum alone"
+    );
+    assert_eq!(
+        scale_for(0.0),
+        1.0,
+        "`scale_for(0)`: a scale of 0 would make NaN of 0 / 0. It must be exactly 1; a floor such as \
+         max(absmax, 1e-5) is another guard, and the next chapter compares them"
+    );
     let smallest = f32::from_bits(1);
     assert_eq!(
         scale_for(smallest),
@@ -292,8 +304,9 @@ fn the_int8_product_equals_the_fake_quantized_one() {
     assert_eq!(
         integer, fake,
         "i8 x i8 summed in i32, then times the token's scale and the channel's scale, is exactly \
-         the product of the dequantized matrices. Too small: a scale is missing. Wild: the sum \
-         overflowed, it needs i32"
+         the product of the dequantized matrices. Off by a constant factor in each row: the \
+         token's scale is missing; in each column: the channel's. Wild, or a panic about overflow: \
+         the sum left its type, it needs i32"
     );
     let loud = must(Quantized::new(Array2::from_elem((1, 576), 127), array![[1.0]]));
     assert_eq!(
@@ -321,6 +334,12 @@ fn a_scale_along_in_features_cannot_leave_the_integer_sum() {
         int8_linear(&x, &w),
         Err(QuantError::ScaleInsideTheSum([1, 4])),
         "sum_j s_j x_j w_j has no common factor when s_j changes with j: refuse it"
+    );
+    let tokens = must(Quantized::new(Array2::from_elem((3, 4), 1), array![[1.0]]));
+    assert_eq!(
+        int8_linear(&tokens, &x),
+        Err(QuantError::ScaleInsideTheSum([1, 4])),
+        "a weight with a scale per column has the same problem: check the scales of both"
     );
     let short = must(Quantized::new(Array2::from_elem((3, 5), 1), array![[1.0]]));
     assert_eq!(

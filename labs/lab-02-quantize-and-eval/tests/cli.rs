@@ -13,7 +13,7 @@ fn gpu_meters(arguments: &[&str]) -> std::io::Result<Output> {
 #[test]
 fn without_cuda_it_says_what_is_missing_and_exits_with_2() -> std::io::Result<()> {
     if libraries::require_all().is_ok() {
-        println!("SKIPPED: the message without CUDA: CUDA is here");
+        kit::skip::left_out("the message without CUDA", "CUDA is here");
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

@@ -19,7 +19,7 @@ fn device(test: &str) -> Result<Option<Device>> {
     match Device::open() {
         Ok(device) => Ok(Some(device)),
         Err(error) if error.is::<Missing>() => {
-            println!("SKIPPED: {test}: {error}");
+            kit::skip::left_out(test, &error.to_string());
             Ok(None)
         }
         Err(error) => Err(error),

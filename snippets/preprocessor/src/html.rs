@@ -30,12 +30,12 @@ pub fn replace_marks(
     wanted.dedup();
     let mut inputs = library.data_files();
     inputs.push(setup.program.clone());
-    let cache = Cache::open(&setup.cache, &inputs)?;
+    let cache = Cache::open(&setup.cache(), &inputs)?;
     let (rendered, failures) = make(library, &cache, wanted);
     Problems::none_or_fail(unmade(checked, &failures))?;
     // A build that succeeds does not fail for litter.
     if let Err(error) = cache.prune() {
-        eprintln!("cannot prune {}: {error:#}", setup.cache.display());
+        eprintln!("cannot prune {}: {error:#}", setup.cache().display());
     }
     chapters::each(context, book, |chapter, name| {
         let Some(source) = checked.get(name) else { return Ok(()) };

@@ -89,8 +89,9 @@ pub struct Setup {
     pub manifest: PathBuf,
     /// The running program: when its bytes change, everything is made again.
     pub program: PathBuf,
-    /// The folder of the cache.
-    pub cache: PathBuf,
+    /// The target folder that the program was built into: cargo builds the examples' crates there,
+    /// and the cache lies in it.
+    pub target: PathBuf,
     /// The profile that the program was built with: examples use the crates that are in it.
     pub profile: String,
 }
@@ -105,8 +106,13 @@ impl Setup {
         // The target folder may be anywhere: cargo marks it by this file.
         let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
         let target = target.or(program.parent()).unwrap_or(Path::new("."));
-        let (cache, profile) = (target.join("snippets-cache"), profile_of(&program));
-        Ok(Self { manifest: manifest.to_owned(), program, cache, profile })
+        let (target, profile) = (target.to_owned(), profile_of(&program));
+        Ok(Self { manifest: manifest.to_owned(), program, target, profile })
+    }
+
+    /// The folder of the cache.
+    pub fn cache(&self) -> PathBuf {
+        self.target.join("snippets-cache")
     }
 }
 

@@ -151,7 +151,7 @@ fn another_renderer_and_another_mdbook_are_refused() {
     let setup = book_preprocessor::Setup {
         manifest: "x".into(),
         program: "x".into(),
-        cache: "x".into(),
+        target: "x".into(),
         profile: "dev".into(),
     };
     let old = br#"[{"root":"/"},{"sections":[]}]"#.as_slice();

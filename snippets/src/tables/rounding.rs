@@ -190,12 +190,13 @@ pub fn zero_guards() -> Result<Table> {
     let w = real_slice::tensor(ROUNDED)?;
     let row = w.row(0);
     let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) as f32 * 1e-6).collect();
-    let mut table =
-        Table::new("Five guards: a row of zeros, and a row whose largest value is 1e-6")
-            .text("guard")
-            .number("scale of the zeros")
-            .number("a zero comes back as")
-            .number("error of the quiet row");
+    let mut table = Table::new(
+        "No guard and four guards: a row of zeros, and a row whose largest value is 1e-6",
+    )
+    .text("guard")
+    .number("scale of the zeros")
+    .number("a zero comes back as")
+    .number("error of the quiet row");
     for guard in &GUARDS {
         let zero_scale = (guard.scale)(0.0);
         let back = (0.0f32 / zero_scale).round_ties_even() * zero_scale;
