@@ -48,6 +48,16 @@ impl Format {
         matches!(self, Self::Fp8Tensor | Self::Fp8Channel | Self::Int8)
     }
 
+    /// The least compute capability that has it: bf16 came with Ampere, e4m3 products with Ada, and
+    /// the library's scales per row with Hopper.
+    pub fn least_capability(self) -> (u32, u32) {
+        match self {
+            Self::Bf16 | Self::Int8 | Self::W4A16 => (8, 0),
+            Self::Fp8Tensor => (8, 9),
+            Self::Fp8Channel => (9, 0),
+        }
+    }
+
     fn kind(self) -> Kind {
         match self {
             Self::Bf16 | Self::W4A16 => Kind::Bf16,

@@ -85,6 +85,11 @@ pub fn run(plan: &Plan) -> Result<Capture> {
     };
     save(plan, &capture)?;
     for &format in &plan.formats {
+        if let Some(why) = left_out(format, device.facts().capability) {
+            eprintln!("{why}");
+            capture.note(why);
+            continue;
+        }
         for &model in &plan.models {
             let run = guarded(&device, &lt, plan, &clock, &rates, model, format);
             summarize(&run, &clock);
@@ -93,6 +98,16 @@ pub fn run(plan: &Plan) -> Result<Capture> {
         }
     }
     Ok(capture)
+}
+
+/// Why `format` is left out on a device of `capability`, if it is: that is no failure.
+fn left_out(format: Format, capability: (u32, u32)) -> Option<String> {
+    let needed = format.least_capability();
+    let [(a, b), (c, d)] = [needed, capability];
+    let name = format.name();
+    (capability < needed).then(|| {
+        format!("left out: {name} needs compute capability {a}.{b} and this device has {c}.{d}")
+    })
 }
 
 fn save(plan: &Plan, capture: &Capture) -> Result<()> {
@@ -356,5 +371,21 @@ fn summarize(run: &FormatRun, clock: &Clock) {
     }
     if let Some(error) = &run.error {
         eprintln!("          stopped: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_left_out_only_where_the_device_lacks_it() {
+        let kept = |capability| {
+            let formats = Format::ALL.into_iter();
+            formats.filter(|&f| left_out(f, capability).is_none()).count()
+        };
+        assert_eq!([kept((8, 0)), kept((8, 9)), kept((9, 0)), kept((10, 0))], [3, 4, 5, 5]);
+        let why = left_out(Format::Fp8Tensor, (8, 6)).unwrap_or_default();
+        assert!(why.contains("fp8-tensor needs compute capability 8.9"), "{why}");
     }
 }
