@@ -81,7 +81,11 @@ fn libtest(cargo_options: &[&str], test_options: &[&str]) -> Result<Totals> {
     let status = progress::lines(&mut command, |line| match line {
         Line::Out(text) => listener.hear(text).iter().for_each(|line| meter.say(line)),
         Line::Err(text) if is_compiler_progress(text) => meter.doing(text.trim()),
-        Line::Err(text) => meter.say(text),
+        Line::Err(text) => {
+            // The next binary runs: what was compiled last is no news any more.
+            meter.doing("");
+            meter.say(text);
+        }
         Line::Silence => meter.tick(),
     })?;
     listener.unfinished.iter().for_each(|line| meter.say(line));
