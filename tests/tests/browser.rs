@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use book_tests::browser::{Absence, Browser, Tab, absence, audit, file_url, find};
+use book_tests::browser::{Browser, Tab, audit, file_url, find};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
-use kit::skip::left_out;
+use kit::skip::{in_ci, left_out};
 
 const PHONE: u32 = 380;
 const DESK: u32 = 1440;
@@ -91,16 +91,13 @@ fn browser() -> Option<Browser> {
     if let Some(program) = find() {
         return Some(Browser::start(&program).expect("the browser starts"));
     }
-    match absence() {
-        Absence::Fail => panic!(
-            "no Chromium found, and CI is set: install one (on Debian `apt-get install chromium`), \
-             or set CHROME to the program"
-        ),
-        Absence::Skip => {
-            left_out("browser checks", "no Chromium found (set CHROME)");
-            None
-        }
-    }
+    assert!(
+        !in_ci(),
+        "no Chromium found, and CI is set: install one (on Debian `apt-get install chromium`), or \
+         set CHROME to the program"
+    );
+    left_out("browser checks", "no Chromium found (set CHROME)");
+    None
 }
 
 // The checks of the checks.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use kit::skip::left_out;
+use kit::skip::{in_ci, left_out};
 use quote::ToTokens;
 use syn::{Expr, Item, ItemFn, Stmt, Visibility};
 use xtask::labs::{self, Lab};
@@ -96,7 +96,7 @@ fn untouched_labs(what: &str) -> Result<Vec<Lab>> {
     }
     for package in &touched {
         let why = "its starter has been written in";
-        ensure!(std::env::var_os("CI").is_none(), "{package}: {why}: restore it");
+        ensure!(!in_ci(), "{package}: {why}: restore it");
         left_out(&format!("{package}, {what}"), why);
     }
     labs.retain(|lab| !touched.contains(&lab.package));

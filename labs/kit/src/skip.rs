@@ -10,3 +10,9 @@ pub fn left_out(what: &str, why: &str) {
     // A closed output has nobody to tell.
     let _ = writeln!(std::io::stdout(), "SKIPPED: {what}: {why}");
 }
+
+/// Whether this machine is there to run everything, as `CI` says: what can be installed there is not
+/// left out but fails.
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| !ci.is_empty() && ci != "false" && ci != "0")
+}
