@@ -9,6 +9,7 @@ use kit::real_slice::{self, TENSORS};
 use kit::table::{count, percent, sig3, times};
 
 use crate::Entry;
+use crate::rows::largest;
 use crate::tables::{lab_01, rounding};
 
 /// A number in a sentence of a chapter.
@@ -91,8 +92,7 @@ fn worst_real_row() -> Result<Value> {
     let mut worst: f64 = 0.0;
     for name in TENSORS {
         let w = real_slice::tensor(name)?;
-        let errors = lab_01::row_errors(&w, &quantize_per_tensor(&w)?);
-        worst = errors.iter().copied().fold(worst, f64::max);
+        worst = worst.max(largest(&lab_01::row_errors(&w, &quantize_per_tensor(&w)?)));
     }
     Ok(Value {
         text: percent(worst),

@@ -3,7 +3,7 @@
 //! Every meter accumulates in `f64`, takes the reference first, and lets NaN through: an error
 //! that is NaN fails every `error < bound`, so a broken result can never look like a good one.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2};
 
 /// Relative Frobenius error, `‖reference - approximation‖ / ‖reference‖`, without unit.
 ///
@@ -15,8 +15,7 @@ use ndarray::{Array1, Array2, ArrayView1};
 /// If the shapes differ.
 pub fn relative_error(reference: &Array2<f32>, approximation: &Array2<f32>) -> f64 {
     same_shape(reference, approximation);
-    let pairs = reference.iter().zip(approximation);
-    ratio(pairs.fold(Norms::default(), |norms, (&r, &a)| norms.add(r, a)))
+    error_of(reference.iter().zip(approximation))
 }
 
 /// The relative error of each row of `[rows, columns]`: `‖r - a‖ / ‖r‖` row by row.
@@ -28,7 +27,7 @@ pub fn relative_error(reference: &Array2<f32>, approximation: &Array2<f32>) -> f
 pub fn row_relative_errors(reference: &Array2<f32>, approximation: &Array2<f32>) -> Array1<f64> {
     same_shape(reference, approximation);
     let rows = reference.rows().into_iter().zip(approximation.rows());
-    rows.map(|(r, a)| vector_relative_error(r, a)).collect()
+    rows.map(|(r, a)| error_of(r.iter().zip(a))).collect()
 }
 
 /// Signal to quantization noise ratio in decibels, `20 log10(‖reference‖ / ‖error‖)`.
@@ -60,27 +59,15 @@ pub fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     sum / f64::from(count)
 }
 
-fn vector_relative_error(reference: ArrayView1<f32>, approximation: ArrayView1<f32>) -> f64 {
-    let pairs = reference.iter().zip(approximation);
-    ratio(pairs.fold(Norms::default(), |norms, (&r, &a)| norms.add(r, a)))
-}
-
-/// Squared norms of the error and of the reference.
-#[derive(Default)]
-struct Norms {
-    error: f64,
-    reference: f64,
-}
-
-impl Norms {
-    fn add(self, reference: f32, approximation: f32) -> Self {
-        let (r, a) = (f64::from(reference), f64::from(approximation));
-        Self { error: self.error + (r - a).powi(2), reference: self.reference + r * r }
+/// The norm of the differences over the norm of the first of each pair.
+fn error_of<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f64 {
+    let (mut error, mut reference) = (0.0, 0.0);
+    for (&r, &a) in pairs {
+        let (r, a) = (f64::from(r), f64::from(a));
+        error += (r - a).powi(2);
+        reference += r * r;
     }
-}
-
-fn ratio(norms: Norms) -> f64 {
-    if norms.error == 0.0 { 0.0 } else { (norms.error / norms.reference).sqrt() }
+    if error == 0.0 { 0.0 } else { (error / reference).sqrt() }
 }
 
 fn same_shape(reference: &Array2<f32>, approximation: &Array2<f32>) {

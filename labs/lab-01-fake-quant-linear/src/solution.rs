@@ -1,6 +1,6 @@
 //! The reference. Written to be read: the chapter shows it piece by piece.
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, Axis};
 
 use crate::{QMAX, QuantError, Quantized};
 
@@ -42,8 +42,7 @@ pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
 /// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
 pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
     check_finite(w)?;
-    let absmax = w.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
-    quantize(w, Array2::from_elem((1, 1), scale_for(absmax)))
+    quantize(w, Array2::from_elem((1, 1), scale_for(absmax(w))))
 }
 
 /// Quantizes `w`, `[out_features, in_features]`, with one scale per row (output channel).
@@ -52,10 +51,13 @@ pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
 /// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
 pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
     check_finite(w)?;
-    let scale_of = |row: ArrayView1<f32>| {
-        scale_for(row.iter().fold(0.0, |max: f32, value| max.max(value.abs())))
-    };
-    quantize(w, w.map_axis(Axis(1), scale_of).insert_axis(Axis(1)))
+    let scales = w.map_axis(Axis(1), |row| scale_for(absmax(row)));
+    quantize(w, scales.insert_axis(Axis(1)))
+}
+
+/// The largest magnitude of `values`; 0 for none.
+fn absmax<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
+    values.into_iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 
 /// Codes for `w` under `scales` of shape `[1, 1]` or `[out_features, 1]`.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
-use kit::meters::{mean, relative_error, row_relative_errors};
+use kit::meters::relative_error;
 use kit::real_slice;
 use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
@@ -15,7 +15,7 @@ use super::style::{Ink, MARKER, Mark, Pen, Shape};
 use super::svg::Drawing;
 use super::{Figure, subject};
 use crate::rows::{ascending, largest, loudness, median, smallest};
-use crate::tables::lab_01::{LOUD_ROW, planted};
+use crate::tables::lab_01::{LOUD_ROW, planted, quiet, row_errors};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
 const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
@@ -39,9 +39,10 @@ struct RowErrors {
 
 impl RowErrors {
     fn of(w: &Array2<f32>) -> Result<Self> {
-        let per_tensor = row_relative_errors(w, &dequantize(&quantize_per_tensor(w)?));
-        let per_channel = row_relative_errors(w, &dequantize(&quantize_per_channel(w)?));
-        Ok(Self { per_tensor: per_tensor.to_vec(), per_channel: per_channel.to_vec() })
+        Ok(Self {
+            per_tensor: row_errors(w, &quantize_per_tensor(w)?),
+            per_channel: row_errors(w, &quantize_per_channel(w)?),
+        })
     }
 
     fn all(&self) -> impl Iterator<Item = &f64> {
@@ -65,9 +66,6 @@ pub fn outlier_row() -> Result<Figure> {
     let w = planted();
     let errors = RowErrors::of(&w)?;
     let drawing = outlier_row_plot(&errors)?;
-    let quiet = |errors: &[f64]| {
-        mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD_ROW).map(|(_, error)| error))
-    };
     let (wrecked, healthy) = (quiet(&errors.per_tensor), quiet(&errors.per_channel));
     Ok(Figure {
         title: "Relative error of each row of a matrix with one loud row".into(),

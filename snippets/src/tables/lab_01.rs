@@ -11,7 +11,7 @@ use kit::meters::{max_abs_error, mean, relative_error, row_relative_errors, sqnr
 use kit::real_slice::{self, TENSORS, label};
 use kit::reference::linear_f64;
 use kit::table::{count, percent, sig3, times};
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 
 use crate::rows::{largest, loudness, median};
 
@@ -24,12 +24,12 @@ pub fn planted() -> Array2<f32> {
 }
 
 /// The relative error of each row of `w` after a round trip.
-pub fn row_errors(w: &Array2<f32>, quantized: &Quantized) -> Array1<f64> {
-    row_relative_errors(w, &dequantize(quantized))
+pub fn row_errors(w: &Array2<f32>, quantized: &Quantized) -> Vec<f64> {
+    row_relative_errors(w, &dequantize(quantized)).to_vec()
 }
 
 /// The mean of the errors of all rows but the loud one.
-pub fn quiet(errors: &Array1<f64>) -> f64 {
+pub fn quiet(errors: &[f64]) -> f64 {
     mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD_ROW).map(|(_, error)| error))
 }
 
@@ -78,16 +78,12 @@ pub fn real_errors() -> Result<Table> {
             percent(et),
             percent(ec),
             times(et / ec),
-            percent(worst(&row_errors(&w, &tensor))),
-            percent(worst(&row_errors(&w, &channel))),
+            percent(largest(&row_errors(&w, &tensor))),
+            percent(largest(&row_errors(&w, &channel))),
             sig3(sqnr_db(&w, &wc)),
         ]);
     }
     Ok(table)
-}
-
-fn worst(errors: &Array1<f64>) -> f64 {
-    errors.iter().copied().fold(0.0, f64::max)
 }
 
 /// The planted outlier: what the quiet rows, the loud row and the whole matrix lose.
