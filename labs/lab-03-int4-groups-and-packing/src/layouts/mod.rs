@@ -1,0 +1,1 @@
+//! The layouts of real checkpoints, to the bit.

@@ -1,0 +1,24 @@
+//! Lab 03: four bits, where groups and packing are survival gear.
+//!
+//! The grid is int4, -7 to 7. A scale belongs to `group_size` neighbours inside a row, so the shape
+//! of [`Int4Groups::scales`], `[out_features, in_features / group_size]`, is again the answer to
+//! "what granularity?". Codes of four bits share bytes and words, and who shares with whom is the
+//! layout: [`layouts`] has those of AutoAWQ, GPTQ, compressed-tensors and GGML.
+//!
+//! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
+//! is the file to edit.
+
+mod groups;
+pub mod layouts;
+pub mod solution;
+pub mod starter;
+pub mod wrong_answers;
+
+pub use groups::{
+    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite,
+    sizes_that_divide,
+};
+#[cfg(lab_impl = "solution")]
+pub use solution::*;
+#[cfg(lab_impl = "starter")]
+pub use starter::*;
