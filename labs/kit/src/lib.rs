@@ -6,6 +6,7 @@
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
 //! * [`skip`]: how a test says that it was left out.
+//! * [`wrong`]: plausible wrong answers, kept as code.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 
 pub mod data;
@@ -15,5 +16,6 @@ pub mod real_slice;
 pub mod reference;
 pub mod skip;
 pub mod table;
+pub mod wrong;
 
 pub use table::Table;

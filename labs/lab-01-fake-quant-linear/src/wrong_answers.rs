@@ -4,20 +4,10 @@
 //! one step. `LAB_IMPL=wrong WRONG_ANSWER=truncates cargo test -p lab-01-fake-quant-linear` runs
 //! the spec on one of them. The test `every_wrong_answer_is_caught` runs them all.
 
+use kit::wrong_answers;
 use ndarray::{Array2, ArrayView1, Axis, Zip};
 
 use crate::{QMAX, QuantError, Quantized, solution};
-
-/// A wrong answer and where it must fail.
-pub struct WrongAnswer {
-    /// What `WRONG_ANSWER` calls it.
-    pub name: &'static str,
-    /// What its author believed.
-    pub misconception: &'static str,
-    /// Tests of the spec that must fail on it.
-    pub caught_by: &'static [&'static str],
-    answer: &'static (dyn Answer + Sync),
-}
 
 /// The lab in steps, each of them right unless replaced.
 trait Answer {
@@ -61,25 +51,6 @@ trait Answer {
     fn memory_bytes(&self, w: &Quantized) -> usize {
         solution::memory_bytes(w)
     }
-}
-
-/// Defines each wrong answer as a unit type that replaces one step, and the list of them all.
-macro_rules! wrong_answers {
-    ($($type:ident, $name:literal, $misconception:literal, [$($test:literal),+], { $($step:item)+ })+) => {
-        $(
-            struct $type;
-            impl Answer for $type { $($step)+ }
-        )+
-        /// All of them.
-        pub static ALL: &[WrongAnswer] = &[
-            $(WrongAnswer {
-                name: $name,
-                misconception: $misconception,
-                caught_by: &[$($test),+],
-                answer: &$type,
-            }),+
-        ];
-    };
 }
 
 wrong_answers! {
@@ -298,16 +269,8 @@ pub mod chosen {
     struct AllRight;
     impl Answer for AllRight {}
 
-    fn answer() -> &'static dyn Answer {
-        let name = std::env::var("WRONG_ANSWER").unwrap_or_default();
-        match ALL.iter().find(|wrong| wrong.name == name) {
-            Some(wrong) => wrong.answer,
-            None if name == "none" => &AllRight,
-            None => {
-                let known: Vec<_> = ALL.iter().map(|wrong| wrong.name).collect();
-                panic!("WRONG_ANSWER is {name:?}; there are: none, {}", known.join(", "))
-            }
-        }
+    fn answer() -> &'static (dyn Answer + Sync) {
+        kit::wrong::chosen(ANSWERS, &AllRight)
     }
 
     /// See [`solution::scale_for`].
