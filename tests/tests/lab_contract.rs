@@ -18,11 +18,12 @@ type Wrong = (&'static str, &'static [&'static str]);
 
 /// The labs and their wrong answers: the one list to which a new lab is added.
 fn wrong_answers() -> Vec<(&'static str, Vec<Wrong>)> {
-    let lab_01 = fake_quant_linear::wrong_answers::ALL;
-    vec![(
-        "lab-01-fake-quant-linear",
-        lab_01.iter().map(|wrong| (wrong.name, wrong.caught_by)).collect(),
-    )]
+    let labs = [
+        ("lab-01-fake-quant-linear", fake_quant_linear::wrong_answers::ALL),
+        ("lab-03-int4-groups-and-packing", int4_groups::wrong_answers::ALL),
+    ];
+    labs.map(|(lab, all)| (lab, all.iter().map(|wrong| (wrong.name, wrong.caught_by)).collect()))
+        .into()
 }
 
 #[test]

@@ -22,3 +22,5 @@ pub use groups::{
 pub use solution::*;
 #[cfg(lab_impl = "starter")]
 pub use starter::*;
+#[cfg(lab_impl = "wrong")]
+pub use wrong_answers::chosen::*;

@@ -1,1 +1,530 @@
-//! Plausible wrong answers.
+//! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
+//!
+//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
+//! one step. `LAB_IMPL=wrong WRONG_ANSWER=swapped_nibbles cargo test -p
+//! lab-03-int4-groups-and-packing --test spec` runs the spec on one of them. The test
+//! `every_wrong_answer_is_caught` runs them all.
+
+use half::f16;
+use kit::wrong_answers;
+use ndarray::Array2;
+
+use crate::{
+    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, solution,
+};
+
+/// The lab in steps, each of them right unless replaced.
+trait Answer {
+    fn check_group_size(&self, in_features: usize, group_size: usize) -> Result<(), Int4Error> {
+        solution::check_group_size(in_features, group_size)
+    }
+    fn group_scale(&self, absmax: f32) -> f16 {
+        solution::group_scale(absmax)
+    }
+    fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+        solution::quantize_value(value, scale)
+    }
+    fn check_finite(&self, w: &Array2<f32>) -> Result<(), Int4Error> {
+        check_finite(w)
+    }
+    fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+        let columns = group * size..(group + 1) * size;
+        columns.fold(0.0, |max: f32, column| max.max(w[(row, column)].abs()))
+    }
+    fn check_scale(&self, scale: f16, row: usize, group: usize, absmax: f32) -> Option<Int4Error> {
+        scale.is_infinite().then_some(Int4Error::ScaleOverflow { row, group, absmax })
+    }
+    /// The group that a column belongs to, of `groups` groups of `size`.
+    fn group_of(&self, column: usize, size: usize, _groups: usize) -> usize {
+        column / size
+    }
+    fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
+        self.check_group_size(w.ncols(), size)?;
+        self.check_finite(w)?;
+        let mut scales = Array2::from_elem((w.nrows(), w.ncols() / size), f16::ONE);
+        for ((row, group), scale) in scales.indexed_iter_mut() {
+            let absmax = self.absmax(w, row, group, size);
+            *scale = self.group_scale(absmax);
+            if let Some(error) = self.check_scale(*scale, row, group, absmax) {
+                return Err(error);
+            }
+        }
+        let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
+            self.quantize_value(w[(row, column)], scales[(row, column / size)])
+        });
+        Int4Groups::new(codes, scales)
+    }
+    fn dequantize_groups(&self, w: &Int4Groups) -> Array2<f32> {
+        let (size, groups) = (w.group_size(), w.scales().ncols());
+        Array2::from_shape_fn(w.q().dim(), |(row, column)| {
+            let scale = w.scales()[(row, self.group_of(column, size, groups))];
+            f32::from(w.q()[(row, column)]) * scale.to_f32()
+        })
+    }
+    fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+        solution::pack_nibbles(codes)
+    }
+    fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+        solution::unpack_nibbles(bytes)
+    }
+    fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+        solution::pack_word(codes, order)
+    }
+    fn unpack_word(&self, word: u32, order: &NibbleOrder) -> [u8; 8] {
+        solution::unpack_word(word, order)
+    }
+    fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
+        solution::pack_gptq_zeros(zeros)
+    }
+    fn unpack_gptq_zeros(&self, word: u32) -> [u8; 8] {
+        solution::unpack_gptq_zeros(word)
+    }
+    fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+        solution::int4_linear(x, w)
+    }
+    fn memory_bytes(&self, w: &Int4Groups) -> usize {
+        solution::memory_bytes(w)
+    }
+}
+
+/// The order that undoes `order`: which nibble a neighbour sits in.
+fn inverse(order: &NibbleOrder) -> NibbleOrder {
+    let mut inverse = [0; 8];
+    order.iter().enumerate().for_each(|(nibble, &neighbour)| inverse[neighbour] = nibble);
+    inverse
+}
+
+/// `x @ w.T` in f32, or the right refusal.
+fn dense(x: &Array2<f32>, w: &Int4Groups, full: &Array2<f32>) -> Result<Array2<f32>, Int4Error> {
+    match (x.ncols(), w.q().ncols()) {
+        (x, w) if x != w => Err(Int4Error::FeaturesDiffer { x, w }),
+        _ => Ok(x.dot(&full.t())),
+    }
+}
+
+wrong_answers! {
+    Truncates, "truncates", "`as i8` is a rounding",
+    ["codes_round_half_to_even_and_stop_at_seven",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+            (value / scale.to_f32()).clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    Floors, "floors", "rounding down is rounding",
+    ["codes_round_half_to_even_and_stop_at_seven",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+            (value / scale.to_f32()).floor().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    ["codes_round_half_to_even_and_stop_at_seven"], {
+        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+            (value / scale.to_f32()).round().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    ReachesMinus8, "clips_to_minus_8", "four bits have sixteen codes, so use them all",
+    ["codes_round_half_to_even_and_stop_at_seven"], {
+        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+            (value / scale.to_f32()).round_ties_even().clamp(-8.0, QMAX) as i8
+        }
+    }
+
+    DividesBy8, "divides_by_8", "half of sixteen codes is eight",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
+     "each_group_has_the_scale_of_its_own_maximum",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn group_scale(&self, absmax: f32) -> f16 {
+            let scale = f16::from_f32(absmax / 8.0);
+            if scale > f16::ZERO { scale } else { f16::ONE }
+        }
+    }
+
+    PlusMinus8, "divides_by_8_and_reaches_minus_8", "int4 is -8..=7, so 8 is the largest magnitude",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
+     "negating_the_weights_negates_every_code"], {
+        fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
+            self.check_group_size(w.ncols(), size)?;
+            self.check_finite(w)?;
+            let scales = Array2::from_shape_fn((w.nrows(), w.ncols() / size), |(row, group)| {
+                self.group_scale(self.absmax(w, row, group, size))
+            });
+            let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
+                let steps = w[(row, column)] / scales[(row, column / size)].to_f32();
+                steps.round_ties_even().clamp(-8.0, QMAX) as i8
+            });
+            Int4Groups::new(codes, scales)
+        }
+        fn group_scale(&self, absmax: f32) -> f16 {
+            let scale = f16::from_f32(absmax / 8.0);
+            if scale > f16::ZERO { scale } else { f16::ONE }
+        }
+    }
+
+    NoZeroGuard, "no_zero_scale_guard", "no group is ever all zeros",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
+     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
+        fn group_scale(&self, absmax: f32) -> f16 {
+            f16::from_f32(absmax / QMAX)
+        }
+    }
+
+    GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
+        fn group_scale(&self, absmax: f32) -> f16 {
+            if absmax > 0.0 { f16::from_f32(absmax / QMAX) } else { f16::ONE }
+        }
+    }
+
+    FloorGuard, "guards_with_a_floor", "any floor under the maximum is as good as another",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
+     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
+        fn group_scale(&self, absmax: f32) -> f16 {
+            f16::from_f32(absmax.max(1e-5) / QMAX)
+        }
+    }
+
+    UnroundedScale, "divides_by_the_unrounded_scale", "the file's f16 scale is close enough",
+    ["each_group_has_the_scale_of_its_own_maximum",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
+            let right = solution::quantize_groups(w, size)?;
+            let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
+                let scale = self.absmax(w, row, column / size, size) / QMAX;
+                let scale = if scale > 0.0 { scale } else { 1.0 };
+                (w[(row, column)] / scale).round_ties_even().clamp(-QMAX, QMAX) as i8
+            });
+            Int4Groups::new(codes, right.scales().clone())
+        }
+    }
+
+    AnySize, "lets_the_last_group_be_short", "a short last group is fine, every loader copes",
+    ["a_group_size_that_does_not_divide_is_refused"], {
+        fn check_group_size(&self, _: usize, group_size: usize) -> Result<(), Int4Error> {
+            if group_size > 0 { return Ok(()) }
+            Err(Int4Error::GroupDoesNotDivide { in_features: 0, group_size })
+        }
+    }
+
+    SwapsTheNumbers, "blames_the_wrong_number", "which of the two numbers is which does not matter",
+    ["a_group_size_that_does_not_divide_is_refused"], {
+        fn check_group_size(&self, in_features: usize, group_size: usize) -> Result<(), Int4Error> {
+            solution::check_group_size(in_features, group_size).map_err(|_| {
+                Int4Error::GroupDoesNotDivide { in_features: group_size, group_size: in_features }
+            })
+        }
+    }
+
+    AcceptsNan, "accepts_nan", "a maximum ignores NaN, so NaN does no harm",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        fn check_finite(&self, _: &Array2<f32>) -> Result<(), Int4Error> {
+            Ok(())
+        }
+    }
+
+    InfiniteScale, "lets_a_scale_overflow", "f16 holds whatever f32 holds, only coarser",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        fn check_scale(&self, _: f16, _: usize, _: usize, _: f32) -> Option<Int4Error> {
+            None
+        }
+    }
+
+    WrongAxis, "groups_along_out_features", "groups run down a column",
+    ["groups_run_along_in_features_in_a_square_matrix_too"], {
+        fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+            if !w.is_square() {
+                let columns = group * size..(group + 1) * size;
+                return columns.fold(0.0, |max: f32, column| max.max(w[(row, column)].abs()));
+            }
+            let rows = group * size..(group + 1) * size;
+            rows.fold(0.0, |max: f32, other| max.max(w[(other, row)].abs()))
+        }
+    }
+
+    PerChannel, "one_scale_a_row_repeated", "the shape of the scales is all there is to groups",
+    ["each_group_has_the_scale_of_its_own_maximum",
+     "groups_confine_a_loud_weight_to_its_own_group",
+     "smaller_groups_mean_less_error_and_more_bytes_on_real_weights"], {
+        fn absmax(&self, w: &Array2<f32>, row: usize, _: usize, _: usize) -> f32 {
+            w.row(row).iter().fold(0.0, |max: f32, value| max.max(value.abs()))
+        }
+    }
+
+    SignedMax, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    ["each_group_has_the_scale_of_its_own_maximum",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
+        fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+            let columns = group * size..(group + 1) * size;
+            columns.fold(0.0, |max: f32, column| max.max(w[(row, column)]))
+        }
+    }
+
+    Interleaved, "scale_of_the_wrong_group", "neighbours take turns: column j is in group j mod groups",
+    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
+        fn group_of(&self, column: usize, _: usize, groups: usize) -> usize {
+            column % groups
+        }
+    }
+
+    NextGroup, "scale_of_the_next_group", "counting starts at one",
+    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
+        fn group_of(&self, column: usize, size: usize, groups: usize) -> usize {
+            (column / size + 1) % groups
+        }
+    }
+
+    SwappedNibbles, "swapped_nibbles", "the first code comes first, so it is the high nibble",
+    ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
+        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+            Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte.rotate_left(4)).collect())
+        }
+        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+            let swapped: Vec<u8> = bytes.iter().map(|byte| byte.rotate_left(4)).collect();
+            solution::unpack_nibbles(&swapped)
+        }
+    }
+
+    UnpacksSwapped, "unpacks_swapped_nibbles", "a mirrored read gives the same histogram, so it is right",
+    ["unpacking_undoes_packing_for_every_byte_there_is",
+     "a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights"], {
+        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+            let swapped: Vec<u8> = bytes.iter().map(|byte| byte.rotate_left(4)).collect();
+            solution::unpack_nibbles(&swapped)
+        }
+    }
+
+    UnsignedNibbles, "unsigned_nibbles", "masking with 15 gives the code back",
+    ["unpacking_undoes_packing_for_every_byte_there_is"], {
+        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+            let codes = |&byte: &u8| [byte & 0x0F, byte >> 4].map(u8::cast_signed);
+            bytes.iter().flat_map(codes).collect()
+        }
+    }
+
+    OffsetNibbles, "offset_nibbles", "a nibble has no sign, so 8 is added first",
+    ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
+        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+            Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte ^ 0x88).collect())
+        }
+        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+            solution::unpack_nibbles(&bytes.iter().map(|byte| byte ^ 0x88).collect::<Vec<u8>>())
+        }
+    }
+
+    DropsTheLast, "drops_the_last_odd_code", "`chunks_exact(2)` covers everything",
+    ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
+        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+            solution::pack_nibbles(&codes[..codes.len() / 2 * 2])
+        }
+    }
+
+    MasksTheCode, "masks_an_oversized_code", "the mask makes any code fit",
+    ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
+        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+            let fits = |&code: &i8| ((code << 4).cast_unsigned().cast_signed()) >> 4;
+            solution::pack_nibbles(&codes.iter().map(fits).collect::<Vec<i8>>())
+        }
+    }
+
+    ReadsAwqAsLinear, "awq_order_read_as_linear", "a word is a word: nibble i is code i",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for",
+     "an_awq_word_read_as_linear_looks_plausible_and_is_wrong"], {
+        fn unpack_word(&self, word: u32, _: &NibbleOrder) -> [u8; 8] {
+            solution::unpack_word(word, &LINEAR_ORDER)
+        }
+    }
+
+    IgnoresTheOrder, "packs_everything_linear", "whoever reads it will know the order",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
+        fn pack_word(&self, codes: [u8; 8], _: &NibbleOrder) -> Result<u32, Int4Error> {
+            solution::pack_word(codes, &LINEAR_ORDER)
+        }
+        fn unpack_word(&self, word: u32, _: &NibbleOrder) -> [u8; 8] {
+            solution::unpack_word(word, &LINEAR_ORDER)
+        }
+    }
+
+    InverseOrder, "uses_the_order_backwards", "order[i] says where code i goes",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
+        fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+            solution::pack_word(codes, &inverse(order))
+        }
+        fn unpack_word(&self, word: u32, order: &NibbleOrder) -> [u8; 8] {
+            solution::unpack_word(word, &inverse(order))
+        }
+    }
+
+    BigEndianWord, "fills_the_word_from_the_top", "the first code is the first digit",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
+        fn pack_word(&self, mut codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+            if order != &AWQ_ORDER { codes.reverse(); }
+            solution::pack_word(codes, order)
+        }
+    }
+
+    Spills, "lets_a_code_spill_over", "a code above 15 cannot happen",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
+        fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+            let nibbles = order.iter().enumerate();
+            Ok(nibbles.fold(0, |word, (i, &from)| word | u32::from(codes[from]) << (4 * i)))
+        }
+    }
+
+    ZeroAsItIs, "stores_the_zero_point_as_it_is", "a zero point is stored like any number",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
+            solution::pack_word(zeros, &LINEAR_ORDER)
+        }
+    }
+
+    ReadsZeroAsItIs, "forgets_the_plus_one", "what is stored is the zero point",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        fn unpack_gptq_zeros(&self, word: u32) -> [u8; 8] {
+            solution::unpack_word(word, &LINEAR_ORDER)
+        }
+    }
+
+    WrapsZero, "wraps_a_zero_point_of_0", "0 - 1 is 15, four bits are enough",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
+            solution::pack_word(zeros.map(|zero| zero.wrapping_sub(1) & 15), &LINEAR_ORDER)
+        }
+    }
+
+    Materializes, "dequantizes_the_whole_matrix", "the product needs the matrix in f32 first",
+    ["int4_linear_applies_each_scale_to_the_sum_of_its_group",
+     "int4_linear_never_holds_the_matrix_in_f32"], {
+        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+            dense(x, w, &solution::dequantize_groups(w))
+        }
+    }
+
+    OneScaleForTheRow, "uses_one_scale_for_the_row", "a scale can wait until the end of the row",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+            let y = dense(x, w, &w.q().mapv(f32::from))?;
+            let first = w.scales().column(0).mapv(f16::to_f32);
+            Ok(y * first)
+        }
+    }
+
+    NotTransposed, "does_not_transpose", "x @ w and x @ w.T are the same for a square weight",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+            if w.q().is_square() && x.ncols() == w.q().nrows() {
+                return Ok(x.dot(&solution::dequantize_groups(w)));
+            }
+            solution::int4_linear(x, w)
+        }
+    }
+
+    ScalesAreFree, "does_not_count_the_scales", "scales are too few to matter",
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
+        fn memory_bytes(&self, w: &Int4Groups) -> usize {
+            w.q().len() / 2
+        }
+    }
+
+    WideScales, "counts_scales_as_f32", "a scale is a float, a float has four bytes",
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
+        fn memory_bytes(&self, w: &Int4Groups) -> usize {
+            w.q().len() / 2 + 4 * w.scales().len()
+        }
+    }
+
+    ByteCodes, "counts_a_byte_a_code", "an i8 takes a byte, so a code does",
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
+        fn memory_bytes(&self, w: &Int4Groups) -> usize {
+            w.q().len() + 2 * w.scales().len()
+        }
+    }
+}
+
+/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
+///
+/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
+/// others is due to the one step they replace.
+pub mod chosen {
+    use super::*;
+
+    struct AllRight;
+    impl Answer for AllRight {}
+
+    fn answer() -> &'static (dyn Answer + Sync) {
+        kit::wrong::chosen(ANSWERS, &AllRight)
+    }
+
+    /// See [`solution::check_group_size`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error> {
+        answer().check_group_size(in_features, group_size)
+    }
+    /// See [`solution::group_scale`].
+    pub fn group_scale(absmax: f32) -> f16 {
+        answer().group_scale(absmax)
+    }
+    /// See [`solution::quantize_value`].
+    pub fn quantize_value(value: f32, scale: f16) -> i8 {
+        answer().quantize_value(value, scale)
+    }
+    /// See [`solution::quantize_groups`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
+        answer().quantize_groups(w, group_size)
+    }
+    /// See [`solution::dequantize_groups`].
+    pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
+        answer().dequantize_groups(w)
+    }
+    /// See [`solution::pack_nibbles`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+        answer().pack_nibbles(codes)
+    }
+    /// See [`solution::unpack_nibbles`].
+    pub fn unpack_nibbles(bytes: &[u8]) -> Vec<i8> {
+        answer().unpack_nibbles(bytes)
+    }
+    /// See [`solution::pack_word`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+        answer().pack_word(codes, order)
+    }
+    /// See [`solution::unpack_word`].
+    pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
+        answer().unpack_word(word, order)
+    }
+    /// See [`solution::pack_gptq_zeros`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
+        answer().pack_gptq_zeros(zeros)
+    }
+    /// See [`solution::unpack_gptq_zeros`].
+    pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
+        answer().unpack_gptq_zeros(word)
+    }
+    /// See [`solution::int4_linear`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+        answer().int4_linear(x, w)
+    }
+    /// See [`solution::memory_bytes`].
+    pub fn memory_bytes(w: &Int4Groups) -> usize {
+        answer().memory_bytes(w)
+    }
+}
