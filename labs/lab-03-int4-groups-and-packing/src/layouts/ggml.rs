@@ -184,9 +184,9 @@ pub fn unpack_q4_0(
 
 /// Packs a matrix in groups of 32 as Q4_1: `d` is the scale and `m` is -zero * scale.
 ///
-/// `f16` holds -zero * scale exactly if the zero point is a power of two, or the scale ends in enough
-/// zero bits. Otherwise `m` would be rounded and every weight of the group moved with it, so it is
-/// refused: then [`encode`] the dequantized weights, which finds new codes.
+/// The product is an `f16` again if the zero point is a power of two and the scale not huge, or if
+/// the scale ends in enough zero bits. Otherwise `m` would be rounded and every weight of the group
+/// moved with it, so it is refused: [`encode`] the dequantized weights then, which finds new codes.
 ///
 /// # Errors
 /// If the groups are not 32 neighbours, or [`LayoutError::MinimumNotExact`].
@@ -254,7 +254,8 @@ fn unpack_blocks(
     let map = block_bytes(kind)?;
     let groups = in_features / BLOCK;
     let expected = out_features.checked_mul(groups).and_then(|n| n.checked_mul(map.len()));
-    if expected != Some(bytes.len()) {
+    // No bytes would fit a matrix without columns and any number of rows.
+    if expected != Some(bytes.len()) || bytes.is_empty() {
         let expected = expected.map_or("more than memory".into(), |bytes| bytes.to_string());
         let found = bytes.len();
         return Err(LayoutError::Bytes { kind, out_features, in_features, found, expected });

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use int4_groups::layouts::{Grouped, awq, gptq};
-//! use int4_groups::quantize_groups;
+//! use int4_groups::solution::quantize_groups;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let w = kit::data::normal_matrix(3, 32, 64);
@@ -29,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! These functions are written to be read. `q` and `scales` of other bit widths, and `bf16` scales,
-//! which real files also have, are not read here.
+//! These functions are written to be read. Other bit widths and `bf16` scales, which real files also
+//! have, are not read here.
 
 pub mod awq;
 pub mod compressed_tensors;
