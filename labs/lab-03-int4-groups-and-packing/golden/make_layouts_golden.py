@@ -2,7 +2,7 @@
 
 In an empty virtual environment of Python 3.11 on Linux x86-64:
 
-    python -m pip install torch==2.13.0 numpy==2.4.6 transformers==5.23.0 gguf==0.19.0 setuptools==84.2.1 wheel
+    python -m pip install torch==2.13.0 numpy==2.4.6 transformers==5.23.0 gguf==0.19.0 setuptools==84.2.1
     python -m pip install compressed-tensors==0.20.0
     python -m pip install --no-deps --no-build-isolation autoawq==0.2.9
     python -m pip install --no-deps --only-binary :all: auto-gptq==0.7.1

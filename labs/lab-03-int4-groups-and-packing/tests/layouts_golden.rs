@@ -1,7 +1,7 @@
 //! The layouts, byte for byte as the formats' own libraries write them.
 //!
-//! `golden/make_layouts_golden.py` made the file and names the versions. Every case is held both ways:
-//! pack gives the library's words, and unpack gives back what the library was given.
+//! `golden/make_layouts_golden.py` made the file and names the versions. Every case is held both
+//! ways: pack gives the library's words, and unpack gives back what the library was given.
 
 use std::error::Error;
 

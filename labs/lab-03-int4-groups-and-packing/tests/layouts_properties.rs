@@ -109,9 +109,9 @@ proptest! {
 
     #[test]
     fn every_compressed_tensors_file_comes_back_word_for_word(
-        seed: u64, outputs in 1usize..5, words in 1usize..4, groups in prop::sample::select(vec![1usize, 2, 4, 8]),
+        seed: u64, outputs in 1usize..5, words in 1usize..4, divisor in 0u32..4,
     ) {
-        let mut random = Random(seed);
+        let (mut random, groups) = (Random(seed), 1 << divisor);
         let file = CompressedTensors {
             weight_packed: random.words((8 * outputs, words)),
             weight_scale: random.scales((8 * outputs, groups)),
@@ -150,6 +150,28 @@ proptest! {
             };
             prop_assert!(sound(compressed_tensors::unpack(&file), scales.nrows()));
         }
+    }
+
+    #[test]
+    fn a_file_is_read_exactly_if_each_of_its_scales_is_a_number(seed: u64, groups in 1usize..3) {
+        let mut random = Random(seed);
+        let scales = random.halves((groups, 32));
+        let numbers = scales.iter().all(|scale| scale.is_finite());
+        let qzeros = random.words((groups, 4));
+        let file = awq::AwqTensors {
+            qweight: random.words((4 * groups, 4)), qzeros: qzeros.clone(), scales: scales.clone(),
+        };
+        prop_assert_eq!(awq::unpack(&file).is_ok(), numbers);
+        let (qweight, g_idx) = (random.words((1, 32)), random.g_idx(8, groups));
+        let file = GptqTensors { qweight, qzeros, scales: scales.clone(), g_idx };
+        prop_assert_eq!(gptq::unpack(&file, Version::V2).is_ok(), numbers);
+        let file = CompressedTensors {
+            weight_packed: random.words((32, groups)),
+            weight_scale: scales.reversed_axes(),
+            weight_shape: [32, 8 * groups as i64],
+            weight_zero_point: None,
+        };
+        prop_assert_eq!(compressed_tensors::unpack(&file).is_ok(), numbers);
     }
 
     #[test]

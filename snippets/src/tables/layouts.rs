@@ -14,7 +14,7 @@ use ndarray::Array2;
 
 /// Layer 10's query projection, `[576, 576]`.
 const TENSOR: &str = TENSORS[3];
-/// The group size that every layout here can hold: GGML has no other.
+/// The group size that every layout here can hold: Q4_0 has no other.
 const GROUP_SIZE: usize = BLOCK;
 
 /// One matrix in one layout.

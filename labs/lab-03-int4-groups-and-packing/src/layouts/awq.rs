@@ -1,9 +1,9 @@
 //! AutoAWQ, version "gemm": eight output channels share a word.
 //!
 //! The matrix lies transposed, `[in_features, out_features]`, and a word holds the codes that one
-//! input channel meets in eight neighbouring outputs, even neighbours in the low half. Zero points are
-//! packed the same way and stored as they are. Source: `awq/modules/linear/gemm.py` of autoawq 0.2.9,
-//! which packs what the golden file of this lab holds.
+//! input channel meets in eight neighbouring outputs, even neighbours in the low half. Zero points
+//! are packed the same way and stored as they are. Source: `awq/modules/linear/gemm.py` of autoawq
+//! 0.2.9, which packs what the golden file of this lab holds.
 
 use half::f16;
 use ndarray::Array2;
@@ -50,8 +50,8 @@ impl AwqTensors {
 /// Packs a matrix as AutoAWQ does.
 ///
 /// # Errors
-/// If `out_features` is not a multiple of 32: AutoAWQ's own packer divides by 32 first and drops the
-/// rest. If a zero point is 16, or the matrix is in act-order.
+/// If `out_features` is not a multiple of 32: AutoAWQ's own packer divides by 32 first and
+/// drops the rest. If a zero point is 16, or the matrix is in act-order.
 pub fn pack(w: &Grouped) -> Result<AwqTensors, LayoutError> {
     let fix = "AutoAWQ's packer would drop the rest; leave this layer in 16 bits";
     check_divides(LAYOUT, "out_features", w.out_features(), 32, fix)?;

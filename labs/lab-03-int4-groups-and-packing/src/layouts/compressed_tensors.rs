@@ -1,10 +1,10 @@
 //! compressed-tensors, format `pack-quantized` at 4 bits: eight input channels share a word.
 //!
-//! The matrix lies as it is, `[out_features, in_features]`, in linear order, and a width that is not a
-//! multiple of 8 is filled up with zero bits; `weight_shape` has the true one. Codes and zero points
-//! have a sign and are stored plus 8, which is what [`Grouped`] holds already; the zero points are
-//! packed along the outputs. Source: `compressors/pack_quantized` of compressed-tensors 0.20.0, which
-//! packs what the golden file of this lab holds.
+//! The matrix lies as it is, `[out_features, in_features]`, in linear order, and a width that is
+//! not a multiple of 8 is filled up with zero bits; `weight_shape` has the true one. Codes and zero
+//! points have a sign and are stored plus 8, which is what [`Grouped`] holds already; the zero
+//! points are packed along the outputs. Source: `compressors/pack_quantized` of compressed-tensors
+//! 0.20.0, which packs what the golden file of this lab holds.
 //!
 //! Scales are `f16` here. Files whose model is `bf16` have `bf16` scales.
 

@@ -81,8 +81,8 @@ pub enum LayoutError {
     /// A word of GPTQ v1 zero points that cannot become v2 by adding to the word.
     #[error(
         "the word {word:08x} of qzeros holds a nibble f: in v1 that is the zero point 16, or the \
-         damage of a zero point 0. Adding one carries into its neighbour; unpack the tensors as v1, \
-         look at the zero points, and quantize again if they are wrong"
+         damage of a zero point 0. Adding one carries into its neighbour; unpack the tensors as \
+         v1, look at the zero points, and quantize again if they are wrong"
     )]
     Carry {
         /// The word.
@@ -122,7 +122,8 @@ pub enum LayoutError {
     },
     /// A group size that the layout does not have.
     #[error(
-        "{layout} has groups of {wanted}, and this matrix has groups of {found}: quantize with group_size {wanted}"
+        "{layout} has groups of {wanted}, and this matrix has groups of {found}: quantize with \
+         group_size {wanted}"
     )]
     GroupSize {
         /// The layout.
@@ -160,7 +161,8 @@ pub enum LayoutError {
     },
     /// Bytes that are not those of the matrix.
     #[error(
-        "{out_features} rows of {in_features} weights in {kind} are {expected} bytes, not {found}; is the file cut short?"
+        "{out_features} rows of {in_features} weights in {kind} are {expected} bytes, not \
+         {found}; is the file cut short?"
     )]
     Bytes {
         /// The type of the blocks.

@@ -1,18 +1,19 @@
 //! GGML's blocks Q4_0, Q4_1 and Q8_0: 32 weights of a row with their scale in front.
 //!
-//! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j` of
-//! the codes holds element `j` low and element `j + 16` high: halves of the block, not neighbours.
-//! [`kit::gguf::dequantize`] is the way back. The rounding is that of the reference functions in
-//! ggml-quants.c, of which gguf 0.19.0 is the Python form that wrote the golden file of this lab:
+//! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j`
+//! of the codes holds element `j` low and element `j + 16` high: halves of the block, not
+//! neighbours. [`kit::gguf::dequantize`] is the way back. The rounding is that of the reference
+//! functions in ggml-quants.c, of which gguf 0.19.0 is the Python form that wrote the golden file
+//! of this lab:
 //!
 //! | type | stored | code | value |
 //! | --- | --- | --- | --- |
-//! | Q4_0 | d = (value of largest magnitude) / -8 | x / d + 8.5, cut off, at most 15 | (code - 8) * d |
+//! | Q4_0 | d = (value furthest from 0) / -8 | x / d + 8.5, cut off, at most 15 | (code - 8) * d |
 //! | Q4_1 | d = (max - min) / 15, m = min | (x - m) / d + 0.5, cut off, at most 15 | code * d + m |
 //! | Q8_0 | d = (largest magnitude) / 127 | x / d, ties away from zero | code * d |
 //!
-//! Codes come from the `f32` scale (multiplied by its inverse), and only what is stored is rounded to
-//! `f16`.
+//! Codes come from the `f32` scale (multiplied by its inverse), and only what is stored is rounded
+//! to `f16`.
 
 use half::f16;
 use kit::gguf::{BLOCK, TensorType};
@@ -95,12 +96,12 @@ impl Block {
 
 /// Encodes `values`, whole blocks of 32, as blocks of `kind`.
 ///
-/// Rows of a matrix one after another are a tensor of a GGUF file, if `in_features` is a multiple of
-/// 32.
+/// Rows of a matrix one after another are a tensor of a GGUF file, if `in_features` is a multiple
+/// of 32.
 ///
 /// # Errors
-/// [`LayoutError::NotEncoded`] for any type but Q4_0, Q4_1 and Q8_0; if `values` ends inside a block,
-/// holds NaN or infinity, or a scale or a minimum is beyond `f16`.
+/// [`LayoutError::NotEncoded`] for any type but Q4_0, Q4_1 and Q8_0; if `values` ends
+/// inside a block, holds NaN or infinity, or a scale or a minimum is beyond `f16`.
 pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> {
     let map = block_bytes(kind)?;
     let (blocks, _) = values.as_chunks::<BLOCK>();

@@ -1,16 +1,17 @@
 //! GPTQ, checkpoint formats `gptq` (v1) and `gptq_v2`: eight input channels share a word.
 //!
-//! The matrix lies transposed, `[in_features, out_features]`, and a word holds eight neighbours down a
-//! column, in linear order. The zero points are packed along the outputs; v1 stores each minus one.
-//! Scales and zero points are looked up by `g_idx`, so that groups need not be neighbours (act-order,
-//! `desc_act`). Sources: `qlinear_cuda_old.py` of auto-gptq 0.7.1 (v1), `nn_modules/qlinear` of
-//! gptqmodel 7.7.0 (v2), which pack what the golden file of this lab holds.
+//! The matrix lies transposed, `[in_features, out_features]`, and a word holds eight neighbours
+//! down a column, in linear order. The zero points are packed along the outputs; v1 stores each
+//! minus one. Scales and zero points are looked up by `g_idx`, so that groups need not be
+//! neighbours (act-order, `desc_act`). Sources: `qlinear_cuda_old.py` of auto-gptq 0.7.1 (v1),
+//! `nn_modules/qlinear` of gptqmodel 7.7.0 (v2), which pack what the golden file of this lab holds.
 //!
 //! # The zero point that wipes its word
 //!
-//! A zero point of 0, minus one, is -1: all 32 bits set. auto-gptq shifts it into its nibble without a
-//! mask and ORs, and every nibble from there up becomes `f`. gptqmodel subtracts 1 from all eight
-//! nibbles in one subtraction of words, and the 0 borrows from its neighbour. [`pack`] refuses.
+//! A zero point of 0, minus one, is -1: all 32 bits set. auto-gptq shifts it into its nibble
+//! without a mask and ORs, and every nibble from there up becomes `f`. gptqmodel subtracts 1 from
+//! all eight nibbles in one subtraction of words, and the 0 borrows from its neighbour. [`pack`]
+//! refuses.
 //!
 //! ```
 //! let or_unmasked = |zeros: [i32; 8]| {
@@ -92,8 +93,8 @@ impl GptqTensors {
 /// Packs a matrix as GPTQ checkpoints have it.
 ///
 /// # Errors
-/// If `in_features` or `out_features` is not a multiple of 8, or `version` cannot store a zero point:
-/// [`LayoutError::ZeroMinusOne`] for 0 in v1.
+/// If `in_features` or `out_features` is not a multiple of 8, or `version` cannot store a
+/// zero point: [`LayoutError::ZeroMinusOne`] for 0 in v1.
 pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
     check_divides(LAYOUT, "in_features", w.in_features(), 8, FIX)?;
     check_divides(LAYOUT, "out_features", w.out_features(), 8, FIX)?;
@@ -118,8 +119,8 @@ pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
 /// Unpacks the tensors of a GPTQ checkpoint, whatever they hold. `g_idx` is honoured.
 ///
 /// # Errors
-/// If the shapes do not fit together, `g_idx` names a group that is not there, or a scale is NaN or
-/// infinite.
+/// If the shapes do not fit together, `g_idx` names a group that is not there, or a scale
+/// is NaN or infinite.
 pub fn unpack(tensors: &GptqTensors, version: Version) -> Result<Grouped, LayoutError> {
     let (groups, out_features) = tensors.scales.dim();
     let in_features = tensors.g_idx.len();

@@ -109,8 +109,8 @@ impl Grouped {
         self.zeros.iter().all(|&zero| zero == 8)
     }
 
-    /// Back to numbers: (code - zero) * scale in `f32`, `[out_features, in_features]`. Exact: 5 bits
-    /// times the 11 of an `f16` fit.
+    /// Back to numbers: (code - zero) * scale in `f32`, `[out_features, in_features]`. Exact: 5
+    /// bits times the 11 of an `f16` fit.
     pub fn dequantize(&self) -> Array2<f32> {
         Array2::from_shape_fn(self.codes.dim(), |(row, column)| {
             let at = (row, self.g_idx[column]);

@@ -6,12 +6,13 @@
 //! * [`awq`]: AutoAWQ, version "gemm". Eight neighbours along `out_features` share a word.
 //! * [`gptq`]: GPTQ, v1 and v2. Eight neighbours along `in_features` share a word, zero points
 //!   along `out_features`, and `g_idx` says which group an input channel belongs to.
-//! * [`compressed_tensors`]: `pack-quantized` of compressed-tensors. Along `in_features`, row major.
-//! * [`ggml`]: the blocks Q4_0, Q4_1 and Q8_0 of a GGUF file. Scale and codes lie side by side.
+//! * [`compressed_tensors`]: its format `pack-quantized`. Along `in_features`, row major.
+//! * [`ggml`]: the blocks Q4_0, Q4_1 and Q8_0 of a GGUF file. Scale and codes lie side by side. Q8_0
+//!   has 8-bit codes: it is encoded from floats, not from a [`Grouped`].
 //!
 //! Each is held to the words that the format's own library writes (`golden/layouts.json`). For a
-//! figure, [`WordLayout`] says which neighbour is in which nibble, and [`ggml::block_bytes`] what each
-//! byte of a block holds; the packers read the same tables.
+//! figure, [`WordLayout`] says which neighbour is in which nibble, and [`ggml::block_bytes`] what
+//! each byte of a block holds; the packers read the same tables.
 //!
 //! ```
 //! use int4_groups::layouts::{Grouped, awq, gptq};
@@ -29,8 +30,8 @@
 //! # }
 //! ```
 //!
-//! These functions are written to be read. Other bit widths and `bf16` scales, which real files also
-//! have, are not read here.
+//! These functions are written to be read. Other bit widths and `bf16` scales, which real files
+//! also have, are not read here.
 
 pub mod awq;
 pub mod compressed_tensors;
