@@ -7,8 +7,8 @@
 //! * [`gptq`]: GPTQ, v1 and v2. Eight neighbours along `in_features` share a word, zero points
 //!   along `out_features`, and `g_idx` says which group an input channel belongs to.
 //! * [`compressed_tensors`]: its format `pack-quantized`. Along `in_features`, row major.
-//! * [`ggml`]: the blocks Q4_0, Q4_1 and Q8_0 of a GGUF file. Scale and codes lie side by side. Q8_0
-//!   has 8-bit codes: it is encoded from floats, not from a [`Grouped`].
+//! * [`ggml`]: the blocks Q4_0, Q4_1 and Q8_0 of a GGUF file. Scale and codes lie side by side.
+//!   Q8_0 has 8-bit codes: it is encoded from floats, not from a [`Grouped`].
 //!
 //! Each is held to the words that the format's own library writes (`golden/layouts.json`). For a
 //! figure, [`WordLayout`] says which neighbour is in which nibble, and [`ggml::block_bytes`] what
