@@ -3,6 +3,7 @@
 pub mod captured;
 pub mod lab_01;
 pub mod lab_02;
+pub mod layouts;
 pub mod mental_model;
 pub mod rounding;
 
@@ -27,6 +28,8 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
+    Entry { name: "layouts_conversion", make: layouts::conversion },
+    Entry { name: "layouts_first_words", make: layouts::first_words },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.
