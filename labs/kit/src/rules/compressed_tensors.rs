@@ -6,12 +6,14 @@
 
 use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
 
-const WHO: &str = "compressed-tensors 0.20.0, calculate_qparams";
+const LIBRARY: &str = "compressed-tensors 0.20.0";
+const FUNCTION: &str = "calculate_qparams";
 
 /// int4 with `absmax / 7.5`.
 pub const COMPRESSED_TENSORS_SYMMETRIC: Rule = Rule {
     name: "compressed-tensors symmetric",
-    who: WHO,
+    library: LIBRARY,
+    function: FUNCTION,
     bits: 4,
     symmetric: true,
     scale: "absmax / 7.5",
@@ -35,7 +37,8 @@ pub const COMPRESSED_TENSORS_INT8: Rule = Rule {
 /// int4 with a zero point of its own for each group, both counted from -8.
 pub const COMPRESSED_TENSORS_ASYMMETRIC: Rule = Rule {
     name: "compressed-tensors asymmetric",
-    who: WHO,
+    library: LIBRARY,
+    function: FUNCTION,
     bits: 4,
     symmetric: false,
     scale: "(max - min) / 15, 0 in range",

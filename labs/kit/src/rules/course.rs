@@ -7,7 +7,8 @@ use super::{Encoded, Evidence, Rule, Ties, Zero, absmax};
 /// Lab 01's int8: `absmax / 127`, and 1 for a scale of 0.
 pub const LAB_01: Rule = Rule {
     name: "lab 01",
-    who: "this course",
+    library: "this course",
+    function: "quantize_per_channel",
     bits: 8,
     symmetric: true,
     scale: "absmax / 127",
@@ -25,7 +26,8 @@ pub const LAB_01: Rule = Rule {
 /// Lab 03's int4: `absmax / 7` rounded to `f16`, and 1 for a scale of 0.
 pub const LAB_03: Rule = Rule {
     name: "lab 03",
-    who: "this course",
+    library: "this course",
+    function: "quantize_groups",
     bits: 4,
     symmetric: true,
     scale: "absmax / 7, as f16",

@@ -12,7 +12,8 @@ use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
 /// int4 with a sign in the scale, so that the loudest weight always gets code 0, which is -8 steps.
 pub const GGML_Q4_0: Rule = Rule {
     name: "GGML Q4_0",
-    who: "gguf 0.19.0, quants.py",
+    library: "gguf 0.19.0",
+    function: "quantize",
     bits: 4,
     symmetric: true,
     scale: "signed max / -8, as f16",

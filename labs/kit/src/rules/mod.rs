@@ -76,8 +76,10 @@ pub const QUIETEST: f32 = f32::MIN_POSITIVE * 255.0 * 16_777_216.0;
 pub struct Rule {
     /// What this book calls it: `AutoAWQ symmetric`.
     pub name: &'static str,
-    /// The library, its version, and the file the rule stands in.
-    pub who: &'static str,
+    /// The library and its version, or its commit.
+    pub library: &'static str,
+    /// The function in it that the rule is.
+    pub function: &'static str,
     /// Bits of a code.
     pub bits: u32,
     /// Whether 0 has one fixed code, so that no zero point or minimum is computed.

@@ -10,7 +10,8 @@ use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
 /// int4 with `absmax / 7`. The clip leaves room for -8, which nothing reaches.
 pub const AUTOAWQ_SYMMETRIC: Rule = Rule {
     name: "AutoAWQ symmetric",
-    who: "autoawq 0.2.9, pseudo_quantize_tensor",
+    library: "autoawq 0.2.9",
+    function: "pseudo_quantize_tensor",
     bits: 4,
     symmetric: true,
     scale: "max(absmax, 1e-5) / 7",
@@ -42,7 +43,8 @@ pub const AUTOAWQ_ZERO_POINT: Rule = Rule {
 /// 0: its scale is half as large and everything above `absmax * 7 / 15` is clipped.
 pub const GPTQ_SYMMETRIC: Rule = Rule {
     name: "GPTQ symmetric",
-    who: "auto-gptq 0.7.1, Quantizer",
+    library: "auto-gptq 0.7.1",
+    function: "Quantizer.find_params",
     bits: 4,
     symmetric: true,
     scale: "2 absmax / 15",
@@ -75,7 +77,8 @@ pub const GPTQ_ASYMMETRIC: Rule = Rule {
 /// SmoothQuant's fake quantization: int8 with `absmax / 127`, without a clip.
 pub const SMOOTHQUANT: Rule = Rule {
     name: "SmoothQuant",
-    who: "smoothquant c61476d, fake_quant.py",
+    library: "smoothquant c61476d",
+    function: "quantize_weight_per_channel_absmax",
     bits: 8,
     symmetric: true,
     scale: "max(absmax, 1e-5) / 127",

