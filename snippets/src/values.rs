@@ -34,6 +34,7 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "real_slice.weights", make: slice_weights },
     Entry { name: "rounding.truncation_cost", make: truncation_cost },
     Entry { name: "rules.cast_cost", make: rules_cast_cost },
+    Entry { name: "rules.signed_scale", make: rules_signed_scale },
     Entry { name: "rules.once", make: rules_once },
     Entry { name: "rules.twice", make: rules_twice },
     Entry { name: "rules.peaks_at_minus_eight", make: rules_peaks_at_minus_eight },
@@ -142,6 +143,13 @@ fn rules_cast_cost() -> Result<Value> {
     Ok(Value {
         text: times(rules::cast_cost()?),
         meaning: "On the nine real matrices the error of vLLM's cast to int8 is that of its rounding times",
+    })
+}
+
+fn rules_signed_scale() -> Result<Value> {
+    Ok(Value {
+        text: times(rules::signed_scale()?),
+        meaning: "On the nine real matrices the error of Q4_0 is that of max / 7 times",
     })
 }
 

@@ -455,9 +455,20 @@ pub fn peaks_at_minus_eight() -> Result<f64> {
 /// # Errors
 /// If the real slice cannot be read.
 pub fn cast_cost() -> Result<f64> {
-    let error =
-        |rule| Ok::<_, anyhow::Error>(Tried::on_the_real_slice(rule, Cut::Rows)?.relative());
-    Ok(error(&VLLM_GROUP)? / error(&VLLM_DYNAMIC)?)
+    error_ratio(&VLLM_GROUP, &VLLM_DYNAMIC, Cut::Rows)
+}
+
+/// The error of Q4_0's scale with a sign over the error of `absmax / 7`, on spread real groups.
+///
+/// # Errors
+/// If the real slice cannot be read.
+pub fn signed_scale() -> Result<f64> {
+    error_ratio(&GGML_Q4_0, &AUTOAWQ_SYMMETRIC, Cut::Spread)
+}
+
+fn error_ratio(one: &Rule, other: &Rule, cut: Cut) -> Result<f64> {
+    let one = Tried::on_the_real_slice(one, cut)?.relative();
+    Ok(one / Tried::on_the_real_slice(other, cut)?.relative())
 }
 
 #[cfg(test)]
