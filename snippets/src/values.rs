@@ -142,14 +142,14 @@ fn truncation_cost() -> Result<Value> {
 fn rules_cast_cost() -> Result<Value> {
     Ok(Value {
         text: times(rules::cast_cost()?),
-        meaning: "On the nine real matrices the error of vLLM's cast to int8 is that of its rounding times",
+        meaning: "The error of vLLM's cast to int8 on the nine real matrices, over that of its rounding, is",
     })
 }
 
 fn rules_signed_scale() -> Result<Value> {
     Ok(Value {
         text: times(rules::signed_scale()?),
-        meaning: "On the nine real matrices the error of Q4_0 is that of max / 7 times",
+        meaning: "The error of Q4_0 on the nine real matrices, over that of max / 7, is",
     })
 }
 

@@ -20,8 +20,8 @@ struct Row {
 const ROWS: [Row; 4] = [
     Row { label: "max / 7", rule: &AUTOAWQ_SYMMETRIC, peak: -0.9 },
     Row { label: "max / 7.5", rule: &COMPRESSED_TENSORS_SYMMETRIC, peak: -0.9 },
-    Row { label: "max / −8, peak < 0", rule: &GGML_Q4_0, peak: -0.9 },
-    Row { label: "max / −8, peak > 0", rule: &GGML_Q4_0, peak: 0.9 },
+    Row { label: "max / −8, peak −", rule: &GGML_Q4_0, peak: -0.9 },
+    Row { label: "max / −8, peak +", rule: &GGML_Q4_0, peak: 0.9 },
 ];
 
 /// A value that weights of the group are put on: in units of the loudest weight, and in steps.

