@@ -6,11 +6,12 @@ use fake_quant_linear::{
 };
 use kit::meters::relative_error;
 use kit::real_slice::{self, TENSORS};
+use kit::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::table::{count, percent, sig3, times};
 
 use crate::Entry;
 use crate::rows::largest;
-use crate::tables::{lab_01, rounding};
+use crate::tables::{lab_01, rounding, rules};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
@@ -32,6 +33,11 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "lab_01.memory_ratio", make: memory_ratio },
     Entry { name: "real_slice.weights", make: slice_weights },
     Entry { name: "rounding.truncation_cost", make: truncation_cost },
+    Entry { name: "rules.cast_cost", make: rules_cast_cost },
+    Entry { name: "rules.signed_scale", make: rules_signed_scale },
+    Entry { name: "rules.once", make: rules_once },
+    Entry { name: "rules.twice", make: rules_twice },
+    Entry { name: "rules.peaks_at_minus_eight", make: rules_peaks_at_minus_eight },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -130,5 +136,42 @@ fn truncation_cost() -> Result<Value> {
     Ok(Value {
         text: sig3(rounding::truncation_cost()?),
         meaning: "The error of truncating, over the error of rounding half to even, is",
+    })
+}
+
+fn rules_cast_cost() -> Result<Value> {
+    Ok(Value {
+        text: times(rules::cast_cost()?),
+        meaning: "The error of vLLM's cast to int8 on the nine real matrices, over that of its rounding, is",
+    })
+}
+
+fn rules_signed_scale() -> Result<Value> {
+    Ok(Value {
+        text: times(rules::signed_scale()?),
+        meaning: "The error of Q4_0 on the nine real matrices, over that of max / 7, is",
+    })
+}
+
+fn rules_once() -> Result<Value> {
+    let [once, _] = rules::once_and_twice(&COMPRESSED_TENSORS_SYMMETRIC)?;
+    Ok(Value {
+        text: percent(once),
+        meaning: "compressed-tensors' symmetric int4 costs layer 29 q_proj",
+    })
+}
+
+fn rules_twice() -> Result<Value> {
+    let [_, twice] = rules::once_and_twice(&COMPRESSED_TENSORS_SYMMETRIC)?;
+    Ok(Value {
+        text: percent(twice),
+        meaning: "compressed-tensors' symmetric int4 applied to its own output costs that matrix",
+    })
+}
+
+fn rules_peaks_at_minus_eight() -> Result<Value> {
+    Ok(Value {
+        text: percent(rules::peaks_at_minus_eight()?),
+        meaning: "Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8",
     })
 }

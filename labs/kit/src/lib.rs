@@ -5,6 +5,7 @@
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
+//! * [`rules`]: how libraries turn a group of weights into codes and a scale, to the bit.
 //! * [`skip`]: how a test says that it was left out.
 //! * [`wrong`]: plausible wrong answers, kept as code.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
@@ -14,6 +15,7 @@ pub mod gguf;
 pub mod meters;
 pub mod real_slice;
 pub mod reference;
+pub mod rules;
 pub mod skip;
 pub mod table;
 pub mod wrong;

@@ -8,6 +8,7 @@ mod lab_01;
 mod mental_model;
 mod plot;
 mod rounding;
+mod rules;
 mod style;
 mod svg;
 
@@ -27,6 +28,7 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "rounding_error_distribution", make: rounding::rounding_error_distribution },
     Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
+    Entry { name: "rules_grids", make: rules::rules_grids },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

@@ -6,6 +6,7 @@ pub mod lab_02;
 pub mod layouts;
 pub mod mental_model;
 pub mod rounding;
+pub mod rules;
 
 use kit::Table;
 
@@ -30,6 +31,13 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
     Entry { name: "layouts_conversion", make: layouts::conversion },
     Entry { name: "layouts_first_words", make: layouts::first_words },
+    Entry { name: "rules_int4", make: rules::int4 },
+    Entry { name: "rules_int4_measured", make: rules::int4_measured },
+    Entry { name: "rules_control", make: rules::control },
+    Entry { name: "rules_on_one_row", make: rules::on_one_row },
+    Entry { name: "rules_quirks", make: rules::quirks },
+    Entry { name: "rules_requantized", make: rules::requantized },
+    Entry { name: "rules_int8", make: rules::int8 },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

@@ -1,0 +1,51 @@
+//! The rules of labs 01 and 03, stated again: `kit` knows no lab. `snippets` holds them to the labs.
+
+use half::f16;
+
+use super::{Encoded, Evidence, Rule, Ties, Zero, absmax};
+
+/// Lab 01's int8: `absmax / 127`, and 1 for a scale of 0.
+pub const LAB_01: Rule = Rule {
+    name: "lab 01",
+    library: "this course",
+    function: "quantize_per_channel",
+    bits: 8,
+    symmetric: true,
+    scale: "absmax / 127",
+    ties: Ties::ToEven,
+    zero_guard: "scale 0 becomes 1",
+    codes: -127..=127,
+    evidence: Evidence::Course,
+    encode: |weights| {
+        let scale = absmax(weights) / 127.0;
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        on_a_symmetric_grid(weights, scale, 127.0)
+    },
+};
+
+/// Lab 03's int4: `absmax / 7` rounded to `f16`, and 1 for a scale of 0.
+pub const LAB_03: Rule = Rule {
+    name: "lab 03",
+    library: "this course",
+    function: "quantize_groups",
+    bits: 4,
+    symmetric: true,
+    scale: "absmax / 7, as f16",
+    ties: Ties::ToEven,
+    zero_guard: "scale 0 becomes 1",
+    codes: -7..=7,
+    evidence: Evidence::Course,
+    encode: |weights| {
+        let scale = f16::from_f32(absmax(weights) / 7.0).to_f32();
+        let scale = if scale > 0.0 { scale } else { 1.0 };
+        on_a_symmetric_grid(weights, scale, 7.0)
+    },
+};
+
+/// Divides by the scale as it is stored, rounds half to even, clips to `-qmax..=qmax`.
+fn on_a_symmetric_grid(weights: &[f32], scale: f32, qmax: f32) -> Encoded {
+    let code = |weight: &f32| (weight / scale).round_ties_even().clamp(-qmax, qmax) as i32;
+    let codes: Vec<i32> = weights.iter().map(code).collect();
+    let values = codes.iter().map(|&code| code as f32 * scale).collect();
+    Encoded { codes, scale, zero: Zero::Nowhere, values }
+}
