@@ -5,6 +5,8 @@
 
 mod histogram;
 mod lab_01;
+mod lab_03;
+mod layouts;
 mod mental_model;
 mod plot;
 mod rounding;
@@ -24,6 +26,10 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "outlier_row", make: lab_01::outlier_row },
     Entry { name: "real_row_errors", make: lab_01::real_row_errors },
     Entry { name: "real_tensor_errors", make: lab_01::real_tensor_errors },
+    Entry { name: "group_window", make: lab_03::group_window },
+    Entry { name: "group_size_trade", make: lab_03::group_size_trade },
+    Entry { name: "layout_words", make: layouts::words },
+    Entry { name: "layout_blocks", make: layouts::blocks },
     Entry { name: "rounding_stairs", make: rounding::rounding_stairs },
     Entry { name: "rounding_error_distribution", make: rounding::rounding_error_distribution },
     Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },

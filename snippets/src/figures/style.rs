@@ -122,17 +122,17 @@ pub struct Pen {
 
 impl Pen {
     /// An unbroken line of this ink.
-    pub fn solid(ink: Ink) -> Self {
+    pub const fn solid(ink: Ink) -> Self {
         Self { ink, dash: Dash::Solid, halo: false }
     }
 
     /// A dashed line of this ink.
-    pub fn dashed(ink: Ink) -> Self {
+    pub const fn dashed(ink: Ink) -> Self {
         Self { dash: Dash::Dashed, ..Self::solid(ink) }
     }
 
     /// A dotted line of this ink.
-    pub fn dotted(ink: Ink) -> Self {
+    pub const fn dotted(ink: Ink) -> Self {
         Self { dash: Dash::Dotted, ..Self::solid(ink) }
     }
 
@@ -181,12 +181,12 @@ pub struct Mark {
 
 impl Mark {
     /// A marker of the usual size.
-    pub fn new(shape: Shape, ink: Ink) -> Self {
+    pub const fn new(shape: Shape, ink: Ink) -> Self {
         Self { shape, ink, radius: MARKER }
     }
 
     /// The same marker, `radius` large.
-    pub fn sized(self, radius: i32) -> Self {
+    pub const fn sized(self, radius: i32) -> Self {
         Self { radius, ..self }
     }
 }

@@ -3,6 +3,7 @@
 pub mod captured;
 pub mod lab_01;
 pub mod lab_02;
+pub mod lab_03;
 pub mod layouts;
 pub mod mental_model;
 pub mod rounding;
@@ -29,6 +30,11 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
+    Entry { name: "lab_03_loud_column", make: lab_03::loud_column },
+    Entry { name: "lab_03_real_errors", make: lab_03::real_errors },
+    Entry { name: "group_size_trade", make: lab_03::group_size_trade },
+    Entry { name: "lab_03_minus_eight", make: lab_03::minus_eight },
+    Entry { name: "lab_03_misread", make: lab_03::misread },
     Entry { name: "layouts_conversion", make: layouts::conversion },
     Entry { name: "layouts_first_words", make: layouts::first_words },
     Entry { name: "rules_int4", make: rules::int4 },

@@ -1,0 +1,182 @@
+//! Figures of lab 03: what a group window does to one loud weight, and error against bytes.
+
+use anyhow::Result;
+use int4_groups::{dequantize_groups, quantize_groups};
+use kit::real_slice::{TENSORS, label};
+use kit::table::percent;
+use ndarray::{Axis as NdAxis, s};
+use plotters::style::text_anchor::HPos;
+
+use super::Figure;
+use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+use super::style::{Ink, MARKER, Mark, Pen, Shape};
+use super::svg::Drawing;
+use crate::tables::lab_03::{LOUD_COLUMN, LOUDNESS, Trade, planted, trades};
+
+/// The row of the planted control that is drawn, and how many of its weights.
+const ROW: usize = 0;
+const SHOWN: usize = 256;
+
+/// The granularities of the window, with their pens.
+const WINDOWS: [(usize, Pen, &str); 3] = [
+    (512, Pen::solid(Ink::Two), "the row"),
+    (128, Pen::dashed(Ink::One), "groups of 128"),
+    (32, Pen::dotted(Ink::Three), "groups of 32"),
+];
+
+/// Half a step along the row, and how many of its quiet weights are below it.
+struct Window {
+    half_steps: Vec<f64>,
+    zeros: usize,
+}
+
+impl Window {
+    fn of(size: usize) -> Result<Self> {
+        let row = planted().slice(s![ROW..ROW + 1, ..]).to_owned();
+        let quantized = quantize_groups(&row, size)?;
+        let half_steps = (0..row.ncols()).map(|c| quantized.scales()[(0, c / size)].to_f64() / 2.0);
+        let back = dequantize_groups(&quantized);
+        let zeros =
+            back.iter().enumerate().filter(|(c, value)| *c != LOUD_COLUMN && **value == 0.0);
+        Ok(Self { zeros: zeros.count(), half_steps: half_steps.collect() })
+    }
+
+    /// The half steps as stairs over the columns that are shown.
+    fn stairs(&self) -> Vec<(f64, f64)> {
+        let mut corners: Vec<(f64, f64)> = Vec::new();
+        for (column, &height) in self.half_steps.iter().take(SHOWN).enumerate() {
+            if corners.last().is_none_or(|last| last.1 != height) {
+                corners.push((column as f64, height));
+            } else if let Some(previous) = corners.len().checked_sub(2)
+                && corners[previous].1 == height
+            {
+                corners.pop();
+            }
+            corners.push((column as f64 + 1.0, height));
+        }
+        corners
+    }
+}
+
+/// One row with a loud weight, and half a step under three granularities.
+pub fn group_window() -> Result<Figure> {
+    let windows = WINDOWS.iter().map(|(size, ..)| Window::of(*size)).collect::<Result<Vec<_>>>()?;
+    let [row, wide, narrow] = [0, 1, 2].map(|i| windows[i].zeros);
+    Ok(Figure {
+        title: "Half a step along one row with one loud weight".into(),
+        caption: format!(
+            "The first {SHOWN} of 512 weights of a row; weight {LOUD_COLUMN} is {LOUDNESS} times \
+             as loud. A weight under the line rounds to 0. With one scale for the row {row} of the \
+             511 others do, with groups of 128 {wide}, with groups of 32 {narrow}: the line is \
+             high only inside the loud weight's group."
+        ),
+        alt: format!(
+            "Scatter plot of the magnitudes of {SHOWN} weights on a logarithmic axis, with three \
+             lines. The line of one scale for the row lies above most weights all along. That of \
+             groups of 128 falls after weight 127 to a tenth of its height, that of groups of 32 \
+             after weight 31. {row}, {wide} and {narrow} of 511 weights lie under them."
+        ),
+        drawing: window_plot(&windows)?,
+    })
+}
+
+fn window_plot(windows: &[Window]) -> Result<Drawing> {
+    let w = planted();
+    let row = w.index_axis(NdAxis(0), ROW);
+    let magnitudes: Vec<f64> = row.iter().take(SHOWN).map(|v| f64::from(v.abs())).collect();
+    let x = Axis::linear("weight of the row", -4.0..260.0)
+        .ticks([0.0, 32.0, 64.0, 96.0, 128.0, 192.0, 256.0], plain);
+    let y = Axis::log("magnitude of the weight; half a step", 0.01..30.0)
+        .ticks([0.01, 0.1, 1.0, 10.0], plain)
+        .holding(windows.iter().flat_map(|window| &window.half_steps))
+        .holding(&magnitudes);
+    draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
+        // A weight smaller than the axis shows is far under every line.
+        let visible = magnitudes.iter().enumerate().filter(|(_, value)| **value >= 0.01);
+        let places = visible.map(|(column, &value)| (column as f64 + 0.5, value));
+        plot.marks(places, Mark::new(Shape::Dot, Ink::Muted).sized(MARKER - 18))?;
+        for (window, (_, pen, _)) in windows.iter().zip(WINDOWS) {
+            plot.line(window.stairs(), pen)?;
+        }
+        let loud = (LOUD_COLUMN as f64 + 0.5, magnitudes[LOUD_COLUMN]);
+        let text = format!("weight {LOUD_COLUMN}, {LOUDNESS} times as loud");
+        plot.label(loud, (130, 0), HPos::Left, Ink::Text, &text)?;
+        window_legend(plot)
+    })
+}
+
+fn window_legend(plot: &Plot<'_>) -> Result<()> {
+    let keys = WINDOWS.map(|(_, pen, name)| Key::Line(pen, name));
+    let weight = Mark::new(Shape::Dot, Ink::Muted).sized(MARKER - 18);
+    plot.legend(1, &[Key::Mark(weight, "a weight; half a step of:")])?;
+    plot.legend(2, &keys)
+}
+
+/// The matrices of the trade, each with its mark and pen: the quietest rows first.
+const TRADED: [(&str, Mark, Pen); 3] = [
+    (TENSORS[3], Mark::new(Shape::Square, Ink::One), Pen::solid(Ink::One)),
+    (TENSORS[6], Mark::new(Shape::Ring, Ink::Three), Pen::dashed(Ink::Three)),
+    (TENSORS[8], Mark::new(Shape::Dot, Ink::Two), Pen::dotted(Ink::Two)),
+];
+
+/// Error against bits a weight on real matrices: what each group size buys.
+pub fn group_size_trade() -> Result<Figure> {
+    let curves = TRADED.iter().map(|(name, ..)| trades(name)).collect::<Result<Vec<_>>>()?;
+    let longest = &curves[2];
+    let ends = |curve: &[Trade]| match (curve.first(), curve.last()) {
+        (Some(first), Some(last)) => {
+            format!("from {} to {}", percent(first.error), percent(last.error))
+        }
+        _ => String::new(),
+    };
+    Ok(Figure {
+        title: "Error against bits a weight for int4 with groups of several sizes".into(),
+        caption: format!(
+            "Three real matrices. A point is a group size, from the whole row at the left to 8 at \
+             the right. Between the row and groups of 32 half a bit takes {} {}; what comes after \
+             that is bought at a bit and more.",
+            label(TRADED[2].0),
+            match longest.iter().find(|trade| trade.size == 32) {
+                Some(at_32) =>
+                    format!("from {} to {}", percent(longest[0].error), percent(at_32.error)),
+                None => ends(longest),
+            }
+        ),
+        alt: format!(
+            "Line plot, bits a weight from 4 to 6 against relative error. All three curves fall \
+             steeply before 4.5 bits and slowly after. {} falls {}, {} {}.",
+            label(TRADED[0].0),
+            ends(&curves[0]),
+            label(TRADED[2].0),
+            ends(longest),
+        ),
+        drawing: trade_plot(&curves)?,
+    })
+}
+
+fn trade_plot(curves: &[Vec<Trade>]) -> Result<Drawing> {
+    let all = || curves.iter().flatten();
+    let errors: Vec<f64> = all().map(|trade| trade.error).collect();
+    let bits: Vec<f64> = all().map(|trade| trade.bits).collect();
+    let x = Axis::linear("bits a weight, scales counted", 3.9..6.15)
+        .ticks([4.0, 4.5, 5.0, 5.5, 6.0], plain)
+        .holding(&bits);
+    let y = Axis::linear("relative error", 0.06..0.19)
+        .ticks([0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18], axis_percent)
+        .holding(&errors);
+    draw(Layout::with_legend(2), x, y, |plot| {
+        for (curve, (_, mark, pen)) in curves.iter().zip(TRADED) {
+            let points = || curve.iter().map(|trade| (trade.bits, trade.error));
+            plot.line(points(), pen)?;
+            plot.marks(points(), mark)?;
+        }
+        // One curve names its sizes, above the marks; the last of the lowest end stay apart.
+        for trade in &curves[2] {
+            let text = if trade.size == 1536 { "the row".into() } else { trade.size.to_string() };
+            plot.label((trade.bits, trade.error), (90, -110), HPos::Left, Ink::Text, &text)?;
+        }
+        let names = TRADED.map(|(name, ..)| label(name));
+        plot.legend(1, &[Key::Mark(TRADED[0].1, &names[0]), Key::Mark(TRADED[1].1, &names[1])])?;
+        plot.legend(2, &[Key::Mark(TRADED[2].1, &names[2])])
+    })
+}

@@ -1,0 +1,315 @@
+//! The tables of lab 03: groups against one loud weight, error against bytes, what -8 costs, and
+//! what a misread layout does.
+
+use anyhow::{Context, Result};
+use half::f16;
+use int4_groups::{
+    AWQ_ORDER, Int4Groups, LINEAR_ORDER, QMAX, dequantize_groups, memory_bytes, pack_nibbles,
+    pack_word, quantize_groups, unpack_nibbles, unpack_word,
+};
+use kit::Table;
+use kit::data::{normal_matrix, with_outlier_channel};
+use kit::meters::{relative_error, sqnr_db};
+use kit::real_slice::{self, TENSORS, label};
+use kit::table::{count, percent, sig3, times};
+use ndarray::{Array2, Axis};
+
+use crate::rows::absmax;
+
+/// The column that is planted as the outlier of [`loud_column`].
+pub const LOUD_COLUMN: usize = 7;
+/// How many times as loud it is.
+pub const LOUDNESS: f32 = 20.0;
+/// Group sizes of the tables, from large to small; the whole row comes before them.
+pub const SIZES: [usize; 4] = [128, 64, 32, 16];
+/// The matrix that error and bytes are traded on: 128 divides its rows.
+pub const TRADED: &str = TENSORS[5];
+/// The matrix that is packed and misread.
+pub const PACKED: &str = TENSORS[3];
+/// A group size that divides every matrix of the real slice.
+pub const COMMON: usize = 64;
+
+/// The planted control: 64 rows of 512 normal values, column 7 twenty times as loud.
+pub fn planted() -> Array2<f32> {
+    with_outlier_channel(&normal_matrix(42, 64, 512), LOUD_COLUMN, LOUDNESS)
+}
+
+/// The error of the columns of `w` that `keep` names, after a round trip in groups of `size`.
+fn error_of(w: &Array2<f32>, size: usize, keep: impl Fn(usize) -> bool) -> Result<Option<f64>> {
+    let columns: Vec<usize> = (0..w.ncols()).filter(|&column| keep(column)).collect();
+    let back = dequantize_groups(&quantize_groups(w, size)?);
+    let select = |matrix: &Array2<f32>| matrix.select(Axis(1), &columns);
+    Ok((!columns.is_empty()).then(|| relative_error(&select(w), &select(&back))))
+}
+
+/// What all weights but the loud column lose, with groups of `size`.
+///
+/// # Errors
+/// If `size` does not divide the rows of the control.
+pub fn others(size: usize) -> Result<f64> {
+    let error = error_of(&planted(), size, |column| column != LOUD_COLUMN)?;
+    error.context("the control has more than one column")
+}
+
+/// One loud column: what the others lose, by the size of the groups.
+pub fn loud_column() -> Result<Table> {
+    let w = planted();
+    let mut table = Table::new(
+        "One column of 512 is twenty times as loud: relative error of the other weights",
+    )
+    .text("group")
+    .number("others that share its scale")
+    .number("error of those")
+    .number("error of the rest")
+    .number("of all others");
+    for size in [w.ncols()].into_iter().chain(SIZES) {
+        let same_group = |column: usize| column / size == LOUD_COLUMN / size;
+        let cell = |error: Option<f64>| error.map_or("-".into(), percent);
+        table.row([
+            group_name(size, w.ncols()),
+            format!("{} of {}", size - 1, w.ncols() - 1),
+            cell(error_of(&w, size, |c| c != LOUD_COLUMN && same_group(c))?),
+            cell(error_of(&w, size, |c| !same_group(c))?),
+            percent(others(size)?),
+        ]);
+    }
+    Ok(table)
+}
+
+fn group_name(size: usize, row: usize) -> String {
+    if size == row { format!("the row ({row})") } else { size.to_string() }
+}
+
+/// The error of all nine real matrices for each group size.
+pub fn real_errors() -> Result<Table> {
+    let sizes = SIZES.map(|size| format!("groups of {size}"));
+    let mut table = Table::new("int4 round trip of real weights, error relative to the norm")
+        .text("tensor")
+        .number("in_features")
+        .number("one scale a row");
+    for size in sizes {
+        table = table.number(size);
+    }
+    for name in TENSORS {
+        let w = real_slice::tensor(name)?;
+        let mut cells = vec![label(name), count(w.ncols())];
+        for size in [w.ncols()].into_iter().chain(SIZES) {
+            cells.push(match quantize_groups(&w, size) {
+                Ok(quantized) => percent(relative_error(&w, &dequantize_groups(&quantized))),
+                Err(_) => "does not divide".into(),
+            });
+        }
+        table.row(cells);
+    }
+    Ok(table)
+}
+
+/// Error and bytes of one group size on one matrix.
+pub struct Trade {
+    /// Weights in a group.
+    pub size: usize,
+    /// Bits a weight, scales counted.
+    pub bits: f64,
+    /// Error relative to the norm.
+    pub error: f64,
+}
+
+/// Error and bytes of `name` for the row and the sizes that divide it, from large groups to small.
+///
+/// # Errors
+/// If there is no such tensor.
+pub fn trades(name: &str) -> Result<Vec<Trade>> {
+    let w = real_slice::tensor(name)?;
+    let row = w.ncols();
+    let sizes = [row, 192].into_iter().chain(SIZES).chain([8]);
+    let mut trades = Vec::new();
+    for size in sizes.filter(|size| row.is_multiple_of(*size)) {
+        let quantized = quantize_groups(&w, size)?;
+        trades.push(Trade {
+            size,
+            bits: 8.0 * memory_bytes(&quantized) as f64 / w.len() as f64,
+            error: relative_error(&w, &dequantize_groups(&quantized)),
+        });
+    }
+    Ok(trades)
+}
+
+/// What a smaller group buys and costs on one real matrix.
+pub fn group_size_trade() -> Result<Table> {
+    let w = real_slice::tensor(TRADED)?;
+    let mut table = Table::new(format!("Group size, bytes and error: {}", label(TRADED)))
+        .text("group")
+        .number("bits a weight")
+        .number("bytes a weight")
+        .number("smaller than f32")
+        .number("smaller than f16")
+        .number("error of the norm")
+        .number("SQNR (dB)");
+    for size in [w.ncols()].into_iter().chain(SIZES) {
+        let quantized = quantize_groups(&w, size)?;
+        let back = dequantize_groups(&quantized);
+        let bytes = memory_bytes(&quantized) as f64 / w.len() as f64;
+        table.row([
+            group_name(size, w.ncols()),
+            format!("{:.3}", 8.0 * bytes),
+            format!("{bytes:.4}"),
+            times(4.0 / bytes),
+            times(2.0 / bytes),
+            percent(relative_error(&w, &back)),
+            sig3(sqnr_db(&w, &back)),
+        ]);
+    }
+    Ok(table)
+}
+
+/// A way to use sixteen codes.
+struct Grid {
+    name: &'static str,
+    divisor: f32,
+    lowest: f32,
+}
+
+const GRIDS: [Grid; 3] = [
+    Grid { name: "max / 7, clip to -7..7 (this lab)", divisor: QMAX, lowest: -QMAX },
+    Grid { name: "max / 7.5, clip to -8..7", divisor: 7.5, lowest: -8.0 },
+    Grid { name: "max / 8, clip to -8..7", divisor: 8.0, lowest: -8.0 },
+];
+
+impl Grid {
+    fn scale(&self, group: ndarray::ArrayView1<f32>) -> f32 {
+        f16::from_f32(absmax(group) as f32 / self.divisor).to_f32()
+    }
+
+    fn code(&self, value: f32, scale: f32) -> f32 {
+        (value / scale).round_ties_even().clamp(self.lowest, QMAX)
+    }
+}
+
+/// What a grid does to the real slice.
+#[derive(Default)]
+struct Tried {
+    error: f64,
+    norm: f64,
+    lowest: usize,
+    clipped: usize,
+    one_sided: usize,
+}
+
+impl Tried {
+    fn on_the_real_slice(grid: &Grid) -> Result<Self> {
+        let mut tried = Self::default();
+        for name in TENSORS {
+            for row in real_slice::tensor(name)?.rows() {
+                for group in row.axis_chunks_iter(Axis(0), COMMON) {
+                    let scale = grid.scale(group);
+                    group.iter().for_each(|&value| tried.add(grid, value, scale));
+                }
+            }
+        }
+        Ok(tried)
+    }
+
+    fn add(&mut self, grid: &Grid, value: f32, scale: f32) {
+        let code = grid.code(value, scale);
+        let error = f64::from(value) - f64::from(code) * f64::from(scale);
+        self.error += error.powi(2);
+        self.norm += f64::from(value).powi(2);
+        self.lowest += usize::from(code == -8.0);
+        // A tie counts as rounded; the scale is an f16, 2^-11 off its divisor at most.
+        self.clipped += usize::from(error.abs() > 0.51 * f64::from(scale));
+        self.one_sided += usize::from(grid.code(-value, scale) != -code);
+    }
+}
+
+/// Three ways to use sixteen codes on all nine real matrices, groups of 64.
+pub fn minus_eight() -> Result<Table> {
+    let mut table = Table::new("With -8 and without, on the nine real matrices, groups of 64")
+        .text("scale and clip")
+        .number("error of the norm")
+        .number("weights at -8")
+        .number("clipped by more than half a step")
+        .number("codes that change when the sign of the weight does");
+    for grid in &GRIDS {
+        let tried = Tried::on_the_real_slice(grid)?;
+        table.row([
+            grid.name.to_string(),
+            percent((tried.error / tried.norm).sqrt()),
+            count(tried.lowest),
+            count(tried.clipped),
+            count(tried.one_sided),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The same file, read with the right convention and with wrong ones.
+pub fn misread() -> Result<Table> {
+    let w = real_slice::tensor(PACKED)?;
+    let right = quantize_groups(&w, COMMON)?;
+    let mut table =
+        Table::new(format!("{} in groups of {COMMON}, read in six ways", label(PACKED)))
+            .text("read as")
+            .text("codes seen")
+            .text("histogram")
+            .number("error of the norm");
+    let true_counts = histogram(right.q());
+    for (name, read) in readings(&right)? {
+        let codes = read.q();
+        let (low, high) = codes.iter().fold((0, 0), |(l, h), &q| (q.min(l), q.max(h)));
+        let same = histogram(codes) == true_counts;
+        table.row([
+            name.to_string(),
+            format!("{low} to {high}"),
+            if same { "the same".into() } else { "another".to_string() },
+            percent(relative_error(&w, &dequantize_groups(&read))),
+        ]);
+    }
+    Ok(table)
+}
+
+fn histogram(codes: &Array2<i8>) -> [usize; 16] {
+    let mut counts = [0; 16];
+    codes.iter().for_each(|&code| counts[usize::from((code + 8).cast_unsigned() & 15)] += 1);
+    counts
+}
+
+/// What readers with other conventions make of the codes and scales of `right`.
+fn readings(right: &Int4Groups) -> Result<Vec<(&'static str, Int4Groups)>> {
+    let codes: Vec<i8> = right.q().iter().copied().collect();
+    let packed = pack_nibbles(&codes)?;
+    let swapped: Vec<u8> = packed.iter().map(|byte| byte.rotate_left(4)).collect();
+    let with = |codes: Vec<i8>| -> Result<Int4Groups> {
+        let codes = Array2::from_shape_vec(right.q().dim(), codes)?;
+        Ok(Int4Groups::new(codes, right.scales().clone())?)
+    };
+    // A v2 file holds the zero points themselves; whoever takes it for v1 adds one to each.
+    let off_by_one = codes.iter().map(|code| code - 1).collect();
+    let mut next = right.scales().clone();
+    next.rows_mut().into_iter().for_each(|mut row| {
+        row.as_slice_mut().into_iter().for_each(|scales| scales.rotate_left(1));
+    });
+    Ok(vec![
+        ("itself", with(unpack_nibbles(&packed))?),
+        ("nibbles swapped", with(unpack_nibbles(&swapped))?),
+        ("nibbles less 8, as if without a sign", with(unsigned(&packed))?),
+        ("AWQ words in linear order", with(awq_as_linear(&codes)?)?),
+        ("GPTQ v2 zero points as v1", with(off_by_one)?),
+        ("the scale of the next group", Int4Groups::new(right.q().clone(), next)?),
+    ])
+}
+
+/// Two's complement read as offset binary: the sign bit the wrong way round.
+fn unsigned(packed: &[u8]) -> Vec<i8> {
+    let codes = |&byte: &u8| [byte & 15, byte >> 4].map(|nibble| nibble.cast_signed() - 8);
+    packed.iter().flat_map(codes).collect()
+}
+
+fn awq_as_linear(codes: &[i8]) -> Result<Vec<i8>> {
+    let (words, _) = codes.as_chunks::<8>();
+    let mut misread = Vec::with_capacity(codes.len());
+    for word in words {
+        let word = pack_word(word.map(|code| (code + 8).cast_unsigned()), &AWQ_ORDER)?;
+        misread.extend(unpack_word(word, &LINEAR_ORDER).map(|code| code.cast_signed() - 8));
+    }
+    Ok(misread)
+}
