@@ -10,7 +10,8 @@ use kit::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::table::{count, percent, sig3, times};
 
 use crate::Entry;
-use crate::rows::largest;
+use crate::rows::{largest, smallest};
+use crate::tables::lab_03::{self, mistakes};
 use crate::tables::{lab_01, rounding, rules};
 
 /// A number in a sentence of a chapter.
@@ -31,6 +32,44 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "lab_01.worst_real_row", make: worst_real_row },
     Entry { name: "lab_01.scale_overhead", make: scale_overhead },
     Entry { name: "lab_01.memory_ratio", make: memory_ratio },
+    Entry { name: "lab_03.row_errors", make: int4_row_errors },
+    Entry { name: "lab_03.sharers", make: sharers },
+    Entry { name: "lab_03.bytes_per_weight", make: bytes_per_weight },
+    Entry { name: "lab_03.smaller_than_f32", make: smaller_than_f32 },
+    Entry { name: "lab_03.smaller_than_f16", make: smaller_than_f16 },
+    Entry {
+        name: "lab_03.swapped",
+        make: || {
+            misread(mistakes::SWAPPED, "layer 10 q_proj, read with its nibbles swapped, is off by")
+        },
+    },
+    Entry {
+        name: "lab_03.awq_as_linear",
+        make: || {
+            misread(
+                mistakes::AWQ,
+                "layer 10 q_proj, read from AWQ words as if they were linear, is off by",
+            )
+        },
+    },
+    Entry {
+        name: "lab_03.zeros_off",
+        make: || {
+            misread(
+                mistakes::ZEROS,
+                "layer 10 q_proj, read with zero points one too large, is off by",
+            )
+        },
+    },
+    Entry {
+        name: "lab_03.next_scale",
+        make: || {
+            misread(
+                mistakes::NEXT,
+                "layer 10 q_proj, read with the scale of the next group, is off by",
+            )
+        },
+    },
     Entry { name: "real_slice.weights", make: slice_weights },
     Entry { name: "rounding.truncation_cost", make: truncation_cost },
     Entry { name: "rules.cast_cost", make: rules_cast_cost },
@@ -122,6 +161,60 @@ fn memory_ratio() -> Result<Value> {
         text: times(ratio),
         meaning: "int8 with one f32 scale per row of 576 weights is smaller than f32 by",
     })
+}
+
+fn int4_row_errors() -> Result<Value> {
+    let errors = lab_03::row_errors()?;
+    Ok(Value {
+        text: range(&errors),
+        meaning: "int4 with one scale a row costs the nine real matrices",
+    })
+}
+
+fn sharers() -> Result<Value> {
+    let sizes = [512, 128, 64, 32, 16];
+    let errors = sizes.into_iter().map(lab_03::sharers).collect::<Result<Vec<_>>>()?;
+    Ok(Value {
+        text: range(&errors),
+        meaning: "In the group of a weight at 20x, whatever its size, the others lose",
+    })
+}
+
+/// The smallest and the largest of `errors`.
+fn range(errors: &[f64]) -> String {
+    format!("{} to {}", percent(smallest(errors)), percent(largest(errors)))
+}
+
+/// Bytes a weight of the traded matrix in groups of 128.
+fn g128() -> Result<f64> {
+    let w = real_slice::tensor(lab_03::TRADED)?;
+    let quantized = int4_groups::quantize_groups(&w, 128)?;
+    Ok(int4_groups::memory_bytes(&quantized) as f64 / w.len() as f64)
+}
+
+fn bytes_per_weight() -> Result<Value> {
+    Ok(Value {
+        text: sig3(g128()?),
+        meaning: "int4 in groups of 128 takes, scales counted, in bytes a weight,",
+    })
+}
+
+fn smaller_than_f32() -> Result<Value> {
+    Ok(Value {
+        text: times(4.0 / g128()?),
+        meaning: "int4 in groups of 128 is smaller than f32 by",
+    })
+}
+
+fn smaller_than_f16() -> Result<Value> {
+    Ok(Value {
+        text: times(2.0 / g128()?),
+        meaning: "int4 in groups of 128 is smaller than f16 by",
+    })
+}
+
+fn misread(mistake: &str, meaning: &'static str) -> Result<Value> {
+    Ok(Value { text: percent(lab_03::misread_error(mistake)?), meaning })
 }
 
 fn slice_weights() -> Result<Value> {

@@ -51,6 +51,16 @@ pub fn others(size: usize) -> Result<f64> {
     error.context("the control has more than one column")
 }
 
+/// What those lose that share a group of `size` with the loud column.
+///
+/// # Errors
+/// If `size` does not divide the rows of the control.
+pub fn sharers(size: usize) -> Result<f64> {
+    let same_group = |column: usize| column / size == LOUD_COLUMN / size;
+    let error = error_of(&planted(), size, |c| c != LOUD_COLUMN && same_group(c))?;
+    error.context("a group holds more than the loud column")
+}
+
 /// One loud column: what the others lose, by the size of the groups.
 pub fn loud_column() -> Result<Table> {
     let w = planted();
@@ -63,13 +73,12 @@ pub fn loud_column() -> Result<Table> {
     .number("error of the rest")
     .number("of all others");
     for size in [w.ncols()].into_iter().chain(SIZES) {
-        let same_group = |column: usize| column / size == LOUD_COLUMN / size;
-        let cell = |error: Option<f64>| error.map_or("-".into(), percent);
+        let rest = error_of(&w, size, |column| column / size != LOUD_COLUMN / size)?;
         table.row([
             group_name(size, w.ncols()),
             format!("{} of {}", size - 1, w.ncols() - 1),
-            cell(error_of(&w, size, |c| c != LOUD_COLUMN && same_group(c))?),
-            cell(error_of(&w, size, |c| !same_group(c))?),
+            percent(sharers(size)?),
+            rest.map_or("-".into(), percent),
             percent(others(size)?),
         ]);
     }
@@ -102,6 +111,18 @@ pub fn real_errors() -> Result<Table> {
         table.row(cells);
     }
     Ok(table)
+}
+
+/// The errors of one scale a row on the nine real matrices, in their order.
+///
+/// # Errors
+/// If the real slice cannot be read.
+pub fn row_errors() -> Result<Vec<f64>> {
+    let error = |name: &&str| -> Result<f64> {
+        let w = real_slice::tensor(name)?;
+        Ok(relative_error(&w, &dequantize_groups(&quantize_groups(&w, w.ncols())?)))
+    };
+    TENSORS.iter().map(error).collect()
 }
 
 /// Error and bytes of one group size on one matrix.
@@ -242,6 +263,30 @@ pub fn minus_eight() -> Result<Table> {
     Ok(table)
 }
 
+/// The mistakes of [`misread`] that a chapter names.
+pub mod mistakes {
+    /// The two codes of each byte changed places.
+    pub const SWAPPED: &str = "nibbles swapped";
+    /// Words of AutoAWQ read in linear order.
+    pub const AWQ: &str = "AWQ words in linear order";
+    /// A GPTQ v2 file taken for v1.
+    pub const ZEROS: &str = "GPTQ v2 zero points as v1";
+    /// Every group has the scale of the next one.
+    pub const NEXT: &str = "the scale of the next group";
+}
+
+/// What the mistake `name` costs, relative to the norm.
+///
+/// # Errors
+/// If there is no such mistake.
+pub fn misread_error(name: &str) -> Result<f64> {
+    let w = real_slice::tensor(PACKED)?;
+    let readings = readings(&quantize_groups(&w, COMMON)?)?;
+    let named = readings.iter().find(|(reading, _)| *reading == name);
+    let (_, read) = named.with_context(|| format!("no mistake is called {name}"))?;
+    Ok(relative_error(&w, &dequantize_groups(read)))
+}
+
 /// The same file, read with the right convention and with wrong ones.
 pub fn misread() -> Result<Table> {
     let w = real_slice::tensor(PACKED)?;
@@ -290,11 +335,11 @@ fn readings(right: &Int4Groups) -> Result<Vec<(&'static str, Int4Groups)>> {
     });
     Ok(vec![
         ("itself", with(unpack_nibbles(&packed))?),
-        ("nibbles swapped", with(unpack_nibbles(&swapped))?),
+        (mistakes::SWAPPED, with(unpack_nibbles(&swapped))?),
         ("nibbles less 8, as if without a sign", with(unsigned(&packed))?),
-        ("AWQ words in linear order", with(awq_as_linear(&codes)?)?),
-        ("GPTQ v2 zero points as v1", with(off_by_one)?),
-        ("the scale of the next group", Int4Groups::new(right.q().clone(), next)?),
+        (mistakes::AWQ, with(awq_as_linear(&codes)?)?),
+        (mistakes::ZEROS, with(off_by_one)?),
+        (mistakes::NEXT, Int4Groups::new(right.q().clone(), next)?),
     ])
 }
 
