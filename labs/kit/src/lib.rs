@@ -7,7 +7,9 @@
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
 //! * [`skip`]: how a test says that it was left out.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
+//! * [`checkpoint`]: what any checkpoint is, from its headers alone.
 
+pub mod checkpoint;
 pub mod data;
 pub mod gguf;
 pub mod meters;
