@@ -10,7 +10,7 @@ use kit::table::{count, percent, sig3, times};
 
 use crate::Entry;
 use crate::rows::largest;
-use crate::tables::{lab_01, rounding};
+use crate::tables::{checkpoint, lab_01, rounding};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
@@ -32,6 +32,7 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "lab_01.memory_ratio", make: memory_ratio },
     Entry { name: "real_slice.weights", make: slice_weights },
     Entry { name: "rounding.truncation_cost", make: truncation_cost },
+    Entry { name: "checkpoint.exercise_bits", make: exercise_bits },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -130,5 +131,12 @@ fn truncation_cost() -> Result<Value> {
     Ok(Value {
         text: sig3(rounding::truncation_cost()?),
         meaning: "The error of truncating, over the error of rounding half to even, is",
+    })
+}
+
+fn exercise_bits() -> Result<Value> {
+    Ok(Value {
+        text: checkpoint::exercise_bits()?.to_string(),
+        meaning: "With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,",
     })
 }

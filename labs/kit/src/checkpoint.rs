@@ -9,6 +9,7 @@
 //! * [`mod@classify`]: from tensors to quantized matrices.
 //! * [`config`]: the config's words, and [`mod@check`]: whether shapes and config agree.
 //! * [`report`]: the tables that `cargo book inspect` prints.
+//! * [`golden`]: tiny checkpoints that other people's tools wrote.
 //!
 //! Nothing here panics on a forged file, and nothing is allocated by a length that the file claims.
 
@@ -17,6 +18,7 @@ pub mod classify;
 pub mod config;
 mod dtype;
 mod error;
+pub mod golden;
 pub mod header;
 mod json;
 mod names;

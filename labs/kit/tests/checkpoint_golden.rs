@@ -1,16 +1,11 @@
 //! Checkpoints that other people's tools wrote: what inspect says is the truth.
 
-use std::path::{Path, PathBuf};
-
+use kit::checkpoint::golden::{self, path as golden};
 use kit::checkpoint::{
     GptqVersion, Group, Inspection, QuantConfig, Scheme, ZeroPoints, examine, inspect,
 };
 use kit::gguf::TensorType;
 use serde_json::{Value, json};
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/checkpoints").join(name)
-}
 
 fn inspected(name: &str) -> Inspection {
     inspect(golden(name)).unwrap_or_else(|error| panic!("{error}"))
@@ -45,7 +40,13 @@ fn truths() -> Vec<(&'static str, Truth)> {
         // And weight_shape: two int64.
         (
             "ct-w4-symmetric",
-            (Scheme::PackQuantized, 4, group, ZeroPoints::Absent, 4.0 + 16.0 / 32.0 + per_word(4.0)),
+            (
+                Scheme::PackQuantized,
+                4,
+                group,
+                ZeroPoints::Absent,
+                4.0 + 16.0 / 32.0 + per_word(4.0),
+            ),
         ),
         (
             "ct-w4-asymmetric",
@@ -86,6 +87,8 @@ fn truths() -> Vec<(&'static str, Truth)> {
 
 #[test]
 fn inspect_tells_the_truth_about_every_file() {
+    let names: Vec<&str> = truths().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, golden::ALL.map(|(name, _)| name), "a truth for every file");
     for (name, (scheme, bits, group, zeros, cost)) in truths() {
         let inspection = inspected(name);
         let is_up = |module: &str| module.ends_with("up_proj") || module.ends_with("ffn_up");

@@ -44,7 +44,10 @@ fn every_truncation_is_an_error() {
     let whole = file(TWO, 32);
     for length in 0..whole.len() {
         let error = error_of(&whole[..length]);
-        assert!(error.contains("cut short") && error.contains("fetch it again"), "{length}: {error}");
+        assert!(
+            error.contains("cut short") && error.contains("fetch it again"),
+            "{length}: {error}"
+        );
     }
 }
 
@@ -92,7 +95,10 @@ fn one(entry: &str, data: usize) -> Vec<u8> {
 fn a_tensor_that_breaks_a_rule_is_named_with_the_rule() {
     for (entry, words) in [
         (r#"{"dtype":"F12","shape":[4],"data_offsets":[0,8]}"#, "the dtype `F12` is not known"),
-        (r#"{"dtype":"F32","shape":[4],"data_offsets":[0,8]}"#, "take 16 bytes, the offsets give it 8"),
+        (
+            r#"{"dtype":"F32","shape":[4],"data_offsets":[0,8]}"#,
+            "take 16 bytes, the offsets give it 8",
+        ),
         (r#"{"dtype":"F4","shape":[3],"data_offsets":[0,8]}"#, "take 12 bits, not whole bytes"),
         (r#"{"dtype":"F16","shape":[4],"data_offsets":[8,0]}"#, "end at 0, before they begin at 8"),
         (

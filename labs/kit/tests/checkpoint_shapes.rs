@@ -155,7 +155,10 @@ fn four_bit_floats_by_their_scales() {
     let gpt_oss =
         only(&[("e.up_proj_blocks", U8, &[4, 64, 3, 16]), ("e.up_proj_scales", U8, &[4, 64, 3])]);
     assert_eq!((gpt_oss.scheme, gpt_oss.module.as_str()), (Scheme::Mxfp4GptOss, "e.up_proj"));
-    assert_eq!((gpt_oss.shape.clone(), gpt_oss.bits_per_weight()), (Some(vec![4, 64, 96]), Some(4.25)));
+    assert_eq!(
+        (gpt_oss.shape.clone(), gpt_oss.bits_per_weight()),
+        (Some(vec![4, 64, 96]), Some(4.25))
+    );
     let modelopt = only(&[
         ("m.weight", U8, &[64, 48]),
         ("m.weight_scale", F8E4M3, &[64, 6]),
@@ -201,9 +204,23 @@ fn a_plain_model_is_plain_and_a_bias_is_no_part() {
 /// A part of a module that some scheme has, with a shape that need not fit.
 fn any_tensor() -> impl Strategy<Value = Tensor> {
     let parts = prop::sample::select(vec![
-        "qweight", "qzeros", "scales", "g_idx", "weight", "weight_packed", "weight_scale",
-        "weight_scale_inv", "weight_zero_point", "weight_scale_2", "weight_global_scale", "SCB",
-        "weight.absmax", "weight.quant_state.bitsandbytes__nf4", "x_blocks", "x_scales", "blocks",
+        "qweight",
+        "qzeros",
+        "scales",
+        "g_idx",
+        "weight",
+        "weight_packed",
+        "weight_scale",
+        "weight_scale_inv",
+        "weight_zero_point",
+        "weight_scale_2",
+        "weight_global_scale",
+        "SCB",
+        "weight.absmax",
+        "weight.quant_state.bitsandbytes__nf4",
+        "x_blocks",
+        "x_scales",
+        "blocks",
     ]);
     let dtype = prop::sample::select(vec![I32, U8, I8, F16, F32, F8E4M3, Dtype::F8E8M0]);
     let length = prop_oneof![0u64..9, Just(32), Just(64), Just(576), any::<u64>()];

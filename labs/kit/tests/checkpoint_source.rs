@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kit::checkpoint::inspect;
-
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/checkpoints");
+use kit::checkpoint::{golden, inspect};
 
 fn error_of(path: impl AsRef<Path>) -> String {
     inspect(path).map(drop).expect_err("no checkpoint was missed").to_string()
@@ -87,7 +85,7 @@ fn an_index_cannot_lead_out_of_its_folder() -> std::io::Result<()> {
 fn a_file_is_known_by_its_bytes_and_not_by_its_name() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.safetensors");
-    fs::copy(Path::new(GOLDEN).join("tiny.gguf"), &path)?;
+    fs::copy(golden::path("tiny.gguf"), &path)?;
     let found = inspect(&path).map_err(std::io::Error::other)?;
     assert_eq!(found.inventory.quantized.len(), 4);
     Ok(())

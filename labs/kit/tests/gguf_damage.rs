@@ -143,7 +143,10 @@ fn a_type_that_is_not_decoded_is_listed_and_named() {
 #[test]
 fn a_type_that_is_not_decoded_has_a_size_all_the_same() {
     let error = error_of(&Forged::tensor(&[256, 1], 14, 0));
-    assert!(error.contains("tensor `w` needs 210 bytes") && error.contains("64 are left"), "{error}");
+    assert!(
+        error.contains("tensor `w` needs 210 bytes") && error.contains("64 are left"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
+pub mod checkpoint;
 pub mod lab_01;
 pub mod lab_02;
 pub mod mental_model;
@@ -27,6 +28,12 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
+    Entry { name: "checkpoint_shapes", make: checkpoint::shapes },
+    Entry { name: "checkpoint_inspected", make: checkpoint::inspected },
+    Entry { name: "checkpoint_gptq_summary", make: checkpoint::gptq_summary },
+    Entry { name: "checkpoint_gptq_modules", make: checkpoint::gptq_modules },
+    Entry { name: "checkpoint_gptq_parts", make: checkpoint::gptq_parts },
+    Entry { name: "checkpoint_gptq_verdict", make: checkpoint::gptq_verdict },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

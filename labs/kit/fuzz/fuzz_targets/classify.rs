@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let mut pieces = data.splitn(2, |&byte| byte == 0);
     let mut json = || serde_json::from_slice::<Value>(pieces.next()?).ok();
     let Some(Value::Object(shapes)) = json() else { return };
-    let tensors: Vec<Tensor> = shapes.iter().filter_map(|(name, shape)| tensor(name, shape)).collect();
+    let tensors: Vec<Tensor> =
+        shapes.iter().filter_map(|(name, shape)| tensor(name, shape)).collect();
     let config = json().and_then(|json| QuantConfig::parse("quant_config.json", &json));
     let (inventory, problems) = examine(&tensors, config.as_ref());
     let inspection = Inspection { files: Vec::new(), inventory, config, problems };

@@ -12,7 +12,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(header) = read_header(&mut reader) else { return };
     assert_eq!(reader.position(), header.header_bytes, "the header was read, and nothing else");
     let data_bytes: u64 = header.tensors.iter().map(|tensor| tensor.bytes).sum();
-    assert_eq!(header.header_bytes + data_bytes, data.len() as u64, "every byte belongs to one tensor");
+    assert_eq!(
+        header.header_bytes + data_bytes,
+        data.len() as u64,
+        "every byte belongs to one tensor"
+    );
     let (inventory, problems) = kit::checkpoint::examine(&header.tensors, None);
     let inspection =
         kit::checkpoint::Inspection { files: Vec::new(), inventory, config: None, problems };

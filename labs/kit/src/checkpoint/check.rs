@@ -44,7 +44,8 @@ fn check_module(quantized: &Quantized, config: &QuantConfig, problems: &mut Vec<
     if config.allows(quantized.scheme, expected) == Some(false) {
         let method = printable(config.method.as_deref().unwrap_or("?"));
         let format = expected.and_then(|expected| expected.format.as_deref());
-        let format = format.map_or(String::new(), |format| format!(", format {}", printable(format)));
+        let format =
+            format.map_or(String::new(), |format| format!(", format {}", printable(format)));
         disagree(format!("it is {}", quantized.scheme), format!("quant_method {method}{format}"));
     } else if let Some(expected) = expected {
         check_numbers(quantized, expected, &mut disagree);

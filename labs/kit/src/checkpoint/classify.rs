@@ -102,7 +102,8 @@ fn quantized(
 
 /// Scales without codes: part of the checkpoint is missing.
 fn orphans(module: &Module) -> Result<(), Wrong> {
-    const COMPANIONS: [&str; 4] = ["qzeros", "weight_zero_point", "weight_scale", "weight_scale_inv"];
+    const COMPANIONS: [&str; 4] =
+        ["qzeros", "weight_zero_point", "weight_scale", "weight_scale_inv"];
     match COMPANIONS.into_iter().find(|name| module.get(name).is_some()) {
         None => Ok(()),
         Some(name) => Err((

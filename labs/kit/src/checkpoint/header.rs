@@ -108,7 +108,9 @@ fn read_json<R: Read>(reader: &mut R, length: u64) -> Result<RawHeader, Checkpoi
     // Parsed as it is read: no buffer grows with the length that the file claims.
     let json = first.as_slice().chain(reader.take(length - 1));
     serde_json::from_reader(BufReader::new(json)).map_err(|error| match error.io_error_kind() {
-        Some(kind) if kind != std::io::ErrorKind::UnexpectedEof => CheckpointError::Read(kind.into()),
+        Some(kind) if kind != std::io::ErrorKind::UnexpectedEof => {
+            CheckpointError::Read(kind.into())
+        }
         _ => CheckpointError::Damaged(format!("{error}; fetch the file again")),
     })
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::check::unverifiable;
 use super::names::{collapse, printable};
-use super::{Inspection, Problem, Quantized, bits_per_weight};
+use super::{Inspection, Problem, Quantized, Scheme, bits_per_weight};
 use crate::Table;
 use crate::table::count;
 
@@ -68,7 +68,13 @@ pub fn summary(inspection: &Inspection) -> Table {
     let (quantized, plain, total) = sums(inspection);
     let mut row = |name: String, sum: &Sum| {
         let unknown = if sum.unknown > 0 { "?".into() } else { whole(sum.weights) };
-        table.row([name, count(sum.tensors), unknown, whole(sum.bytes), bits(sum.bits_per_weight())]);
+        table.row([
+            name,
+            count(sum.tensors),
+            unknown,
+            whole(sum.bytes),
+            bits(sum.bits_per_weight()),
+        ]);
     };
     for (scheme, sum) in &quantized {
         row(scheme.clone(), sum);
@@ -156,8 +162,14 @@ pub fn parts(inspection: &Inspection) -> Table {
 pub fn verdict(inspection: &Inspection) -> Vec<String> {
     let mut lines = Vec::new();
     let (config, problems) = (&inspection.config, &inspection.problems);
+    let describes_itself = |tensor: &Quantized| matches!(tensor.scheme, Scheme::Ggml(_));
     match config {
-        None => lines.push("config: there is none beside the file that speaks of quantization".into()),
+        None if inspection.inventory.quantized.iter().any(describes_itself) => {
+            lines.push("config: none is needed, a GGUF file names the type of each tensor".into());
+        }
+        None => {
+            lines.push("config: there is none beside the file that speaks of quantization".into())
+        }
         Some(config) => {
             let method = printable(config.method.as_deref().unwrap_or("none"));
             let checked = config.is_specific() && problems.is_empty();
@@ -170,7 +182,8 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
             lines.extend(config.notes.iter().map(|note| format!("note: {note}")));
             let words = unverifiable(&inspection.inventory, config);
             if !words.is_empty() {
-                lines.push(format!("on the config's word, no shape shows it: {}", words.join("; ")));
+                lines
+                    .push(format!("on the config's word, no shape shows it: {}", words.join("; ")));
             }
         }
     }

@@ -143,7 +143,8 @@ fn read_shards(
     tensors: &mut Vec<Tensor>,
     problems: &mut Vec<Problem>,
 ) -> Result<(), CheckpointError> {
-    let not_an_index = |problem: String| CheckpointError::NoCheckpoint { path: index.into(), problem };
+    let not_an_index =
+        |problem: String| CheckpointError::NoCheckpoint { path: index.into(), problem };
     let json = read_json(index)?.unwrap_or_default();
     let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
         not_an_index(format!("JSON without a weight_map is no index of shards; give {INDEX}"))
@@ -168,7 +169,8 @@ fn read_shards(
 
 /// A name that stays inside the folder.
 fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['/', '\\', ':', '\0']) && name != "." && name != ".."
+    let leads_out = |c: char| c.is_control() || ['/', '\\', ':'].contains(&c);
+    !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."
 }
 
 /// A shard with tensors that the index does not list there, and the other way round.

@@ -87,5 +87,8 @@ pub(super) fn no_such_group(inputs: u64, groups: u64) -> (String, String) {
     let sizes: Vec<String> = sizes.map(|size| size.to_string()).collect();
     let file = format!("{groups} groups of scales for {inputs} inputs");
     let advice = if sizes.is_empty() { "none".into() } else { sizes.join(", ") };
-    (file, format!("the group size has to divide {inputs}; of the multiples of 8 these do: {advice}"))
+    (
+        file,
+        format!("the group size has to divide {inputs}; of the multiples of 8 these do: {advice}"),
+    )
 }

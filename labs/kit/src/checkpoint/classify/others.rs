@@ -43,13 +43,12 @@ pub(super) fn bytes(module: &Module, weight: &Tensor) -> Result<Option<Quantized
 }
 
 /// The shape is inside the quant state, which is data; how many weights there are is not.
-fn bitsandbytes(
-    module: &Module,
-    weight: &Tensor,
-    table: &'static str,
-) -> Result<Quantized, Wrong> {
+fn bitsandbytes(module: &Module, weight: &Tensor, table: &'static str) -> Result<Quantized, Wrong> {
     let Some(absmax) = module.get("weight.absmax") else {
-        return Err(("there is no weight.absmax".into(), "it holds the scale of each block".into()));
+        return Err((
+            "there is no weight.absmax".into(),
+            "it holds the scale of each block".into(),
+        ));
     };
     let weights = weight.elements().saturating_mul(2);
     let double = module.get("weight.nested_absmax").is_some();
@@ -70,7 +69,8 @@ fn modelopt(module: &Module, weight: &Tensor) -> Result<Quantized, Wrong> {
         (what.to_owned(), "ModelOpt's NVFP4 has an F8_E4M3 scale for 16 neighbours".to_owned())
     };
     let scale = module.get("weight_scale").filter(|scale| is(Some(scale), Dtype::F8E4M3));
-    let scale = scale.ok_or_else(|| misfit("weight_scale_2 has no 8-bit weight_scale beside it"))?;
+    let scale =
+        scale.ok_or_else(|| misfit("weight_scale_2 has no 8-bit weight_scale beside it"))?;
     let (Some((&bytes, outer)), Some((&groups, rows))) =
         (weight.shape.split_last(), scale.shape.split_last())
     else {

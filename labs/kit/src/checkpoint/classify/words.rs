@@ -39,7 +39,8 @@ pub(super) fn awq_or_gptq(
     }
     Err((
         format!("qweight is [{rows}, {columns}] and scales [{groups}, {out}]"),
-        "the columns of qweight are an eighth of those of scales in AWQ and the same in GPTQ".into(),
+        "the columns of qweight are an eighth of those of scales in AWQ and the same in GPTQ"
+            .into(),
     ))
 }
 

@@ -70,7 +70,8 @@ impl QuantConfig {
         self.mention(json, &["sym", "desc_act", "checkpoint_format"]);
         if json.get("dynamic").is_some_and(|dynamic| !dynamic.is_null()) {
             self.groups.clear();
-            let note = "`dynamic` gives modules rules of their own: bits and groups were not checked";
+            let note =
+                "`dynamic` gives modules rules of their own: bits and groups were not checked";
             self.notes.push(note.into());
         }
     }
@@ -118,7 +119,8 @@ impl QuantConfig {
             }
             other => {
                 let name = printable(other.unwrap_or("(none)"));
-                self.notes.push(format!("quant_algo {name} is not known here: nothing was checked"));
+                self.notes
+                    .push(format!("quant_algo {name} is not known here: nothing was checked"));
                 return;
             }
         };
