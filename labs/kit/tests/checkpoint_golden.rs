@@ -251,3 +251,19 @@ fn a_config_for_a_plain_file_is_a_contradiction() {
     let (_, problems) = examine(&plain, Some(&config));
     assert!(problems[0].to_string().contains("no tensor is quantized"), "{problems:?}");
 }
+
+#[test]
+fn a_group_for_a_class_that_no_file_shows_is_not_held_against_it() {
+    let targets = |targets: Value| {
+        with_config("ct-w8a8", move |config| {
+            config["config_groups"]["group_0"]["targets"] = targets
+        })
+    };
+    assert_eq!(targets(json!(["MoeBlock"])), <[String; 0]>::default());
+    let named = targets(json!(["re:.*q_proj"]));
+    assert_eq!(named.len(), 2, "the up_proj of two layers: {named:?}");
+    assert!(
+        named[0].contains("up_proj") && named[0].contains("says nothing about it"),
+        "{named:?}"
+    );
+}

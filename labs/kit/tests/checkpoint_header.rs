@@ -76,6 +76,7 @@ fn other_kinds_of_file_are_told_apart() {
         (&b"PK\x03\x04\x14\0\x08\x08\x08\x08"[..], "torch.save"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"<!DOCTYPE html><html>", "web page"),
+        (b"[package]\nname = \"kit\"\n", "it is text"),
         (b"GGUF\x03\0\0\0........", "GGUF"),
         (b"{\"weight_map\": {}}", "JSON"),
         (b"\x04\0\0\0\0\0\0\0[  ]", "starts with {"),

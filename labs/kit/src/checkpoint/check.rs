@@ -35,7 +35,7 @@ fn check_module(quantized: &Quantized, config: &QuantConfig, problems: &mut Vec<
             disagree(format!("it is {}", quantized.scheme), format!("to leave `{entry}` alone"));
             None
         }
-        Word::Silent if config.is_specific() => {
+        Word::Silent if config.is_complete() => {
             disagree(format!("it is {}", quantized.scheme), "nothing about it".into());
             None
         }

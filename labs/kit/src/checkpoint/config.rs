@@ -63,6 +63,8 @@ pub struct QuantConfig {
     pub desc_act: Option<bool>,
     ignore: Vec<Pattern>,
     groups: Vec<(Vec<Pattern>, Expected)>,
+    /// Whether a group names a class of modules, which no file shows.
+    names_classes: bool,
 }
 
 impl QuantConfig {
@@ -95,6 +97,7 @@ impl QuantConfig {
             desc_act: None,
             ignore: Vec::new(),
             groups: Vec::new(),
+            names_classes: false,
         };
         config.read_method(quantization);
         Some(config)
@@ -124,6 +127,11 @@ impl QuantConfig {
     /// Whether the config says anything about modules that could be checked.
     pub fn is_specific(&self) -> bool {
         !self.groups.is_empty()
+    }
+
+    /// Whether a module that no group names is one that the config does not want quantized.
+    pub fn is_complete(&self) -> bool {
+        self.is_specific() && !self.names_classes
     }
 
     /// Whether files of this method look like `scheme`; `None` for a method that is not known here.

@@ -26,8 +26,8 @@ pub enum CheckpointError {
     CutShort(String),
     /// A header longer than any real one.
     #[error(
-        "the header claims {0} bytes, and no header is longer than {max}: the file is damaged or \
-         forged; fetch it again from a source you trust",
+        "the length in the first 8 bytes claims {0} bytes, and no header is longer than {max}: \
+         this is no safetensors file, or a damaged one; fetch it again from a source you trust",
         max = super::header::MAX_HEADER
     )]
     HeaderTooLong(u64),

@@ -88,6 +88,9 @@ fn other_file(start: &[u8; 8]) -> Option<CheckpointError> {
         [b'G', b'G', b'U', b'F', ..] => "it is a GGUF file",
         [b'{', ..] => "it is JSON; give model.safetensors.index.json by that name, or the folder",
         [b'<', ..] => "it is a web page: the download answered with an error; fetch it again",
+        text if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
+            "it is text; give the .safetensors or .gguf file, or the folder"
+        }
         _ => return None,
     };
     Some(CheckpointError::NotSafetensors(what.into()))

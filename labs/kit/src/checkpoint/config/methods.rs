@@ -84,9 +84,11 @@ impl QuantConfig {
                 continue;
             };
             let format = group.get("format").and_then(Value::as_str).or(overall);
-            let targets = texts(group.get("targets"));
-            let targets = targets.filter_map(|text| self.noted(Pattern::compressed(text)));
-            let targets = targets.collect();
+            let mut targets = Vec::new();
+            for text in texts(group.get("targets")) {
+                targets.extend(self.noted(Pattern::compressed(text)));
+                self.names_classes |= is_class(text);
+            }
             self.groups.push((targets, compressed_weights(weights, format)));
         }
         if self.groups.is_empty() {
@@ -167,6 +169,11 @@ impl QuantConfig {
             })
             .ok()
     }
+}
+
+/// A class of modules, as Python writes its name; every packed matrix is a `Linear`.
+fn is_class(text: &str) -> bool {
+    text != "Linear" && text.starts_with(|c: char| c.is_ascii_uppercase()) && !text.contains('.')
 }
 
 /// What compressed-tensors writes under `weights`.
