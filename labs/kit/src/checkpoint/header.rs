@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::json::{Entry, RawHeader};
+use super::names::printable;
 use super::tensor::elements;
 use super::{CheckpointError, Dtype, Storage, Tensor};
 
@@ -127,12 +128,12 @@ struct Span {
 
 /// Checks one entry by itself.
 fn span(name: &str, entry: &Entry) -> Result<Span, CheckpointError> {
-    let wrong = |problem: String| CheckpointError::Tensor { name: name.into(), problem };
+    let wrong = |problem: String| CheckpointError::Tensor { name: printable(name), problem };
     let [begin, end] = entry.data_offsets;
     let Some(dtype) = Dtype::named(&entry.dtype) else {
         return Err(wrong(format!(
             "the dtype `{}` is not known; a newer version of this program may know it",
-            entry.dtype
+            printable(&entry.dtype)
         )));
     };
     let Some(bytes) = end.checked_sub(begin) else {
@@ -162,7 +163,8 @@ fn check_places(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError> 
     if let Some(last) = spans.iter().find(|span| span.end > data_bytes) {
         return Err(CheckpointError::CutShort(format!(
             "tensor `{}` ends at byte {} of the data, the file has {data_bytes}",
-            last.tensor.name, last.end
+            printable(&last.tensor.name),
+            last.end
         )));
     }
     let mut sorted: Vec<&Span> = spans.iter().collect();
@@ -172,10 +174,11 @@ fn check_places(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError> 
         if *begin != covered {
             let what = if *begin < covered { "overlap" } else { "leave a hole" };
             return Err(CheckpointError::Tensor {
-                name: tensor.name.clone(),
+                name: printable(&tensor.name),
                 problem: format!(
-                    "its data begin at byte {begin}, those of {before} end at {covered}: they {what}; \
-                     whoever wrote the file has to write it again"
+                    "its data begin at byte {begin}, those of {} end at {covered}: they {what}; \
+                     whoever wrote the file has to write it again",
+                    printable(before)
                 ),
             });
         }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use super::names::printable;
+
 /// One tensor's entry, as it is written.
 #[derive(serde::Deserialize)]
 pub(super) struct Entry {
@@ -40,6 +42,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         while let Some(name) = map.next_key::<String>()? {
             // JSON readers disagree about which of two entries counts, so a file must not have two.
             if !names.insert(name.clone()) {
+                let name = printable(&name);
                 return Err(A::Error::custom(format!("the name `{name}` is there twice")));
             }
             if name == "__metadata__" {
