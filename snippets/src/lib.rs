@@ -54,7 +54,8 @@ impl Library for Book {
 
     fn data_files(&self) -> Vec<PathBuf> {
         let captures = tables::captured::files();
-        captures.into_iter().chain([kit::real_slice::PATH.into()]).collect()
+        let golden = kit::checkpoint::golden::files();
+        captures.into_iter().chain([kit::real_slice::PATH.into()]).chain(golden).collect()
     }
 }
 

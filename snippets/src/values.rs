@@ -12,7 +12,7 @@ use kit::table::{count, percent, sig3, times};
 use crate::Entry;
 use crate::rows::{largest, smallest};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{lab_01, rounding, rules};
+use crate::tables::{checkpoint, lab_01, rounding, rules};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
@@ -77,6 +77,7 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "rules.once", make: rules_once },
     Entry { name: "rules.twice", make: rules_twice },
     Entry { name: "rules.peaks_at_minus_eight", make: rules_peaks_at_minus_eight },
+    Entry { name: "checkpoint.exercise_bits", make: exercise_bits },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -266,5 +267,9 @@ fn rules_peaks_at_minus_eight() -> Result<Value> {
     Ok(Value {
         text: percent(rules::peaks_at_minus_eight()?),
         meaning: "Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8",
+fn exercise_bits() -> Result<Value> {
+    Ok(Value {
+        text: checkpoint::exercise_bits()?.to_string(),
+        meaning: "With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,",
     })
 }

@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod fetch;
 mod grade;
+mod inspect;
 mod libtest;
 mod marks;
 mod progress;
@@ -36,6 +37,8 @@ enum Command {
     Test,
     /// Run a lab's spec on your starter, and say what to do next.
     Grade(grade::Args),
+    /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
+    Inspect(inspect::Args),
     /// Get the whole model that the real slice is cut from (93 MB, once).
     Fetch(fetch::Args),
     /// Cut the real slice out of the fetched model again.
@@ -58,6 +61,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(args) => book::serve(&args)?,
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
+        Command::Inspect(args) => return inspect::run(&args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),

@@ -9,7 +9,9 @@
 //! * [`skip`]: how a test says that it was left out.
 //! * [`wrong`]: plausible wrong answers, kept as code.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
+//! * [`checkpoint`]: what any checkpoint is, from its headers alone.
 
+pub mod checkpoint;
 pub mod data;
 pub mod gguf;
 pub mod meters;

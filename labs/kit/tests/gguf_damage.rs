@@ -29,12 +29,20 @@ impl Forged {
 
     /// A file of one tensor, with 64 bytes of data after the header.
     fn tensor(axes: &[u64], kind: u32, offset: u64) -> Vec<u8> {
-        let mut forged = Self::header(1, 0).text("w").u32(axes.len() as u32);
+        Self::header(1, 0).entry("w", axes, kind, offset).with_data(64)
+    }
+
+    fn entry(self, name: &str, axes: &[u64], kind: u32, offset: u64) -> Self {
+        let mut forged = self.text(name).u32(axes.len() as u32);
         for &length in axes {
             forged = forged.u64(length);
         }
-        let mut bytes = forged.u32(kind).u64(offset).0;
-        bytes.resize(bytes.len().next_multiple_of(32) + 64, 0);
+        forged.u32(kind).u64(offset)
+    }
+
+    fn with_data(self, length: usize) -> Vec<u8> {
+        let mut bytes = self.0;
+        bytes.resize(bytes.len().next_multiple_of(32) + length, 0);
         bytes
     }
 
@@ -128,8 +136,64 @@ fn an_offset_off_the_alignment_is_refused() {
 
 #[test]
 fn a_type_that_is_not_decoded_is_listed_and_named() {
-    let bytes = Forged::tensor(&[256, 1], 14, 0);
+    let bytes = Forged::header(1, 0).entry("w", &[256, 1], 14, 0).with_data(224);
     assert!(error_of(&bytes).contains("Q6_K"));
+}
+
+#[test]
+fn a_type_that_is_not_decoded_has_a_size_all_the_same() {
+    let error = error_of(&Forged::tensor(&[256, 1], 14, 0));
+    assert!(
+        error.contains("tensor `w` needs 210 bytes") && error.contains("64 are left"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tensors_that_overlap_or_leave_a_hole_are_named() {
+    for (second, problem) in [(0, "overlap"), (64, "hole")] {
+        let header = Forged::header(2, 0).entry("v", &[8], 0, 0).entry("w", &[8], 0, second);
+        let error = error_of(&header.with_data(128));
+        assert!(error.contains("tensor `w` starts at byte"), "{problem}: {error}");
+        assert!(error.contains("one after the other"), "{problem}: {error}");
+    }
+}
+
+#[test]
+fn a_huge_file_of_zeros_is_not_read_into_memory() {
+    // A text of 1 GiB in a file of 8 GiB, which no machine stores: the reader makes it up.
+    let start = Forged::header(0, 1).u64(1 << 30).0;
+    let error = Gguf::read(Zeros { start, at: 0, length: 8 << 30 }).err().expect("no such header");
+    assert!(error.to_string().contains("no header is longer than"), "{error}");
+}
+
+/// A file that begins with `start` and goes on with zeros.
+struct Zeros {
+    start: Vec<u8>,
+    at: u64,
+    length: u64,
+}
+
+impl std::io::Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min((self.length - self.at) as usize);
+        for byte in &mut buffer[..count] {
+            *byte = self.start.get(self.at as usize).copied().unwrap_or(0);
+            self.at += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl std::io::Seek for Zeros {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.at = match to {
+            std::io::SeekFrom::Start(at) => at,
+            std::io::SeekFrom::End(by) => self.length.saturating_add_signed(by),
+            std::io::SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
 }
 
 #[test]

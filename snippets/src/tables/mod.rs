@@ -1,6 +1,7 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
+pub mod checkpoint;
 pub mod lab_01;
 pub mod lab_02;
 pub mod lab_03;
@@ -44,6 +45,12 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "rules_quirks", make: rules::quirks },
     Entry { name: "rules_requantized", make: rules::requantized },
     Entry { name: "rules_int8", make: rules::int8 },
+    Entry { name: "checkpoint_shapes", make: checkpoint::shapes },
+    Entry { name: "checkpoint_inspected", make: checkpoint::inspected },
+    Entry { name: "checkpoint_gptq_summary", make: checkpoint::gptq_summary },
+    Entry { name: "checkpoint_gptq_modules", make: checkpoint::gptq_modules },
+    Entry { name: "checkpoint_gptq_parts", make: checkpoint::gptq_parts },
+    Entry { name: "checkpoint_gptq_verdict", make: checkpoint::gptq_verdict },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

@@ -9,6 +9,7 @@ use std::fmt::{self, Display};
 use half::f16;
 
 use super::GgufError;
+use super::listed::listed;
 
 /// Weights in a block of every quantized type that is decoded here.
 pub const BLOCK: usize = 32;
@@ -43,35 +44,35 @@ impl TensorType {
         }
     }
 
-    /// Weights in a block and bytes of a block, `None` for a type that is not decoded here.
-    pub fn block(self) -> Option<(usize, usize)> {
+    /// The number of the type in a GGUF file.
+    pub fn id(self) -> u32 {
         match self {
-            Self::F32 => Some((1, 4)),
-            Self::F16 => Some((1, 2)),
-            Self::Q4_0 => Some((BLOCK, 2 + BLOCK / 2)),
-            Self::Q4_1 => Some((BLOCK, 4 + BLOCK / 2)),
-            Self::Q8_0 => Some((BLOCK, 2 + BLOCK)),
-            Self::Other(_) => None,
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q4_1 => 3,
+            Self::Q8_0 => 8,
+            Self::Other(id) => id,
         }
+    }
+
+    /// Weights in a block and bytes of a block, `None` for a number that GGML does not use.
+    pub fn block(self) -> Option<(usize, usize)> {
+        listed(self.id()).map(|&(_, _, weights, bytes)| (weights, bytes))
+    }
+
+    /// Whether [`dequantize`] knows the type.
+    pub fn is_decoded(self) -> bool {
+        !matches!(self, Self::Other(_))
     }
 }
 
 impl Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Other(6) => "Q5_0",
-            Self::Other(7) => "Q5_1",
-            Self::Other(10) => "Q2_K",
-            Self::Other(11) => "Q3_K",
-            Self::Other(12) => "Q4_K",
-            Self::Other(13) => "Q5_K",
-            Self::Other(14) => "Q6_K",
-            Self::Other(30) => "BF16",
-            Self::Other(39) => "MXFP4",
-            Self::Other(id) => return write!(f, "number {id}"),
-            known => return write!(f, "{known:?}"),
-        };
-        f.write_str(name)
+        match listed(self.id()) {
+            Some((_, name, _, _)) => f.write_str(name),
+            None => write!(f, "number {}", self.id()),
+        }
     }
 }
 
@@ -84,7 +85,8 @@ impl Display for TensorType {
 /// [`GgufError::Undecodable`] for a type that is not decoded here, [`GgufError::PartOfABlock`] if
 /// `bytes` ends inside a block.
 pub fn dequantize(kind: TensorType, bytes: &[u8]) -> Result<Vec<f32>, GgufError> {
-    let (weights, size) = kind.block().ok_or(GgufError::Undecodable(kind))?;
+    let block = kind.block().filter(|_| kind.is_decoded());
+    let (weights, size) = block.ok_or(GgufError::Undecodable(kind))?;
     let blocks = bytes.chunks_exact(size);
     if !blocks.remainder().is_empty() {
         return Err(GgufError::PartOfABlock { kind, bytes: bytes.len(), block: size });

@@ -7,6 +7,10 @@ use super::{GgufError, Value};
 /// Arrays in arrays in arrays: real files have one level, a forged one could exhaust the stack.
 const MAX_NESTING: usize = 4;
 
+/// The longest header that is read, in bytes. Real ones stay below 32 MiB: most of it is the
+/// vocabulary. A forged one in a huge sparse file could otherwise fill the memory with zeros.
+const MAX_HEADER: u64 = 128 << 20;
+
 /// A reader that knows where it is and how many bytes are left.
 pub(super) struct Cursor<'a, R> {
     reader: &'a mut R,
@@ -117,11 +121,17 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
     }
 
     fn require(&self, needed: u64, what: &str) -> Result<(), GgufError> {
-        let (at, left) = (self.at, self.end - self.at);
-        if needed <= left {
-            return Ok(());
+        let (at, left) = (self.at, self.end.saturating_sub(self.at));
+        if needed > left {
+            return Err(GgufError::Truncated { what: what.into(), at, needed, left });
         }
-        Err(GgufError::Truncated { what: what.into(), at, needed, left })
+        if at.saturating_add(needed) > MAX_HEADER {
+            let problem = format!(
+                "{what} needs {needed} bytes at byte {at}, and no header is longer than {MAX_HEADER}"
+            );
+            return Err(GgufError::Damaged(problem));
+        }
+        Ok(())
     }
 }
 

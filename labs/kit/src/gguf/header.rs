@@ -26,7 +26,7 @@ pub struct TensorInfo {
     pub kind: TensorType,
     /// Where its bytes start, counted from the start of the file.
     pub offset: u64,
-    /// How many bytes it takes; `None` for a type that is not decoded here.
+    /// How many bytes it takes; `None` for a type whose number GGML does not use.
     pub bytes: Option<usize>,
 }
 
@@ -34,6 +34,10 @@ pub struct TensorInfo {
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Value>,
     pub(super) tensors: Vec<TensorInfo>,
+    /// Where the last tensor's entry ends.
+    pub(super) bytes: u64,
+    /// Bytes of the whole file.
+    pub(super) file_bytes: u64,
 }
 
 impl Header {
@@ -47,8 +51,9 @@ impl Header {
         let entries = cursor.count(LEAST_ENTRY, "the list of metadata")?;
         let metadata = read_metadata(&mut cursor, entries)?;
         let mut tensors = read_tensors(&mut cursor, tensors)?;
-        place(&mut tensors, cursor.position(), cursor.end(), alignment(&metadata)?)?;
-        Ok(Self { metadata, tensors })
+        let (bytes, file_bytes) = (cursor.position(), cursor.end());
+        place(&mut tensors, bytes, file_bytes, alignment(&metadata)?)?;
+        Ok(Self { metadata, tensors, bytes, file_bytes })
     }
 }
 
@@ -145,7 +150,8 @@ fn too_large(name: &str) -> GgufError {
     GgufError::Damaged(format!("tensor `{name}` has more weights than a computer can count"))
 }
 
-/// Makes the offsets count from the start of the file, and checks that each tensor is inside it.
+/// Makes the offsets count from the start of the file, and checks that each tensor is inside it and
+/// starts where the one before it ends.
 fn place(
     tensors: &mut [TensorInfo],
     header: u64,
@@ -153,7 +159,7 @@ fn place(
     alignment: u64,
 ) -> Result<(), GgufError> {
     let data = header.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
-    for tensor in tensors {
+    for tensor in tensors.iter_mut() {
         let name = &tensor.name;
         if !tensor.offset.is_multiple_of(alignment) {
             let offset = tensor.offset;
@@ -172,6 +178,26 @@ fn place(
                 left,
             });
         }
+    }
+    check_no_gaps(tensors, data, alignment)
+}
+
+/// Writers lay the tensors one after the other, each padded to the alignment; llama.cpp refuses
+/// anything else. After a type of unknown size there is nothing to compare with.
+fn check_no_gaps(tensors: &[TensorInfo], data: u64, alignment: u64) -> Result<(), GgufError> {
+    let mut expected = Some(data);
+    for TensorInfo { name, offset, bytes, .. } in tensors {
+        if let Some(expected) = expected
+            && *offset != expected
+        {
+            let problem = format!(
+                "tensor `{name}` starts at byte {offset} and the one before it ends at {expected}: \
+                 tensors lie one after the other"
+            );
+            return Err(GgufError::Damaged(problem));
+        }
+        let end = bytes.map(|bytes| offset.saturating_add(bytes as u64));
+        expected = end.and_then(|end| end.checked_next_multiple_of(alignment));
     }
     Ok(())
 }

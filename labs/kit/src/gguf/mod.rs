@@ -21,6 +21,7 @@ mod blocks;
 mod cursor;
 mod error;
 mod header;
+mod listed;
 mod rotary;
 mod value;
 
@@ -74,6 +75,16 @@ impl<R: Read + Seek> Gguf<R> {
     pub fn read(mut reader: R) -> Result<Self, GgufError> {
         let header = Header::read(&mut reader)?;
         Ok(Self { reader, header })
+    }
+
+    /// Bytes of the header: where the last tensor's entry ends.
+    pub fn header_bytes(&self) -> u64 {
+        self.header.bytes
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_bytes(&self) -> u64 {
+        self.header.file_bytes
     }
 
     /// All metadata, by key.
@@ -142,7 +153,7 @@ impl<R: Read + Seek> Gguf<R> {
     /// The bytes of the tensor `name` as they are stored, block after block.
     ///
     /// # Errors
-    /// If there is no such tensor, its type is not decoded here, or the file cannot be read.
+    /// If there is no such tensor, its type is unknown, or the file cannot be read.
     pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>, GgufError> {
         let info = self.info(name)?;
         let (offset, length) = (info.offset, info.bytes);

@@ -1,0 +1,57 @@
+//! The JSON of a safetensors header, where a name may be there only once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::names::printable;
+
+/// One tensor's entry, as it is written.
+#[derive(serde::Deserialize)]
+pub(super) struct Entry {
+    pub(super) dtype: String,
+    pub(super) shape: Vec<u64>,
+    pub(super) data_offsets: [u64; 2],
+}
+
+/// A header that is JSON of the right form, and nothing is known of its sense.
+pub(super) struct RawHeader {
+    pub(super) tensors: Vec<(String, Entry)>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = RawHeader;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object with an entry for each tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+        let mut raw = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new() };
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            // JSON readers disagree about which of two entries counts, so a file must not have two.
+            if !names.insert(name.clone()) {
+                let name = printable(&name);
+                return Err(A::Error::custom(format!("the name `{name}` is there twice")));
+            }
+            if name == "__metadata__" {
+                raw.metadata = map.next_value()?;
+            } else {
+                let entry = map.next_value()?;
+                raw.tensors.push((name, entry));
+            }
+        }
+        Ok(raw)
+    }
+}
