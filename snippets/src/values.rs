@@ -267,6 +267,9 @@ fn rules_peaks_at_minus_eight() -> Result<Value> {
     Ok(Value {
         text: percent(rules::peaks_at_minus_eight()?),
         meaning: "Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8",
+    })
+}
+
 fn exercise_bits() -> Result<Value> {
     Ok(Value {
         text: checkpoint::exercise_bits()?.to_string(),
