@@ -136,7 +136,9 @@ fn group_sums<const FMA: bool>(bytes: &[u8], x: &[f32]) -> [f32; LANES] {
     }
     let mut lanes: [f32; LANES] =
         std::array::from_fn(|l| (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]));
-    lanes[0] += rest_of_group::<FMA>(rest, x_rest);
+    if !rest.is_empty() {
+        lanes[0] += rest_of_group::<FMA>(rest, x_rest);
+    }
     lanes
 }
 // ANCHOR_END: dot_int4
@@ -204,5 +206,30 @@ mod tests {
                 assert_eq!(to_f32(scale).to_bits(), scale.to_f32().to_bits(), "{bits:#06x}");
             }
         }
+    }
+
+    #[test]
+    fn the_portable_copies_give_what_the_fast_ones_give() {
+        // Whole numbers: every order of the sums is exact, with and without fused rounding.
+        let (rows, columns, size) = (3, 96, 32);
+        let x: Vec<f32> = (0..columns).map(|i| (i as f32 * 7.0) % 11.0 - 5.0).collect();
+        let w: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 5.0) % 13.0 - 6.0).collect();
+        let codes: Vec<i8> = w.iter().map(|value| *value as i8).collect();
+        let bytes: Vec<u8> = (0..rows * columns / 2).map(|i| (i * 37) as u8).collect();
+        let scales = vec![f16::from_f32(2.0); rows * columns / size];
+        let (mut fast, mut portable) = ([0.0; 3], [1.0; 3]);
+        rows_f32(&w, &x, &mut fast);
+        rows_f32_body::<false>(&w, &x, &mut portable);
+        assert_eq!(fast, portable);
+        rows_int8(&codes, &[0.5, 1.0, 2.0], &x, &mut fast);
+        rows_int8_body::<false>(&codes, &[0.5, 1.0, 2.0], &x, &mut portable);
+        assert_eq!(fast, portable);
+        rows_int4(&bytes, &scales, size, &x, &mut fast);
+        rows_int4_body::<false>(&bytes, &scales, size, &x, &mut portable);
+        assert_eq!(fast, portable);
+        let (mut fast, mut portable) = (vec![0.0; 2 * bytes.len()], vec![1.0; 2 * bytes.len()]);
+        dequantize_rows(&bytes, &scales, size, &mut fast);
+        dequantize_rows_body::<false>(&bytes, &scales, size, &mut portable);
+        assert_eq!(fast, portable);
     }
 }

@@ -18,6 +18,8 @@ pub const Q8_0_BYTES: usize = 34;
 /// Bytes of a block of Q4_0: an `f16` scale and 16 bytes of two codes each.
 pub const Q4_0_BYTES: usize = 18;
 
+/// Values that one vector register holds.
+const LANES: usize = 8;
 /// Blocks, or groups, that one thread takes at a time.
 const AT_A_TIME: usize = 1024;
 
@@ -134,7 +136,20 @@ const INFINITE: u32 = 0x7F80_0000;
 /// The bits of the largest magnitude.
 #[inline(always)]
 fn absmax_bits(values: &[f32]) -> u32 {
-    values.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7FFF_FFFF))
+    let (registers, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0; LANES];
+    for register in registers {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane].max(magnitude_bits(register[lane]));
+        }
+    }
+    lanes.into_iter().chain(rest.iter().map(|value| magnitude_bits(*value))).fold(0, u32::max)
+}
+
+/// The bits of a magnitude: all but the sign.
+#[inline(always)]
+fn magnitude_bits(value: f32) -> u32 {
+    value.to_bits() & 0x7FFF_FFFF
 }
 
 /// `1 / d`, or 0 where that is not finite.
@@ -169,9 +184,13 @@ fn q8_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
             return false;
         }
         let inverse = inverse(d);
-        let codes = block.map(|value| low_byte((value * inverse).round()));
-        out[..2].copy_from_slice(&stored.to_le_bytes());
-        out[2..].copy_from_slice(&codes);
+        let (head, codes) = out.split_at_mut(2);
+        head.copy_from_slice(&stored.to_le_bytes());
+        // A loop, and not `block.map`: inside that function the closure would be compiled without
+        // AVX2, and each rounding would be a call.
+        for (code, value) in codes.iter_mut().zip(block) {
+            *code = low_byte((value * inverse).round());
+        }
     }
     true
 }
@@ -193,11 +212,16 @@ fn q4_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
             return false;
         }
         let inverse = inverse(d);
-        // Not a fused multiply-add: the reference rounds the product.
-        let codes = block.map(|value| low_byte((value * inverse + 8.5).min(15.0).trunc()));
-        out[..2].copy_from_slice(&stored.to_le_bytes());
-        for (j, byte) in out[2..].iter_mut().enumerate() {
-            *byte = codes[j] | codes[j + BLOCK / 2] << 4;
+        let mut codes = [0; BLOCK];
+        for (code, value) in codes.iter_mut().zip(block) {
+            // Not a fused multiply-add: the reference rounds the product.
+            *code = low_byte((value * inverse + 8.5).min(15.0).trunc());
+        }
+        let (head, bytes) = out.split_at_mut(2);
+        head.copy_from_slice(&stored.to_le_bytes());
+        let (low, high) = codes.split_at(BLOCK / 2);
+        for (byte, (low, high)) in bytes.iter_mut().zip(low.iter().zip(high)) {
+            *byte = low | high << 4;
         }
     }
     true
@@ -208,10 +232,16 @@ fn q4_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
 fn peak(block: &[f32; BLOCK]) -> Option<f32> {
     // As integers with a sign positive floats are the largest, as integers without one negative
     // ones are: two plain maxima, no branches.
-    let (highest, lowest) = block.iter().fold((i32::MIN, 0), |(highest, lowest), value| {
-        (highest.max(value.to_bits().cast_signed()), lowest.max(value.to_bits()))
-    });
-    let positive = highest.max(0).cast_unsigned();
+    let (mut highest, mut lowest) = ([0; LANES], [0; LANES]);
+    for register in block.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            let bits = register[lane].to_bits();
+            highest[lane] = highest[lane].max(bits.cast_signed());
+            lowest[lane] = lowest[lane].max(bits);
+        }
+    }
+    let positive = highest.into_iter().fold(0, i32::max).cast_unsigned();
+    let lowest = lowest.into_iter().fold(0, u32::max);
     let negative = if lowest > 0x7FFF_FFFF { lowest & 0x7FFF_FFFF } else { 0 };
     let magnitude = f32::from_bits(positive.max(negative));
     if !magnitude.is_finite() {
@@ -252,7 +282,10 @@ fn int4_body<const FMA: bool>(
         let (blocks, rest) = group.as_chunks::<BLOCK>();
         let (packed, packed_rest) = bytes.as_chunks_mut::<{ BLOCK / 2 }>();
         for (block, packed) in blocks.iter().zip(packed) {
-            let codes = block.map(code);
+            let mut codes = [0; BLOCK];
+            for (nibble, value) in codes.iter_mut().zip(block) {
+                *nibble = code(*value);
+            }
             let (pairs, _) = codes.as_chunks::<2>();
             for (byte, pair) in packed.iter_mut().zip(pairs) {
                 *byte = byte_of(*pair);
@@ -269,4 +302,25 @@ fn int4_body<const FMA: bool>(
 #[inline(always)]
 fn byte_of([low, high]: [u8; 2]) -> u8 {
     low & 0x0F | high << 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_portable_copies_give_what_the_fast_ones_give() {
+        let weights: Vec<f32> = kit::data::normal_matrix(7, 1, 64 * BLOCK).into_iter().collect();
+        let (mut fast, mut portable) = (vec![0; 64 * Q8_0_BYTES], vec![1; 64 * Q8_0_BYTES]);
+        assert!(q8_0_blocks(&weights, &mut fast) && q8_0_body::<false>(&weights, &mut portable));
+        assert_eq!(fast, portable);
+        let (fast, portable) = (&mut fast[..64 * Q4_0_BYTES], &mut portable[..64 * Q4_0_BYTES]);
+        assert!(q4_0_blocks(&weights, fast) && q4_0_body::<false>(&weights, portable));
+        assert_eq!(fast, portable);
+        let (mut scales, mut others) = ([f16::ZERO; 64], [f16::ONE; 64]);
+        let (fast, portable) = (&mut fast[..16 * 64], &mut portable[..16 * 64]);
+        assert!(int4_some_groups(&weights, BLOCK, fast, &mut scales));
+        assert!(int4_body::<false>(&weights, BLOCK, portable, &mut others));
+        assert_eq!((fast, scales), (portable, others));
+    }
 }

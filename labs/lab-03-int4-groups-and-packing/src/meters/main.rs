@@ -31,6 +31,9 @@ struct Cli {
     /// Run this `llama-quantize` of llama.cpp in turn with our encoders.
     #[arg(long, value_name = "PATH")]
     llama_quantize: Option<PathBuf>,
+    /// What that `llama-quantize` is, where it does not tell by itself: the package it was built from.
+    #[arg(long, value_name = "TEXT")]
+    llama_version: Option<String>,
     /// Where the capture goes.
     #[arg(long, value_name = "FILE.json")]
     out: PathBuf,
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn meter(cli: &Cli) -> Result<()> {
-    let mut capture = Capture::new(provenance::of_run(cli)?);
+    let mut capture = Capture::new(provenance::of_run(cli));
     let processors = capture.provenance.processors;
     let threads = if processors > 1 { vec![1, processors] } else { vec![1] };
     let w = matrix();
@@ -56,8 +59,7 @@ fn meter(cli: &Cli) -> Result<()> {
     eprintln!("encoders on {threads:?} threads");
     let tool = cli.llama_quantize.as_deref();
     quantizing::measure(&mut capture, &w, &threads, if cli.quick { 3 } else { 11 }, tool)?;
-    save(&capture, &cli.out)?;
-    Ok(())
+    save(&capture, &cli.out)
 }
 
 /// Normal values, 64 rows of them over and over: a clock does not see what they are.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use anyhow::Result;
+use int4_groups::capture::{Capture, Ceiling, Product};
 use int4_groups::kernels::{
     Int4Matrix, Int8Matrix, KernelError, Threads, matvec_f32, matvec_int4,
     matvec_int4_materialized, matvec_int8, read,
 };
-use int4_groups::capture::{Capture, Ceiling, Product};
 use kit::data::normal_matrix;
 use ndarray::Array2;
 

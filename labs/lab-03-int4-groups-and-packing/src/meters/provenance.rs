@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
 use int4_groups::capture::Provenance;
 use int4_groups::kernels;
 
@@ -14,24 +13,21 @@ use crate::Cli;
 const ASSUMED_CACHE: u64 = 32 << 20;
 
 /// What this machine says of itself.
-///
-/// # Errors
-/// If the `llama-quantize` of the command line cannot be run.
-pub fn of_run(cli: &Cli) -> Result<Provenance> {
-    let tool = cli.llama_quantize.as_deref().map(llama_version).transpose()?;
-    Ok(Provenance {
+pub fn of_run(cli: &Cli) -> Provenance {
+    Provenance {
         processor: processor(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         cache_bytes: cache_bytes().unwrap_or(ASSUMED_CACHE),
         instructions: kernels::instructions().into(),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         compiler: ask("rustc", &["--version"]).unwrap_or("unknown".into()),
-        llama_quantize: tool,
+        // Where it is not given, the first run of the tool tells it.
+        llama_quantize: cli.llama_version.clone(),
         commit: commit().unwrap_or("unknown".into()),
         date: date(),
         command: command(),
         quick: cli.quick,
-    })
+    }
 }
 
 /// The processor's name where the system tells it.
@@ -65,16 +61,6 @@ fn ask(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_string())
-}
-
-/// The line of `--version` that says which llama.cpp it is.
-fn llama_version(tool: &Path) -> Result<String> {
-    let output = Command::new(tool).arg("--version").output();
-    let output = output.with_context(|| format!("cannot run {}", tool.display()))?;
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| line.starts_with("version"));
-    Ok(line.unwrap_or("it does not tell its version").trim().to_string())
 }
 
 /// The command line, folders left out: they say nothing of the run.
