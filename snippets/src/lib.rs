@@ -54,7 +54,11 @@ impl Library for Book {
 
     fn data_files(&self) -> Vec<PathBuf> {
         let captures = tables::captured::files();
-        captures.into_iter().chain([kit::real_slice::PATH.into()]).collect()
+        captures
+            .into_iter()
+            .chain(tables::dequantization::files())
+            .chain([kit::real_slice::PATH.into()])
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! A file per chapter. Axes and marks are in [`plot`], colours and sizes in [`style`], and [`svg`]
 //! makes what plotters wrote fit for the page.
 
+mod dequantization;
 mod histogram;
 mod lab_01;
 mod mental_model;
@@ -27,6 +28,7 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "rounding_error_distribution", make: rounding::rounding_error_distribution },
     Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
+    Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

@@ -1,6 +1,7 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
+pub mod dequantization;
 pub mod lab_01;
 pub mod lab_02;
 pub mod mental_model;
@@ -27,6 +28,9 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
+    Entry { name: "matvec_captured", make: dequantization::matvec_captured },
+    Entry { name: "quantize_captured", make: dequantization::quantize_captured },
+    Entry { name: "cpu_run", make: dequantization::cpu_run },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.
