@@ -17,7 +17,10 @@ fn main() -> ExitCode {
         Some("captures") => print_captures(files),
         Some("cpu-capture") => files.try_for_each(|file| print_cpu_capture(&file)),
         _ => {
-            return book_preprocessor::main(&snippets::Book, Path::new(env!("CARGO_MANIFEST_PATH")));
+            return book_preprocessor::main(
+                &snippets::Book,
+                Path::new(env!("CARGO_MANIFEST_PATH")),
+            );
         }
     };
     match printed {
