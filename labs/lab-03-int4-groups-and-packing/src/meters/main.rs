@@ -51,6 +51,10 @@ fn main() -> ExitCode {
 
 fn meter(cli: &Cli) -> Result<()> {
     let mut capture = Capture::new(provenance::of_run(cli));
+    if provenance::cache_bytes().is_none() {
+        let note = "the system does not tell the size of its last cache: 32 MiB were assumed";
+        capture.notes.push(note.into());
+    }
     let processors = capture.provenance.processors;
     let threads = if processors > 1 { vec![1, processors] } else { vec![1] };
     let w = matrix();

@@ -43,7 +43,7 @@ fn processor() -> String {
 }
 
 /// The size of the last cache where Linux tells it, `32768K`.
-fn cache_bytes() -> Option<u64> {
+pub fn cache_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok()?;
     let kibibytes: u64 = text.trim().strip_suffix('K')?.parse().ok()?;
     Some(kibibytes << 10)
