@@ -19,7 +19,7 @@ pub struct Provenance {
     pub processor: String,
     /// Processors that the run could use.
     pub processors: usize,
-    /// Bytes of the last cache, as the system tells it, or as was assumed (see `notes`).
+    /// Bytes of the last cache, as the system tells it, or as was assumed (`notes` says so).
     pub cache_bytes: u64,
     /// The instructions that the kernels used.
     pub instructions: String,
@@ -269,7 +269,8 @@ impl Capture {
         self.products.iter().find(|p| p.format == format && p.threads == threads)
     }
 
-    /// The share of the best reading rate that a product reached; at most 1, but for noise.
+    /// The share of the best reading rate that a product reached. One that also writes can exceed 1:
+    /// a machine may read and write at the same time.
     pub fn share_of_ceiling(&self, product: &Product) -> Option<f64> {
         Some(product.rate() / self.ceiling(product.threads)?.best())
     }

@@ -32,7 +32,7 @@ pub fn matvec_roofline() -> Result<Figure> {
             times(predicted),
         ),
         alt: format!(
-            "Both axes logarithmic. A rising straight line, and six points on or above it: three of \
+            "Both axes logarithmic. A rising straight line, and six points, most of them above it: three of \
              int4 at the lower left, int8, f32, and at the upper right int4 materialized. int4 g128 \
              takes {} ms, f32 {} ms, materialized {} ms.",
             sig3(int4.time_ms.median),
