@@ -54,8 +54,11 @@ impl Library for Book {
 
     fn data_files(&self) -> Vec<PathBuf> {
         let captures = tables::captured::files();
-        let golden = kit::checkpoint::golden::files();
-        captures.into_iter().chain([kit::real_slice::PATH.into()]).chain(golden).collect()
+        let captures = captures.into_iter().chain(tables::dequantization::files());
+        captures
+            .chain([kit::real_slice::PATH.into()])
+            .chain(kit::checkpoint::golden::files())
+            .collect()
     }
 }
 

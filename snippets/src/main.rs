@@ -1,25 +1,42 @@
 //! `mdbook-snippets`: the preprocessor of this book. `mdbook-snippets captures FILE…` prints the
-//! tables of capture files, those of the repository beside them.
+//! tables of capture files, those of the repository beside them; `mdbook-snippets cpu-capture FILE`
+//! those of a capture of `cpu-meters`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use quantize_and_eval::capture::Capture;
-use snippets::tables::captured;
+use snippets::tables::{captured, dequantization};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|command| command != "captures") {
-        return book_preprocessor::main(&snippets::Book, Path::new(env!("CARGO_MANIFEST_PATH")));
-    }
-    match print_captures(arguments.map(PathBuf::from)) {
+    let command = arguments.next().unwrap_or_default();
+    let mut files = arguments.map(PathBuf::from);
+    let printed = match command.to_str() {
+        Some("captures") => print_captures(files),
+        Some("cpu-capture") => files.try_for_each(|file| print_cpu_capture(&file)),
+        _ => {
+            return book_preprocessor::main(
+                &snippets::Book,
+                Path::new(env!("CARGO_MANIFEST_PATH")),
+            );
+        }
+    };
+    match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The tables of one capture of `cpu-meters`.
+fn print_cpu_capture(file: &Path) -> Result<()> {
+    let capture = int4_groups::capture::Capture::load(file).context(file.display().to_string())?;
+    print!("{}", dequantization::all(&capture)?);
+    Ok(())
 }
 
 /// The captures in `files`, then the committed ones, in the same tables.

@@ -1,6 +1,6 @@
 //! Numbers inside sentences, computed by the labs. insta pins them all, each with its meaning.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fake_quant_linear::{
     dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel, quantize_per_tensor,
 };
@@ -12,7 +12,7 @@ use kit::table::{count, percent, sig3, times};
 use crate::Entry;
 use crate::rows::{largest, smallest};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, lab_01, rounding, rules};
+use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
@@ -78,6 +78,9 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "rules.twice", make: rules_twice },
     Entry { name: "rules.peaks_at_minus_eight", make: rules_peaks_at_minus_eight },
     Entry { name: "checkpoint.exercise_bits", make: exercise_bits },
+    Entry { name: "dequantization.int4_predicted", make: int4_predicted },
+    Entry { name: "dequantization.int4_measured", make: int4_measured },
+    Entry { name: "dequantization.materialized", make: materialized },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -274,5 +277,36 @@ fn exercise_bits() -> Result<Value> {
     Ok(Value {
         text: checkpoint::exercise_bits()?.to_string(),
         meaning: "With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,",
+    })
+}
+
+fn int4_predicted() -> Result<Value> {
+    let capture = dequantization::committed()?;
+    let int4 = dequantization::product_of(&capture, "int4 g128")?;
+    let ratio = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
+    Ok(Value {
+        text: times(ratio),
+        meaning: "By bytes alone, a product with int4 g128 is faster than with f32 by",
+    })
+}
+
+fn int4_measured() -> Result<Value> {
+    let capture = dequantization::committed()?;
+    let int4 = dequantization::product_of(&capture, "int4 g128")?;
+    let ratio = capture.speed_up(int4).context("the capture has no f32 product")?;
+    Ok(Value {
+        text: times(ratio),
+        meaning: "In the capture, a product with int4 g128 is faster than with f32 by",
+    })
+}
+
+fn materialized() -> Result<Value> {
+    let capture = dequantization::committed()?;
+    let slow = dequantization::product_of(&capture, "int4 g128, materialized")?;
+    let ratio = capture.speed_up(slow).context("the capture has no f32 product")?;
+    Ok(Value {
+        text: times(1.0 / ratio),
+        meaning: "With the whole matrix dequantized to memory first, a product takes, in units of \
+                  the time with f32,",
     })
 }

@@ -21,6 +21,8 @@ pub struct Args {
 enum What {
     /// Lab 02: three meters of each format on this machine's NVIDIA GPU.
     Gpu(GpuArgs),
+    /// Lab 03: products and encoders on this machine's processor, beside what its memory can do.
+    Cpu(CpuArgs),
 }
 
 /// How to run `gpu-meters`.
@@ -37,6 +39,23 @@ struct GpuArgs {
     more: Vec<String>,
 }
 
+/// How to run `cpu-meters`.
+#[derive(clap::Args)]
+struct CpuArgs {
+    /// A few seconds: three rounds.
+    #[arg(long)]
+    quick: bool,
+    /// Run this `llama-quantize` of llama.cpp in turn with our encoders.
+    #[arg(long, value_name = "PATH")]
+    llama_quantize: Option<PathBuf>,
+    /// What that `llama-quantize` is: the package it was built from.
+    #[arg(long, value_name = "TEXT")]
+    llama_version: Option<String>,
+    /// Where the capture goes.
+    #[arg(long, value_name = "FILE.json", default_value = "target/captures/cpu.json")]
+    out: PathBuf,
+}
+
 /// Runs what was asked for.
 ///
 /// # Errors
@@ -44,6 +63,7 @@ struct GpuArgs {
 pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Gpu(args) => gpu(args),
+        What::Cpu(args) => cpu(args),
     }
 }
 
@@ -72,4 +92,27 @@ fn gpu_meters() -> Command {
     command.args(["run", "--release", "--quiet", "--package", "lab-02-quantize-and-eval"]);
     command.args(["--bin", "gpu-meters", "--"]);
     command
+}
+
+/// The meters, in a release build, then the tables.
+fn cpu(args: &CpuArgs) -> Result<ExitCode> {
+    let out = workspace::root().join(&args.out);
+    let mut meters = workspace::cargo();
+    meters.args(["run", "--release", "--quiet", "--package", "lab-03-int4-groups-and-packing"]);
+    meters.args(["--features", "meters", "--bin", "cpu-meters", "--"]);
+    meters.args(args.quick.then_some("--quick")).arg("--out").arg(&out);
+    if let Some(tool) = &args.llama_quantize {
+        // A path that is right where the command was typed, from any folder.
+        let tool = std::path::absolute(tool).context("there is no working folder")?;
+        meters.arg("--llama-quantize").arg(tool);
+    }
+    if let Some(version) = &args.llama_version {
+        meters.arg("--llama-version").arg(version);
+    }
+    succeed("cpu-meters", &mut meters)?;
+    let mut tables = workspace::cargo();
+    tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
+    succeed("mdbook-snippets", tables.arg("cpu-capture").arg(&out))?;
+    println!("The capture is {}", out.display());
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,10 +5,14 @@
 //! "what granularity?". Codes of four bits share bytes and words, and who shares with whom is the
 //! layout: [`layouts`] has those of AutoAWQ, GPTQ, compressed-tensors and GGML.
 //!
+//! [`kernels`] has fast versions, held to the readable ones by their tests.
+//!
 //! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
 //! is the file to edit.
 
+pub mod capture;
 mod groups;
+pub mod kernels;
 pub mod layouts;
 pub mod solution;
 pub mod starter;

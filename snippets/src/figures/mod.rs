@@ -3,6 +3,7 @@
 //! A file per chapter. Axes and marks are in [`plot`], colours and sizes in [`style`], and [`svg`]
 //! makes what plotters wrote fit for the page.
 
+mod dequantization;
 mod histogram;
 mod lab_01;
 mod lab_03;
@@ -35,6 +36,7 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
     Entry { name: "rules_grids", make: rules::rules_grids },
+    Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

@@ -2,6 +2,7 @@
 
 pub mod captured;
 pub mod checkpoint;
+pub mod dequantization;
 pub mod lab_01;
 pub mod lab_02;
 pub mod lab_03;
@@ -51,6 +52,9 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "checkpoint_gptq_modules", make: checkpoint::gptq_modules },
     Entry { name: "checkpoint_gptq_parts", make: checkpoint::gptq_parts },
     Entry { name: "checkpoint_gptq_verdict", make: checkpoint::gptq_verdict },
+    Entry { name: "matvec_captured", make: dequantization::matvec_captured },
+    Entry { name: "quantize_captured", make: dequantization::quantize_captured },
+    Entry { name: "cpu_run", make: dequantization::cpu_run },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

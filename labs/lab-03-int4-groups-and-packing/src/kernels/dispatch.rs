@@ -1,0 +1,62 @@
+//! One source, two machine codes: which instructions a loop is compiled for, and the choice between
+//! them at run time.
+
+/// The instructions that the kernels use on this machine, in words.
+pub fn instructions() -> &'static str {
+    if has_avx2() {
+        "AVX2, FMA and F16C"
+    } else if cfg!(target_arch = "x86_64") {
+        "SSE2"
+    } else {
+        std::env::consts::ARCH
+    }
+}
+
+/// Whether this machine has what the fast copies are compiled for.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Whether this machine has what the fast copies are compiled for.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn has_avx2() -> bool {
+    false
+}
+
+/// Whether a multiply-add is one instruction in the portable copy of a loop. Where it is not,
+/// `f32::mul_add` would be a call of the C library for each weight.
+pub(super) const PORTABLE_FMA: bool = cfg!(target_arch = "aarch64");
+
+/// `a * b + c`, rounded once where the machine can, twice where it cannot.
+#[inline(always)]
+pub(super) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Defines a function that runs `body::<true>` compiled for AVX2 where the machine has it, and
+/// `body::<PORTABLE_FMA>` elsewhere. The body is `#[inline(always)]` and safe.
+macro_rules! dispatched {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?)
+        $(-> $result:ty)? = $body:ident) => {
+        $(#[$doc])*
+        $vis fn $name($($arg: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn compiled_for_avx2($($arg: $type),*) $(-> $result)? {
+                    $body::<true>($($arg),*)
+                }
+                if $crate::kernels::dispatch::has_avx2() {
+                    // SAFETY: the function asks for nothing but AVX2, FMA and F16C, which the
+                    // machine was just found to have.
+                    return unsafe { compiled_for_avx2($($arg),*) };
+                }
+            }
+            $body::<{ $crate::kernels::dispatch::PORTABLE_FMA }>($($arg),*)
+        }
+    };
+}
+pub(super) use dispatched;

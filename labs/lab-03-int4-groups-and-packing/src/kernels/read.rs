@@ -1,0 +1,42 @@
+//! Reading and nothing else: how fast bytes come out of the memory of this machine.
+
+use rayon::prelude::*;
+
+use super::dispatch::dispatched;
+
+/// Words that one thread reads at a time: 2 MiB.
+const CHUNK: usize = 1 << 18;
+
+/// Reads every word once, and returns their sum so that no compiler leaves the reading out.
+pub fn read(words: &[u64]) -> u64 {
+    words.par_chunks(CHUNK).map(sum).reduce(|| 0, u64::wrapping_add)
+}
+
+dispatched! {
+    /// The sum of `words`, modulo 2^64.
+    fn sum(words: &[u64]) -> u64 = sum_body
+}
+
+#[inline(always)]
+fn sum_body<const FMA: bool>(words: &[u64]) -> u64 {
+    let (chunks, rest) = words.as_chunks::<32>();
+    let mut sums = [0u64; 32];
+    for chunk in chunks {
+        for (sum, word) in sums.iter_mut().zip(chunk) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    sums.iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_once() {
+        let words: Vec<u64> = (0..(2 * CHUNK + 45) as u64).collect();
+        let count = words.len() as u64;
+        assert_eq!(read(&words), count * (count - 1) / 2);
+    }
+}

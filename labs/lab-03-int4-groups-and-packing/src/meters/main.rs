@@ -1,0 +1,101 @@
+//! `cpu-meters`: what the kernels of lab 03 do on this machine, beside what its memory can do.
+
+mod gguf;
+mod products;
+mod provenance;
+mod quantizing;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use int4_groups::capture::{Capture, CaptureError, Spread};
+use kit::data::normal_matrix;
+use ndarray::Array2;
+
+/// Rows of the matrix: the down projection of a Llama of 7 billion parameters.
+const OUT_FEATURES: usize = 4096;
+/// Weights in a row.
+const IN_FEATURES: usize = 11_008;
+
+/// Measure the products and the encoders of lab 03 on this machine.
+#[derive(Parser)]
+#[command(name = "cpu-meters", version, about)]
+struct Cli {
+    /// A few seconds: three rounds, readings that a busy machine disturbs.
+    #[arg(long)]
+    quick: bool,
+    /// Run this `llama-quantize` of llama.cpp in turn with our encoders.
+    #[arg(long, value_name = "PATH")]
+    llama_quantize: Option<PathBuf>,
+    /// What that `llama-quantize` is, where it does not tell by itself: the package it was built from.
+    #[arg(long, value_name = "TEXT")]
+    llama_version: Option<String>,
+    /// Where the capture goes.
+    #[arg(long, value_name = "FILE.json")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match meter(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn meter(cli: &Cli) -> Result<()> {
+    let mut capture = Capture::new(provenance::of_run(cli));
+    if provenance::cache_bytes().is_none() {
+        let note = "the system does not tell the size of its last cache: 32 MiB were assumed";
+        capture.notes.push(note.into());
+    }
+    let processors = capture.provenance.processors;
+    let threads = if processors > 1 { vec![1, processors] } else { vec![1] };
+    let w = matrix();
+    eprintln!("products on {threads:?} threads");
+    products::measure(&mut capture, &w, &threads, if cli.quick { 3 } else { 25 })?;
+    eprintln!("encoders on {threads:?} threads");
+    let tool = cli.llama_quantize.as_deref();
+    quantizing::measure(&mut capture, &w, &threads, if cli.quick { 3 } else { 11 }, tool)?;
+    save(&capture, &cli.out)
+}
+
+/// Normal values, 64 rows of them over and over: a clock does not see what they are.
+fn matrix() -> Array2<f32> {
+    let few = normal_matrix(1, 64, IN_FEATURES);
+    Array2::from_shape_fn((OUT_FEATURES, IN_FEATURES), |(row, column)| few[(row % 64, column)])
+}
+
+/// Writes the capture under a temporary name beside `path` and renames it.
+fn save(capture: &Capture, path: &Path) -> Result<()> {
+    let text = capture.to_json()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    Ok(write().map_err(|error| CaptureError::Unwritable(path.into(), error))?)
+}
+
+/// Milliseconds that `work` takes.
+fn time<Output>(work: impl FnOnce() -> Output) -> (f64, Output) {
+    let start = Instant::now();
+    let output = work();
+    (start.elapsed().as_secs_f64() * 1e3, output)
+}
+
+/// The spread of readings of which there is at least one.
+fn spread(samples: &[f64]) -> Result<Spread> {
+    Spread::of(samples).context("no reading was taken: this is a mistake in cpu-meters")
+}

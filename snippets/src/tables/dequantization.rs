@@ -1,0 +1,196 @@
+//! The tables of the chapter "Where dequantization really happens", read from the capture that
+//! `cargo book capture cpu` took.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use int4_groups::capture::{Capture, Product, Quantizing};
+use kit::Table;
+use kit::table::{count, percent, sig3, times};
+
+/// The folder that the committed capture lies in.
+const FOLDER: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-03-int4-groups-and-packing/captures");
+
+/// The committed capture files.
+pub fn files() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let json = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(json).collect();
+    files.sort();
+    files
+}
+
+/// The committed capture.
+///
+/// # Errors
+/// If there is not exactly one, or it cannot be read; the message says what to do.
+pub fn committed() -> Result<Capture> {
+    match &files()[..] {
+        [file] => Capture::load(file).context(file.display().to_string()),
+        [] => bail!(
+            "there is no capture in labs/lab-03-int4-groups-and-packing/captures: run `cargo book \
+             capture cpu` and copy target/captures/cpu.json there"
+        ),
+        several => bail!(
+            "there are {} captures in labs/lab-03-int4-groups-and-packing/captures and the chapter \
+             speaks of one machine: keep one",
+            several.len()
+        ),
+    }
+}
+
+/// Every table of a capture, as text for a terminal.
+///
+/// # Errors
+/// If the capture lacks what a row needs.
+pub fn all(capture: &Capture) -> Result<String> {
+    let tables = [products(capture)?, quantizing(capture), run(capture)];
+    Ok(tables.map(|table| table.to_string()).join("\n"))
+}
+
+/// The products of the committed capture.
+pub fn matvec_captured() -> Result<Table> {
+    products(&committed()?)
+}
+
+/// The encoders of the committed capture.
+pub fn quantize_captured() -> Result<Table> {
+    Ok(quantizing(&committed()?))
+}
+
+/// Where the committed capture comes from.
+pub fn cpu_run() -> Result<Table> {
+    Ok(run(&committed()?))
+}
+
+fn products(capture: &Capture) -> Result<Table> {
+    let shape = capture.products.first().map(|p| (p.out_features, p.in_features));
+    let (rows, columns) = shape.context("the capture has no products")?;
+    let title = format!(
+        "One product of a {rows} x {columns} matrix with one token's activations, measured on {}",
+        capture.provenance.processor
+    );
+    let mut table = Table::new(title)
+        .text("format")
+        .number("threads")
+        .number("bytes a product")
+        .number("time (ms), median")
+        .number("min to max (ms)")
+        .number("GB/s")
+        .number("share of the ceiling")
+        .number("speed-up over f32")
+        .number("predicted from bytes alone");
+    for product in &capture.products {
+        let missing = || format!("the capture has nothing to hold {} to", product.format);
+        let time = product.time_ms;
+        table.row([
+            product.format.clone(),
+            count(product.threads),
+            count(product.bytes as usize),
+            sig3(time.median),
+            format!("{} to {}", sig3(time.min), sig3(time.max)),
+            gigabytes(product.rate()),
+            percent(capture.share_of_ceiling(product).with_context(missing)?),
+            times(capture.speed_up(product).with_context(missing)?),
+            times(capture.predicted_speed_up(product).with_context(missing)?),
+        ]);
+    }
+    Ok(table)
+}
+
+fn quantizing(capture: &Capture) -> Table {
+    let title = format!(
+        "Quantizing and packing {} bytes of f32: GB of f32 a second at the median, measured on {}",
+        capture.quantizing.first().map_or("no".into(), |q| count(q.bytes as usize)),
+        capture.provenance.processor
+    );
+    let mut table = Table::new(title)
+        .text("format")
+        .number("threads")
+        .number("this lab, in memory")
+        .number("this lab, file to file")
+        .number("llama-quantize, file to file")
+        .number("ours over theirs")
+        .number("blocks that differ");
+    for memory in capture.quantizing.iter().filter(|q| q.between == "memory") {
+        let row = |who, between| find(capture, memory, who, between);
+        let (ours, theirs) = (row("this lab", "files"), row("llama-quantize", "files"));
+        let rate = |q: Option<&Quantizing>| q.map_or("-".into(), |q| gigabytes(q.rate()));
+        let lead = ours.zip(theirs).map(|(ours, theirs)| times(ours.rate() / theirs.rate()));
+        let differ = theirs.and_then(|q| q.blocks_that_differ);
+        table.row([
+            memory.format.clone(),
+            count(memory.threads),
+            gigabytes(memory.rate()),
+            rate(ours),
+            rate(theirs),
+            lead.unwrap_or("-".into()),
+            differ.map_or("-".into(), |blocks| count(blocks as usize)),
+        ]);
+    }
+    table
+}
+
+/// The same format on as many threads, by someone else or elsewhere.
+fn find<'c>(
+    capture: &'c Capture,
+    like: &Quantizing,
+    who: &str,
+    between: &str,
+) -> Option<&'c Quantizing> {
+    let same = |q: &&Quantizing| q.format == like.format && q.threads == like.threads;
+    capture.quantizing.iter().filter(same).find(|q| q.who == who && q.between == between)
+}
+
+fn run(capture: &Capture) -> Table {
+    let run = &capture.provenance;
+    let mut table = Table::new("The run that these numbers come from").text("what").text("is");
+    table.row(["processor", &run.processor]);
+    table.row(["processors used", &count(run.processors)]);
+    table.row(["last cache (bytes)", &count(run.cache_bytes as usize)]);
+    table.row(["instructions", &run.instructions]);
+    table.row(["system", &run.system]);
+    table.row(["compiler", &run.compiler]);
+    table.row(["llama-quantize", run.llama_quantize.as_deref().unwrap_or("not run")]);
+    table.row(["date", &run.date]);
+    table.row(["commit", &run.commit]);
+    table.row(["command", &run.command]);
+    for ceiling in &capture.ceilings {
+        let what = format!("plain reading, threads: {}", ceiling.threads);
+        let (best, median) = (gigabytes(ceiling.best()), gigabytes(ceiling.median()));
+        table.row([what, format!("best {best} GB/s, median {median} GB/s")]);
+    }
+    table
+}
+
+fn gigabytes(rate: f64) -> String {
+    sig3(rate / 1e9)
+}
+
+/// The product of `format` on most threads.
+///
+/// # Errors
+/// If the capture has none.
+pub fn product_of<'c>(capture: &'c Capture, format: &str) -> Result<&'c Product> {
+    let of_format = capture.products.iter().filter(|product| product.format == format);
+    of_format.max_by_key(|product| product.threads).with_context(|| {
+        format!("the capture has no product of {format}: run `cargo book capture cpu` again")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_has_a_row_for_everything_that_was_measured() -> Result<()> {
+        let capture = committed()?;
+        let rows = |table: Table| table.to_markdown().lines().count() - 2;
+        assert_eq!(rows(products(&capture)?), capture.products.len());
+        let memory = capture.quantizing.iter().filter(|q| q.between == "memory").count();
+        assert_eq!(rows(quantizing(&capture)), memory);
+        assert_eq!(rows(run(&capture)), 10 + capture.ceilings.len());
+        Ok(())
+    }
+}
