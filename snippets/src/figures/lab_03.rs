@@ -66,9 +66,9 @@ pub fn group_window() -> Result<Figure> {
         title: "Half a step along one row with one loud weight".into(),
         caption: format!(
             "The first {SHOWN} of 512 weights of a row; weight {LOUD_COLUMN} is {LOUDNESS} times \
-             as loud. A weight under the line rounds to 0. With one scale for the row {row} of the \
-             511 others do, with groups of 128 {wide}, with groups of 32 {narrow}: the line is \
-             high only inside the loud weight's group."
+             as loud. A weight under the line rounds to 0. Of the 511 others {row} do with one scale \
+             for the row, {wide} with groups of 128, and {narrow} with groups of 32: there the line \
+             is high only inside the loud weight's group."
         ),
         alt: format!(
             "Scatter plot of the magnitudes of {SHOWN} weights on a logarithmic axis, with three \
