@@ -1,34 +1,52 @@
 //! The numbers of the book, pinned: every table and every value that a chapter can embed.
 //!
 //! A difference is reviewed like code, with `cargo insta review`. With `LAB_IMPL=starter` the
-//! tables are computed by the reader's own file, so `LAB_IMPL=starter cargo insta test --review`
-//! shows how an edit moves them.
+//! tables are computed by the reader's own files, so `LAB_IMPL=starter cargo insta test --review`
+//! shows how an edit moves them. What a lab needs that is not written yet is left out, visibly.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use insta::{Settings, assert_snapshot};
+use kit::skip::left_out;
+use snippets::Entry;
+use snippets::values::Value;
 
 #[test]
 fn every_table_reads_as_it_did() {
     let entries = snippets::tables::available();
-    check_all(entries.map(|entry| (entry.name, move || Ok((entry.make)()?.to_string()))));
+    check_all(entries.map(|entry| {
+        let make = || Ok((entry.make)()?.to_string());
+        (entry.name.to_string(), make)
+    }));
 }
 
+/// A snapshot for each chapter, the part of a value's name before the point: a lab that is not
+/// written yet keeps back its own and nobody else's.
 #[test]
 fn every_value_reads_as_it_did() {
-    check_all([("values", || {
-        let mut sentences = String::new();
-        for entry in snippets::values::ALL {
-            let value = (entry.make)()?;
-            sentences.push_str(&format!("{}: {} {}.\n", entry.name, value.meaning, value.text));
-        }
-        Ok(sentences)
-    })]);
+    let mut chapters: BTreeMap<&str, Vec<&Entry<Value>>> = BTreeMap::new();
+    for entry in snippets::values::ALL {
+        let chapter = entry.name.split('.').next().unwrap_or(entry.name);
+        chapters.entry(chapter).or_default().push(entry);
+    }
+    check_all(chapters.into_iter().map(|(chapter, entries)| {
+        let make = move || {
+            let mut sentences = String::new();
+            for entry in entries {
+                let value = (entry.make)()?;
+                sentences.push_str(&format!("{}: {} {}.\n", entry.name, value.meaning, value.text));
+            }
+            Ok(sentences)
+        };
+        (format!("values_{chapter}"), make)
+    }));
 }
 
 /// Holds each text to its snapshot. All are tried, so that one run shows everything that moved.
 fn check_all<Make: FnOnce() -> anyhow::Result<String>>(
-    texts: impl IntoIterator<Item = (&'static str, Make)>,
+    texts: impl IntoIterator<Item = (String, Make)>,
 ) {
     let mut settings = Settings::clone_current();
     settings.set_snapshot_path("../snapshots");
@@ -37,14 +55,29 @@ fn check_all<Make: FnOnce() -> anyhow::Result<String>>(
     let moved: Vec<_> = texts
         .into_iter()
         .filter_map(|(name, make)| {
-            let check = || settings.bind(|| assert_snapshot!(name, make().expect(name)));
-            catch_unwind(AssertUnwindSafe(check)).is_err().then_some(name)
+            let check = || settings.bind(|| assert_snapshot!(name.as_str(), make().expect(&name)));
+            match catch_unwind(AssertUnwindSafe(check)) {
+                Ok(()) => None,
+                Err(panic) if is_unwritten(&*panic) => {
+                    left_out(&name, "a function of a starter that it needs is not written yet");
+                    None
+                }
+                Err(_) => Some(name),
+            }
         })
         .collect();
     assert!(
         moved.is_empty(),
         "these do not read as they did: {moved:?}; see the differences above"
     );
+}
+
+/// Whether a panic is that of a `todo!`, in a run that asked for the starters.
+fn is_unwritten(panic: &(dyn Any + Send)) -> bool {
+    let starter = std::env::var("LAB_IMPL").is_ok_and(|chosen| chosen == "starter");
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    starter && text.starts_with("not yet implemented")
 }
 
 #[test]
