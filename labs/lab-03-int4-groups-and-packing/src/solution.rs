@@ -140,10 +140,15 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
 /// Packs eight zero points as GPTQ v1 stores them: each minus one, in linear order.
 ///
 /// # Errors
-/// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one above 16.
+/// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one outside
+/// 1..=16.
 pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
     if let Some(index) = zeros.iter().position(|&zero| zero == 0) {
         return Err(Int4Error::ZeroMinusOne { index });
+    }
+    if let Some(index) = zeros.iter().position(|&zero| zero > 16) {
+        let code = zeros[index].into();
+        return Err(Int4Error::CodeOutOfRange { index, code, range: "1..=16" });
     }
     pack_word(zeros.map(|zero| zero - 1), &crate::LINEAR_ORDER)
 }
@@ -184,7 +189,8 @@ fn group_sum(x: ArrayView1<f32>, codes: ArrayView1<i8>) -> f32 {
 // ANCHOR_END: int4_linear
 
 // ANCHOR: memory
-/// Bytes of the packed matrix: two codes a byte, two bytes a scale.
+/// Bytes of the packed matrix: two codes a byte, a last half byte counted as one, and two bytes a
+/// scale.
 pub fn memory_bytes(w: &Int4Groups) -> usize {
     w.q().len().div_ceil(2) + w.scales().len() * size_of::<f16>()
 }

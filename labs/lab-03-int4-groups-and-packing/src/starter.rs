@@ -40,7 +40,7 @@ pub fn quantize_value(value: f32, scale: f16) -> i8 {
 /// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale is
 /// beyond `f16`.
 pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
-    todo!("task 2: scales of shape [{}, {} / {group_size}], then codes", w.nrows(), w.ncols())
+    todo!("task 2: crate::check_finite is given; {:?} in groups of {group_size}", w.dim())
 }
 
 /// Task 2. Back to numbers: each code times the scale of its group, `[out_features, in_features]`.
@@ -81,7 +81,8 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
 /// Task 4. Packs eight zero points as GPTQ v1 stores them: each minus one, in linear order.
 ///
 /// # Errors
-/// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one above 16.
+/// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one outside
+/// 1..=16.
 pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
     todo!("task 4: refuse a 0 among {zeros:?}, subtract one from each, pack in LINEAR_ORDER")
 }
@@ -103,7 +104,8 @@ pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4E
     todo!("task 5: {} tokens, a sum for each of {:?} groups", x.nrows(), w.scales().dim())
 }
 
-/// Task 5. Bytes of the packed matrix: two codes a byte, two bytes a scale.
+/// Task 5. Bytes of the packed matrix: two codes a byte, a last half byte counted as one, and two
+/// bytes a scale.
 pub fn memory_bytes(w: &Int4Groups) -> usize {
     todo!("task 5: {} codes and {} scales", w.q().len(), w.scales().len())
 }

@@ -126,6 +126,21 @@ wrong_answers! {
         }
     }
 
+    Reciprocal, "multiplies_by_the_reciprocal", "a product with 1 / s is a quotient by s",
+    ["codes_round_half_to_even_and_stop_at_seven"], {
+        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+            (value * (1.0 / scale.to_f32())).round_ties_even().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    HalfScale, "divides_in_f16", "the scale is an f16, so it is computed in f16",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
+        fn group_scale(&self, absmax: f32) -> f16 {
+            let scale = f16::from_f32(f16::from_f32(absmax).to_f32() / QMAX);
+            if scale > f16::ZERO { scale } else { f16::ONE }
+        }
+    }
+
     ReachesMinus8, "clips_to_minus_8", "four bits have sixteen codes, so use them all",
     ["codes_round_half_to_even_and_stop_at_seven"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
@@ -232,6 +247,14 @@ wrong_answers! {
         }
     }
 
+    OverflowsEarly, "refuses_a_weight_beyond_f16", "a weight that f16 cannot hold has no scale in f16",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        fn check_scale(&self, _: f16, row: usize, group: usize, absmax: f32) -> Option<Int4Error> {
+            let beyond = absmax > f16::MAX.to_f32();
+            beyond.then_some(Int4Error::ScaleOverflow { row, group, absmax })
+        }
+    }
+
     WrongAxis, "groups_along_out_features", "groups run down a column",
     ["groups_run_along_in_features_in_a_square_matrix_too"], {
         fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
@@ -273,6 +296,13 @@ wrong_answers! {
     ["dequantize_takes_the_scale_of_the_columns_own_group"], {
         fn group_of(&self, column: usize, size: usize, groups: usize) -> usize {
             (column / size + 1) % groups
+        }
+    }
+
+    HalfProducts, "dequantizes_in_f16", "a code times an f16 is an f16",
+    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
+        fn dequantize_groups(&self, w: &Int4Groups) -> Array2<f32> {
+            solution::dequantize_groups(w).mapv(|value| f16::from_f32(value).to_f32())
         }
     }
 
@@ -391,6 +421,25 @@ wrong_answers! {
     ["gptq_v1_stores_each_zero_point_minus_one"], {
         fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
             solution::pack_word(zeros.map(|zero| zero.wrapping_sub(1) & 15), &LINEAR_ORDER)
+        }
+    }
+
+    WrapsSeventeen, "masks_a_zero_point_of_17", "the mask makes any zero point fit",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
+            match zeros.iter().position(|&zero| zero == 0) {
+                Some(index) => Err(Int4Error::ZeroMinusOne { index }),
+                None => solution::pack_word(zeros.map(|zero| (zero - 1) & 15), &LINEAR_ORDER),
+            }
+        }
+    }
+
+    CopiesInHalf, "copies_the_codes_as_f16", "half of a full copy is no copy",
+    ["int4_linear_never_holds_the_matrix_in_f32"], {
+        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+            let copy = w.q().mapv(|code| f16::from_f32(code.into()));
+            let back = copy.mapv(|code| code.to_f32() as i8);
+            solution::int4_linear(x, &Int4Groups::new(back, w.scales().clone())?)
         }
     }
 

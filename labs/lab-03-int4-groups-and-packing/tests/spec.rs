@@ -50,6 +50,11 @@ fn codes_round_half_to_even_and_stop_at_seven() {
     );
     assert_eq!(codes, [0, 2, 2, 0, -2, -2, 0, 1, -1], "\ncodes of {PROBES:?}: {diagnosis}");
     assert_eq!(quantize_value(0.75, half(0.25)), 3, "0.75 at scale 0.25 is three steps: divide");
+    assert_eq!(
+        quantize_value(6.5 * half(0.123).to_f32(), half(0.123)),
+        6,
+        "6.5 steps exactly, so to even. Times 1 / scale it is 6.5000005 and becomes 7: divide"
+    );
     for (value, code) in [(6.4, 6), (7.5, 7), (1e9, 7), (-7.5, -7), (-8.0, -7), (-1e9, -7)] {
         assert_eq!(
             quantize_value(value, f16::ONE),
@@ -67,6 +72,12 @@ fn the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1() {
         group_scale(1.0),
         half(1.0 / 7.0),
         "`group_scale(1)`: a seventh, rounded to the nearest f16"
+    );
+    assert_eq!(
+        group_scale(47.565_22),
+        half(47.565_22 / 7.0),
+        "`group_scale(47.56522)`: divide in f32, then round to f16 once. Dividing an f16 by an f16 \
+         rounds twice"
     );
     assert_eq!(
         group_scale(1e-6),
@@ -92,14 +103,10 @@ fn a_group_size_that_does_not_divide_is_refused() {
             check_group_size(in_features, group_size),
             Err(Int4Error::GroupDoesNotDivide { in_features, group_size }),
             "rows of {in_features} in groups of {group_size}: refuse, and name both numbers, each in \
-             its field. (A short last group would be the kind thing to do; no engine loads it)"
+             its field. (A short last group would be the kind thing to do, and vLLM, for one, refuses \
+             it. 0 is a multiple of everything and still has no groups)"
         );
     }
-    assert_eq!(
-        quantize_groups(&Array2::zeros((2, 576)), 128),
-        Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size: 128 }),
-        "`quantize_groups` has to ask `check_group_size` first"
-    );
 }
 
 // ---- task 2: a matrix in groups ------------------------------------------------------------------
@@ -164,7 +171,17 @@ fn what_cannot_be_quantized_is_refused_with_its_address() {
              `check_finite`, which is given"
         );
     }
+    assert_eq!(
+        quantize_groups(&Array2::zeros((2, 576)), 128),
+        Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size: 128 }),
+        "`quantize_groups` has to ask `check_group_size` before it cuts rows into groups"
+    );
     let mut w = normal_matrix(1, 3, 8);
+    w[(1, 6)] = 4e5;
+    assert!(
+        quantize_groups(&w, 4).is_ok(),
+        "a seventh of 400,000 is 57,143, an f16: it is the scale that must fit, not the weight"
+    );
     w[(1, 6)] = -1e6;
     assert_eq!(
         quantize_groups(&w, 4),
@@ -221,6 +238,13 @@ fn groups_run_along_in_features_in_a_square_matrix_too() {
     // Square, so that no shape gives the mistake away. The loud column is in everyone's first group.
     let w = with_outlier_channel(&normal_matrix(3, 8, 8), 1, 100.0);
     let quantized = must(quantize_groups(&w, 4));
+    let by_columns = w.t().as_standard_layout().into_owned().reversed_axes();
+    assert_eq!(
+        must(quantize_groups(&by_columns, 4)),
+        quantized,
+        "the same matrix, kept column by column in memory: ask it by row and column, not for its \
+         memory"
+    );
     for row in 0..8 {
         for group in 0..2 {
             let weights = w.slice(s![row, group * 4..group * 4 + 4]);
@@ -312,6 +336,13 @@ fn dequantize_takes_the_scale_of_the_columns_own_group() {
         "three groups of two: columns 0 and 1 have the first scale, 2 and 3 the second, 4 and 5 the \
          third. Column j belongs to group j / group_size, rounded down"
     );
+    let seventh = half(1.0 / 7.0);
+    let one = must(Int4Groups::new(array![[5]], Array2::from_elem((1, 1), seventh)));
+    assert_eq!(
+        dequantize_groups(&one)[(0, 0)],
+        5.0 * seventh.to_f32(),
+        "multiply in f32: in f16 the product is rounded once more"
+    );
 }
 
 // ---- task 3: two codes to a byte -----------------------------------------------------------------
@@ -334,7 +365,14 @@ fn two_codes_share_a_byte_and_the_first_is_the_low_nibble() {
             _ => "a nibble is the code's lowest four bits",
         };
         assert_eq!(packed, bytes, "{codes:?} packed, in {packed:02x?}: {diagnosis}");
-        assert_eq!(unpack_nibbles(bytes), codes, "{bytes:02x?} unpacked");
+        let unpacked = unpack_nibbles(bytes);
+        let swapped: Vec<i8> =
+            codes.as_chunks::<2>().0.iter().flat_map(|&[low, high]| [high, low]).collect();
+        let diagnosis = match &unpacked {
+            other if *other == swapped => "the nibbles are swapped: the low one comes first",
+            _ => "each nibble is a code of four bits in two's complement",
+        };
+        assert_eq!(unpacked, codes, "{bytes:02x?} unpacked: {diagnosis}");
     }
 }
 
@@ -430,13 +468,22 @@ fn eight_codes_fill_a_word_in_the_order_that_is_asked_for() {
             "codes 0 to 7 in the order {order:?} make the word {expected:08x}, not {word:08x}: \
              {diagnosis}"
         );
-        assert_eq!(unpack_word(expected, &order), codes, "{expected:08x} in the order {order:?}");
+        let unpacked = unpack_word(expected, &order);
+        let diagnosis = match unpacked {
+            [0, 2, 4, 6, 1, 3, 5, 7] => "the order is ignored",
+            [0, 4, 1, 5, 2, 6, 3, 7] => "the order is used backwards",
+            _ => "nibble i is code order[i]",
+        };
+        assert_eq!(unpacked, codes, "{expected:08x} in the order {order:?}: {diagnosis}");
     }
-    assert_eq!(
-        pack_word([0, 0, 16, 0, 0, 0, 0, 0], &LINEAR_ORDER),
-        Err(Int4Error::CodeOutOfRange { index: 2, code: 16, range: "0..=15" }),
-        "16 needs five bits: it would spill into its neighbour's nibble"
-    );
+    for order in [LINEAR_ORDER, AWQ_ORDER] {
+        assert_eq!(
+            pack_word([0, 0, 16, 0, 0, 0, 0, 0], &order),
+            Err(Int4Error::CodeOutOfRange { index: 2, code: 16, range: "0..=15" }),
+            "16 needs five bits: it would spill into its neighbour's nibble. `index` is its place \
+             among the codes, whatever the order"
+        );
+    }
 }
 
 #[test]
@@ -486,6 +533,11 @@ fn gptq_v1_stores_each_zero_point_minus_one() {
         "0 minus one is -1, whose bits are all ones: it wraps to 15, or wipes the whole word if \
          nobody masks it. Refuse it"
     );
+    assert_eq!(
+        pack_gptq_zeros([8, 17, 8, 8, 8, 8, 8, 8]),
+        Err(Int4Error::CodeOutOfRange { index: 1, code: 17, range: "1..=16" }),
+        "17 minus one is 16, which needs five bits"
+    );
 }
 
 // ---- task 5: the layer, and the bytes ------------------------------------------------------------
@@ -520,7 +572,7 @@ fn int4_linear_is_the_product_with_the_dequantized_matrix() {
     assert!(
         error < bound,
         "on a real, square W the two differ by {error:e}, f32 allows {bound:e}: x @ W has the right \
-         shape and the wrong values"
+         shape and the wrong values, and sums in f16 lose digits"
     );
     let short = normal_matrix(5, 2, 60);
     assert_eq!(
@@ -560,11 +612,12 @@ fn int4_linear_never_holds_the_matrix_in_f32() {
     let used = allocation_counter::measure(|| {
         let _ = must(int4_linear(&x, &w));
     });
-    let (peak, full) = (used.bytes_max, (4 * w.q().len()) as u64);
+    let (peak, weights) = (used.bytes_max, w.q().len() as u64);
     assert!(
-        peak < full,
-        "int4_linear held {peak} bytes at once, and W in f32 has {full}: the point of four bits is \
-         to move a few bytes. Turn each code into a number where it is used, and forget it"
+        peak < weights,
+        "int4_linear held {peak} bytes at once, for {weights} weights: that is a copy of the matrix. \
+         The point of four bits is to move a few bytes. Turn each code into a number where it is \
+         used, and forget it"
     );
 }
 
@@ -588,5 +641,9 @@ fn memory_is_half_a_byte_a_weight_and_two_bytes_a_group() {
         "{f32s:.2} times smaller than f32, {f16s:.2} times smaller than f16"
     );
     let odd = must(Int4Groups::new(Array2::zeros((3, 3)), Array2::from_elem((3, 1), f16::ONE)));
-    assert_eq!(memory_bytes(&odd), 5 + 6, "nine codes need five bytes: round half a byte up");
+    assert_eq!(
+        memory_bytes(&odd),
+        5 + 6,
+        "nine codes need five bytes: the last half byte counts as one, once for the whole matrix"
+    );
 }

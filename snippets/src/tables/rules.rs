@@ -204,7 +204,7 @@ pub fn control() -> Result<Table> {
     let mut table = Table::new("The same rules on groups of 32 that are cut in three ways")
         .text("weights")
         .text("groups");
-    let tried = [&GGML_Q4_0, &COMPRESSED_TENSORS_ASYMMETRIC, &GGML_Q4_1];
+    let tried = [&LAB_03, &GGML_Q4_0, &COMPRESSED_TENSORS_ASYMMETRIC, &GGML_Q4_1];
     for rule in tried {
         table = table.number(rule.name);
     }
@@ -327,7 +327,7 @@ const QUIRKS: [Quirk; 5] = [
     Quirk {
         group: "zeros",
         weights: [0.0; 4],
-        rules: &[&GPTQ_SYMMETRIC, &COMPRESSED_TENSORS_SYMMETRIC, &GGML_Q4_0, &VLLM_DYNAMIC],
+        rules: &[&GPTQ_SYMMETRIC, &COMPRESSED_TENSORS_SYMMETRIC, &GGML_Q4_0],
     },
 ];
 
