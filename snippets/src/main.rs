@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use kit::capture::CaptureFile;
 use quantize_and_eval::capture::Capture;
 use snippets::tables::{captured, dequantization};
 

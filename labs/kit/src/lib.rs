@@ -10,7 +10,9 @@
 //! * [`wrong`]: plausible wrong answers, kept as code.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
+//! * [`capture`]: the file of a run on one machine, and what a program can say of its run.
 
+pub mod capture;
 pub mod checkpoint;
 pub mod data;
 pub mod gguf;

@@ -4,6 +4,7 @@
 //! carries the run's [`Provenance`]: there is no way to a bare number that forgets its machine.
 //!
 //! ```no_run
+//! use kit::capture::CaptureFile;
 //! use quantize_and_eval::capture::Capture;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let capture = Capture::load(std::path::Path::new("captures/gpu.json"))?;
@@ -14,16 +15,10 @@
 //! # }
 //! ```
 
-use std::io::Write;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
 
+use kit::capture::{CaptureError, CaptureFile, Spread};
 use serde::{Deserialize, Serialize};
-
-/// The name in the field `schema` of every capture.
-pub const SCHEMA: &str = "gpu-meters";
-/// The version this program writes and the newest it reads.
-pub const VERSION: u64 = 1;
 
 /// Where, when and with what a run was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,41 +56,6 @@ pub struct Provenance {
     pub seed: u32,
     /// Whether the run was a quick one: fewer repetitions and batches.
     pub quick: bool,
-}
-
-/// Several readings of one quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Spread {
-    /// The middle reading.
-    pub median: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// How many readings.
-    pub samples: u32,
-}
-
-impl Spread {
-    /// Median, smallest and largest of `samples`; `None` for none or if one is not finite.
-    #[cfg(any(feature = "gpu", test))]
-    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (&min, &max) = (sorted.first()?, sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() % 2 {
-            1 => sorted[middle],
-            _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-        };
-        let finite = min.is_finite() && max.is_finite();
-        finite.then_some(Self { median, min, max, samples: sorted.len() as u32 })
-    }
-
-    fn is_sound(&self) -> bool {
-        0.0 < self.min && self.min <= self.median && self.median <= self.max && self.samples > 0
-    }
 }
 
 /// A ceiling of the device, measured in the same run.
@@ -267,37 +227,14 @@ impl<Record> Deref for Measured<'_, Record> {
     }
 }
 
-/// Why a capture cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
-    /// The file cannot be opened or read.
-    #[error("cannot read the capture {0}: {1}")]
-    Unreadable(PathBuf, std::io::Error),
-    /// The file cannot be written.
-    #[error("cannot write the capture {0}: {1}; choose another --out")]
-    Unwritable(PathBuf, std::io::Error),
-    /// The text is not JSON, or a field is missing or of the wrong kind.
-    #[error("the capture is damaged: {0}; run `gpu-meters` again or restore the file")]
-    Damaged(#[from] serde_json::Error),
-    /// The file is something else.
-    #[error("this is no capture of `gpu-meters`: its field `schema` is {0}")]
-    NotACapture(String),
-    /// The file is newer than this program.
-    #[error("the capture has version {0}; this program reads up to version {VERSION}: update it")]
-    TooNew(u64),
-    /// The values contradict each other.
-    #[error("the capture contradicts itself: {0}; run `gpu-meters` again or restore the file")]
-    Inconsistent(String),
-}
-
 /// What the program that measures does with a capture.
 #[cfg(any(feature = "gpu", test))]
 impl Capture {
     /// An empty capture of the run that `provenance` describes.
     pub(crate) fn new(provenance: Provenance) -> Self {
         Self {
-            schema: SCHEMA.into(),
-            version: VERSION,
+            schema: Self::SCHEMA.into(),
+            version: Self::VERSION,
             provenance,
             ceilings: Vec::new(),
             runs: Vec::new(),
@@ -321,63 +258,6 @@ impl Capture {
 }
 
 impl Capture {
-    /// Reads and checks a capture file.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no capture, is newer than this program, or is damaged.
-    pub fn load(path: &Path) -> Result<Self, CaptureError> {
-        let unreadable = |error| CaptureError::Unreadable(path.into(), error);
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
-    }
-
-    /// Reads and checks the text of a capture.
-    ///
-    /// # Errors
-    /// As [`Capture::load`].
-    pub fn parse(text: &str) -> Result<Self, CaptureError> {
-        let value: serde_json::Value = serde_json::from_str(text)?;
-        if value["schema"] != SCHEMA {
-            return Err(CaptureError::NotACapture(value["schema"].to_string()));
-        }
-        if let Some(version) = value["version"].as_u64().filter(|&version| version > VERSION) {
-            return Err(CaptureError::TooNew(version));
-        }
-        let capture: Self = serde_json::from_value(value)?;
-        capture.check()?;
-        Ok(capture)
-    }
-
-    fn check(&self) -> Result<(), CaptureError> {
-        if self.version == 0 {
-            return Err(CaptureError::Inconsistent("version 0 was never written".into()));
-        }
-        if let Some(ceiling) = self.ceilings.iter().find(|ceiling| !ceiling.rate.is_sound()) {
-            let text = format!("the ceiling {} has {:?}", ceiling.name, ceiling.rate);
-            return Err(CaptureError::Inconsistent(text));
-        }
-        self.runs.iter().try_for_each(FormatRun::check)
-    }
-
-    /// Writes the file under a temporary name beside `path` and renames it: a reader never sees
-    /// half a capture.
-    ///
-    /// # Errors
-    /// If the folder cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), CaptureError> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|error| CaptureError::Unwritable(path.into(), error))
-    }
-
     /// Where, when and with what the run was made.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -444,6 +324,22 @@ impl Capture {
         self.runs.iter().flat_map(move |run| {
             of(run).iter().map(move |record| self.measured(&run.model, &run.format, record))
         })
+    }
+}
+
+impl CaptureFile for Capture {
+    const SCHEMA: &'static str = "gpu-meters";
+    const VERSION: u64 = 1;
+
+    fn check(&self) -> Result<(), CaptureError> {
+        if self.version == 0 {
+            return Err(CaptureError::Inconsistent("version 0 was never written".into()));
+        }
+        if let Some(ceiling) = self.ceilings.iter().find(|ceiling| !ceiling.rate.is_sound()) {
+            let text = format!("the ceiling {} has {:?}", ceiling.name, ceiling.rate);
+            return Err(CaptureError::Inconsistent(text));
+        }
+        self.runs.iter().try_for_each(FormatRun::check)
     }
 }
 
@@ -599,14 +495,6 @@ mod tests {
         assert!(nan.contains("damaged"), "{nan}");
         let order = error_of(|v| v["runs"][0]["steps"][0]["time_ms"]["median"] = 9.into());
         assert!(order.contains("a step of 16 tokens"), "{order}");
-    }
-
-    #[test]
-    fn the_spread_of_no_samples_or_of_nan_is_none() {
-        assert_eq!(Spread::of(&[]), None);
-        assert_eq!(Spread::of(&[1.0, f64::NAN]), None);
-        let spread = Spread::of(&[3.0, 1.0, 2.0, 10.0]).expect("four numbers");
-        assert_eq!((spread.median, spread.min, spread.max, spread.samples), (2.5, 1.0, 10.0, 4));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use kit::capture::Spread;
 
 use crate::capacity::{BLOCK_TOKENS, CONTEXT, KvCache, UTILIZATION, available, concurrency};
-use crate::capture::{Capacity, Ceiling, ProductTime, Spread, StepTime};
+use crate::capture::{Capacity, Ceiling, ProductTime, StepTime};
 use crate::cuda::lt::Lt;
 use crate::cuda::{Arg, Device, Repeatable};
 use crate::floors::Demand;

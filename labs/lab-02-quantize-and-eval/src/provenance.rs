@@ -1,10 +1,7 @@
 //! Where, when and with what a run is made.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Result;
+use kit::capture::run::{ask, command, date, processor, system};
 
 use crate::capture::Provenance;
 use crate::cuda::lt::Lt;
@@ -16,7 +13,7 @@ use crate::cuda::{Facts, nvrtc};
 /// If NVRTC does not tell its version.
 pub fn of_run(facts: &Facts, seed: u32, quick: bool) -> Result<Provenance> {
     Ok(Provenance {
-        machine: machine(),
+        machine: format!("{}, {}", processor(), system()),
         gpu: facts.name.clone(),
         compute_capability: format!("{}.{}", facts.capability.0, facts.capability.1),
         multiprocessors: facts.multiprocessors,
@@ -37,71 +34,12 @@ pub fn of_run(facts: &Facts, seed: u32, quick: bool) -> Result<Provenance> {
     })
 }
 
-/// The processor's name where the system tells it, the system and its architecture.
-fn machine() -> String {
-    let from_linux = || {
-        let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_string())
-    };
-    let from_windows = || std::env::var("PROCESSOR_IDENTIFIER").ok();
-    let processor = from_linux().or_else(from_windows).unwrap_or("unknown processor".into());
-    format!("{processor}, {} {}", std::env::consts::OS, std::env::consts::ARCH)
-}
-
 /// Reads, and only reads, fields of the first GPU.
 fn ask_nvidia_smi(fields: &str) -> String {
     let query = format!("--query-gpu={fields}");
-    let output =
-        Command::new("nvidia-smi").args([&query, "--format=csv,noheader", "--id=0"]).output();
-    match output {
-        Ok(output) if output.status.success() => {
-            let values = String::from_utf8_lossy(&output.stdout).trim().to_string();
-            if fields.contains(',') { format!("{fields} = {values}") } else { values }
-        }
-        _ => "unknown: nvidia-smi did not answer".into(),
-    }
-}
-
-/// The command line, folders left out: they say nothing of the run.
-fn command() -> String {
-    let name = |text: String| {
-        let path = Path::new(&text);
-        path.file_name().map_or(text.clone(), |name| name.to_string_lossy().into_owned())
-    };
-    std::env::args().map(name).collect::<Vec<_>>().join(" ")
-}
-
-fn date() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    utc(since.as_secs())
-}
-
-/// Seconds since 1970 as `2026-01-31T12:00:00Z`. The days are counted in years that begin in March,
-/// so that the leap day is the last (Howard Hinnant's `civil_from_days`).
-fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_right_around_leap_days() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_709_251_199), "2024-02-29T23:59:59Z");
-        assert_eq!(utc(1_767_225_600), "2026-01-01T00:00:00Z");
+    match ask("nvidia-smi", &[&query, "--format=csv,noheader", "--id=0"]) {
+        Some(values) if fields.contains(',') => format!("{fields} = {values}"),
+        Some(values) => values,
+        None => "unknown: nvidia-smi did not answer".into(),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use kit::capture::CaptureFile;
 
 use crate::capture::{Capture, FormatRun};
 use crate::cuda::lt::Lt;

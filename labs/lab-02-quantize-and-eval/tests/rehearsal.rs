@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use kit::capture::CaptureFile;
 use quantize_and_eval::capture::Capture;
 use quantize_and_eval::formats::Format;
 use quantize_and_eval::work::QUICK_BATCHES;

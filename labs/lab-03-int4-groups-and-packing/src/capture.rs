@@ -3,14 +3,8 @@
 //! Only what was read from a clock or counted from a type is in the file. Rates, shares and
 //! speed-ups are computed from it, here, so that a table cannot contradict its capture.
 
-use std::path::{Path, PathBuf};
-
+use kit::capture::{CaptureError, CaptureFile, Spread};
 use serde::{Deserialize, Serialize};
-
-/// The name in the field `schema` of every capture.
-pub const SCHEMA: &str = "cpu-meters";
-/// The version this program writes and the newest it reads.
-pub const VERSION: u64 = 1;
 
 /// Where, when and with what a run was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,35 +31,6 @@ pub struct Provenance {
     pub command: String,
     /// Whether the run was a quick one: fewer rounds.
     pub quick: bool,
-}
-
-/// Several readings of one quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// The middle reading, the lower one of two.
-    pub median: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// How many readings.
-    pub samples: usize,
-}
-
-impl Spread {
-    /// Median, smallest and largest of `samples`; `None` if there is none.
-    pub fn of(samples: &[f64]) -> Option<Self> {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (&min, &max) = (sorted.first()?, sorted.last()?);
-        let median = sorted[(sorted.len() - 1) / 2];
-        Some(Self { median, min, max, samples: sorted.len() })
-    }
-
-    fn is_sound(&self) -> bool {
-        let ordered = 0.0 < self.min && self.min <= self.median && self.median <= self.max;
-        ordered && self.max.is_finite() && self.samples > 0
-    }
 }
 
 /// Plain reading of a buffer much larger than the cache.
@@ -166,97 +131,18 @@ pub struct Capture {
     pub notes: Vec<String>,
 }
 
-/// Why a capture cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
-    /// The file cannot be opened or read.
-    #[error("cannot read the capture {0}: {1}")]
-    Unreadable(PathBuf, std::io::Error),
-    /// The file cannot be written.
-    #[error("cannot write the capture {0}: {1}; choose another --out")]
-    Unwritable(PathBuf, std::io::Error),
-    /// The text is not JSON, or a field is missing or of the wrong kind.
-    #[error("the capture is damaged: {0}; run `cargo book capture cpu` again or restore the file")]
-    Damaged(#[from] serde_json::Error),
-    /// The file is something else.
-    #[error("this is no capture of `cpu-meters`: its field `schema` is {0}")]
-    NotACapture(String),
-    /// The file is newer than this program.
-    #[error("the capture has version {0}; this program reads up to version {VERSION}: update it")]
-    TooNew(u64),
-    /// The values contradict each other.
-    #[error("the capture contradicts itself: {0}; run `cargo book capture cpu` again")]
-    Inconsistent(String),
-}
-
 impl Capture {
     /// An empty capture of the run that `provenance` describes.
     pub fn new(provenance: Provenance) -> Self {
         Self {
-            schema: SCHEMA.into(),
-            version: VERSION,
+            schema: Self::SCHEMA.into(),
+            version: Self::VERSION,
             provenance,
             ceilings: Vec::new(),
             products: Vec::new(),
             quantizing: Vec::new(),
             notes: Vec::new(),
         }
-    }
-
-    /// Reads and checks a capture file.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no capture, is newer than this program, or is damaged.
-    pub fn load(path: &Path) -> Result<Self, CaptureError> {
-        let unreadable = |error| CaptureError::Unreadable(path.into(), error);
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
-    }
-
-    /// Reads and checks the text of a capture.
-    ///
-    /// # Errors
-    /// As [`Capture::load`].
-    pub fn parse(text: &str) -> Result<Self, CaptureError> {
-        let value: serde_json::Value = serde_json::from_str(text)?;
-        if value["schema"] != SCHEMA {
-            return Err(CaptureError::NotACapture(value["schema"].to_string()));
-        }
-        if let Some(version) = value["version"].as_u64().filter(|&version| version > VERSION) {
-            return Err(CaptureError::TooNew(version));
-        }
-        let capture: Self = serde_json::from_value(value)?;
-        capture.check()?;
-        Ok(capture)
-    }
-
-    fn check(&self) -> Result<(), CaptureError> {
-        let times = (self.ceilings.iter().map(|c| ("the ceiling", &c.time_ms, c.bytes)))
-            .chain(self.products.iter().map(|p| (p.format.as_str(), &p.time_ms, p.bytes)))
-            .chain(self.quantizing.iter().map(|q| (q.format.as_str(), &q.time_ms, q.bytes)));
-        for (what, time, bytes) in times {
-            if !time.is_sound() || bytes == 0 {
-                let text = format!("{what} has {bytes} bytes and the times {time:?}");
-                return Err(CaptureError::Inconsistent(text));
-            }
-        }
-        for product in &self.products {
-            let missing = |what: &str| {
-                let (format, threads) = (&product.format, product.threads);
-                CaptureError::Inconsistent(format!("{format} on {threads} threads has no {what}"))
-            };
-            self.ceiling(product.threads).ok_or_else(|| missing("ceiling beside it"))?;
-            self.product("f32", product.threads).ok_or_else(|| missing("f32 product beside it"))?;
-        }
-        Ok(())
-    }
-
-    /// The file's text.
-    ///
-    /// # Errors
-    /// If a number is not finite.
-    pub fn to_json(&self) -> Result<String, CaptureError> {
-        self.check()?;
-        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// The ceiling on so many threads.
@@ -285,6 +171,32 @@ impl Capture {
     pub fn predicted_speed_up(&self, product: &Product) -> Option<f64> {
         let f32 = self.product("f32", product.threads)?;
         Some(f32.bytes as f64 / product.bytes as f64)
+    }
+}
+
+impl CaptureFile for Capture {
+    const SCHEMA: &'static str = "cpu-meters";
+    const VERSION: u64 = 1;
+
+    fn check(&self) -> Result<(), CaptureError> {
+        let times = (self.ceilings.iter().map(|c| ("the ceiling", &c.time_ms, c.bytes)))
+            .chain(self.products.iter().map(|p| (p.format.as_str(), &p.time_ms, p.bytes)))
+            .chain(self.quantizing.iter().map(|q| (q.format.as_str(), &q.time_ms, q.bytes)));
+        for (what, time, bytes) in times {
+            if !time.is_sound() || bytes == 0 {
+                let text = format!("{what} has {bytes} bytes and the times {time:?}");
+                return Err(CaptureError::Inconsistent(text));
+            }
+        }
+        for product in &self.products {
+            let missing = |what: &str| {
+                let (format, threads) = (&product.format, product.threads);
+                CaptureError::Inconsistent(format!("{format} on {threads} threads has no {what}"))
+            };
+            self.ceiling(product.threads).ok_or_else(|| missing("ceiling beside it"))?;
+            self.product("f32", product.threads).ok_or_else(|| missing("f32 product beside it"))?;
+        }
+        Ok(())
     }
 }
 
@@ -325,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_capture_comes_back_as_it_was_written() -> Result<(), CaptureError> {
-        assert_eq!(Capture::parse(&example().to_json()?)?, example());
+        assert_eq!(Capture::parse(&serde_json::to_string(&example())?)?, example());
         Ok(())
     }
 
@@ -357,12 +269,5 @@ mod tests {
         assert!(alone.contains("no ceiling beside it"), "{alone}");
         let no_f32 = error_of(|v| v["products"][0]["format"] = "f33".into());
         assert!(no_f32.contains("no f32 product beside it"), "{no_f32}");
-    }
-
-    #[test]
-    fn the_spread_of_nothing_is_nothing() {
-        assert_eq!(Spread::of(&[]), None);
-        let spread = Spread::of(&[3.0, 1.0, 10.0, 2.0]).expect("four numbers");
-        assert_eq!((spread.median, spread.min, spread.max, spread.samples), (2.0, 1.0, 10.0, 4));
     }
 }

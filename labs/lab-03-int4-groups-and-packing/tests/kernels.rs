@@ -6,9 +6,11 @@ use int4_groups::kernels::{
     Int4Matrix, Int8Matrix, KernelError, Threads, matvec_f32, matvec_int4,
     matvec_int4_materialized, matvec_int8,
 };
+use int4_groups::layouts::ggml;
 use int4_groups::solution::{dequantize_groups, int4_linear, pack_nibbles, quantize_groups};
 use int4_groups::{Int4Error, Int4Groups};
 use kit::data::normal_matrix;
+use kit::gguf::TensorType;
 use kit::reference::linear_f64;
 use ndarray::{Array2, s};
 use proptest::prelude::*;
@@ -124,31 +126,6 @@ fn shapes_that_do_not_fit_are_refused_by_name() -> Result {
 
 // ---- encoders
 
-/// Q8_0 as one reads it in `ggml-quants.c`.
-fn readable_q8_0(block: &[f32]) -> Vec<u8> {
-    let absmax = block.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
-    let d = absmax / 127.0;
-    let inverse = if (1.0 / d).is_finite() { 1.0 / d } else { 0.0 };
-    let codes = block.iter().map(|value| (value * inverse).round() as i8 as u8);
-    f16::from_f32(d).to_le_bytes().into_iter().chain(codes).collect()
-}
-
-/// Q4_0 as one reads it there.
-fn readable_q4_0(block: &[f32]) -> Vec<u8> {
-    let (mut absmax, mut peak) = (0.0, 0.0);
-    for &value in block {
-        if absmax < value.abs() {
-            (absmax, peak) = (value.abs(), value);
-        }
-    }
-    let d = peak / -8.0_f32;
-    let inverse = if (1.0 / d).is_finite() { 1.0 / d } else { 0.0 };
-    let code = |value: f32| (value * inverse + 8.5).trunc().min(15.0) as u8;
-    let (low, high) = block.split_at(BLOCK / 2);
-    let bytes = low.iter().zip(high).map(|(&low, &high)| code(low) | code(high) << 4);
-    f16::from_f32(d).to_le_bytes().into_iter().chain(bytes).collect()
-}
-
 fn q8_0(weights: &[f32]) -> std::result::Result<Vec<u8>, KernelError> {
     let mut out = vec![0xAA; weights.len() / BLOCK * Q8_0_BYTES];
     quantize::q8_0(weights, &mut out).map(|()| out)
@@ -159,10 +136,11 @@ fn q4_0(weights: &[f32]) -> std::result::Result<Vec<u8>, KernelError> {
     quantize::q4_0(weights, &mut out).map(|()| out)
 }
 
+/// Holds the kernels to the readable encoder: the same bytes, or both refuse.
 fn hold_blocks(weights: &[f32]) {
-    let readable = |one: fn(&[f32]) -> Vec<u8>| weights.chunks(BLOCK).flat_map(one).collect();
-    assert_eq!(q8_0(weights), Ok(readable(readable_q8_0)), "Q8_0 of {weights:?}");
-    assert_eq!(q4_0(weights), Ok(readable(readable_q4_0)), "Q4_0 of {weights:?}");
+    let readable = |kind| ggml::encode(kind, weights).ok();
+    assert_eq!(q8_0(weights).ok(), readable(TensorType::Q8_0), "Q8_0 of {weights:?}");
+    assert_eq!(q4_0(weights).ok(), readable(TensorType::Q4_0), "Q4_0 of {weights:?}");
 }
 
 /// A block of `first` and zeros.
@@ -233,6 +211,21 @@ proptest! {
         hold_blocks(&weights);
         // Few values, so that ties and equal peaks are common.
         hold_blocks(&coarse.iter().map(|&value| f32::from(value) / 4.0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn any_finite_bits_are_encoded_as_the_reference_does_or_refused_by_both(
+        bits in proptest::collection::vec(any::<u32>(), BLOCK * 2),
+        loudest in 0u32..=254,
+        octaves in 1u32..=255,
+    ) {
+        // Bits drawn evenly would nearly always be beyond f16: the largest exponent is drawn once,
+        // 0 (all denormals) to 254, and the others lie some octaves below.
+        let quieter = |bits: u32| {
+            let exponent = loudest.saturating_sub((bits >> 23 & 0xFF) % octaves);
+            f32::from_bits(bits & 0x807F_FFFF | exponent << 23)
+        };
+        hold_blocks(&bits.into_iter().map(quieter).collect::<Vec<_>>());
     }
 
     #[test]

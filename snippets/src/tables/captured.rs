@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use kit::Table;
+use kit::capture::CaptureFile;
 use kit::table::{count, percent, sig3, times};
 use quantize_and_eval::capture::{Capture, Measured, StepTime};
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use int4_groups::capture::{Capture, Product, Quantizing};
 use kit::Table;
+use kit::capture::CaptureFile;
 use kit::table::{count, percent, sig3, times};
 
 /// The folder that the committed capture lies in.

@@ -14,7 +14,7 @@ use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, percent, sig3, times};
 use ndarray::{Array2, Axis};
 
-use crate::rows::absmax;
+use super::grids::Grid;
 
 /// The column that is planted as the outlier of [`loud_column`].
 pub const LOUD_COLUMN: usize = 7;
@@ -183,64 +183,22 @@ pub fn group_size_trade() -> Result<Table> {
     Ok(table)
 }
 
-/// A way to use sixteen codes.
-struct Grid {
-    name: &'static str,
-    divisor: f32,
-    lowest: f32,
-}
+/// Sixteen codes, used as this lab does. The scale is an `f16`, 2^-11 off its divisor at most.
+const INT4: Grid = Grid {
+    name: "max / 7, clip to -7..7 (this lab)",
+    divisor: QMAX,
+    lowest: -QMAX,
+    highest: QMAX,
+    group: COMMON,
+    stored: |scale| f16::from_f32(scale).to_f32(),
+    clipped_from: 0.51,
+};
 
 const GRIDS: [Grid; 3] = [
-    Grid { name: "max / 7, clip to -7..7 (this lab)", divisor: QMAX, lowest: -QMAX },
-    Grid { name: "max / 7.5, clip to -8..7", divisor: 7.5, lowest: -8.0 },
-    Grid { name: "max / 8, clip to -8..7", divisor: 8.0, lowest: -8.0 },
+    INT4,
+    Grid { name: "max / 7.5, clip to -8..7", divisor: 7.5, lowest: -8.0, ..INT4 },
+    Grid { name: "max / 8, clip to -8..7", divisor: 8.0, lowest: -8.0, ..INT4 },
 ];
-
-impl Grid {
-    fn scale(&self, group: ndarray::ArrayView1<f32>) -> f32 {
-        f16::from_f32(absmax(group) as f32 / self.divisor).to_f32()
-    }
-
-    fn code(&self, value: f32, scale: f32) -> f32 {
-        (value / scale).round_ties_even().clamp(self.lowest, QMAX)
-    }
-}
-
-/// What a grid does to the real slice.
-#[derive(Default)]
-struct Tried {
-    error: f64,
-    norm: f64,
-    lowest: usize,
-    clipped: usize,
-    one_sided: usize,
-}
-
-impl Tried {
-    fn on_the_real_slice(grid: &Grid) -> Result<Self> {
-        let mut tried = Self::default();
-        for name in TENSORS {
-            for row in real_slice::tensor(name)?.rows() {
-                for group in row.axis_chunks_iter(Axis(0), COMMON) {
-                    let scale = grid.scale(group);
-                    group.iter().for_each(|&value| tried.add(grid, value, scale));
-                }
-            }
-        }
-        Ok(tried)
-    }
-
-    fn add(&mut self, grid: &Grid, value: f32, scale: f32) {
-        let code = grid.code(value, scale);
-        let error = f64::from(value) - f64::from(code) * f64::from(scale);
-        self.error += error.powi(2);
-        self.norm += f64::from(value).powi(2);
-        self.lowest += usize::from(code == -8.0);
-        // A tie counts as rounded; the scale is an f16, 2^-11 off its divisor at most.
-        self.clipped += usize::from(error.abs() > 0.51 * f64::from(scale));
-        self.one_sided += usize::from(grid.code(-value, scale) != -code);
-    }
-}
 
 /// Three ways to use sixteen codes on all nine real matrices, groups of 64.
 pub fn minus_eight() -> Result<Table> {
@@ -251,14 +209,9 @@ pub fn minus_eight() -> Result<Table> {
         .number("clipped by more than half a step")
         .number("codes that change when the sign of the weight does");
     for grid in &GRIDS {
-        let tried = Tried::on_the_real_slice(grid)?;
-        table.row([
-            grid.name.to_string(),
-            percent((tried.error / tried.norm).sqrt()),
-            count(tried.lowest),
-            count(tried.clipped),
-            count(tried.one_sided),
-        ]);
+        let tried = grid.on_the_real_slice()?;
+        let [error, lowest, clipped] = tried.cells();
+        table.row([grid.name.to_string(), error, lowest, clipped, count(tried.one_sided())]);
     }
     Ok(table)
 }

@@ -3,6 +3,7 @@
 pub mod captured;
 pub mod checkpoint;
 pub mod dequantization;
+pub mod grids;
 pub mod lab_01;
 pub mod lab_02;
 pub mod lab_03;

@@ -7,6 +7,7 @@ use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, percent};
 use ndarray::Array2;
 
+use super::grids::Grid;
 use crate::rows::absmax;
 
 /// The matrix that the rounding rules are tried on.
@@ -107,17 +108,21 @@ pub fn ties() -> Result<Table> {
     Ok(table)
 }
 
-/// A convention for the int8 grid: the divisor of the largest magnitude, and the clip.
-struct Grid {
-    name: &'static str,
-    divisor: f32,
-    lowest: f32,
-}
+/// The int8 grid of lab 01, per channel.
+const INT8: Grid = Grid {
+    name: "max / 127, clip to ±127 (this lab)",
+    divisor: QMAX,
+    lowest: -QMAX,
+    highest: QMAX,
+    group: usize::MAX,
+    stored: |scale| scale,
+    clipped_from: 0.5001,
+};
 
 const GRIDS: [Grid; 3] = [
-    Grid { name: "max / 127, clip to ±127 (this lab)", divisor: QMAX, lowest: -QMAX },
-    Grid { name: "max / 127.5, clip to -128..127", divisor: 127.5, lowest: -128.0 },
-    Grid { name: "max / 128, clip to -128..127", divisor: 128.0, lowest: -128.0 },
+    INT8,
+    Grid { name: "max / 127.5, clip to -128..127", divisor: 127.5, lowest: -128.0, ..INT8 },
+    Grid { name: "max / 128, clip to -128..127", divisor: 128.0, lowest: -128.0, ..INT8 },
 ];
 
 /// Three conventions for the int8 grid on all nine real matrices, per channel.
@@ -128,46 +133,10 @@ pub fn clip_rules() -> Result<Table> {
         .number("weights at -128")
         .number("weights clipped by more than half a step");
     for grid in &GRIDS {
-        let tried = Tried::on_the_real_slice(grid)?;
-        table.row([
-            grid.name.to_string(),
-            percent((tried.error / tried.norm).sqrt()),
-            count(tried.lowest),
-            count(tried.clipped),
-        ]);
+        let [error, lowest, clipped] = grid.on_the_real_slice()?.cells();
+        table.row([grid.name.to_string(), error, lowest, clipped]);
     }
     Ok(table)
-}
-
-/// What a grid does to the real slice.
-#[derive(Default)]
-struct Tried {
-    error: f64,
-    norm: f64,
-    lowest: usize,
-    clipped: usize,
-}
-
-impl Tried {
-    fn on_the_real_slice(grid: &Grid) -> Result<Self> {
-        let mut tried = Self::default();
-        for name in TENSORS {
-            for row in real_slice::tensor(name)?.rows() {
-                let scale = absmax(row) as f32 / grid.divisor;
-                row.iter().for_each(|&value| tried.add(grid, value, scale));
-            }
-        }
-        Ok(tried)
-    }
-
-    fn add(&mut self, grid: &Grid, value: f32, scale: f32) {
-        let code = (value / scale).round_ties_even().clamp(grid.lowest, QMAX);
-        let error = f64::from(value) - f64::from(code) * f64::from(scale);
-        self.error += error.powi(2);
-        self.norm += f64::from(value).powi(2);
-        self.lowest += usize::from(code == -128.0);
-        self.clipped += usize::from(error.abs() > 0.5001 * f64::from(scale));
-    }
 }
 
 /// A guard against a scale of zero.

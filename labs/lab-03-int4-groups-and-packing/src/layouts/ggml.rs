@@ -147,9 +147,12 @@ fn q8_0(x: &[f32; BLOCK]) -> (f32, f32, [u8; BLOCK]) {
     (d, 0.0, x.map(|x| ((x * inverse).round() as i8).cast_unsigned()))
 }
 
-/// The guard for a block of zeros.
+/// 1 / d, or 0 where that is not finite: in a block of zeros, and in one so quiet that d is below
+/// 2^-128. ggml guards only d = 0; infinity times 0 is NaN then, whose cast C leaves undefined. Such
+/// a d is stored as 0, so no code changes a value.
 fn inverse(d: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { 1.0 / d }
+    let inverse = 1.0 / d;
+    if inverse.is_finite() { inverse } else { 0.0 }
 }
 // ANCHOR_END: encoders
 

@@ -5,14 +5,14 @@ mod products;
 mod provenance;
 mod quantizing;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use int4_groups::capture::{Capture, CaptureError, Spread};
+use int4_groups::capture::Capture;
+use kit::capture::{CaptureFile, Spread};
 use kit::data::normal_matrix;
 use ndarray::Array2;
 
@@ -63,29 +63,14 @@ fn meter(cli: &Cli) -> Result<()> {
     eprintln!("encoders on {threads:?} threads");
     let tool = cli.llama_quantize.as_deref();
     quantizing::measure(&mut capture, &w, &threads, if cli.quick { 3 } else { 11 }, tool)?;
-    save(&capture, &cli.out)
+    capture.check()?;
+    Ok(capture.save(&cli.out)?)
 }
 
 /// Normal values, 64 rows of them over and over: a clock does not see what they are.
 fn matrix() -> Array2<f32> {
     let few = normal_matrix(1, 64, IN_FEATURES);
     Array2::from_shape_fn((OUT_FEATURES, IN_FEATURES), |(row, column)| few[(row % 64, column)])
-}
-
-/// Writes the capture under a temporary name beside `path` and renames it.
-fn save(capture: &Capture, path: &Path) -> Result<()> {
-    let text = capture.to_json()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    Ok(write().map_err(|error| CaptureError::Unwritable(path.into(), error))?)
 }
 
 /// Milliseconds that `work` takes.
