@@ -81,6 +81,8 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "dequantization.int4_predicted", make: int4_predicted },
     Entry { name: "dequantization.int4_measured", make: int4_measured },
     Entry { name: "dequantization.materialized", make: materialized },
+    Entry { name: "dequantization.f32_gain", make: f32_gain },
+    Entry { name: "dequantization.int4_gain", make: int4_gain },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -298,6 +300,16 @@ fn int4_measured() -> Result<Value> {
         text: times(ratio),
         meaning: "In the capture, a product with int4 g128 is faster than with f32 by",
     })
+}
+
+fn f32_gain() -> Result<Value> {
+    let gain = dequantization::gain_of_threads(&dequantization::committed()?, "f32")?;
+    Ok(Value { text: times(gain), meaning: "On all threads against one, f32 is faster by" })
+}
+
+fn int4_gain() -> Result<Value> {
+    let gain = dequantization::gain_of_threads(&dequantization::committed()?, "int4 g128")?;
+    Ok(Value { text: times(gain), meaning: "On all threads against one, int4 g128 is faster by" })
 }
 
 fn materialized() -> Result<Value> {

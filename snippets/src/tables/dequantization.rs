@@ -180,6 +180,16 @@ pub fn product_of<'c>(capture: &'c Capture, format: &str) -> Result<&'c Product>
     })
 }
 
+/// How many times as fast a format is on all threads as on one.
+///
+/// # Errors
+/// If the capture lacks one of the two.
+pub fn gain_of_threads(capture: &Capture, format: &str) -> Result<f64> {
+    let one = capture.products.iter().find(|one| one.format == format && one.threads == 1);
+    let one = one.with_context(|| format!("the capture has no product of {format} on 1 thread"))?;
+    Ok(one.time_ms.median / product_of(capture, format)?.time_ms.median)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
