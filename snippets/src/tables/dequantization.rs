@@ -155,8 +155,9 @@ fn run(capture: &Capture) -> Table {
     table.row(["compiler", &run.compiler]);
     table.row(["llama-quantize", run.llama_quantize.as_deref().unwrap_or("not run")]);
     table.row(["date", &run.date]);
-    table.row(["commit", &run.commit]);
-    table.row(["command", &run.command]);
+    // As code, or the book would make a dash of each `--`.
+    table.row(["commit", &format!("`{}`", run.commit)]);
+    table.row(["command", &format!("`{}`", run.command)]);
     for ceiling in &capture.ceilings {
         let what = format!("plain reading, threads: {}", ceiling.threads);
         let (best, median) = (gigabytes(ceiling.best()), gigabytes(ceiling.median()));
