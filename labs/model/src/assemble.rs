@@ -62,13 +62,12 @@ struct Loader<T> {
     tensors: T,
     config: Config,
     shapes: BTreeMap<String, Vec<usize>>,
-    used: BTreeSet<String>,
 }
 
 impl<T: Tensors> Loader<T> {
     fn new(tensors: T, config: Config) -> Self {
         let shapes = tensors.list().into_iter().collect();
-        Self { tensors, config, shapes, used: BTreeSet::new() }
+        Self { tensors, config, shapes }
     }
 
     fn model(mut self) -> Result<Model, ModelError> {
@@ -79,7 +78,6 @@ impl<T: Tensors> Loader<T> {
         let has_head = self.shapes.contains_key(&self.tensors.name(head));
         let head = if self.config.tied.unwrap_or(!has_head) {
             // A tied checkpoint may still carry a copy of the embedding under the head's name.
-            self.used.insert(self.tensors.name(head));
             embedding.clone()
         } else {
             self.dense(head, [vocab, hidden], why)?
@@ -128,21 +126,41 @@ impl<T: Tensors> Loader<T> {
     ) -> Result<Array2<f32>, ModelError> {
         let name = self.tensors.name(weight);
         let Some(found) = self.shapes.get(&name) else {
-            let nearest = nearest(&name, self.shapes.keys());
+            // A tensor that nothing asks for may be this one by another name.
+            let unexpected = self.unexpected();
+            let nearest = if unexpected.is_empty() {
+                nearest(&name, self.shapes.keys().map(String::as_str))
+            } else {
+                nearest(&name, unexpected.into_iter())
+            };
             return Err(ModelError::MissingTensor { name, nearest });
         };
         if found != expected {
             let (found, expected) = (found.clone(), expected.to_vec());
             return Err(ModelError::Shape { name, found, expected, why });
         }
-        self.used.insert(name);
         self.tensors.read(weight)
+    }
+
+    /// The tensors that a Llama of this config does not have.
+    fn unexpected(&self) -> Vec<&str> {
+        // A config that claims more layers than there are tensors has failed on a missing one.
+        let layers = 0..self.config.layers.min(self.shapes.len());
+        let in_layer = |index: usize| {
+            let linear = move |projection| Weight::Linear(Place::Layer(index, projection));
+            let norms = [Weight::AttentionNorm(index), Weight::MlpNorm(index)];
+            Projection::ALL.map(linear).into_iter().chain(norms)
+        };
+        let ends = [Weight::Embedding, Weight::LastNorm, Weight::Linear(Place::Head)];
+        let expected = layers.flat_map(in_layer).chain(ends);
+        let expected: BTreeSet<String> = expected.map(|weight| self.tensors.name(weight)).collect();
+        let names = self.shapes.keys().map(String::as_str);
+        names.filter(|&name| !expected.contains(name) && !self.tensors.is_needless(name)).collect()
     }
 
     /// A tensor that nothing asked for means another computation: a bias, a norm, another head.
     fn check_nothing_left(&self) -> Result<(), ModelError> {
-        let left = |name: &&String| !self.used.contains(*name) && !self.tensors.is_needless(name);
-        let left: Vec<&str> = self.shapes.keys().filter(left).map(String::as_str).collect();
+        let left = self.unexpected();
         if left.is_empty() {
             return Ok(());
         }
@@ -171,8 +189,8 @@ fn shape_of(projection: Projection, config: &Config) -> ([usize; 2], &'static st
 }
 
 /// Up to three names most like `name`.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {
-    let mut names: Vec<&String> = names.collect();
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
     names.sort_by_cached_key(|other| strsim::levenshtein(name, other));
     let names: Vec<String> = names.into_iter().take(3).map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "the file has no tensor at all".into() } else { names.join(", ") }
