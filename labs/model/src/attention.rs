@@ -25,19 +25,28 @@ pub(crate) fn attend(
 ) -> Array2<f32> {
     let mut out = Array2::zeros(q.dim());
     let group = config.heads / config.kv_heads;
-    let queries: Vec<_> = q.axis_chunks_iter(Axis(1), config.head_dim).collect();
-    let outputs: Vec<_> = out.axis_chunks_iter_mut(Axis(1), config.head_dim).collect();
-    queries.into_par_iter().zip(outputs).enumerate().for_each(|(head, (q, mut out))| {
-        let (keys, values) = cache.head(head / group, first + q.nrows());
-        for start in (0..q.nrows()).step_by(QUERIES) {
-            let rows = s![start..q.nrows().min(start + QUERIES), ..];
-            attend_block(q.slice(rows), keys, values, first + start, out.slice_mut(rows));
+    let head_dim = config.head_dim;
+    // A task is one head and one block of queries; late blocks see more keys, so they start first.
+    let mut tasks = Vec::new();
+    for (block, mut rest) in out.axis_chunks_iter_mut(Axis(0), QUERIES).enumerate() {
+        for head in 0..config.heads {
+            let (out, after) = rest.split_at(Axis(1), head_dim);
+            tasks.push((block * QUERIES, head, out));
+            rest = after;
         }
+    }
+    tasks.reverse();
+    tasks.into_par_iter().with_max_len(1).for_each(|(start, head, out)| {
+        let rows = start..start + out.nrows();
+        let (keys, values) = cache.head(head / group, first + rows.end);
+        let q = q.slice(s![rows, head * head_dim..(head + 1) * head_dim]);
+        attend_block(q, keys, values, first + start, out);
     });
     out
 }
 
-/// One head, one block of queries, the first of them at position `first`.
+/// One head, one block of queries, the first of them at position `first`; `keys` and `values` end
+/// with the position of the last.
 fn attend_block(
     q: ArrayView2<f32>,
     keys: ArrayView2<f32>,
@@ -45,9 +54,7 @@ fn attend_block(
     first: usize,
     mut out: ArrayViewMut2<f32>,
 ) {
-    let seen = first + q.nrows();
-    let (keys, values) = (keys.slice(s![..seen, ..]), values.slice(s![..seen, ..]));
-    let mut scores = Array2::zeros((q.nrows(), seen));
+    let mut scores = Array2::zeros((q.nrows(), keys.nrows()));
     general_mat_mul(1.0 / (q.ncols() as f32).sqrt(), &q, &keys.t(), 0.0, &mut scores);
     for (row, mut scores) in scores.rows_mut().into_iter().enumerate() {
         if let Some(scores) = scores.as_slice_mut() {

@@ -41,6 +41,7 @@ pub mod perplexity;
 mod place;
 mod product;
 mod rotary;
+mod swiglu;
 mod tensors;
 mod tokenizer;
 

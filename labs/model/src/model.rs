@@ -8,6 +8,7 @@ use ndarray::{Array2, Axis, s};
 use crate::attention::attend;
 use crate::norm::rms_norm;
 use crate::rotary::Rotary;
+use crate::swiglu::gate_into;
 use crate::{Cache, Config, Dense, Linear, ModelError, Place, Projection, assemble};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
@@ -200,12 +201,12 @@ impl Model {
         self.apply(Place::Layer(index, Projection::O), &mixed, tap)
     }
 
-    /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))` (Shazeer 2020).
+    /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))`.
     fn mlp(&self, index: usize, x: &Array2<f32>, tap: Tap<'_>) -> Result<Array2<f32>, ModelError> {
         let x = rms_norm(x, &self.layers[index].mlp_norm, self.config.rms_norm_eps);
         let gate = self.apply(Place::Layer(index, Projection::Gate), &x, tap)?;
         let mut inner = self.apply(Place::Layer(index, Projection::Up), &x, tap)?;
-        inner.zip_mut_with(&gate, |up, gate| *up *= gate / (1.0 + (-gate).exp()));
+        gate_into(&mut inner, &gate);
         self.apply(Place::Layer(index, Projection::Down), &inner, tap)
     }
 

@@ -1,6 +1,6 @@
 //! Rotary position embedding.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Zip, s};
 
 /// Cosines and sines of the angles of some positions, each `[tokens, head_dim / 2]`.
 pub(crate) struct Rotary {
@@ -25,16 +25,13 @@ impl Rotary {
     /// `j + head_dim / 2` are the two coordinates that turn together, as in Hugging Face's Llama.
     pub(crate) fn turn(&self, x: &mut Array2<f32>) {
         let half = self.cos.ncols();
-        for token in 0..x.nrows().min(self.cos.nrows()) {
-            let (cos, sin) = (self.cos.row(token), self.sin.row(token));
-            let mut row = x.row_mut(token);
+        let angles = self.cos.rows().into_iter().zip(self.sin.rows());
+        for (mut row, (cos, sin)) in x.rows_mut().into_iter().zip(angles) {
             for mut head in row.exact_chunks_mut(2 * half) {
-                let (mut first, mut second) = head.multi_slice_mut((s![..half], s![half..]));
-                for j in 0..half {
-                    let (a, b) = (first[j], second[j]);
-                    first[j] = a * cos[j] - b * sin[j];
-                    second[j] = b * cos[j] + a * sin[j];
-                }
+                let (first, second) = head.multi_slice_mut((s![..half], s![half..]));
+                Zip::from(first).and(second).and(cos).and(sin).for_each(|a, b, cos, sin| {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                });
             }
         }
     }
