@@ -12,7 +12,7 @@ use crate::swiglu::gate_into;
 use crate::{Cache, Config, Dense, Linear, ModelError, Place, Projection, assemble};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
-pub type Tap<'a> = &'a mut dyn FnMut(Place, &Array2<f32>);
+pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
 
 /// A Llama. Cloning shares the weights, so a variant with some layers replaced costs those only.
 #[derive(Clone)]
@@ -142,14 +142,26 @@ impl Model {
         tap: Tap<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         cache.check(&self.config, tokens.len())?;
-        let mut x = self.embed(tokens)?;
+        let x = self.embed(tokens)?;
+        // One step into the thread pool for all layers: to enter it anew for every product takes
+        // longer than a small product does.
+        rayon::scope(|_| self.run_layers(x, cache, tap))
+    }
+
+    /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`.
+    fn run_layers(
+        &self,
+        mut x: Array2<f32>,
+        cache: &mut Cache,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
         let Config { head_dim, rope_theta, .. } = self.config;
-        let rotary = Rotary::new(cache.len(), tokens.len(), head_dim, rope_theta);
+        let rotary = Rotary::new(cache.len(), x.nrows(), head_dim, rope_theta);
         for index in 0..self.layers.len() {
             x += &self.attention(index, &x, &rotary, cache, tap)?;
             x += &self.mlp(index, &x, tap)?;
         }
-        cache.advance(tokens.len());
+        cache.advance(x.nrows());
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
     }
 
