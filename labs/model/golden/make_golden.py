@@ -1,6 +1,6 @@
 """Makes what the tests of `model` are held to, with transformers in float32.
 
-    python3 -m pip install torch==2.13.0 transformers==5.23.0 tokenizers==0.23.3 gguf==0.19.0 numpy
+    python3 -m pip install torch==2.13.0 transformers==5.23.0 tokenizers==0.23.3 gguf==0.19.0 accelerate numpy
     python3 labs/model/golden/make_golden.py [SmolLM2-135M-Instruct.Q4_1.gguf]
 
 writes beside this script:
@@ -10,6 +10,13 @@ writes beside this script:
 * tiny.gguf: the model of tiny/ as GGUF, rows of Q and K permuted as llama.cpp's converter does;
 * tiny.json: logits, perplexity and token ids that the reference gives for them;
 * smollm2.json: the same of the real model, when its GGUF file is given.
+
+The texts are passage.txt, the opening of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865, in
+the public domain; typed with plain quotes), and the strings under AWKWARD.
+
+The tokenizer of the real model is built here from the metadata of its GGUF file by the rules that
+the metadata names (`smollm`). What transformers itself builds from a GGUF file leaves one of these
+rules out, that each digit stands alone: smollm2.json lists the strings where that shows.
 
 Every weight of the tiny models is a bfloat16 number that float16 holds too, so that the three
 files mean the same numbers. Running it again gives the same files up to the last bits of logits.

@@ -85,4 +85,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_number_of_cores_changes_no_bit() {
+        let (x, w) = (normal_matrix(3, 9, 70), normal_matrix(4, 101, 70));
+        let row = x.slice(ndarray::s![..1, ..]).to_owned();
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.expect("a few threads can be started");
+            pool.install(|| (product(&x, &w), product(&row, &w)))
+        };
+        for threads in [2, 3, 7] {
+            assert_eq!(on(threads), on(1), "{threads} threads");
+        }
+    }
 }

@@ -48,7 +48,8 @@ impl Tokenizer {
     }
 
     /// Builds the byte-level BPE tokenizer of a GGUF file by the rules of SmolLM: each digit by
-    /// itself, then GPT-2's rules.
+    /// itself, then GPT-2's rules. (What transformers 5.23 builds from the same metadata leaves the rule
+    /// for digits out, and gives other tokens where two spaces precede a number.)
     fn from_gguf<R: Read + Seek>(gguf: &Gguf<R>) -> Result<Self, ModelError> {
         check_rules(gguf)?;
         let tokens = texts(gguf, "tokenizer.ggml.tokens")?;

@@ -54,7 +54,6 @@ pub struct SmolLm2 {
     pub passage_ids: Vec<u32>,
     pub perplexity: Vec<Perplexity>,
     pub tokenizer: Vec<Case>,
-    pub transformers_gguf_differs: Vec<String>,
 }
 
 pub fn path(name: &str) -> PathBuf {
