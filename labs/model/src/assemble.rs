@@ -1,0 +1,197 @@
+//! From a path to a model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kit::gguf::Gguf;
+use ndarray::Array2;
+
+use crate::config::{from_gguf, from_hugging_face};
+use crate::model::{Layer, Model};
+use crate::tensors::{GgufTensors, Shards, Tensors, Weight};
+use crate::{Config, Dense, ModelError, Place, Projection};
+
+/// The two kinds of model that a path can name.
+pub(crate) enum Source {
+    /// A GGUF file.
+    Gguf(PathBuf),
+    /// A folder with `config.json`.
+    HuggingFace(PathBuf),
+}
+
+/// What `path` names: a folder with a `config.json`, a folder with one GGUF file, or a file.
+pub(crate) fn source(path: &Path) -> Result<Source, ModelError> {
+    if path.join("config.json").is_file() {
+        return Ok(Source::HuggingFace(path.into()));
+    }
+    let metadata = path.metadata().map_err(ModelError::io(path))?;
+    if !metadata.is_dir() {
+        return Ok(Source::Gguf(path.into()));
+    }
+    let checkpoint = kit::checkpoint::open(path)?;
+    match checkpoint.files.as_slice() {
+        [only] if only.path.extension().is_some_and(|ending| ending == "gguf") => {
+            Ok(Source::Gguf(only.path.clone()))
+        }
+        _ => {
+            let problem = format!("is missing: there is no config.json in {}", path.display());
+            Err(ModelError::config("config.json", problem))
+        }
+    }
+}
+
+/// Loads what `path` names.
+pub(crate) fn load(path: &Path) -> Result<Model, ModelError> {
+    match source(path)? {
+        Source::Gguf(file) => {
+            let gguf = Gguf::open(file)?;
+            let config = from_gguf(&gguf)?;
+            let tensors = GgufTensors::new(gguf, &config);
+            Loader::new(tensors, config).model()
+        }
+        Source::HuggingFace(folder) => {
+            let config = from_hugging_face(&folder.join("config.json"))?;
+            Loader::new(Shards::open(&folder)?, config).model()
+        }
+    }
+}
+
+/// Takes the weights out of a store one by one, each held to the shape that the config gives it.
+struct Loader<T> {
+    tensors: T,
+    config: Config,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl<T: Tensors> Loader<T> {
+    fn new(tensors: T, config: Config) -> Self {
+        let shapes = tensors.list().into_iter().collect();
+        Self { tensors, config, shapes }
+    }
+
+    fn model(mut self) -> Result<Model, ModelError> {
+        let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
+        let why = "[vocab_size, hidden_size]";
+        let embedding = self.dense(Weight::Embedding, [vocab, hidden], why)?;
+        let head = Weight::Linear(Place::Head);
+        let has_head = self.shapes.contains_key(&self.tensors.name(head));
+        let head = if self.config.tied.unwrap_or(!has_head) {
+            // A tied checkpoint may still carry a copy of the embedding under the head's name.
+            embedding.clone()
+        } else {
+            self.dense(head, [vocab, hidden], why)?
+        };
+        let last_norm = self.norm(Weight::LastNorm)?;
+        let layers =
+            (0..self.config.layers).map(|index| self.layer(index)).collect::<Result<_, _>>()?;
+        self.check_nothing_left()?;
+        Ok(Model { config: self.config, embedding, layers, last_norm, head })
+    }
+
+    fn layer(&mut self, index: usize) -> Result<Layer, ModelError> {
+        let attention_norm = self.norm(Weight::AttentionNorm(index))?;
+        let mlp_norm = self.norm(Weight::MlpNorm(index))?;
+        let mut linears: Vec<Arc<dyn crate::Linear>> = Vec::new();
+        for projection in Projection::ALL {
+            let (shape, why) = shape_of(projection, &self.config);
+            linears.push(self.dense(
+                Weight::Linear(Place::Layer(index, projection)),
+                shape,
+                why,
+            )?);
+        }
+        Ok(Layer { attention_norm, mlp_norm, linears })
+    }
+
+    fn dense(
+        &mut self,
+        weight: Weight,
+        shape: [usize; 2],
+        why: &'static str,
+    ) -> Result<Arc<Dense>, ModelError> {
+        Ok(Arc::new(Dense::new(self.take(weight, &shape, why)?)))
+    }
+
+    fn norm(&mut self, weight: Weight) -> Result<Arc<[f32]>, ModelError> {
+        let shape = [self.config.hidden_size];
+        Ok(self.take(weight, &shape, "[hidden_size]")?.into_iter().collect())
+    }
+
+    fn take(
+        &mut self,
+        weight: Weight,
+        expected: &[usize],
+        why: &'static str,
+    ) -> Result<Array2<f32>, ModelError> {
+        let name = self.tensors.name(weight);
+        let Some(found) = self.shapes.get(&name) else {
+            // A tensor that nothing asks for may be this one by another name.
+            let unexpected = self.unexpected();
+            let nearest = if unexpected.is_empty() {
+                nearest(&name, self.shapes.keys().map(String::as_str))
+            } else {
+                nearest(&name, unexpected.into_iter())
+            };
+            return Err(ModelError::MissingTensor { name, nearest });
+        };
+        if found != expected {
+            let (found, expected) = (found.clone(), expected.to_vec());
+            return Err(ModelError::Shape { name, found, expected, why });
+        }
+        self.tensors.read(weight)
+    }
+
+    /// The tensors that a Llama of this config does not have.
+    fn unexpected(&self) -> Vec<&str> {
+        // A config that claims more layers than there are tensors has failed on a missing one.
+        let layers = 0..self.config.layers.min(self.shapes.len());
+        let in_layer = |index: usize| {
+            let linear = move |projection| Weight::Linear(Place::Layer(index, projection));
+            let norms = [Weight::AttentionNorm(index), Weight::MlpNorm(index)];
+            Projection::ALL.map(linear).into_iter().chain(norms)
+        };
+        let ends = [Weight::Embedding, Weight::LastNorm, Weight::Linear(Place::Head)];
+        let expected = layers.flat_map(in_layer).chain(ends);
+        let expected: BTreeSet<String> = expected.map(|weight| self.tensors.name(weight)).collect();
+        let names = self.shapes.keys().map(String::as_str);
+        names.filter(|&name| !expected.contains(name) && !self.tensors.is_needless(name)).collect()
+    }
+
+    /// A tensor that nothing asked for means another computation: a bias, a norm, another head.
+    fn check_nothing_left(&self) -> Result<(), ModelError> {
+        let left = self.unexpected();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let more =
+            if left.len() > 4 { format!(" and {} more", left.len() - 4) } else { String::new() };
+        let names = left.into_iter().take(4).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let what = format!("a model with the tensors {}{more}", names.join(", "));
+        Err(ModelError::unsupported(
+            what,
+            "a plain Llama, of as many layers as its config says, has none",
+        ))
+    }
+}
+
+/// The shape of a linear layer, and the config's words for it.
+fn shape_of(projection: Projection, config: &Config) -> ([usize; 2], &'static str) {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    match projection {
+        Projection::Q => ([queries, hidden], "[heads * head_dim, hidden_size]"),
+        Projection::K | Projection::V => ([keys, hidden], "[kv_heads * head_dim, hidden_size]"),
+        Projection::O => ([hidden, queries], "[hidden_size, heads * head_dim]"),
+        Projection::Gate | Projection::Up => ([inner, hidden], "[intermediate_size, hidden_size]"),
+        Projection::Down => ([hidden, inner], "[hidden_size, intermediate_size]"),
+    }
+}
+
+/// Up to three names most like `name`.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_by_cached_key(|other| strsim::levenshtein(name, other));
+    let names: Vec<String> = names.into_iter().take(3).map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "the file has no tensor at all".into() } else { names.join(", ") }
+}

@@ -1,0 +1,75 @@
+//! Causal attention with grouped key-value heads.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
+use rayon::prelude::*;
+
+use crate::Config;
+use crate::cache::CacheLayer;
+
+/// Queries that are scored together: it bounds the scores in memory, and keys that no query of the
+/// block may see are not scored at all.
+const QUERIES: usize = 128;
+
+/// `softmax(q K^T / sqrt(head_dim)) V` for each head, each query seeing the positions up to its own
+/// (Vaswani et al. 2017, equation 1).
+///
+/// `q` is `[tokens, heads * head_dim]`, its first row at position `first`; the cache holds keys and
+/// values of those tokens already. Query head `h` reads key-value head `h / (heads / kv_heads)`
+/// (Ainslie et al. 2023). The result is `[tokens, heads * head_dim]`.
+pub(crate) fn attend(
+    q: &Array2<f32>,
+    cache: &CacheLayer,
+    first: usize,
+    config: &Config,
+) -> Array2<f32> {
+    let mut out = Array2::zeros(q.dim());
+    let group = config.heads / config.kv_heads;
+    let head_dim = config.head_dim;
+    // A task is one head and one block of queries; late blocks see more keys, so they start first.
+    let mut tasks = Vec::new();
+    for (block, mut rest) in out.axis_chunks_iter_mut(Axis(0), QUERIES).enumerate() {
+        for head in 0..config.heads {
+            let (out, after) = rest.split_at(Axis(1), head_dim);
+            tasks.push((block * QUERIES, head, out));
+            rest = after;
+        }
+    }
+    tasks.reverse();
+    tasks.into_par_iter().with_max_len(1).for_each(|(start, head, out)| {
+        let rows = start..start + out.nrows();
+        let (keys, values) = cache.head(head / group, first + rows.end);
+        let q = q.slice(s![rows, head * head_dim..(head + 1) * head_dim]);
+        attend_block(q, keys, values, first + start, out);
+    });
+    out
+}
+
+/// One head, one block of queries, the first of them at position `first`; `keys` and `values` end
+/// with the position of the last.
+fn attend_block(
+    q: ArrayView2<f32>,
+    keys: ArrayView2<f32>,
+    values: ArrayView2<f32>,
+    first: usize,
+    mut out: ArrayViewMut2<f32>,
+) {
+    let mut scores = Array2::zeros((q.nrows(), keys.nrows()));
+    general_mat_mul(1.0 / (q.ncols() as f32).sqrt(), &q, &keys.t(), 0.0, &mut scores);
+    for (row, mut scores) in scores.rows_mut().into_iter().enumerate() {
+        if let Some(scores) = scores.as_slice_mut() {
+            softmax_of_seen(scores, first + row + 1);
+        }
+    }
+    general_mat_mul(1.0, &scores, &values, 0.0, &mut out);
+}
+
+/// The softmax of the first `seen` scores; the others get no weight.
+fn softmax_of_seen(scores: &mut [f32], seen: usize) {
+    let (scores, future) = scores.split_at_mut(seen);
+    future.fill(0.0);
+    let max = ArrayView1::from(&*scores).fold(f32::NEG_INFINITY, |max, score| max.max(*score));
+    scores.iter_mut().for_each(|score| *score = (*score - max).exp());
+    let sum: f32 = scores.iter().sum();
+    scores.iter_mut().for_each(|score| *score /= sum);
+}

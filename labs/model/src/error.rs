@@ -1,0 +1,147 @@
+//! What can be wrong with a model's files or with what is asked of it.
+
+use std::path::{Path, PathBuf};
+
+use kit::checkpoint::CheckpointError;
+use kit::gguf::GgufError;
+
+use crate::linear::LinearError;
+use crate::place::Place;
+
+/// What can be wrong with a model's files or with what is asked of it. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file system says no.
+    #[error("cannot read {}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the file system says.
+        error: std::io::Error,
+    },
+    /// A damaged or unreadable checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A damaged or unreadable GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A value of the config that is missing or makes no sense.
+    #[error("the config's `{key}` {problem}")]
+    Config {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// A model that this crate does not compute.
+    #[error("{what} is not supported: {why}")]
+    Unsupported {
+        /// What the files ask for.
+        what: String,
+        /// What is supported.
+        why: String,
+    },
+    /// A tensor that the model needs and the files lack.
+    #[error("there is no tensor `{name}`; nearest: {nearest}")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+        /// The names most like it.
+        nearest: String,
+    },
+    /// A tensor whose shape the config contradicts.
+    #[error("tensor `{name}` has the shape {found:?}, the config makes it {expected:?} ({why})")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The shape that the config gives it.
+        expected: Vec<usize>,
+        /// The config's words for that shape.
+        why: &'static str,
+    },
+    /// A token that the vocabulary does not have.
+    #[error("token {id} is not in the vocabulary of {vocab_size}: is this the model's tokenizer?")]
+    Token {
+        /// The token.
+        id: u32,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// More tokens than the cache, or the model, has room for.
+    #[error("{wanted} positions do not fit {limit}: {what}")]
+    NoRoom {
+        /// Positions that were asked for.
+        wanted: usize,
+        /// Positions that there are.
+        limit: usize,
+        /// Where the limit comes from.
+        what: &'static str,
+    },
+    /// A cache of a model of other sizes.
+    #[error("the cache was made for another model: make it with `Cache::new(model.config(), ..)`")]
+    OtherCache,
+    /// No token to compute anything from.
+    #[error("there is no token to run: give at least one")]
+    NoTokens,
+    /// A linear layer of another size than the one it replaces.
+    #[error("{place} maps {expected:?} [out_features, in_features], the new layer maps {found:?}")]
+    Replacement {
+        /// The place.
+        place: Place,
+        /// `[out_features, in_features]` there.
+        expected: [usize; 2],
+        /// `[out_features, in_features]` of the new layer.
+        found: [usize; 2],
+    },
+    /// A place that the model does not have.
+    #[error("there is no {place}: the model has {layers} layers, counted from 0")]
+    NoPlace {
+        /// The place.
+        place: Place,
+        /// Layers of the model.
+        layers: usize,
+    },
+    /// A linear layer that fails.
+    #[error("{place}: {error}")]
+    Linear {
+        /// Where it is.
+        place: Place,
+        /// What it says.
+        error: LinearError,
+    },
+    /// A linear layer that gives another shape than it promised.
+    #[error("{place} gave an output of shape {found:?}, not {expected:?} [tokens, out_features]")]
+    Output {
+        /// Where it is.
+        place: Place,
+        /// The shape of its output.
+        found: [usize; 2],
+        /// The shape that was due.
+        expected: [usize; 2],
+    },
+    /// A tokenizer that cannot be built or used.
+    #[error("the tokenizer: {0}")]
+    Tokenizer(String),
+    /// A text or a chunk too short to score.
+    #[error("perplexity: {0}")]
+    Perplexity(String),
+}
+
+impl ModelError {
+    /// Names the file that the file system refuses.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |error| Self::Io { path: path.into(), error }
+    }
+
+    /// Says what is wrong with the config's `key`.
+    pub(crate) fn config(key: &str, problem: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), problem: problem.into() }
+    }
+
+    /// Says what is not supported, and what is.
+    pub(crate) fn unsupported(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into(), why: why.into() }
+    }
+}

@@ -1,0 +1,57 @@
+//! A small Llama in Rust: SmolLM2-135M, whole, on ndarray.
+//!
+//! A lab that quantizes one matrix measures the error of one product. What that error does to a
+//! language model shows only in the whole model, so here it is: loaded from the fetched GGUF file or
+//! from a Hugging Face folder, run in `f32`, with two doors for the labs.
+//!
+//! * **tap**: [`Model::forward_tapped`] shows a callback the input of every linear layer.
+//! * **replace**: [`Model::replace`] puts any other [`Linear`] in the place of one.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), model::ModelError> {
+//! use model::{Cache, Model, Tokenizer, greedy};
+//!
+//! let path = "target/model/SmolLM2-135M-Instruct.Q4_1.gguf";
+//! let (model, tokenizer) = (Model::load(path)?, Tokenizer::load(path)?);
+//! let prompt = tokenizer.encode("The capital of France is")?;
+//! println!("{}", tokenizer.decode(&greedy(&model, &prompt, 14)?)?);
+//!
+//! let mut cache = Cache::new(model.config(), prompt.len())?;
+//! let logits = model.forward_tapped(&prompt, &mut cache, &mut |place, x| {
+//!     println!("{place} sees {:?}", x.dim()); // [tokens, in_features]
+//! })?; // [tokens, vocab_size]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The crate depends on no lab. Everything is `f32`; sums are those of a matrix product, so the last
+//! bits depend on the machine: nothing here belongs into a table that is pinned to the digit.
+
+mod assemble;
+mod attention;
+mod cache;
+pub mod config;
+mod dense;
+mod error;
+mod generate;
+mod linear;
+mod model;
+mod norm;
+pub mod perplexity;
+mod place;
+mod product;
+mod rotary;
+mod swiglu;
+mod tensors;
+mod tokenizer;
+
+pub use cache::Cache;
+pub use config::Config;
+pub use dense::Dense;
+pub use error::ModelError;
+pub use generate::greedy;
+pub use linear::{Linear, LinearError};
+pub use model::{Model, Tap};
+pub use perplexity::{Convention, Score, perplexity};
+pub use place::{Place, Projection};
+pub use tokenizer::Tokenizer;

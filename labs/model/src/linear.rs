@@ -1,0 +1,33 @@
+//! What a linear layer is, whatever format its weights have.
+
+use ndarray::Array2;
+
+/// What a linear layer says when it fails: any error of any lab.
+pub type LinearError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A linear layer without bias, `y = x W^T`, whatever format `W` is stored in.
+///
+/// Every lab's format drops into the model by implementing this; [`Dense`](crate::Dense) is the one
+/// for plain `f32`.
+pub trait Linear: Send + Sync {
+    /// The product: `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
+    ///
+    /// # Errors
+    /// If `x` has another width, or for a reason of the format.
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError>;
+
+    /// Columns of the output: rows of the weight matrix.
+    fn out_features(&self) -> usize;
+
+    /// Columns of the input: columns of the weight matrix.
+    fn in_features(&self) -> usize;
+
+    /// Bytes that the weights take, scales and zero points with them.
+    fn bytes(&self) -> usize;
+
+    /// The weights as `f32`, `[out_features, in_features]`, if they are kept as that: what a
+    /// quantizer starts from.
+    fn weight(&self) -> Option<&Array2<f32>> {
+        None
+    }
+}

@@ -1,0 +1,242 @@
+//! The model, and how it runs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array2, Axis, s};
+
+use crate::attention::attend;
+use crate::norm::rms_norm;
+use crate::rotary::Rotary;
+use crate::swiglu::gate_into;
+use crate::{Cache, Config, Dense, Linear, ModelError, Place, Projection, assemble};
+
+/// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
+pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
+
+/// A Llama. Cloning shares the weights, so a variant with some layers replaced costs those only.
+#[derive(Clone)]
+pub struct Model {
+    pub(crate) config: Config,
+    pub(crate) embedding: Arc<Dense>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) last_norm: Arc<[f32]>,
+    pub(crate) head: Arc<dyn Linear>,
+}
+
+/// One decoder layer.
+#[derive(Clone)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Arc<[f32]>,
+    pub(crate) mlp_norm: Arc<[f32]>,
+    /// In the order of [`Projection::ALL`].
+    pub(crate) linears: Vec<Arc<dyn Linear>>,
+}
+
+impl Model {
+    /// Loads a GGUF file, or a folder with `config.json` and `*.safetensors`.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, a tensor is missing or has another shape than the config
+    /// gives it, or the model is none that is computed here.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        assemble::load(path.as_ref())
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of all weights; a tied head is counted once.
+    pub fn bytes(&self) -> usize {
+        let numbers = |layer: &Layer| layer.attention_norm.len() + layer.mlp_norm.len();
+        let norms = self.last_norm.len() + self.layers.iter().map(numbers).sum::<usize>();
+        let layers: usize =
+            self.layers.iter().flat_map(|layer| &layer.linears).map(|w| w.bytes()).sum();
+        let head = if self.is_tied() { 0 } else { self.head.bytes() };
+        self.embedding.bytes() + size_of::<f32>() * norms + layers + head
+    }
+
+    /// Whether the head is the embedding, the same memory.
+    pub fn is_tied(&self) -> bool {
+        let embedding: *const Dense = Arc::as_ptr(&self.embedding);
+        std::ptr::addr_eq(embedding, Arc::as_ptr(&self.head))
+    }
+
+    /// Every linear layer, in the order in which they run.
+    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let layer = |index| Projection::ALL.map(|projection| Place::Layer(index, projection));
+        (0..self.layers.len()).flat_map(layer).chain([Place::Head])
+    }
+
+    /// The linear layer at `place`.
+    ///
+    /// # Errors
+    /// [`ModelError::NoPlace`] if the model has fewer layers.
+    pub fn linear(&self, place: Place) -> Result<&Arc<dyn Linear>, ModelError> {
+        let layers = self.layers.len();
+        match place {
+            Place::Head => Ok(&self.head),
+            Place::Layer(index, projection) => {
+                let layer = self.layers.get(index).ok_or(ModelError::NoPlace { place, layers })?;
+                Ok(&layer.linears[projection as usize])
+            }
+        }
+    }
+
+    /// Puts `new` in the place of a linear layer, and gives back the one that was there. Replacing a
+    /// tied head leaves the embedding as it is.
+    ///
+    /// # Errors
+    /// If there is no such place, or `new` maps between other widths.
+    pub fn replace(
+        &mut self,
+        place: Place,
+        new: Arc<dyn Linear>,
+    ) -> Result<Arc<dyn Linear>, ModelError> {
+        let shape = |linear: &Arc<dyn Linear>| [linear.out_features(), linear.in_features()];
+        let (expected, found) = (shape(self.linear(place)?), shape(&new));
+        if found != expected {
+            return Err(ModelError::Replacement { place, expected, found });
+        }
+        let old = match place {
+            Place::Head => &mut self.head,
+            Place::Layer(index, projection) => &mut self.layers[index].linears[projection as usize],
+        };
+        Ok(std::mem::replace(old, new))
+    }
+
+    /// Runs `tokens` after those in the cache: the logits of each, `[tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// If there is no token or one that is not in the vocabulary, the cache is full or of another
+    /// model, or a linear layer fails. The cache is then as before.
+    pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> Result<Array2<f32>, ModelError> {
+        self.forward_tapped(tokens, cache, &mut |_, _| ())
+    }
+
+    /// As [`Model::forward`], and shows `tap` the input of every linear layer.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_tapped(
+        &self,
+        tokens: &[u32],
+        cache: &mut Cache,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let hidden = self.hidden(tokens, cache, tap)?;
+        self.logits(&hidden, tap)
+    }
+
+    /// As [`Model::forward_tapped`], up to the input of the head: `[tokens, hidden_size]`. The head
+    /// is a large part of the work; who needs few logits computes them from few rows of this.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn hidden(
+        &self,
+        tokens: &[u32],
+        cache: &mut Cache,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        cache.check(&self.config, tokens.len())?;
+        let x = self.embed(tokens)?;
+        // One step into the thread pool for all layers: to enter it anew for every product takes
+        // longer than a small product does.
+        rayon::scope(|_| self.run_layers(x, cache, tap))
+    }
+
+    /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`.
+    fn run_layers(
+        &self,
+        mut x: Array2<f32>,
+        cache: &mut Cache,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let Config { head_dim, rope_theta, .. } = self.config;
+        let rotary = Rotary::new(cache.len(), x.nrows(), head_dim, rope_theta);
+        for index in 0..self.layers.len() {
+            x += &self.attention(index, &x, &rotary, cache, tap)?;
+            x += &self.mlp(index, &x, tap)?;
+        }
+        cache.advance(x.nrows());
+        Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
+    }
+
+    /// The head: from rows of [`Model::hidden`] to logits, `[rows, vocab_size]`.
+    ///
+    /// # Errors
+    /// If the head fails.
+    pub fn logits(&self, hidden: &Array2<f32>, tap: Tap<'_>) -> Result<Array2<f32>, ModelError> {
+        self.apply(Place::Head, hidden, tap)
+    }
+
+    /// The logits of the last row of [`Model::hidden`], `[1, vocab_size]`.
+    pub(crate) fn logits_of_last(&self, hidden: &Array2<f32>) -> Result<Array2<f32>, ModelError> {
+        let last = hidden.slice(s![hidden.nrows().saturating_sub(1).., ..]).to_owned();
+        self.logits(&last, &mut |_, _| ())
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
+        let Some(weight) = self.embedding.weight().filter(|_| !tokens.is_empty()) else {
+            return Err(ModelError::NoTokens);
+        };
+        let vocab_size = weight.nrows();
+        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(ModelError::Token { id, vocab_size });
+        }
+        let rows: Vec<usize> = tokens.iter().map(|&id| id as usize).collect();
+        Ok(weight.select(Axis(0), &rows))
+    }
+
+    /// What attention adds to the residual stream `x`.
+    fn attention(
+        &self,
+        index: usize,
+        x: &Array2<f32>,
+        rotary: &Rotary,
+        cache: &mut Cache,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let x = rms_norm(x, &self.layers[index].attention_norm, self.config.rms_norm_eps);
+        let mut q = self.apply(Place::Layer(index, Projection::Q), &x, tap)?;
+        let mut k = self.apply(Place::Layer(index, Projection::K), &x, tap)?;
+        let v = self.apply(Place::Layer(index, Projection::V), &x, tap)?;
+        rotary.turn(&mut q);
+        rotary.turn(&mut k);
+        let first = cache.len();
+        let cache = cache.layer(index);
+        cache.write(first, &k, &v);
+        let mixed = attend(&q, cache, first, &self.config);
+        self.apply(Place::Layer(index, Projection::O), &mixed, tap)
+    }
+
+    /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))`.
+    fn mlp(&self, index: usize, x: &Array2<f32>, tap: Tap<'_>) -> Result<Array2<f32>, ModelError> {
+        let x = rms_norm(x, &self.layers[index].mlp_norm, self.config.rms_norm_eps);
+        let gate = self.apply(Place::Layer(index, Projection::Gate), &x, tap)?;
+        let mut inner = self.apply(Place::Layer(index, Projection::Up), &x, tap)?;
+        gate_into(&mut inner, &gate);
+        self.apply(Place::Layer(index, Projection::Down), &inner, tap)
+    }
+
+    /// Shows the input to `tap`, runs the linear layer, and holds its output to its promise.
+    fn apply(
+        &self,
+        place: Place,
+        x: &Array2<f32>,
+        tap: Tap<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let linear = self.linear(place)?;
+        tap(place, x);
+        let out = linear.forward(x).map_err(|error| ModelError::Linear { place, error })?;
+        let expected = [x.nrows(), linear.out_features()];
+        let found = [out.nrows(), out.ncols()];
+        if found != expected {
+            return Err(ModelError::Output { place, found, expected });
+        }
+        Ok(out)
+    }
+}

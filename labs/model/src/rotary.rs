@@ -1,0 +1,38 @@
+//! Rotary position embedding.
+
+use ndarray::{Array2, Zip, s};
+
+/// Cosines and sines of the angles of some positions, each `[tokens, head_dim / 2]`.
+pub(crate) struct Rotary {
+    cos: Array2<f32>,
+    sin: Array2<f32>,
+}
+
+impl Rotary {
+    /// Angle `j` of position `p` is `p * theta^(-2 j / head_dim)` (Su et al. 2021, equation 15),
+    /// for the positions `first .. first + tokens`. Frequencies and angles are rounded to `f32`,
+    /// as transformers does.
+    pub(crate) fn new(first: usize, tokens: usize, head_dim: usize, theta: f64) -> Self {
+        let angle = |(token, j): (usize, usize)| {
+            let frequency = theta.powf(-((2 * j) as f64) / head_dim as f64) as f32;
+            (first + token) as f32 * frequency
+        };
+        let angles = Array2::from_shape_fn((tokens, head_dim / 2), angle);
+        Self { cos: angles.mapv(f32::cos), sin: angles.mapv(f32::sin) }
+    }
+
+    /// Turns each head of each row of `x`, `[tokens, heads * head_dim]`: element `j` and element
+    /// `j + head_dim / 2` are the two coordinates that turn together, as in Hugging Face's Llama.
+    pub(crate) fn turn(&self, x: &mut Array2<f32>) {
+        let half = self.cos.ncols();
+        let angles = self.cos.rows().into_iter().zip(self.sin.rows());
+        for (mut row, (cos, sin)) in x.rows_mut().into_iter().zip(angles) {
+            for mut head in row.exact_chunks_mut(2 * half) {
+                let (first, second) = head.multi_slice_mut((s![..half], s![half..]));
+                Zip::from(first).and(second).and(cos).and(sin).for_each(|a, b, cos, sin| {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The weights of a GGUF file.
+
+use std::io::{Read, Seek};
+
+use kit::gguf::{Gguf, unpermute_rotary};
+use ndarray::Array2;
+
+use super::{Tensors, Weight};
+use crate::{Config, ModelError, Place, Projection};
+
+/// A GGUF file and what it takes to undo its row order.
+pub(crate) struct GgufTensors<R> {
+    gguf: Gguf<R>,
+    heads: usize,
+    kv_heads: usize,
+}
+
+impl<R: Read + Seek> GgufTensors<R> {
+    pub(crate) fn new(gguf: Gguf<R>, config: &Config) -> Self {
+        Self { gguf, heads: config.heads, kv_heads: config.kv_heads }
+    }
+}
+
+impl<R: Read + Seek> Tensors for GgufTensors<R> {
+    fn name(&self, weight: Weight) -> String {
+        weight.gguf()
+    }
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        self.gguf.tensors().iter().map(|info| (info.name.clone(), info.shape.clone())).collect()
+    }
+
+    fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
+        let tensor = self.gguf.tensor(&self.name(weight))?;
+        // The converter to GGUF interleaved the halves of the heads that are turned.
+        match weight {
+            Weight::Linear(Place::Layer(_, Projection::Q)) => {
+                Ok(unpermute_rotary(&tensor, self.heads)?)
+            }
+            Weight::Linear(Place::Layer(_, Projection::K)) => {
+                Ok(unpermute_rotary(&tensor, self.kv_heads)?)
+            }
+            _ => Ok(tensor),
+        }
+    }
+
+    fn is_needless(&self, _: &str) -> bool {
+        false
+    }
+}

@@ -1,0 +1,201 @@
+//! The two doors for the labs: tap the input of a linear layer, replace a linear layer.
+
+mod golden;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fake_quant_linear::{Quantized, solution as lab_01};
+use golden::{load, logits, relative, tiny};
+use int4_groups::{Int4Groups, solution as lab_03};
+use model::{Cache, Dense, Linear, LinearError, Model, ModelError, Place, Projection};
+use ndarray::Array2;
+
+/// Lab 03's format as a layer of the model.
+struct Int4(Int4Groups);
+
+impl Linear for Int4 {
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        Ok(lab_03::int4_linear(x, &self.0)?)
+    }
+
+    fn out_features(&self) -> usize {
+        self.0.q().nrows()
+    }
+
+    fn in_features(&self) -> usize {
+        self.0.q().ncols()
+    }
+
+    fn bytes(&self) -> usize {
+        lab_03::memory_bytes(&self.0)
+    }
+}
+
+/// Lab 01's format as a layer of the model.
+struct Int8(Quantized);
+
+impl Linear for Int8 {
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        Ok(lab_01::quant_linear(x, &self.0)?)
+    }
+
+    fn out_features(&self) -> usize {
+        self.0.q().nrows()
+    }
+
+    fn in_features(&self) -> usize {
+        self.0.q().ncols()
+    }
+
+    fn bytes(&self) -> usize {
+        lab_01::memory_bytes(&self.0)
+    }
+}
+
+fn dense(model: &Model, place: Place) -> Array2<f32> {
+    let linear = model.linear(place).expect("there is such a layer");
+    linear.weight().expect("it is dense").clone()
+}
+
+fn replaced(model: &Model, new: impl Fn(Array2<f32>) -> Arc<dyn Linear>) -> Model {
+    let mut model = model.clone();
+    for place in model.places().filter(|place| place.layer().is_some()) {
+        let new = new(dense(&model, place));
+        model.replace(place, new).expect("a layer of the same widths");
+    }
+    model
+}
+
+#[test]
+fn a_tap_sees_the_input_of_every_linear_layer_once_and_in_order() -> Result<(), ModelError> {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let mut cache = Cache::new(model.config(), ids.len())?;
+    let mut seen = Vec::new();
+    let tapped = model.forward_tapped(&ids, &mut cache, &mut |place, x| {
+        seen.push((place, x.clone()));
+    })?;
+    assert_eq!(tapped, logits(&model, &ids), "a tap changes nothing");
+    let places: Vec<Place> = seen.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, model.places().collect::<Vec<_>>());
+    for (place, x) in &seen {
+        assert_eq!(x.dim(), (ids.len(), model.linear(*place)?.in_features()), "{place}");
+    }
+    let seen: BTreeMap<Place, Array2<f32>> = seen.into_iter().collect();
+    let input = |layer, projection| &seen[&Place::Layer(layer, projection)];
+    assert_eq!(input(1, Projection::Q), input(1, Projection::V), "Q, K and V read the same input");
+    assert_eq!(input(1, Projection::Gate), input(1, Projection::Up));
+    let head = model.linear(Place::Head)?.forward(&seen[&Place::Head]);
+    assert_eq!(head.expect("the head runs"), tapped, "the head's input gives the logits");
+    Ok(())
+}
+
+#[test]
+fn places_are_named_as_in_a_hugging_face_checkpoint() {
+    assert_eq!(Place::Layer(3, Projection::Down).to_string(), "model.layers.3.mlp.down_proj");
+    assert_eq!(Place::Head.to_string(), "lm_head");
+}
+
+#[test]
+fn a_layer_of_lab_03_gives_what_its_dequantized_weights_give() {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let groups = |w: Array2<f32>| lab_03::quantize_groups(&w, 16).expect("16 divides 64 and 80");
+    let int4 = replaced(&model, |w| Arc::new(Int4(groups(w))));
+    let fake = replaced(&model, |w| Arc::new(Dense::new(lab_03::dequantize_groups(&groups(w)))));
+    let (int4_logits, plain) = (logits(&int4, &ids), logits(&model, &ids));
+    // Thirteen products of at most 80 terms, summed in two orders: see tests/tiny.rs.
+    let bound = 13.0 * 80.0 * f64::from(f32::EPSILON);
+    let error = relative(&int4_logits, &logits(&fake, &ids));
+    assert!(error <= bound, "{error:.2e}, bound {bound:.2e}");
+    let cost = relative(&int4_logits, &plain);
+    println!("4 bits in groups of 16: {cost:.2e} of the largest logit");
+    assert!(cost > 100.0 * bound, "the quantized layers were not used: {cost:.2e}");
+    assert!(int4.bytes() < model.bytes(), "and they are smaller");
+}
+
+#[test]
+fn eight_bits_cost_less_than_four() {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let plain = logits(&model, &ids);
+    let int8 = |w: Array2<f32>| lab_01::quantize_per_channel(&w).expect("finite weights");
+    let int4 = |w: Array2<f32>| lab_03::quantize_groups(&w, 16).expect("16 divides 64 and 80");
+    let int8 = relative(&logits(&replaced(&model, |w| Arc::new(Int8(int8(w)))), &ids), &plain);
+    let int4 = relative(&logits(&replaced(&model, |w| Arc::new(Int4(int4(w)))), &ids), &plain);
+    assert!(int8 < int4, "int8 {int8:.2e}, int4 {int4:.2e}");
+}
+
+#[test]
+fn a_replaced_layer_comes_back_and_leaves_other_clones_alone() -> Result<(), ModelError> {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let (mut variant, place) = (model.clone(), Place::Layer(1, Projection::Down));
+    let zero = Dense::new(Array2::zeros(dense(&model, place).dim()));
+    let old = variant.replace(place, Arc::new(zero))?;
+    assert_ne!(logits(&variant, &ids), logits(&model, &ids));
+    variant.replace(place, old)?;
+    assert_eq!(logits(&variant, &ids), logits(&model, &ids));
+    Ok(())
+}
+
+#[test]
+fn a_replaced_head_leaves_the_embedding_it_was_tied_to() -> Result<(), ModelError> {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let mut variant = model.clone();
+    variant.replace(Place::Head, Arc::new(Dense::new(2.0 * dense(&model, Place::Head))))?;
+    assert!(!variant.is_tied());
+    assert_eq!(logits(&variant, &ids), 2.0 * logits(&model, &ids));
+    Ok(())
+}
+
+/// A layer that promises more columns than it gives, or says no.
+struct Broken {
+    like: Dense,
+    says_no: bool,
+}
+
+impl Linear for Broken {
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        if self.says_no { Err("the scales are gone".into()) } else { Ok(x.clone()) }
+    }
+
+    fn out_features(&self) -> usize {
+        self.like.out_features()
+    }
+
+    fn in_features(&self) -> usize {
+        self.like.in_features()
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_layer_that_fails_is_named_and_the_cache_is_as_before() -> Result<(), ModelError> {
+    let model = load("tiny");
+    let place = Place::Layer(1, Projection::Gate);
+    for (says_no, wanted) in [(true, "the scales are gone"), (false, "[3, 64], not [3, 80]")] {
+        let mut variant = model.clone();
+        let like = Dense::new(dense(&model, place));
+        variant.replace(place, Arc::new(Broken { like, says_no }))?;
+        let mut cache = Cache::new(model.config(), 8)?;
+        let error = variant.forward(&[1, 2, 3], &mut cache).unwrap_err().to_string();
+        assert!(error.contains("model.layers.1.mlp.gate_proj"), "{error}");
+        assert!(error.contains(wanted), "{error}");
+        assert!(cache.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replacement_of_another_size_or_place_is_refused() {
+    let mut model = load("tiny");
+    let small = || Arc::new(Dense::new(Array2::zeros((3, 64))));
+    let error = model.replace(Place::Layer(0, Projection::K), small()).err().map(|e| e.to_string());
+    let error = error.expect("it is refused");
+    assert!(error.contains("self_attn.k_proj maps [32, 64]"), "{error}");
+    assert!(error.contains("[3, 64]"), "{error}");
+    let error = model.replace(Place::Layer(2, Projection::K), small()).err().map(|e| e.to_string());
+    let error = error.expect("it is refused");
+    assert!(error.contains("the model has 2 layers"), "{error}");
+}
