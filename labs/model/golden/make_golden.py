@@ -11,8 +11,7 @@ writes beside this script:
 * tiny.json: logits, perplexity and token ids that the reference gives for them;
 * smollm2.json: the same of the real model, when its GGUF file is given.
 
-The texts are passage.txt, the opening of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865, in
-the public domain; typed with plain quotes), and the strings under AWKWARD.
+The texts are ../passage/alice.txt, its opening (three paragraphs), and the strings under AWKWARD.
 
 The tokenizer of the real model is built here from the metadata of its GGUF file by the rules that
 the metadata names (`smollm`). What transformers itself builds from a GGUF file leaves one of these
@@ -38,7 +37,8 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = ["torch", "transformers", "tokenizers", "gguf", "numpy"]
 VERSIONS = {name: version(name) for name in PACKAGES}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-PASSAGE = (HERE / "passage.txt").read_text(encoding="utf-8")
+ALICE = (HERE.parent / "passage" / "alice.txt").read_text(encoding="ascii")
+PASSAGE = "\n\n".join(ALICE.split("\n\n")[2:5])  # as model::passage::opening
 CONFIG = dict(
     vocab_size=320, hidden_size=64, intermediate_size=80, num_hidden_layers=2,
     num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=256,
@@ -265,6 +265,7 @@ def make_smollm2(path):
         ids = tokenizer.encode(prompt).ids
         runs.append(run(model, ids, sorted({0, 1, len(ids) // 2, len(ids) - 1}), columns))
     passage = tokenizer.encode(PASSAGE).ids
+    alice = tokenizer.encode(ALICE).ids
     cases = encodings(tokenizer)
     differ = [c["text"] for c in cases if theirs(c["text"])["input_ids"] != c["ids"]]
     continued = greedy(model, tokenizer.encode(prompts[0]).ids, 14)
@@ -272,6 +273,8 @@ def make_smollm2(path):
         "runs": runs, "greedy": continued, "greedy_text": tokenizer.decode(continued),
         "passage_ids": passage, "tokenizer": cases, "transformers_gguf_differs": differ,
         "perplexity": [perplexity(model, passage, 128, b) for b in (1, None)],
+        "alice_tokens": len(alice),
+        "alice_start": [perplexity(model, alice[:2048], 512, b) for b in (1, None)],
     })
 
 

@@ -37,6 +37,7 @@ mod generate;
 mod linear;
 mod model;
 mod norm;
+pub mod passage;
 pub mod perplexity;
 mod place;
 mod product;

@@ -53,6 +53,8 @@ pub struct SmolLm2 {
     pub greedy_text: String,
     pub passage_ids: Vec<u32>,
     pub perplexity: Vec<Perplexity>,
+    pub alice_tokens: usize,
+    pub alice_start: Vec<Perplexity>,
     pub tokenizer: Vec<Case>,
 }
 
@@ -71,10 +73,6 @@ pub fn tiny() -> Tiny {
 
 pub fn smollm2() -> SmolLm2 {
     read("smollm2.json")
-}
-
-pub fn passage() -> String {
-    std::fs::read_to_string(path("passage.txt")).expect("the passage is committed")
 }
 
 pub fn load(name: &str) -> Model {
