@@ -3,6 +3,7 @@
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
 //! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
+//! * [`int8`]: a matrix of int8 codes with its scales.
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
 //! * [`rules`]: how libraries turn a group of weights into codes and a scale, to the bit.
@@ -16,6 +17,7 @@ pub mod capture;
 pub mod checkpoint;
 pub mod data;
 pub mod gguf;
+pub mod int8;
 pub mod meters;
 pub mod real_slice;
 pub mod reference;

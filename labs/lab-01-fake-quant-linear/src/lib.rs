@@ -8,12 +8,11 @@
 //! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
 //! is the file to edit.
 
-mod quantized;
 pub mod solution;
 pub mod starter;
 pub mod wrong_answers;
 
-pub use quantized::{QMAX, QuantError, Quantized};
+pub use kit::int8::{QMAX, QuantError, Quantized};
 #[cfg(lab_impl = "solution")]
 pub use solution::*;
 #[cfg(lab_impl = "starter")]

@@ -1,4 +1,4 @@
-//! What the starter and the solution share: the quantized matrix and what can go wrong.
+//! A matrix of int8 codes with its scales, and what can go wrong with one: what labs 01 and 04 share.
 
 use ndarray::Array2;
 
@@ -42,7 +42,7 @@ impl Quantized {
     }
 }
 
-/// What can be wrong with the input of this lab.
+/// What can be wrong with a matrix that is, or is to be, quantized to int8.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum QuantError {
     /// A value is NaN or infinite: its row would get a NaN or infinite scale.
