@@ -6,7 +6,7 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::{Granularity, Migrated, Quantized, SmoothError};
+use crate::{Granularity, MIN_SCALE, Migrated, Quantized, SmoothError};
 
 /// Task 1. The largest magnitude in each column (channel) of `m`, `[rows, channels]`: `[channels]`.
 ///
@@ -68,7 +68,7 @@ pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothEr
 /// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
 ///
 /// (equation 4 of SmoothQuant, Xiao and others, 2022). As in its reference implementation a weight
-/// maximum below [`MIN_SCALE`](crate::MIN_SCALE) counts as that, and so does a scale.
+/// maximum below [`MIN_SCALE`] counts as that, and so does a scale.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
@@ -79,7 +79,11 @@ pub fn smoothing_scales(
     weight_absmax: &Array1<f32>,
     alpha: f32,
 ) -> Result<Array1<f32>, SmoothError> {
-    todo!("task 4: {} and {} maxima, alpha {alpha}", act_absmax.len(), weight_absmax.len())
+    todo!(
+        "task 4: {} and {} maxima, alpha {alpha}, nothing below {MIN_SCALE}",
+        act_absmax.len(),
+        weight_absmax.len()
+    )
 }
 
 /// Task 4. Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the same channel
