@@ -327,12 +327,25 @@ fn quiet_channels() -> Vec<usize> {
 
 // ---- task 4: smoothing -----------------------------------------------------------------------------
 
+/// What torch gave: `golden/make_smoothing_golden.py` runs the formula of smoothquant/smooth.py.
+#[derive(serde::Deserialize)]
+struct Golden {
+    activation: Vec<Vec<f32>>,
+    weight: Vec<Vec<f32>>,
+    scales: Vec<GoldenScales>,
+}
+
+#[derive(serde::Deserialize)]
+struct GoldenScales {
+    alpha: f32,
+    scales: Vec<f32>,
+}
+
 #[test]
 fn the_scales_are_those_of_the_reference_implementation() {
-    // `golden/make_smoothing_golden.py`: the formula of smoothquant/smooth.py, run in torch.
-    let act = array![1.5, 80.0, 2.0, 0.003, 8.0, 6.0];
-    let weight = array![0.5, 0.125, 1.0, 300.0, 0.0, 0.000002];
-    for (alpha, expected) in GOLDEN {
+    let golden: Golden = must(serde_json::from_str(include_str!("../golden/smoothing.json")));
+    let (act, weight) = (columns(&matrix(golden.activation)), columns(&matrix(golden.weight)));
+    for GoldenScales { alpha, scales: expected } in golden.scales {
         let scales = must(smoothing_scales(&act, &weight, alpha));
         for (channel, (&ours, &theirs)) in scales.iter().zip(&expected).enumerate() {
             // Two powers and a division: four units in the last place.
@@ -347,14 +360,10 @@ fn the_scales_are_those_of_the_reference_implementation() {
     assert_eq!(tiny, array![MIN_SCALE], "a scale below 1e-5 becomes 1e-5, as in the reference");
 }
 
-/// What torch gives: alpha, and the scales of six channels.
-const GOLDEN: [(f32, [f32; 6]); 5] = [
-    (0.0, [2.0, 8.0, 1.0, 0.003_333_333_4, 100_000.0, 100_000.0]),
-    (0.25, [1.861_209_9, 14.226_235, 1.189_207_1, 0.003_246_679_2, 9_457.416, 8_801.117]),
-    (0.5, [1.732_050_9, 25.298_222, 1.414_213_5, 0.003_162_277_9, 894.427_2, 774.596_7]),
-    (0.75, [1.611_854_8, 44.987_31, 1.681_792_9, 0.003_080_070_5, 84.589_7, 68.173_164]),
-    (1.0, [1.5, 80.0, 2.0, 0.003, 8.0, 6.0]),
-];
+fn matrix(rows: Vec<Vec<f32>>) -> Array2<f32> {
+    let columns = rows.first().map_or(0, Vec::len);
+    must(Array2::from_shape_vec((rows.len(), columns), rows.concat()))
+}
 
 fn hint(alpha: f32, channel: usize) -> &'static str {
     match (channel, alpha) {
@@ -442,7 +451,8 @@ fn the_product_is_the_same_before_anything_is_quantized() {
     assert_eq!(linear_f64(&smoothed_x, &smoothed_w), exact, "with powers of two, to the bit");
     // Any other scale rounds x / s and w * s once each: every term moves by 2^-23 of itself at most,
     // and the result is rounded to f32.
-    let scales = must(smoothing_scales(&must(calibrate(&[x.clone()])), &columns(&w), 0.5));
+    let scales =
+        must(smoothing_scales(&must(calibrate(std::slice::from_ref(&x))), &columns(&w), 0.5));
     let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &scales));
     let bound = linear_f64(&x.mapv(f32::abs), &w.mapv(f32::abs));
     let moved = linear_f64(&smoothed_x, &smoothed_w);
