@@ -56,7 +56,7 @@ impl Library for Book {
         let captures = tables::captured::files();
         let captures = captures.into_iter().chain(tables::dequantization::files());
         captures
-            .chain([kit::real_slice::PATH.into()])
+            .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
             .chain(kit::checkpoint::golden::files())
             .collect()
     }

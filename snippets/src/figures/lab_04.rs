@@ -60,29 +60,28 @@ pub fn alpha_sweep() -> Result<Figure> {
     let sweeps = sweeps()?;
     let naive = naive_error(&planted(3), Granularity::PerTensor)?;
     let [tensor, token, control] = &sweeps;
-    let at = |sweep: &Sweep| lowest(sweep);
     Ok(Figure {
         title: "Error of a W8A8 layer against the migration strength alpha".into(),
         caption: format!(
             "The planted set-up on tokens that calibration did not see. Without migration the layer \
-             loses {} per tensor. The lowest error per tensor is {} at alpha {}, per token {} at {}. \
+             loses {} per tensor. The lowest error per tensor is {} at alpha {:.2}, per token {} at {:.2}. \
              Without outliers there is no valley to speak of: the squares lie between {} and {}.",
             percent(naive),
-            percent(at(tensor).1),
-            at(tensor).0,
-            percent(at(token).1),
-            at(token).0,
-            percent(at(control).1),
+            percent(lowest(tensor).1),
+            lowest(tensor).0,
+            percent(lowest(token).1),
+            lowest(token).0,
+            percent(lowest(control).1),
             percent(control.errors.iter().map(|e| e.1).fold(0.0, f64::max)),
         ),
         alt: format!(
             "Line plot of relative error, logarithmic, against alpha from 0 to 1. The curve per \
-             tensor falls from {} to {} at alpha {} and rises to {} at 1. The curve per token has the \
+             tensor falls from {} to {} at alpha {:.2} and rises to {} at 1. The curve per token has the \
              same shape, lower on the left and equal on the right. The curve without outliers is \
              nearly flat in the middle.",
             percent(tensor.errors[0].1),
-            percent(at(tensor).1),
-            at(tensor).0,
+            percent(lowest(tensor).1),
+            lowest(tensor).0,
             percent(tensor.errors.last().map_or(0.0, |e| e.1)),
         ),
         drawing: sweep_plot(&sweeps, naive)?,

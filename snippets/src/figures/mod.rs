@@ -8,6 +8,7 @@ mod histogram;
 mod lab_01;
 mod lab_03;
 mod lab_04;
+mod landscape;
 mod layouts;
 mod mental_model;
 mod plot;
@@ -39,6 +40,8 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "rules_grids", make: rules::rules_grids },
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
+    Entry { name: "landscape_before", make: landscape::before },
+    Entry { name: "landscape_after", make: landscape::after },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

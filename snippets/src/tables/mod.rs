@@ -10,6 +10,7 @@ pub mod lab_03;
 pub mod lab_04;
 pub mod layouts;
 pub mod mental_model;
+pub mod real_activations;
 pub mod rounding;
 pub mod rules;
 
@@ -62,6 +63,9 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "lab_04_migration", make: lab_04::migration },
     Entry { name: "lab_04_two_sides", make: lab_04::two_sides },
     Entry { name: "lab_04_other_road", make: lab_04::other_road },
+    Entry { name: "real_outliers", make: real_activations::outliers },
+    Entry { name: "real_w8a8_errors", make: real_activations::errors },
+    Entry { name: "real_loud_channels", make: real_activations::kept_channels },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.
