@@ -10,10 +10,15 @@ use model::{Model, Tokenizer};
 use smoothquant::capture::Capture;
 use smoothquant::meters::calibration::Calibration;
 use smoothquant::meters::text::{QUICK_CHUNKS, Text};
-use smoothquant::meters::{Progress, errors, profile, provenance, residual, scores, variants};
+use smoothquant::meters::{
+    Progress, errors, profile, provenance, reorder, residual, scores, variants,
+};
 
 /// The chunk that layer errors are measured on: of a full run the one of the held-out window.
 const ERRORS_CHUNK: usize = 11;
+
+/// How many chunks the residual stream is looked at on.
+const RESIDUAL_CHUNKS: usize = 4;
 
 /// Profile the outliers of a model, and measure what quantizing does to its layers and to it.
 #[derive(Parser)]
@@ -25,6 +30,13 @@ struct Cli {
     /// The first chunks of the passage only.
     #[arg(long)]
     quick: bool,
+    /// This many chunks of the passage, of 512 tokens each [default: all 22].
+    #[arg(long, conflicts_with = "quick")]
+    chunks: Option<usize>,
+    /// Sum the products of every down_proj in the reverse order: the same function, other roundings,
+    /// as on another processor. It tells what the tolerances have to allow.
+    #[arg(long)]
+    reverse: bool,
     /// Where the capture goes.
     #[arg(long, value_name = "FILE.json")]
     out: PathBuf,
@@ -47,15 +59,19 @@ fn meter(cli: &Cli) -> Result<()> {
     // Read first: nobody should wait for a run to hear that there is nothing to compare with.
     let committed = cli.check.as_deref().map(Capture::load).transpose()?;
     let progress = Progress::start();
-    let (model, tokenizer) = (Model::load(&cli.model)?, Tokenizer::load(&cli.model)?);
-    let text = Text::new(&tokenizer, cli.quick)?;
+    let (mut model, tokenizer) = (Model::load(&cli.model)?, Tokenizer::load(&cli.model)?);
+    if cli.reverse {
+        model = reorder::reverse_inner(&model)?;
+    }
+    let chunks = cli.chunks.unwrap_or(if cli.quick { QUICK_CHUNKS } else { usize::MAX });
+    let text = Text::new(&tokenizer, chunks)?;
     let errors_chunk = ERRORS_CHUNK.min(text.passage.len() - 1);
     let mut capture = Capture::new(provenance::of_run(&cli.model, &text, cli.quick, errors_chunk)?);
     progress.say("calibrating");
     let calibration = Calibration::of(&model, &text.calibration)?;
     let chunks = &text.passage;
     capture.inputs = profile::measure((&model, &tokenizer), chunks, &calibration, &progress)?;
-    let few = &chunks[..QUICK_CHUNKS.min(chunks.len())];
+    let few = &chunks[..RESIDUAL_CHUNKS.min(chunks.len())];
     capture.residuals = residual::measure(&model, &tokenizer, few)?;
     let chunk = &chunks[errors_chunk];
     capture.layers = errors::measure(&model, chunk, &calibration, &progress)?;

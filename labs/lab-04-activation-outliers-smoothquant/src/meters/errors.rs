@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use kit::meters::{relative_error, row_relative_errors};
 use model::{Cache, Dense, Linear, LinearError, Model, Place};
 use ndarray::{Array2, s};
+use rayon::prelude::*;
 
 use super::Progress;
 use super::calibration::{Calibration, Seen};
@@ -37,20 +39,20 @@ pub fn measure(
             inputs.push((place, x.clone()));
         }
     })?;
-    let (since, of) = (Instant::now(), inputs.len());
-    let mut records = Vec::new();
-    for (done, (place, x)) in inputs.into_iter().enumerate() {
+    let (since, of, done) = (Instant::now(), inputs.len(), AtomicUsize::new(0));
+    let records = inputs.into_par_iter().with_max_len(1).map(|(place, x)| {
         let errors = of_layer(model.linear(place)?, calibration.at(place)?, &x);
         let errors = errors.map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
         let projection = place.projection().context("a layer has a projection")?.name();
         let projection = projection.rsplit('.').next().unwrap_or(projection).into();
         let layer = place.layer().context("a layer has a number")?;
-        records.push(LayerErrors { layer, projection, errors });
-        if (done + 1) % 30 == 0 {
-            progress.part("layers by themselves", since, done + 1, of);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(30) {
+            progress.part("layers by themselves", since, done, of);
         }
-    }
-    Ok(records)
+        Ok(LayerErrors { layer, projection, errors })
+    });
+    records.collect()
 }
 
 /// Every method on one layer.

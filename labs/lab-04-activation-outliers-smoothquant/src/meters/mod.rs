@@ -7,6 +7,7 @@
 //! * [`folding`]: smoothing folded into the norms, and into the layers before `o_proj` and `down_proj`.
 //! * [`errors`]: what each method does to each layer by itself.
 //! * [`variants`] and [`scores`]: what each method does to the whole model.
+//! * [`reorder`]: the same model with other roundings, to learn how far two machines may be apart.
 
 pub mod calibration;
 pub mod errors;
@@ -14,6 +15,7 @@ pub mod folding;
 pub mod layer;
 pub mod profile;
 pub mod provenance;
+pub mod reorder;
 pub mod residual;
 pub mod scores;
 pub mod text;

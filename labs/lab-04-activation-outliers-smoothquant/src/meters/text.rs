@@ -14,7 +14,7 @@ pub const PASSAGE_NAME: &str = "Alice's Adventures in Wonderland, chapters I to 
 /// llama.cpp's convention; SmolLM2 puts no BOS in front.
 pub const CONVENTION: Convention = Convention { chunk: 512, bos: None };
 /// Chunks of a quick run.
-pub const QUICK_CHUNKS: usize = 4;
+pub const QUICK_CHUNKS: usize = 2;
 
 /// Tokens in chunks of 512.
 pub struct Text {
@@ -25,19 +25,17 @@ pub struct Text {
 }
 
 impl Text {
-    /// Cuts both texts; a quick run scores the first chunks only.
+    /// Cuts both texts; no more than `limit` chunks are scored.
     ///
     /// # Errors
     /// If the tokenizer fails, or a text has no whole chunk.
-    pub fn new(tokenizer: &Tokenizer, quick: bool) -> Result<Self> {
+    pub fn new(tokenizer: &Tokenizer, limit: usize) -> Result<Self> {
         let chunks = |text: &str| -> Result<Vec<Vec<u32>>> {
             let tokens = tokenizer.encode(text)?;
             Ok(CONVENTION.chunks(&tokens)?.into_iter().map(<[u32]>::to_vec).collect())
         };
         let mut passage = chunks(passage::ALICE)?;
-        if quick {
-            passage.truncate(QUICK_CHUNKS);
-        }
+        passage.truncate(limit);
         let calibration = chunks(CALIBRATION)?;
         ensure!(!passage.is_empty() && !calibration.is_empty(), "a text has no whole chunk");
         Ok(Self { passage, calibration })

@@ -210,8 +210,10 @@ fn four_bits(model: &Model) -> Result<Vec<Variant>> {
         let kind = format!("int4 g{size}");
         let name = format!("W4A16 g{size}");
         variants.push(Variant::new(&name, &kind, "float", with(Input::Float)?));
-        let name = format!("W4A8 g{size}, per-token");
-        variants.push(Variant::new(&name, &kind, "per-token", with(Input::PerToken)?));
+        if size == GROUP_SIZES[0] {
+            let name = format!("W4A8 g{size}, per-token");
+            variants.push(Variant::new(&name, &kind, "per-token", with(Input::PerToken)?));
+        }
     }
     Ok(variants)
 }
