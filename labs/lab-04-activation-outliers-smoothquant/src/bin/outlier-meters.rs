@@ -77,10 +77,13 @@ fn meter(cli: &Cli) -> Result<()> {
     capture.layers = errors::measure(&model, chunk, &calibration, &progress)?;
     progress.say("quantizing and smoothing");
     let mut variants = variants::all(&model, &calibration)?;
-    scores::measure(&mut variants, chunks, &progress)?;
-    capture.variants = variants.into_iter().map(|variant| variant.record).collect();
-    capture.check()?;
-    capture.save(&cli.out)?;
+    // Saved after each chunk: a run that is stopped leaves the capture of the chunks it has done.
+    scores::measure(&mut variants, chunks, &progress, |variants, done| {
+        capture.provenance.chunks = done;
+        capture.variants = variants.iter().map(|variant| variant.record.clone()).collect();
+        capture.check()?;
+        Ok(capture.save(&cli.out)?)
+    })?;
     report(&capture);
     committed.map_or(Ok(()), |committed| compare(&capture, &committed, &cli.out))
 }

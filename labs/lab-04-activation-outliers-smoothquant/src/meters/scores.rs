@@ -12,14 +12,20 @@ use super::Progress;
 use super::text::CONVENTION;
 use super::variants::Variant;
 
-/// Fills the records of `variants`, of which the first is the reference.
+/// Fills the records of `variants`, of which the first is the reference; `after` sees them after each
+/// chunk, with the number of chunks so far.
 ///
 /// Variants run beside each other, one a core: what a model does in one thread, another model's
 /// products fill.
 ///
 /// # Errors
 /// If a model fails.
-pub fn measure(variants: &mut [Variant], chunks: &[Vec<u32>], progress: &Progress) -> Result<()> {
+pub fn measure(
+    variants: &mut [Variant],
+    chunks: &[Vec<u32>],
+    progress: &Progress,
+    mut after: impl FnMut(&[Variant], usize) -> Result<()>,
+) -> Result<()> {
     let (since, of) = (Instant::now(), chunks.len() * variants.len());
     let done = AtomicUsize::new(0);
     let told = |name: &str, result: Result<()>| {
@@ -29,7 +35,7 @@ pub fn measure(variants: &mut [Variant], chunks: &[Vec<u32>], progress: &Progres
         }
         result.with_context(|| name.to_string())
     };
-    for chunk in chunks {
+    for (index, chunk) in chunks.iter().enumerate() {
         let Some((first, others)) = variants.split_first_mut() else { return Ok(()) };
         let logits = logits(first, chunk)?;
         let reference = Reference::new(logits);
@@ -38,6 +44,7 @@ pub fn measure(variants: &mut [Variant], chunks: &[Vec<u32>], progress: &Progres
             let result = logits_and_record(variant, chunk, &reference);
             told(&variant.record.name, result)
         })?;
+        after(variants, index + 1)?;
     }
     Ok(())
 }
