@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use xtask::workspace;
 
 use crate::book::succeed;
+use crate::fetch;
 
 /// What to capture.
 #[derive(clap::Args)]
@@ -23,6 +24,8 @@ enum What {
     Gpu(GpuArgs),
     /// Lab 03: products and encoders on this machine's processor, beside what its memory can do.
     Cpu(CpuArgs),
+    /// Lab 04: outliers of the fetched model, and what quantizing does to its layers and to it.
+    Model(ModelArgs),
 }
 
 /// How to run `gpu-meters`.
@@ -56,6 +59,27 @@ struct CpuArgs {
     out: PathBuf,
 }
 
+/// How to run `outlier-meters`.
+#[derive(clap::Args)]
+struct ModelArgs {
+    /// A few minutes: the first two chunks of the passage.
+    #[arg(long)]
+    quick: bool,
+    /// Compare with the committed capture, to the tolerances that it states.
+    #[arg(long)]
+    check: bool,
+    /// The model [default: where `cargo book fetch` puts it].
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Where the capture goes.
+    #[arg(long, value_name = "FILE.json", default_value = "target/captures/model.json")]
+    out: PathBuf,
+}
+
+/// The capture that the book shows, which `--check` compares with.
+const MODEL_CAPTURE: &str =
+    "labs/lab-04-activation-outliers-smoothquant/captures/model-epyc-milan-2.json";
+
 /// Runs what was asked for.
 ///
 /// # Errors
@@ -64,6 +88,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Gpu(args) => gpu(args),
         What::Cpu(args) => cpu(args),
+        What::Model(args) => model(args),
     }
 }
 
@@ -113,6 +138,29 @@ fn cpu(args: &CpuArgs) -> Result<ExitCode> {
     let mut tables = workspace::cargo();
     tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
     succeed("mdbook-snippets", tables.arg("cpu-capture").arg(&out))?;
+    println!("The capture is {}", out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The meters of the whole model, in a release build.
+fn model(args: &ModelArgs) -> Result<ExitCode> {
+    let model = args.model.clone().unwrap_or_else(fetch::default_model);
+    ensure!(model.exists(), "there is no model {}: `cargo book fetch` gets it", model.display());
+    fetch::MODEL.require(&model)?;
+    let root = workspace::root();
+    let out = root.join(&args.out);
+    let mut meters = workspace::cargo();
+    let package = "lab-04-activation-outliers-smoothquant";
+    meters.args(["run", "--release", "--quiet", "--package", package]);
+    meters.args(["--features", "meters", "--bin", "outlier-meters", "--"]);
+    meters.args(args.quick.then_some("--quick")).arg("--out").arg(&out);
+    // A path that is right where the command was typed, from any folder.
+    let model = std::path::absolute(&model).context("there is no working folder")?;
+    meters.arg("--model").arg(model);
+    if args.check {
+        meters.arg("--check").arg(root.join(MODEL_CAPTURE));
+    }
+    succeed("outlier-meters", &mut meters)?;
     println!("The capture is {}", out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use kit::checkpoint::CheckpointError;
 use kit::gguf::GgufError;
 
 use crate::linear::LinearError;
+use crate::norm::Norm;
 use crate::place::Place;
 
 /// What can be wrong with a model's files or with what is asked of it. Each says what to do.
@@ -102,6 +103,24 @@ pub enum ModelError {
         place: Place,
         /// Layers of the model.
         layers: usize,
+    },
+    /// A norm that the model does not have.
+    #[error("there is no {norm}: the model has {layers} layers, counted from 0")]
+    NoNorm {
+        /// The norm.
+        norm: Norm,
+        /// Layers of the model.
+        layers: usize,
+    },
+    /// The weight of a norm with another length than the one it replaces.
+    #[error("{norm} has {expected} weights, one a channel, and the new one has {found}")]
+    NormLength {
+        /// The norm.
+        norm: Norm,
+        /// Weights there.
+        expected: usize,
+        /// Weights of the new one.
+        found: usize,
     },
     /// A linear layer that fails.
     #[error("{place}: {error}")]

@@ -5,7 +5,8 @@
 //! from a Hugging Face folder, run in `f32`, with two doors for the labs.
 //!
 //! * **tap**: [`Model::forward_tapped`] shows a callback the input of every linear layer.
-//! * **replace**: [`Model::replace`] puts any other [`Linear`] in the place of one.
+//! * **replace**: [`Model::replace`] puts any other [`Linear`] in the place of one, and
+//!   [`Model::replace_norm`] another weight into the norm in front of it.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), model::ModelError> {
@@ -53,6 +54,7 @@ pub use error::ModelError;
 pub use generate::greedy;
 pub use linear::{Linear, LinearError};
 pub use model::{Model, Tap};
-pub use perplexity::{Convention, Score, perplexity};
+pub use norm::Norm;
+pub use perplexity::{Closeness, Convention, Reference, Score, perplexity};
 pub use place::{Place, Projection};
 pub use tokenizer::Tokenizer;

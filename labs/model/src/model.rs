@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{Array2, Axis, s};
 
 use crate::attention::attend;
-use crate::norm::rms_norm;
+use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
 use crate::{Cache, Config, Dense, Linear, ModelError, Place, Projection, assemble};
@@ -105,6 +105,38 @@ impl Model {
             Place::Layer(index, projection) => &mut self.layers[index].linears[projection as usize],
         };
         Ok(std::mem::replace(old, new))
+    }
+
+    /// The weight of a norm, `[hidden_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::NoNorm`] if the model has fewer layers.
+    pub fn norm(&self, norm: Norm) -> Result<&[f32], ModelError> {
+        let layers = self.layers.len();
+        let layer =
+            |index: usize| self.layers.get(index).ok_or(ModelError::NoNorm { norm, layers });
+        match norm {
+            Norm::Attention(index) => Ok(&layer(index)?.attention_norm),
+            Norm::Mlp(index) => Ok(&layer(index)?.mlp_norm),
+        }
+    }
+
+    /// Gives a norm another weight, `[hidden_size]`. What is folded into it is divided out of the
+    /// layers behind it: the model does not look after that.
+    ///
+    /// # Errors
+    /// [`ModelError::NoNorm`] if the model has fewer layers, [`ModelError::NormLength`] if the new
+    /// weight has another length.
+    pub fn replace_norm(&mut self, norm: Norm, new: &[f32]) -> Result<(), ModelError> {
+        let (expected, found) = (self.norm(norm)?.len(), new.len());
+        if found != expected {
+            return Err(ModelError::NormLength { norm, expected, found });
+        }
+        match norm {
+            Norm::Attention(index) => self.layers[index].attention_norm = new.into(),
+            Norm::Mlp(index) => self.layers[index].mlp_norm = new.into(),
+        }
+        Ok(())
     }
 
     /// Runs `tokens` after those in the cache: the logits of each, `[tokens, vocab_size]`.

@@ -1,8 +1,29 @@
-//! RMSNorm.
+//! RMSNorm, and which of them there are.
+
+use std::fmt;
 
 use ndarray::Array2;
 
 use crate::product::dot;
+
+/// A norm in front of linear layers: what a smoothing folds its scales into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Norm {
+    /// In front of Q, K and V of a decoder layer, counted from 0.
+    Attention(usize),
+    /// In front of gate and up of a decoder layer, counted from 0.
+    Mlp(usize),
+}
+
+/// As a Hugging Face checkpoint names the module.
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attention(layer) => write!(f, "model.layers.{layer}.input_layernorm"),
+            Self::Mlp(layer) => write!(f, "model.layers.{layer}.post_attention_layernorm"),
+        }
+    }
+}
 
 /// Each row of `x`, `[tokens, hidden_size]`, divided by its root mean square and multiplied by
 /// `weight`: `x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich 2019, equation 4; `eps` is

@@ -7,10 +7,14 @@
 //! nothing of each other; the first half of a chunk is context, the second half is scored; the rest
 //! of the text is dropped. Of a chunk of 512 tokens, 255 are scored: tokens 257 to 511.
 
-use ndarray::{Array1, ArrayView1, s};
+use ndarray::{Array1, Array2, ArrayView1, s};
 use rayon::prelude::*;
 
 use crate::{Cache, Model, ModelError};
+
+mod closeness;
+
+pub use closeness::{Closeness, Reference};
 
 /// How a text is cut and scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,16 @@ impl Score {
         self.perplexity() * (variance / (self.tokens as f64 - 1.0)).sqrt()
     }
 
+    /// Adds one chunk: the logits of its scored tokens, `[tokens, vocab_size]`, from
+    /// [`Convention::logits`], and the chunk they come from.
+    ///
+    /// # Errors
+    /// If a logit is not finite, or the chunk is another one.
+    pub fn add_chunk(&mut self, logits: &Array2<f32>, chunk: &[u32]) -> Result<(), ModelError> {
+        self.add(&nll_of(logits, chunk)?);
+        Ok(())
+    }
+
     fn add(&mut self, nll: &Array1<f64>) {
         self.chunks += 1;
         self.tokens += nll.len();
@@ -74,44 +88,69 @@ pub fn perplexity(
     convention: Convention,
     progress: &mut dyn FnMut(&Score, usize),
 ) -> Result<Score, ModelError> {
-    let Convention { chunk, bos } = convention;
-    if chunk < 3 {
-        let problem = format!("a chunk of {chunk} tokens has none to score: take 3 or more");
-        return Err(ModelError::Perplexity(problem));
-    }
-    let chunks = tokens.len() / chunk;
-    if chunks == 0 {
-        let problem = format!("{} tokens are no whole chunk of {chunk}", tokens.len());
-        return Err(ModelError::Perplexity(problem));
-    }
-    let mut cache = Cache::new(model.config(), chunk)?;
+    let chunks = convention.chunks(tokens)?;
+    let mut cache = Cache::new(model.config(), convention.chunk)?;
     let mut score = Score::default();
-    for chunk in tokens.chunks_exact(chunk) {
-        cache.truncate(0);
-        score.add(&nll_of_second_half(model, chunk, bos, &mut cache)?);
-        progress(&score, chunks);
+    for chunk in &chunks {
+        score.add_chunk(&convention.logits(model, chunk, &mut cache)?, chunk)?;
+        progress(&score, chunks.len());
     }
     Ok(score)
 }
 
-/// The negative log-likelihoods of the tokens `chunk / 2 + 1 ..` of one chunk.
-fn nll_of_second_half(
-    model: &Model,
-    chunk: &[u32],
-    bos: Option<u32>,
-    cache: &mut Cache,
-) -> Result<Array1<f64>, ModelError> {
-    let mut seen = chunk.to_vec();
-    if let (Some(first), Some(bos)) = (seen.first_mut(), bos) {
-        *first = bos;
+impl Convention {
+    /// The chunks that `tokens` are cut into; the rest is dropped.
+    ///
+    /// # Errors
+    /// If a chunk has no scored token (it needs 3), or there is no whole chunk.
+    pub fn chunks<'t>(&self, tokens: &'t [u32]) -> Result<Vec<&'t [u32]>, ModelError> {
+        let chunk = self.chunk;
+        if chunk < 3 {
+            let problem = format!("a chunk of {chunk} tokens has none to score: take 3 or more");
+            return Err(ModelError::Perplexity(problem));
+        }
+        if tokens.len() < chunk {
+            let problem = format!("{} tokens are no whole chunk of {chunk}", tokens.len());
+            return Err(ModelError::Perplexity(problem));
+        }
+        Ok(tokens.chunks_exact(chunk).collect())
     }
-    let hidden = model.hidden(&seen, cache, &mut |_, _| ())?;
-    let first = chunk.len() / 2;
-    let scored = hidden.slice(s![first..chunk.len() - 1, ..]).to_owned();
-    let logits = model.logits(&scored, &mut |_, _| ())?;
-    let rows: Vec<_> = logits.rows().into_iter().collect();
+
+    /// Runs one chunk from an empty cache: the logits that score the tokens `chunk / 2 + 1 ..`,
+    /// `[scored tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn logits(
+        &self,
+        model: &Model,
+        chunk: &[u32],
+        cache: &mut Cache,
+    ) -> Result<Array2<f32>, ModelError> {
+        cache.truncate(0);
+        let mut seen = chunk.to_vec();
+        if let (Some(first), Some(bos)) = (seen.first_mut(), self.bos) {
+            *first = bos;
+        }
+        let hidden = model.hidden(&seen, cache, &mut |_, _| ())?;
+        let last = chunk.len().saturating_sub(1);
+        let scored = hidden.slice(s![chunk.len() / 2..last.max(chunk.len() / 2), ..]).to_owned();
+        model.logits(&scored, &mut |_, _| ())
+    }
+}
+
+/// The negative log-likelihoods of the scored tokens of one chunk.
+fn nll_of(logits: &Array2<f32>, chunk: &[u32]) -> Result<Array1<f64>, ModelError> {
     // The logits of a token score the next one, which the chunk and not the replaced input names.
-    let nll = rows.into_par_iter().zip(&chunk[first + 1..]);
+    let targets = chunk.get(chunk.len() / 2 + 1..).unwrap_or_default();
+    if targets.len() != logits.nrows() {
+        let (rows, found) = (targets.len(), logits.nrows());
+        let problem =
+            format!("the chunk has {rows} tokens to score, and there are logits of {found}");
+        return Err(ModelError::Perplexity(problem));
+    }
+    let rows: Vec<_> = logits.rows().into_iter().collect();
+    let nll = rows.into_par_iter().zip(targets);
     let nll: Vec<f64> =
         nll.map(|(logits, &token)| negative_log_likelihood(logits, token)).collect();
     if nll.iter().any(|nll| !nll.is_finite()) {
@@ -122,8 +161,13 @@ fn nll_of_second_half(
 
 /// `log(sum(exp(logits))) - logits[token]`, in `f64`.
 fn negative_log_likelihood(logits: ArrayView1<f32>, token: u32) -> f64 {
+    let of_token = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    log_sum_exp(logits) - f64::from(of_token)
+}
+
+/// `log(sum(exp(logits)))`, in `f64`.
+fn log_sum_exp(logits: ArrayView1<f32>) -> f64 {
     let max = logits.fold(f32::NEG_INFINITY, |max, logit| max.max(*logit));
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
-    let of_token = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    sum.ln() + f64::from(max) - f64::from(of_token)
+    sum.ln() + f64::from(max)
 }

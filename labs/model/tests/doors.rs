@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fake_quant_linear::{Quantized, solution as lab_01};
 use golden::{load, logits, relative, tiny};
 use int4_groups::{Int4Groups, solution as lab_03};
-use model::{Cache, Dense, Linear, LinearError, Model, ModelError, Place, Projection};
+use model::{Cache, Dense, Linear, LinearError, Model, ModelError, Norm, Place, Projection};
 use ndarray::Array2;
 
 /// Lab 03's format as a layer of the model.
@@ -197,5 +197,37 @@ fn a_replacement_of_another_size_or_place_is_refused() {
     assert!(error.contains("[3, 64]"), "{error}");
     let error = model.replace(Place::Layer(2, Projection::K), small()).err().map(|e| e.to_string());
     let error = error.expect("it is refused");
+    assert!(error.contains("the model has 2 layers"), "{error}");
+}
+
+#[test]
+fn a_norm_halved_and_its_layers_doubled_is_the_same_model_to_the_bit() -> Result<(), ModelError> {
+    let (model, ids) = (load("tiny"), tiny().tied.ids);
+    let mut variant = model.clone();
+    for layer in 0..model.config().layers {
+        for (norm, behind) in [
+            (Norm::Attention(layer), &[Projection::Q, Projection::K, Projection::V][..]),
+            (Norm::Mlp(layer), &[Projection::Gate, Projection::Up]),
+        ] {
+            // A power of two costs no rounding.
+            let half: Vec<f32> = model.norm(norm)?.iter().map(|weight| weight / 2.0).collect();
+            variant.replace_norm(norm, &half)?;
+            assert_ne!(logits(&variant, &ids), logits(&model, &ids), "{norm} is used");
+            for &projection in behind {
+                let place = Place::Layer(layer, projection);
+                variant.replace(place, Arc::new(Dense::new(2.0 * dense(&model, place))))?;
+            }
+        }
+    }
+    assert_eq!(logits(&variant, &ids), logits(&model, &ids));
+    Ok(())
+}
+
+#[test]
+fn a_norm_of_another_length_or_layer_is_refused() {
+    let mut model = load("tiny");
+    let error = model.replace_norm(Norm::Mlp(1), &[1.0; 3]).unwrap_err().to_string();
+    assert!(error.contains("layers.1.post_attention_layernorm has 64 weights"), "{error}");
+    let error = model.replace_norm(Norm::Attention(2), &[1.0; 64]).unwrap_err().to_string();
     assert!(error.contains("the model has 2 layers"), "{error}");
 }
