@@ -1,6 +1,6 @@
 //! `mdbook-snippets`: the preprocessor of this book. `mdbook-snippets captures FILE…` prints the
 //! tables of capture files, those of the repository beside them; `mdbook-snippets cpu-capture FILE`
-//! those of a capture of `cpu-meters`.
+//! those of a capture of `cpu-meters`, `mdbook-snippets model-capture FILE` those of `outlier-meters`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use kit::capture::CaptureFile;
 use quantize_and_eval::capture::Capture;
-use snippets::tables::{captured, dequantization};
+use snippets::tables::{captured, dequantization, outliers};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let printed = match command.to_str() {
         Some("captures") => print_captures(files),
         Some("cpu-capture") => files.try_for_each(|file| print_cpu_capture(&file)),
+        Some("model-capture") => files.try_for_each(|file| print_model_capture(&file)),
         _ => {
             return book_preprocessor::main(
                 &snippets::Book,
@@ -37,6 +38,13 @@ fn main() -> ExitCode {
 fn print_cpu_capture(file: &Path) -> Result<()> {
     let capture = int4_groups::capture::Capture::load(file).context(file.display().to_string())?;
     print!("{}", dequantization::all(&capture)?);
+    Ok(())
+}
+
+/// The tables of one capture of `outlier-meters`.
+fn print_model_capture(file: &Path) -> Result<()> {
+    let capture = smoothquant::capture::Capture::load(file).context(file.display().to_string())?;
+    print!("{}", outliers::all(&capture)?);
     Ok(())
 }
 

@@ -98,6 +98,94 @@ const fn ceiling(setting: &'static str, numbers: &'static [&'static str]) -> Pub
     Published { setting, place: "without sparsity", source: &ML_ENGINEERING, numbers }
 }
 
+/// Xiao and others, 2022.
+pub const SMOOTHQUANT: Source =
+    Source { name: "Xiao et al.", url: "https://arxiv.org/abs/2211.10438" };
+
+/// The README of SmoothQuant's code.
+pub const SMOOTHQUANT_CODE: Source =
+    Source { name: "smoothquant", url: "https://github.com/mit-han-lab/smoothquant" };
+
+/// Dettmers and others, 2022.
+pub const LLM_INT8: Source =
+    Source { name: "Dettmers et al.", url: "https://arxiv.org/abs/2208.07339" };
+
+/// OPT-175B in W8A8.
+pub const COLLAPSE: [Published; 2] = [
+    Published {
+        setting: "OPT-175B, WikiText perplexity",
+        place: "table 3",
+        source: &SMOOTHQUANT,
+        numbers: &["10.99", "93080", "11.10", "11.11", "11.17"],
+    },
+    Published {
+        setting: "OPT-175B, mean of seven tasks (%)",
+        place: "table 3",
+        source: &SMOOTHQUANT,
+        numbers: &["66.9", "35.5", "66.7", "66.5", "66.8"],
+    },
+];
+
+/// Outlier features between two sizes of a model.
+pub const EMERGENCE: [Published; 2] = [
+    Published {
+        setting: "layers with outlier features (%)",
+        place: "section 4",
+        source: &LLM_INT8,
+        numbers: &["65", "100"],
+    },
+    Published {
+        setting: "positions of a sequence with them (%)",
+        place: "section 4",
+        source: &LLM_INT8,
+        numbers: &["35", "75"],
+    },
+];
+
+/// Llama models, migrated.
+pub const SMOOTHED_LLAMA: [Published; 3] = [
+    Published {
+        setting: "Llama-2-7B, alpha 0.85",
+        place: "README",
+        source: &SMOOTHQUANT_CODE,
+        numbers: &["5.474", "5.515"],
+    },
+    Published {
+        setting: "Llama-2-70B",
+        place: "README",
+        source: &SMOOTHQUANT_CODE,
+        numbers: &["3.320", "3.359"],
+    },
+    Published {
+        setting: "Llama-3-8B",
+        place: "README",
+        source: &SMOOTHQUANT_CODE,
+        numbers: &["6.138", "6.258"],
+    },
+];
+
+/// Benchmark averages of three formats.
+pub const RECOVERY: [Published; 3] = [
+    Published {
+        setting: "Llama-3.1-8B, Leaderboard V1",
+        place: "table 2",
+        source: &BF16_OR_DEATH,
+        numbers: &["74.06", "73.55", "74.29", "73.11"],
+    },
+    Published {
+        setting: "Llama-3.1-70B, Leaderboard V1",
+        place: "table 2",
+        source: &BF16_OR_DEATH,
+        numbers: &["84.40", "84.16", "84.29", "84.00"],
+    },
+    Published {
+        setting: "Llama-3.1-405B, Leaderboard V1",
+        place: "table 2",
+        source: &BF16_OR_DEATH,
+        numbers: &["86.79", "86.89", "86.20", "86.78"],
+    },
+];
+
 /// A table of published numbers: its title says so, and its last column says where they stand.
 pub fn table(title: &str, numbers: &[&str], rows: &[Published]) -> Table {
     let mut table = Table::new(format!("Published, not measured here: {title}")).text("setting");

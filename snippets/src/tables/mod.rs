@@ -10,6 +10,7 @@ pub mod lab_03;
 pub mod lab_04;
 pub mod layouts;
 pub mod mental_model;
+pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
@@ -66,6 +67,18 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "real_outliers", make: real_activations::outliers },
     Entry { name: "real_w8a8_errors", make: real_activations::errors },
     Entry { name: "real_loud_channels", make: real_activations::kept_channels },
+    Entry { name: "model_run", make: outliers::model_run },
+    Entry { name: "model_loudest", make: outliers::model_loudest },
+    Entry { name: "model_tokens", make: outliers::model_tokens },
+    Entry { name: "model_layer_errors", make: outliers::model_layer_errors },
+    Entry { name: "model_naive", make: outliers::model_naive },
+    Entry { name: "model_smoothed", make: outliers::model_smoothed },
+    Entry { name: "model_other_roads", make: outliers::model_other_roads },
+    Entry { name: "model_weights_or_both", make: outliers::model_weights_or_both },
+    Entry { name: "published_collapse", make: outliers::published_collapse },
+    Entry { name: "published_emergence", make: outliers::published_emergence },
+    Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },
+    Entry { name: "published_recovery", make: outliers::published_recovery },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.
