@@ -54,8 +54,7 @@ pub fn vllm(
     checkpoint.facts.extend(server.facts().unwrap_or_default());
     asked
         .map_err(|error| {
-            let tail = server.tail();
-            checkpoint.error = Some(format!("{error}\nThe engine's log ends:\n{tail}"));
+            checkpoint.error = Some(format!("{error}\n{}", server.complaint()));
         })
         .ok()
 }

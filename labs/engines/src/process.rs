@@ -1,7 +1,7 @@
 //! Programs that are started here, and never left behind.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -11,8 +11,6 @@ use crate::EngineError;
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 20;
-/// No error needs more of a log than its last lines; a log may be large.
-const TAIL_BYTES: u64 = 64 << 10;
 /// How long a program has to end by itself after it was asked to.
 const GRACE: Duration = Duration::from_secs(15);
 /// How often a program is looked at.
@@ -70,11 +68,6 @@ impl Running {
     pub fn log(&self) -> Result<String, EngineError> {
         let bytes = fs::read(&self.log).map_err(EngineError::file(&self.log))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The last lines it printed.
-    pub fn tail(&self) -> String {
-        tail_of(&self.log)
     }
 
     /// Asks the program and all it started to end, and makes them end if they do not.
@@ -187,21 +180,6 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
 /// The file name of a program, for messages.
 pub fn name(program: &Path) -> String {
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn tail_of(log: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    match read() {
-        Ok(bytes) => last_lines(&String::from_utf8_lossy(&bytes)),
-        Err(error) => format!("({} cannot be read: {error})", log.display()),
-    }
 }
 
 /// The last lines of a text that are not empty.

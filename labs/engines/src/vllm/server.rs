@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::log::complaint;
 use super::{Client, facts};
 use crate::EngineError;
 use crate::http::Http;
@@ -129,9 +130,9 @@ impl Server {
         Ok(self.started.as_ref().map(Running::log).transpose()?.map_or(Vec::new(), |l| facts(&l)))
     }
 
-    /// The last lines of its log; empty if somebody else started it.
-    pub fn tail(&self) -> String {
-        self.started.as_ref().map_or(String::new(), Running::tail)
+    /// The first error in its log and the last lines; empty if somebody else started it.
+    pub fn complaint(&self) -> String {
+        self.started.as_ref().map_or(String::new(), complaint_of)
     }
 
     /// Stops what was started. Dropping does the same.
@@ -156,18 +157,22 @@ fn wait(
             && let Some(status) = running.ended()
         {
             let (program, status) = (name.to_string(), status.to_string());
-            return Err(EngineError::Died { program, status, tail: running.tail() });
+            return Err(EngineError::Died { program, status, tail: complaint_of(running) });
         }
         if http.get("/health").is_ok() {
             return Ok(());
         }
         if start.elapsed() >= patience {
             let what = program.as_ref().map_or(url, |(_, name)| name).to_string();
-            let tail = program.map_or(String::new(), |(running, _)| running.tail());
+            let tail = program.map_or(String::new(), |(running, _)| complaint_of(running));
             return Err(EngineError::NeverReady { what, seconds: patience.as_secs(), tail });
         }
         sleep(PAUSE);
     }
+}
+
+fn complaint_of(running: &Running) -> String {
+    running.log().map_or_else(|error| error.to_string(), |log| complaint(&log))
 }
 
 /// A port that nobody listens at now.
