@@ -187,3 +187,57 @@ pub fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const SHELL: &str = "/bin/sh";
+
+    fn shell(script: &str, limit: Duration) -> Result<Printed, EngineError> {
+        run(Path::new(SHELL), &["-c".as_ref(), script.as_ref()], limit)
+    }
+
+    #[test]
+    fn a_program_ends_when_we_do() -> Result<(), EngineError> {
+        let folder = tempfile::tempdir().map_err(EngineError::file(Path::new("temporary")))?;
+        let prepare = |command: &mut Command| {
+            command.args(["-c", "sleep 300 & wait"]);
+        };
+        let mut running = Running::start(Path::new(SHELL), prepare, &folder.path().join("log"))?;
+        assert!(running.ended().is_none(), "it waits for its child");
+        // What the system does with our end of the pipe when this program is killed.
+        drop(running.child.stdin.take());
+        let start = Instant::now();
+        while running.ended().is_none() && start.elapsed() < Duration::from_secs(8) {
+            sleep(PAUSE);
+        }
+        assert!(running.ended().is_some(), "the guard did not stop it");
+        Ok(())
+    }
+
+    #[test]
+    fn both_outputs_of_a_tool_come_back_however_long_they_are() -> Result<(), EngineError> {
+        // More than a pipe holds.
+        let many = "i=0; while [ $i -lt 20000 ]; do echo out; echo error >&2; i=$((i+1)); done";
+        let printed = shell(many, Duration::from_secs(60))?;
+        assert_eq!((printed.out.lines().count(), printed.err.lines().count()), (20_000, 20_000));
+        Ok(())
+    }
+
+    #[test]
+    fn a_tool_that_fails_or_takes_too_long_shows_its_last_lines() {
+        let error = shell("echo no such tensor >&2; exit 7", Duration::from_secs(60));
+        let error = error.expect_err("it fails").to_string();
+        assert!(error.contains("exit status: 7") && error.contains("no such tensor"), "{error}");
+        let error = shell("echo so far >&2; exec sleep 300", Duration::from_millis(300));
+        let error = error.expect_err("it takes too long");
+        assert!(matches!(&error, EngineError::TooLong { tail, .. } if tail == "so far"), "{error}");
+    }
+
+    #[test]
+    fn a_tool_that_is_not_there_is_named() {
+        let error = run(Path::new("no/such/tool"), &[], PAUSE).expect_err("not there").to_string();
+        assert!(error.contains("no/such/tool"), "{error}");
+    }
+}
