@@ -235,6 +235,8 @@ mod life {
     use std::process::Command;
     use std::time::Instant;
 
+    use engines::capture::{Checkpoint, Questions};
+    use engines::check;
     use engines::vllm::Options;
     use tempfile::TempDir;
 
@@ -316,6 +318,73 @@ mod life {
         assert!(lives(&worker), "it works while the server is held");
         drop(server);
         assert!(ends(&worker, Duration::from_secs(5)), "the worker {worker} was left behind");
+    }
+
+    /// What vLLM answers to all that a check asks; the completions fail where `broken`.
+    fn pages(broken: bool) -> Option<u16> {
+        let url = serve(Box::new(move |path, body| match path {
+            "/metrics" => (200, METRICS.into()),
+            "/v1/completions" if broken => (500, "EngineCore encountered an issue".into()),
+            "/v1/completions" if body.contains("prompt_logprobs") => (200, LOGPROBS.into()),
+            _ => (200, COMPLETION.into()),
+        }));
+        url.rsplit(':').next().and_then(|port| port.parse().ok())
+    }
+
+    fn check(options: &Options) -> Checkpoint {
+        let questions = Questions {
+            prompts: vec!["The capital of France is".into()],
+            written_tokens: 14,
+            passage: "the prompt".into(),
+            chunk: PROMPT.len(),
+            chunks: None,
+        };
+        let mut checkpoint = Checkpoint::default();
+        let text = (&PROMPT[..], None);
+        check::vllm(options, &questions, text, None, &mut checkpoint, &mut |_| ());
+        checkpoint
+    }
+
+    #[test]
+    fn where_a_method_has_no_kernel_for_float32_bfloat16_is_taken_and_both_are_recorded() {
+        // The words of vLLM 0.32's `config/vllm.py`.
+        let (_folder, mut options) = program(
+            "case \"$*\" in *float32*) echo 'ValidationError: 1 validation error for VllmConfig'\n\
+             echo '  Value error, torch.float32 is not supported for quantization method awq.'\n\
+             exit 1;; esac\nexec sleep 300",
+        );
+        options.dtype = "float32".into();
+        options.port = pages(false);
+        let checkpoint = check(&options);
+        assert_eq!(checkpoint.error, None);
+        assert_eq!(checkpoint.dtype.as_deref(), Some("bfloat16"));
+        assert!(checkpoint.facts[0].contains("torch.float32 is not supported"), "{checkpoint:?}");
+        assert_eq!(checkpoint.answers, [" Paris.\n\nThe answer is: 2018-"]);
+        let quality = checkpoint.quality.expect("it was scored");
+        let mean = (2.4386465549468994 + 0.45091429352760315) / 2.0;
+        assert_eq!((quality.perplexity, quality.chunks), (f64::exp(mean), 1));
+    }
+
+    #[test]
+    fn an_engine_that_fails_at_a_question_is_recorded_with_what_was_read_before() {
+        let (_folder, mut options) = program(
+            "echo '(Worker pid=1) ERROR 11-24 19:34:51 [x.py:1] AttributeError: no kernel'\n\
+             exec sleep 300",
+        );
+        options.port = pages(true);
+        let checkpoint = check(&options);
+        let error = checkpoint.error.expect("the question fails");
+        assert!(error.contains("status 500: EngineCore encountered"), "{error}");
+        assert!(error.contains("AttributeError: no kernel"), "the cause is in the log: {error}");
+        assert_eq!(checkpoint.kv_cache.map(|cache| cache.num_blocks), Some(182));
+        assert_eq!((checkpoint.answers.len(), checkpoint.quality), (0, None));
+    }
+
+    #[test]
+    fn an_engine_that_does_not_start_is_recorded_too() {
+        let (_folder, options) = program("echo 'ValueError: unknown method'; exit 1");
+        let error = check(&options).error.expect("it does not start");
+        assert!(error.contains("ValueError: unknown method"), "{error}");
     }
 
     #[test]

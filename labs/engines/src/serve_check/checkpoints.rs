@@ -144,3 +144,56 @@ fn scheme(config: &Path) -> Option<String> {
     let words = ["quant_method", "format"].iter().filter_map(|key| quantization[*key].as_str());
     Some(words.collect::<Vec<_>>().join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_finds_what_it_reads_and_the_plain_one_first() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        for (name, file) in [
+            ("awq", "config.json"),
+            ("none", "config.json"),
+            ("gguf-q8_0", "model.gguf"),
+            ("f32", "model.gguf"),
+            ("notes", "notes.txt"),
+        ] {
+            fs::create_dir(folder.path().join(name))?;
+            fs::write(folder.path().join(name).join(file), "{}")?;
+        }
+        let names = |engine| -> Result<Vec<String>> {
+            Ok(found(folder.path(), engine)?.into_iter().map(|named| named.name).collect())
+        };
+        assert_eq!(names(Engine::Vllm)?, ["none", "awq"]);
+        assert_eq!(names(Engine::LlamaCpp)?, ["f32", "gguf-q8_0"]);
+        assert!(found(Path::new("no/such"), Engine::Vllm)?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_checkpoint_is_named_before_its_path() {
+        let named: Named = "w8a8=some/dir=x".parse().expect("a name and a path");
+        assert_eq!((named.name.as_str(), named.path), ("w8a8", "some/dir=x".into()));
+        for text in ["w8a8", "=dir", "w8a8="] {
+            assert!(
+                text.parse::<Named>().is_err_and(|error| error.contains("NAME=PATH")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn size_and_scheme_are_those_of_the_files() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("a.safetensors"), [0; 10])?;
+        fs::write(folder.path().join("b.safetensors"), [0; 5])?;
+        let config = r#"{"quantization_config": {"quant_method": "awq", "bits": 4}}"#;
+        fs::write(folder.path().join("config.json"), config)?;
+        let named = Named { name: "awq".into(), path: folder.path().into() };
+        let checkpoint = named.checkpoint()?;
+        assert_eq!((checkpoint.weight_bytes, checkpoint.scheme.as_deref()), (15, Some("awq")));
+        assert!(named.gguf().is_err_and(|error| error.to_string().contains("0 .gguf files")));
+        Ok(())
+    }
+}

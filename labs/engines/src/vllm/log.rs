@@ -3,11 +3,10 @@
 use crate::process::last_lines;
 
 /// What the lines are about that say how a checkpoint is read: in lower case.
-const WORDS: [&str; 7] = [
+const WORDS: [&str; 6] = [
     "kernel for ",
     "for compressedtensors",
     "fallback to",
-    "checkpoint size",
     "loading weights took",
     "kv cache size",
     "init engine",
