@@ -29,7 +29,7 @@ const QUICK_CHUNKS: usize = 4;
 
 /// Serve checkpoints with a real engine, ask each the same, and write down what came.
 #[derive(Parser)]
-#[command(name = "cargo book serve-check", about)]
+#[command(name = "cargo book serve-check", bin_name = "cargo book serve-check")]
 struct Cli {
     /// The engine; it is set up under target/engines if it is not there.
     engine: Engine,
