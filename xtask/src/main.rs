@@ -9,6 +9,7 @@ mod inspect;
 mod libtest;
 mod marks;
 mod progress;
+mod serve_check;
 mod slice;
 mod starter;
 mod tools;
@@ -45,6 +46,8 @@ enum Command {
     Slice(slice::Args),
     /// Take the book's measurements again, on this machine.
     Capture(capture::Args),
+    /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
+    ServeCheck(serve_check::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),
+        Command::ServeCheck(args) => return serve_check::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
