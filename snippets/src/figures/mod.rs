@@ -11,6 +11,7 @@ mod lab_04;
 mod landscape;
 mod layouts;
 mod mental_model;
+mod outliers;
 mod plot;
 mod rounding;
 mod rules;
@@ -42,6 +43,10 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
     Entry { name: "landscape_before", make: landscape::before },
     Entry { name: "landscape_after", make: landscape::after },
+    Entry { name: "model_ratios_norm", make: outliers::model_ratios_norm },
+    Entry { name: "model_ratios_other", make: outliers::model_ratios_other },
+    Entry { name: "residual_peaks", make: outliers::residual_peaks },
+    Entry { name: "model_alpha", make: outliers::model_alpha },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

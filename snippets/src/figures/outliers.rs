@@ -1,0 +1,263 @@
+//! Figures of "Outliers in a real model", drawn from the capture: ratios by layer, the residual
+//! stream, and what alpha does to the whole model.
+
+use anyhow::{Context, Result};
+use half::f16;
+use kit::table::{count, sig3, times};
+use plotters::style::text_anchor::HPos;
+use smoothquant::capture::{Capture, Input};
+
+use super::Figure;
+use super::plot::{Axis, Key, Layout, Plot, draw, plain};
+use super::style::{Ink, Mark, Pen, Shape};
+use super::svg::Drawing;
+use crate::rows::{largest, median};
+use crate::tables::outliers::{alphas, change, committed, of_kind, perplexity, variant};
+
+/// Ticks of an axis over decoder layers.
+const LAYERS: [f64; 7] = [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 29.0];
+
+/// Inputs that a norm feeds and that none feeds: one panel each.
+const NORM_FED: [(&str, &str); 2] = [("attention", "q, k, v"), ("mlp", "gate, up")];
+const NOT_NORM_FED: [(&str, &str); 2] = [("down_proj", "down"), ("o_proj", "o")];
+
+/// A powers-of-ten axis' numbers.
+fn thousands(value: f64) -> String {
+    count(value as usize)
+}
+
+/// Loudest over median channel of each layer, at the inputs that norms feed.
+pub fn model_ratios_norm() -> Result<Figure> {
+    let capture = committed()?;
+    let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(&capture, input));
+    let (attention, mlp) = (attention?, mlp?);
+    let worst = loudest(&mlp)?;
+    Ok(Figure {
+        title: "Loudest over median channel in each layer, inputs that a norm feeds".into(),
+        caption: format!(
+            "A bar is a layer: its loudest channel over its median one, over the whole passage; the \
+             ring is the same with each chunk's first token left out. Attention's inputs are at {} in \
+             the median layer, and the first token has no part in it. Layer {} of the MLP falls from \
+             {} to {} without it.",
+            times(median(&ratios(&attention))),
+            worst.layer,
+            times(worst.ratio()),
+            times(worst.ratio_without_first()),
+        ),
+        alt: format!(
+            "Bar chart over 30 layers on a logarithmic axis. Attention inputs: from {} to {}; MLP \
+             inputs lower, from {} to {}, the last layer the highest.",
+            times(smallest(&ratios(&attention))),
+            times(largest(&ratios(&attention))),
+            times(smallest(&ratios(&mlp))),
+            times(largest(&ratios(&mlp))),
+        ),
+        drawing: bars(&capture, NORM_FED, 1.0..100.0, &[1.0, 10.0, 100.0])?,
+    })
+}
+
+/// The same at the inputs that no norm feeds.
+pub fn model_ratios_other() -> Result<Figure> {
+    let capture = committed()?;
+    let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(&capture, input));
+    let (down, o) = (down?, o?);
+    let worst = loudest(&down)?;
+    Ok(Figure {
+        title: "Loudest over median channel in each layer, inputs that no norm feeds".into(),
+        caption: format!(
+            "The same for the two inputs that no norm feeds, on an axis ten times as long. Layer {} \
+             reaches {} at down_proj, {} without first tokens. What o_proj is given is the most even \
+             input of the model: {} in the median layer.",
+            worst.layer,
+            times(worst.ratio()),
+            times(worst.ratio_without_first()),
+            times(median(&ratios(&o))),
+        ),
+        alt: format!(
+            "Bar chart over 30 layers on a logarithmic axis. down_proj: from {} to {}, with a few \
+             layers far above the rest; without first tokens none is above {}. o_proj: from {} to {}.",
+            times(smallest(&ratios(&down))),
+            times(largest(&ratios(&down))),
+            times(largest(
+                &down.iter().map(|layer| layer.ratio_without_first()).collect::<Vec<_>>()
+            )),
+            times(smallest(&ratios(&o))),
+            times(largest(&ratios(&o))),
+        ),
+        drawing: bars(&capture, NOT_NORM_FED, 1.0..2000.0, &[1.0, 10.0, 100.0, 1000.0])?,
+    })
+}
+
+fn ratios(layers: &[&Input]) -> Vec<f64> {
+    layers.iter().map(|layer| layer.ratio()).collect()
+}
+
+fn smallest(values: &[f64]) -> f64 {
+    crate::rows::smallest(values)
+}
+
+fn loudest<'a>(layers: &[&'a Input]) -> Result<&'a Input> {
+    let worst = layers.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    worst.copied().context("a kind of input has layers")
+}
+
+/// Two bars for each layer, and a ring where the bar would end without first tokens.
+fn bars(
+    capture: &Capture,
+    kinds: [(&str, &str); 2],
+    range: std::ops::Range<f64>,
+    ticks: &[f64],
+) -> Result<Drawing> {
+    let floor = range.start;
+    let inks = [Ink::One, Ink::Two];
+    let kinds_of = kinds.map(|(input, _)| of_kind(capture, input));
+    let [first, second] = kinds_of;
+    let layers = [first?, second?];
+    let all: Vec<f64> = layers.iter().flat_map(|layers| ratios(layers)).collect();
+    let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain).without_grid();
+    let y = Axis::log("loudest channel over median channel", range)
+        .ticks(ticks.iter().copied(), thousands)
+        .holding(&all);
+    draw(Layout::with_legend(2), x, y, |plot| {
+        for ((layers, ink), shift) in layers.iter().zip(inks).zip([-0.17, 0.17]) {
+            for layer in layers {
+                let at = layer.layer as f64 + shift;
+                plot.line([(at, floor), (at, layer.ratio())], Pen::solid(ink))?;
+            }
+            let rings = layers
+                .iter()
+                .map(|layer| (layer.layer as f64 + shift, layer.ratio_without_first().max(floor)));
+            plot.marks(rings, Mark::new(Shape::Ring, ink).sized(32))?;
+        }
+        let bars = [0, 1].map(|i| Key::Line(Pen::solid(inks[i]), kinds[i].1));
+        plot.legend(1, &bars)?;
+        let ring = Mark::new(Shape::Ring, Ink::Muted).sized(32);
+        plot.legend(2, &[Key::Mark(ring, "without first tokens")])
+    })
+}
+
+/// The largest values of the residual stream behind each layer.
+pub fn residual_peaks() -> Result<Figure> {
+    let capture = committed()?;
+    let loudest = capture
+        .residuals
+        .iter()
+        .max_by(|a, b| a.peak_of_first.magnitude.total_cmp(&b.peak_of_first.magnitude));
+    let loudest = loudest.context("the capture has residuals")?;
+    let most = loudest.peak_of_first.magnitude;
+    let end = f64::from(f16::MAX.to_f32());
+    Ok(Figure {
+        title: "Largest magnitudes of the residual stream behind each layer".into(),
+        caption: format!(
+            "Behind layer {} a first token reaches {} in channel {}, where the usual magnitude is {}: \
+             {}. The largest f16 is 65,504, {} that.",
+            loudest.layer,
+            count(most.round() as usize),
+            loudest.peak_of_first.channel,
+            sig3(loudest.median),
+            times(most / loudest.median),
+            times(end / most),
+        ),
+        alt: format!(
+            "Line plot over 30 layers on a logarithmic axis. The line of first tokens climbs to {}, \
+             stays there over the middle layers and falls at the end. The line of the other tokens \
+             stays below {}. The median magnitude grows from {} to {}. A dashed line at 65,504 marks \
+             the end of f16.",
+            count(most.round() as usize),
+            sig3(largest(
+                &capture.residuals.iter().map(|r| r.peak_of_others.magnitude).collect::<Vec<_>>()
+            )),
+            sig3(capture.residuals.first().map_or(0.0, |r| r.median)),
+            sig3(capture.residuals.last().map_or(0.0, |r| r.median)),
+        ),
+        drawing: residual_plot(&capture, end)?,
+    })
+}
+
+fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
+    let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain);
+    let y = Axis::log("magnitude in the residual stream", 0.3..150_000.0)
+        .ticks([1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0], thousands);
+    let points = |of: fn(&smoothquant::capture::Residual) -> f64| {
+        capture.residuals.iter().map(move |residual| (residual.layer as f64, of(residual)))
+    };
+    draw(Layout::with_legend(2), x, y, |plot: &Plot<'_>| {
+        plot.guide([(-0.5, end), (29.5, end)], Pen::dashed(Ink::Muted))?;
+        plot.label((14.5, end), (0, -90), HPos::Center, Ink::Text, "the largest f16")?;
+        plot.line(points(|r| r.peak_of_first.magnitude), Pen::solid(Ink::Two))?;
+        plot.marks(points(|r| r.peak_of_first.magnitude), Mark::new(Shape::Dot, Ink::Two))?;
+        plot.line(points(|r| r.peak_of_others.magnitude), Pen::dashed(Ink::One))?;
+        plot.marks(points(|r| r.peak_of_others.magnitude), Mark::new(Shape::Ring, Ink::One))?;
+        plot.line(points(|r| r.median), Pen::dotted(Ink::Three))?;
+        plot.legend(
+            1,
+            &[
+                Key::Mark(Mark::new(Shape::Dot, Ink::Two), "first tokens"),
+                Key::Mark(Mark::new(Shape::Ring, Ink::One), "all others"),
+            ],
+        )?;
+        plot.legend(2, &[Key::Line(Pen::dotted(Ink::Three), "median of all values")])
+    })
+}
+
+/// Divergence of the whole model against alpha.
+pub fn model_alpha() -> Result<Figure> {
+    let capture = committed()?;
+    let alphas = alphas(&capture, "norms");
+    let curve = |granularity: &str| -> Result<Vec<(f64, f64)>> {
+        let point = |&alpha: &f64| {
+            let name = format!("SmoothQuant {alpha:.1}, {granularity}");
+            Ok((alpha, variant(&capture, &name)?.mean_divergence()))
+        };
+        alphas.iter().map(point).collect()
+    };
+    let (tensor, token) = (curve("per-tensor")?, curve("per-token")?);
+    let without = [
+        variant(&capture, "W8A8 per-tensor")?.mean_divergence(),
+        variant(&capture, "W8A8 per-token")?.mean_divergence(),
+    ];
+    let best = token.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
+    let of_best = variant(&capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;
+    let original = variant(&capture, "f32")?.perplexity();
+    Ok(Figure {
+        title: "Divergence of the whole model from f32 against alpha".into(),
+        caption: format!(
+            "The whole model in W8A8, migration folded into its norms; dashed: without migration. Per \
+             token the lowest point is at alpha {:.1}: {:.4} nats, a perplexity of {} ({}). Per tensor \
+             no alpha comes near it.",
+            best.0,
+            best.1,
+            perplexity(of_best.perplexity()),
+            change(of_best.perplexity() / original - 1.0),
+        ),
+        alt: format!(
+            "Line plot of divergence, logarithmic, against alpha from 0.3 to 0.9. The curve per token \
+             has a flat valley around {:.1} at {:.4} nats, below its dashed line at {:.4}. The curve \
+             per tensor lies more than ten times as high, just below its dashed line at {:.3}.",
+            best.0, best.1, without[1], without[0],
+        ),
+        drawing: alpha_plot(&tensor, &token, without)?,
+    })
+}
+
+fn alpha_plot(tensor: &[(f64, f64)], token: &[(f64, f64)], without: [f64; 2]) -> Result<Drawing> {
+    let x = Axis::linear("alpha", 0.25..0.95).ticks([0.3, 0.5, 0.7, 0.9], plain);
+    let values: Vec<f64> = tensor.iter().chain(token).map(|point| point.1).collect();
+    let y = Axis::log("mean divergence from f32 (nats)", 0.005..2.0)
+        .ticks([0.01, 0.1, 1.0], plain)
+        .holding(&values)
+        .holding(&without);
+    draw(Layout::with_legend(1), x, y, |plot| {
+        let curves = [
+            (tensor, without[0], Mark::new(Shape::Dot, Ink::Two), Ink::Two),
+            (token, without[1], Mark::new(Shape::Ring, Ink::One), Ink::One),
+        ];
+        for (curve, without, mark, ink) in curves {
+            plot.guide([(0.27, without), (0.93, without)], Pen::dashed(ink))?;
+            plot.line(curve.iter().copied(), Pen::solid(ink))?;
+            plot.marks(curve.iter().copied(), mark)?;
+        }
+        let [tensor, token] = [curves[0].2, curves[1].2];
+        plot.legend(1, &[Key::Mark(tensor, "per tensor"), Key::Mark(token, "per token")])
+    })
+}
