@@ -45,6 +45,7 @@ mod rotary;
 mod swiglu;
 mod tensors;
 mod tokenizer;
+mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
@@ -56,3 +57,4 @@ pub use model::{Model, Tap};
 pub use perplexity::{Convention, Score, perplexity};
 pub use place::{Place, Projection};
 pub use tokenizer::Tokenizer;
+pub use weights::Weights;
