@@ -1,11 +1,12 @@
-//! Real weights of SmolLM2-135M-Instruct that travel with the repository.
+//! Real weights and activations of SmolLM2-135M-Instruct that travel with the repository.
 //!
 //! Nine matrices as `f16` safetensors, cut out of the model by `cargo book slice`: the query
 //! projection and two MLP projections of an early, a middle and the last layer. Of the MLP
 //! projections every third row is kept, the loudest among them, so that the largest `|w|` of the
-//! slice is that of the whole matrix. `labs/kit/real-slice/PROVENANCE.md` has the whole story.
+//! slice is that of the whole matrix. In a second file, what these nine layers are given when the
+//! whole model reads two windows of a book. `labs/kit/real-slice/PROVENANCE.md` has the whole story.
 
-use std::path::Path;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use half::f16;
@@ -16,6 +17,10 @@ use safetensors::tensor::{Dtype, SafeTensorError};
 /// Where the slice lies in the repository.
 pub const PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-slice.safetensors");
+
+/// Where the activations lie in the repository.
+pub const ACTIVATIONS_PATH: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-activations.safetensors");
 
 /// The nine tensors, by the names they have in the Hugging Face checkpoint.
 pub const TENSORS: [&str; 9] = [
@@ -30,18 +35,48 @@ pub const TENSORS: [&str; 9] = [
     "model.layers.29.mlp.down_proj.weight",
 ];
 
+/// Two pieces of the passage that perplexities are measured on. The model reads each from an empty
+/// cache, so each has a first token of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// The first tokens of the passage: what scales are chosen on.
+    Calibration,
+    /// The first tokens of its chunk 11: what the choice is tried on.
+    HeldOut,
+}
+
+impl Window {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Calibration, Self::HeldOut];
+    /// Tokens in a window: as many as fit 1.5 MB.
+    pub const TOKENS: usize = 46;
+
+    /// Its name in the names of the tensors.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Calibration => "calibration",
+            Self::HeldOut => "held_out",
+        }
+    }
+
+    /// Which tokens of the passage it holds.
+    pub fn range(self) -> Range<usize> {
+        let first = match self {
+            Self::Calibration => 0,
+            Self::HeldOut => 11 * 512,
+        };
+        first..first + Self::TOKENS
+    }
+}
+
 /// What can be wrong with the slice or with what is asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SliceError {
     /// The file cannot be read.
-    #[error(
-        "cannot read the real slice {PATH}: {0}; `git checkout labs/kit/real-slice` restores it"
-    )]
-    Unreadable(#[from] std::io::Error),
+    #[error("cannot read the real slice {0}: {1}; `git checkout labs/kit/real-slice` restores it")]
+    Unreadable(&'static str, std::io::Error),
     /// The file is not the safetensors file it should be.
-    #[error(
-        "the real slice {PATH} is damaged: {0}; `git checkout labs/kit/real-slice` restores it"
-    )]
+    #[error("the real slice is damaged: {0}; `git checkout labs/kit/real-slice` restores it")]
     Damaged(#[from] SafeTensorError),
     /// A tensor is not a matrix of `f16`.
     #[error("tensor {name} of the real slice is {dtype:?} of shape {shape:?}, not an f16 matrix")]
@@ -66,9 +101,30 @@ pub enum SliceError {
 /// # Errors
 /// If the file is missing or damaged, or holds no such tensor.
 pub fn tensor(name: &str) -> Result<Array2<f32>, SliceError> {
-    let bytes = file()?;
+    matrix(file()?, name).map_err(|error| told_by_weight(error, name))
+}
+
+/// What the layer with the weight `name` (one of [`TENSORS`]) is given in a window:
+/// `[Window::TOKENS, in_features]`, widened from `f16` to `f32` (exact).
+///
+/// # Errors
+/// If the file is missing or damaged, or `name` is not one of the nine.
+pub fn activations(name: &str, window: Window) -> Result<Array2<f32>, SliceError> {
+    let input = input_name(name, window);
+    matrix(activations_file()?, &input).map_err(|error| told_by_weight(error, name))
+}
+
+/// The name that the input of the layer with the weight `name` has in the file:
+/// `model.layers.1.mlp.down_proj.input.calibration`.
+pub fn input_name(name: &str, window: Window) -> String {
+    let module = name.strip_suffix(".weight").unwrap_or(name);
+    format!("{module}.input.{}", window.key())
+}
+
+/// A matrix of `f16` out of the bytes of a safetensors file.
+fn matrix(bytes: &[u8], name: &str) -> Result<Array2<f32>, SliceError> {
     let tensors = SafeTensors::deserialize(bytes)?;
-    let view = tensors.tensor(name).map_err(|_| SliceError::Unknown { name: name.into() })?;
+    let view = tensors.tensor(name)?;
     let not_a_matrix = || SliceError::NotAMatrix {
         name: name.into(),
         dtype: view.dtype(),
@@ -81,6 +137,16 @@ pub fn tensor(name: &str) -> Result<Array2<f32>, SliceError> {
     Array2::from_shape_vec((rows, columns), values.collect()).map_err(|_| not_a_matrix())
 }
 
+/// Says which names there are, if that was the problem.
+fn told_by_weight(error: SliceError, name: &str) -> SliceError {
+    match error {
+        SliceError::Damaged(SafeTensorError::TensorNotFound(_)) => {
+            SliceError::Unknown { name: name.into() }
+        }
+        other => other,
+    }
+}
+
 /// The tensor's name as a table shows it: `layer 29 q_proj`.
 pub fn label(name: &str) -> String {
     let mut parts = name.split('.').skip(2);
@@ -89,19 +155,33 @@ pub fn label(name: &str) -> String {
     format!("layer {layer} {projection}")
 }
 
-/// The file's bytes, read once.
+/// The bytes of the weights, read once.
 fn file() -> Result<&'static [u8], SliceError> {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    if let Some(bytes) = BYTES.get() {
+    read_once(&BYTES, PATH)
+}
+
+/// The bytes of the activations, read once.
+fn activations_file() -> Result<&'static [u8], SliceError> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    read_once(&BYTES, ACTIVATIONS_PATH)
+}
+
+fn read_once(
+    cell: &'static OnceLock<Vec<u8>>,
+    path: &'static str,
+) -> Result<&'static [u8], SliceError> {
+    if let Some(bytes) = cell.get() {
         return Ok(bytes);
     }
-    let bytes = std::fs::read(Path::new(PATH))?;
-    Ok(BYTES.get_or_init(|| bytes))
+    let bytes = std::fs::read(path).map_err(|error| SliceError::Unreadable(path, error))?;
+    Ok(cell.get_or_init(|| bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Axis;
 
     #[test]
     fn every_tensor_is_there_finite_and_not_all_zero() -> Result<(), SliceError> {
@@ -114,19 +194,54 @@ mod tests {
     }
 
     #[test]
-    fn the_file_stays_under_six_megabytes() -> Result<(), SliceError> {
+    fn both_files_stay_under_their_sizes() -> Result<(), SliceError> {
         assert!(file()?.len() <= 6_000_000, "{} bytes", file()?.len());
+        assert!(activations_file()?.len() <= 1_500_000, "{} bytes", activations_file()?.len());
+        Ok(())
+    }
+
+    #[test]
+    fn every_layer_has_its_input_in_both_windows_and_it_fits_the_weight() -> Result<(), SliceError>
+    {
+        for name in TENSORS {
+            for window in Window::ALL {
+                let x = activations(name, window)?;
+                assert_eq!(x.dim(), (Window::TOKENS, tensor(name)?.ncols()), "{name}");
+                assert!(x.iter().all(|x| x.is_finite()), "{name}");
+                assert!(x.columns().into_iter().all(|c| c.iter().any(|&x| x != 0.0)), "{name}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Each window was read from an empty cache. If it had been cut out of a longer run, token 0
+    /// would be as quiet as the others.
+    #[test]
+    fn the_first_token_of_each_window_is_massive_where_the_last_layer_ends()
+    -> Result<(), SliceError> {
+        for window in Window::ALL {
+            let x = activations(TENSORS[8], window)?;
+            let peaks =
+                x.map_axis(Axis(1), |token| token.fold(0.0, |max: f32, x| max.max(x.abs())));
+            let others = peaks.iter().skip(1).fold(0.0, |max: f32, &peak| max.max(peak));
+            assert!(peaks[0] > 4.0 * others, "{window:?}: {} against {others}", peaks[0]);
+        }
         Ok(())
     }
 
     #[test]
     fn an_unknown_name_is_told_what_there_is() {
-        let error = tensor("model.layers.0.mlp.up_proj.weight").unwrap_err().to_string();
-        assert!(error.contains("model.layers.29.mlp.down_proj.weight"), "{error}");
+        let name = "model.layers.0.mlp.up_proj.weight";
+        for error in [tensor(name).unwrap_err(), activations(name, Window::HeldOut).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("model.layers.29.mlp.down_proj.weight"), "{error}");
+        }
     }
 
     #[test]
     fn labels_are_short() {
         assert_eq!(label(TENSORS[6]), "layer 29 q_proj");
+        let input = input_name(TENSORS[6], Window::HeldOut);
+        assert_eq!(input, "model.layers.29.self_attn.q_proj.input.held_out");
     }
 }

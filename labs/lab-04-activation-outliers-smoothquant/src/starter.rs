@@ -6,7 +6,7 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::{Granularity, Migrated, Quantized, SmoothError};
+use crate::{Granularity, MIN_SCALE, Migrated, Quantized, SmoothError};
 
 /// Task 1. The largest magnitude in each column (channel) of `m`, `[rows, channels]`: `[channels]`.
 ///
@@ -40,7 +40,8 @@ pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, Smo
     todo!("task 2: one scale, of shape [1, 1], for all {} values", x.len())
 }
 
-/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales `[tokens, 1]`.
+/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales `[tokens,
+/// 1]`.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
@@ -48,8 +49,8 @@ pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, Smoo
     todo!("task 2: scales of shape [{}, 1], one per token", x.nrows())
 }
 
-/// Task 3. The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale and the
-/// output channel's.
+/// Task 3. The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale
+/// and the output channel's.
 ///
 /// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is `[out_features,
 /// in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is `[tokens,
@@ -57,18 +58,19 @@ pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, Smoo
 /// could from three on.
 ///
 /// # Errors
-/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a scale
-/// varies along the features.
+/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a
+/// scale varies along the features.
 pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
     todo!("task 3: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
 }
 
-/// Task 4. How much of each channel's loudness moves from the activation to the weight, `[in_features]`:
+/// Task 4. How much of each channel's loudness moves from the activation to the weight,
+/// `[in_features]`:
 ///
 /// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
 ///
 /// (equation 4 of SmoothQuant, Xiao and others, 2022). As in its reference implementation a weight
-/// maximum below [`MIN_SCALE`](crate::MIN_SCALE) counts as that, and so does a scale.
+/// maximum below [`MIN_SCALE`] counts as that, and so does a scale.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
@@ -79,15 +81,20 @@ pub fn smoothing_scales(
     weight_absmax: &Array1<f32>,
     alpha: f32,
 ) -> Result<Array1<f32>, SmoothError> {
-    todo!("task 4: {} and {} maxima, alpha {alpha}", act_absmax.len(), weight_absmax.len())
+    todo!(
+        "task 4: {} and {} maxima, alpha {alpha}, nothing below {MIN_SCALE}",
+        act_absmax.len(),
+        weight_absmax.len()
+    )
 }
 
-/// Task 4. Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the same channel
-/// of `w`, `[out_features, in_features]`, with it. The product of the two does not change.
+/// Task 4. Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the
+/// same channel of `w`, `[out_features, in_features]`, with it. The product of the two does not
+/// change.
 ///
 /// # Errors
-/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] if a scale is not
-/// above 0 and finite.
+/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] if a scale is
+/// not above 0 and finite.
 pub fn smooth(
     x: &Array2<f32>,
     w: &Array2<f32>,
@@ -96,8 +103,8 @@ pub fn smooth(
     todo!("task 4: {:?} divided and {:?} multiplied by {} scales", x.dim(), w.dim(), scales.len())
 }
 
-/// Task 4. Divides the weight of a norm, `[in_features]`, by the scales: what comes out of it is then the
-/// activation that [`smooth`] divides, and nothing is left to do when the model runs.
+/// Task 4. Divides the weight of a norm, `[in_features]`, by the scales: what comes out of it is
+/// then the activation that [`smooth`] divides, and nothing is left to do when the model runs.
 ///
 /// # Errors
 /// As [`smooth`].
@@ -108,8 +115,8 @@ pub fn fold_into_norm(
     todo!("task 4: {} norm weights divided by {} scales", norm.len(), scales.len())
 }
 
-/// Task 5. A layer with its outliers migrated: calibrates on `batches`, each `[tokens, in_features]`, smooths
-/// the weight `w`, `[out_features, in_features]`, and quantizes it.
+/// Task 5. A layer with its outliers migrated: calibrates on `batches`, each `[tokens,
+/// in_features]`, smooths the weight `w`, `[out_features, in_features]`, and quantizes it.
 ///
 /// # Errors
 /// Those of [`calibrate`], [`smoothing_scales`] and [`smooth`].
@@ -125,12 +132,12 @@ pub fn migrate(
     )
 }
 
-/// Task 5. Runs a migrated layer on `x`, `[tokens, in_features]`: divides by the smoothing, quantizes the
-/// activation, multiplies in int8. The result is `[tokens, out_features]`.
+/// Task 5. Runs a migrated layer on `x`, `[tokens, in_features]`: divides by the smoothing,
+/// quantizes the activation, multiplies in int8. The result is `[tokens, out_features]`.
 ///
 /// # Errors
-/// [`SmoothError::ChannelsDiffer`] if `x` has another width than the layer, those of [`w8a8_linear`]
-/// otherwise.
+/// [`SmoothError::ChannelsDiffer`] if `x` has another width than the layer, those of
+/// [`w8a8_linear`] otherwise.
 pub fn migrated_linear(
     x: &Array2<f32>,
     layer: &Migrated,

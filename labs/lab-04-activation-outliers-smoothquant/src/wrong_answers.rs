@@ -1,1 +1,664 @@
-//! Plausible wrong answers, kept as code, each with the test of the spec that must catch it.
+//! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
+//!
+//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
+//! one step. `LAB_IMPL=wrong WRONG_ANSWER=swapped_alpha cargo test -p
+//! lab-04-activation-outliers-smoothquant --test spec` runs the spec on one of them. The test
+//! `every_wrong_answer_is_caught` runs them all.
+
+use kit::wrong_answers;
+use ndarray::{Array1, Array2, Axis, Zip};
+
+use crate::{
+    Granularity, MIN_SCALE, Migrated, QMAX, Quantized, SmoothError, quantize_weight, solution,
+};
+
+/// An integer matrix: codes or their sums.
+type Sums = Array2<i32>;
+
+/// The lab in steps, each of them right unless replaced.
+trait Answer {
+    fn check_finite(&self, m: &Array2<f32>) -> Result<(), SmoothError> {
+        solution::channel_absmax(m).map(|_| ())
+    }
+    fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+        m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
+    }
+    fn channel_absmax(&self, m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
+        self.check_finite(m)?;
+        Ok(self.channel(m))
+    }
+    /// The running maximum, of the old and the new one of a channel.
+    fn merged(&self, old: f32, new: f32) -> f32 {
+        old.max(new)
+    }
+    fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
+        solution::calibrate(batches).map(|_| ())
+    }
+    fn calibrate(&self, batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
+        self.check_batches(batches)?;
+        let mut absmax = Array1::zeros(batches.first().map_or(0, Array2::ncols));
+        for x in batches {
+            let now = self.channel_absmax(x)?;
+            Zip::from(&mut absmax).and(&now).for_each(|max, &now| *max = self.merged(*max, now));
+        }
+        Ok(absmax)
+    }
+    fn scale(&self, absmax: f32) -> f32 {
+        let scale = absmax / QMAX;
+        if scale > 0.0 { scale } else { 1.0 }
+    }
+    fn code(&self, steps: f32) -> i8 {
+        steps.round_ties_even().clamp(-QMAX, QMAX) as i8
+    }
+    /// The scales per token, `[tokens, 1]`.
+    fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
+        let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
+        let scales = x.rows().into_iter().map(|row| self.scale(absmax(&row.to_vec())));
+        Array1::from_iter(scales).insert_axis(Axis(1))
+    }
+    fn tensor_absmax(&self, x: &Array2<f32>) -> f32 {
+        x.iter().fold(0.0, |max: f32, v| max.max(v.abs()))
+    }
+    fn quantize(&self, x: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, SmoothError> {
+        Ok(Quantized::new((x / &scales).map(|&steps| self.code(steps)), scales)?)
+    }
+    fn per_tensor(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+        self.check_finite(x)?;
+        self.quantize(x, Array2::from_elem((1, 1), self.scale(self.tensor_absmax(x))))
+    }
+    fn per_token(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+        self.check_finite(x)?;
+        self.quantize(x, self.token_scales(x))
+    }
+    fn check_product(&self, x: &Quantized, w: &Quantized) -> Result<(), SmoothError> {
+        solution::w8a8_linear(x, w).map(|_| ())
+    }
+    fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
+        x.dot(&w.t()).mapv(|sum| sum as f32)
+    }
+    fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+        sums * x * w.t()
+    }
+    fn w8a8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
+        self.check_product(x, w)?;
+        let sums = self.sums(&x.q().mapv(i32::from), &w.q().mapv(i32::from));
+        Ok(self.rescale(sums, x.scales(), w.scales()))
+    }
+    fn check_smoothing(
+        &self,
+        act: &Array1<f32>,
+        weight: &Array1<f32>,
+        alpha: f32,
+    ) -> Result<(), SmoothError> {
+        solution::smoothing_scales(act, weight, alpha).map(|_| ())
+    }
+    fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+        (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
+    }
+    fn smoothing_scales(
+        &self,
+        act: &Array1<f32>,
+        weight: &Array1<f32>,
+        alpha: f32,
+    ) -> Result<Array1<f32>, SmoothError> {
+        self.check_smoothing(act, weight, alpha)?;
+        let scale = |&act: &f32, &weight: &f32| self.smoothing_scale(act, weight, alpha);
+        Ok(act.iter().zip(weight).map(|(act, weight)| scale(act, weight)).collect())
+    }
+    fn check_smooth(
+        &self,
+        x: &Array2<f32>,
+        w: &Array2<f32>,
+        scales: &Array1<f32>,
+    ) -> Result<(), SmoothError> {
+        solution::smooth(x, w, scales).map(|_| ())
+    }
+    fn smoothed_x(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+        x / scales
+    }
+    fn smoothed_w(&self, w: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+        w * scales
+    }
+    fn smooth(
+        &self,
+        x: &Array2<f32>,
+        w: &Array2<f32>,
+        scales: &Array1<f32>,
+    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
+        self.check_smooth(x, w, scales)?;
+        Ok((self.smoothed_x(x, scales), self.smoothed_w(w, scales)))
+    }
+    fn fold_into_norm(
+        &self,
+        norm: &Array1<f32>,
+        scales: &Array1<f32>,
+    ) -> Result<Array1<f32>, SmoothError> {
+        solution::fold_into_norm(norm, scales)
+    }
+    /// The int8 weight of a migrated layer.
+    fn migrated_weight(
+        &self,
+        w: &Array2<f32>,
+        smoothing: &Array1<f32>,
+    ) -> Result<Quantized, SmoothError> {
+        Ok(quantize_weight(&self.smoothed_w(w, smoothing))?)
+    }
+    fn migrate(
+        &self,
+        batches: &[Array2<f32>],
+        w: &Array2<f32>,
+        alpha: f32,
+    ) -> Result<Migrated, SmoothError> {
+        let weight = self.channel_absmax(w)?;
+        let smoothing = self.smoothing_scales(&self.calibrate(batches)?, &weight, alpha)?;
+        Ok(Migrated { weight: self.migrated_weight(w, &smoothing)?, smoothing })
+    }
+    fn check_width(&self, x: &Array2<f32>, layer: &Migrated) -> Result<(), SmoothError> {
+        solution::migrated_linear(x, layer, Granularity::PerTensor).map(|_| ())
+    }
+    fn migrated_linear(
+        &self,
+        x: &Array2<f32>,
+        layer: &Migrated,
+        granularity: Granularity,
+    ) -> Result<Array2<f32>, SmoothError> {
+        self.check_width(x, layer)?;
+        let x = self.smoothed_x(x, &layer.smoothing);
+        let x = match granularity {
+            Granularity::PerTensor => self.per_tensor(&x)?,
+            Granularity::PerToken => self.per_token(&x)?,
+        };
+        self.w8a8_linear(&x, &layer.weight)
+    }
+}
+
+wrong_answers! {
+    Rows, "channels_are_rows", "the maximum of a channel is over its row",
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
+        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+            m.map_axis(Axis(1), |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
+        }
+    }
+
+    Signed, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
+        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+            m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, &v| max.max(v)))
+        }
+    }
+
+    Mean, "calibrates_on_the_mean_magnitude", "a typical value is what has to fit",
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign",
+     "calibration_keeps_the_largest_magnitude_over_all_batches",
+     "a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+            m.map_axis(Axis(0), |column| {
+                column.iter().map(|v| v.abs()).sum::<f32>() / column.len() as f32
+            })
+        }
+    }
+
+    MagnitudeOfMean, "magnitude_of_the_mean", "the order of mean and magnitude does not matter",
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
+        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+            m.map_axis(Axis(0), |column| (column.sum() / column.len() as f32).abs())
+        }
+    }
+
+    LastBatch, "keeps_the_last_batch", "the newest maximum is the best one",
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
+        fn merged(&self, _old: f32, new: f32) -> f32 {
+            new
+        }
+    }
+
+    Adds, "adds_the_batches", "maxima accumulate",
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
+        fn merged(&self, old: f32, new: f32) -> f32 {
+            old + new
+        }
+    }
+
+    Averages, "averages_the_batches", "a moving average is more robust than a maximum",
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
+        fn merged(&self, old: f32, new: f32) -> f32 {
+            if old == 0.0 { new } else { f32::midpoint(old, new) }
+        }
+    }
+
+    NothingIsFine, "calibrates_on_nothing", "without tokens the maxima are 0, and that is that",
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
+        fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
+            match solution::calibrate(batches) {
+                Err(SmoothError::NoTokens) => Ok(()),
+                checked => checked.map(|_| ()),
+            }
+        }
+    }
+
+    NanPasses, "nan_passes", "a maximum would show a NaN",
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan",
+     "a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn check_finite(&self, _m: &Array2<f32>) -> Result<(), SmoothError> {
+            Ok(())
+        }
+        fn check_batches(&self, _batches: &[Array2<f32>]) -> Result<(), SmoothError> {
+            Ok(())
+        }
+    }
+
+    Truncates, "truncates", "`as i8` is a rounding",
+    ["the_codes_are_those_of_vllms_dynamic_int8"], {
+        fn code(&self, steps: f32) -> i8 {
+            steps.clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    Floors, "floors", "rounding down is rounding",
+    ["the_codes_are_those_of_vllms_dynamic_int8"], {
+        fn code(&self, steps: f32) -> i8 {
+            steps.floor().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    ["the_codes_are_those_of_vllms_dynamic_int8"], {
+        fn code(&self, steps: f32) -> i8 {
+            steps.round().clamp(-QMAX, QMAX) as i8
+        }
+    }
+
+    Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
+        fn scale(&self, absmax: f32) -> f32 {
+            if absmax > 0.0 { absmax / 128.0 } else { 1.0 }
+        }
+    }
+
+    NoZeroGuard, "no_zero_scale_guard", "no token is ever all zeros",
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn scale(&self, absmax: f32) -> f32 {
+            absmax / QMAX
+        }
+    }
+
+    ChannelScales, "one_scale_per_channel", "outlier channels just need scales of their own",
+    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
+     "per_token_scales_do_not_save_the_quiet_channels"], {
+        fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
+            self.channel(x).mapv(|absmax| self.scale(absmax)).insert_axis(Axis(0))
+        }
+    }
+
+    TokenIsTensor, "per_token_is_per_tensor", "dynamic means: the scale of this tensor",
+    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
+     "per_token_scales_help_exactly_when_the_outlier_is_a_token"], {
+        fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
+            Array2::from_elem((x.nrows(), 1), self.scale(self.tensor_absmax(x)))
+        }
+    }
+
+    LastToken, "scale_of_the_last_token", "the newest token is a fair sample",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
+        fn tensor_absmax(&self, x: &Array2<f32>) -> f32 {
+            let last = x.rows().into_iter().next_back();
+            last.map_or(0.0, |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
+        }
+    }
+
+    I16, "accumulates_in_i16", "a product of two i8 fits an i16",
+    ["the_sum_does_not_overflow"], {
+        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
+            x.dot(&w.t()).mapv(|sum| f32::from(sum as i16))
+        }
+    }
+
+    I8Products, "multiplies_in_i8", "i8 times i8 is an i8",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
+     "the_sum_does_not_overflow"], {
+        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
+            Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
+                let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
+                pairs.map(|(a, b)| f32::from((a * b) as i8)).sum::<f32>()
+            })
+        }
+    }
+
+    F32Sums, "accumulates_in_f32", "floats have room enough",
+    ["the_sum_does_not_overflow"], {
+        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
+            Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
+                let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
+                pairs.fold(0.0, |sum: f32, (a, b)| sum + (a * b) as f32)
+            })
+        }
+    }
+
+    OnColumns, "token_scales_on_the_columns", "the shapes agree, so the axis is right",
+    ["a_square_product_takes_its_scales_along_the_right_axes",
+     "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
+        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+            let (rows, columns) = sums.dim();
+            let of = |scales: &Array2<f32>, index: usize| scales[(index % scales.nrows(), 0)];
+            let scaled = |(row, column)| sums[(row, column)] * of(x, column) * of(w, row);
+            Array2::from_shape_fn((rows, columns), scaled)
+        }
+    }
+
+    NoWeightScale, "forgets_the_weight_scale", "the activation's scale brings the numbers back",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
+     "a_square_product_takes_its_scales_along_the_right_axes"], {
+        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, _w: &Array2<f32>) -> Array2<f32> {
+            sums * x
+        }
+    }
+
+    NoTokenScale, "forgets_the_token_scale", "only weights were quantized, really",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
+     "a_square_product_takes_its_scales_along_the_right_axes"], {
+        fn rescale(&self, sums: Array2<f32>, _x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+            sums * w.t()
+        }
+    }
+
+    OneTokenScale, "first_token_scale_for_all", "one activation scale is enough at the end",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
+        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+            sums * x.iter().copied().next().unwrap_or(1.0) * w.t()
+        }
+    }
+
+    AnyScale, "scales_inside_the_sum", "any scale can be multiplied at the end",
+    ["widths_that_differ_and_scales_inside_the_sum_are_refused"], {
+        fn check_product(&self, _x: &Quantized, _w: &Quantized) -> Result<(), SmoothError> {
+            Ok(())
+        }
+        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+            let first = |scales: &Array2<f32>| scales.column(0).insert_axis(Axis(1)).to_owned();
+            sums * first(x) * first(w).t()
+        }
+    }
+
+    SwappedAlpha, "swapped_alpha", "alpha is the weight's share",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+            solution_scale(act, weight, 1.0 - alpha)
+        }
+    }
+
+    Inverted, "inverts_the_scale", "the weight is loud, so divide the weight",
+    ["the_scales_are_those_of_the_reference_implementation",
+     "migration_wins_the_error_back_more_than_threefold"], {
+        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+            1.0 / solution_scale(act, weight, alpha)
+        }
+    }
+
+    Products, "multiplies_the_two_shares", "a geometric mean of both maxima",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+            (act.powf(alpha) * weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
+        }
+    }
+
+    WeightIgnored, "ignores_the_weight", "only the activation has outliers",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        fn smoothing_scale(&self, act: f32, _weight: f32, alpha: f32) -> f32 {
+            act.powf(alpha).max(MIN_SCALE)
+        }
+    }
+
+    Unclamped, "no_clamps", "no weight column is ever all zeros",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+            act.powf(alpha) / weight.powf(1.0 - alpha)
+        }
+    }
+
+    AnyAlpha, "any_alpha", "a large alpha is just a strong migration",
+    ["alpha_outside_0_to_1_is_refused"], {
+        fn check_smoothing(
+            &self,
+            act: &Array1<f32>,
+            weight: &Array1<f32>,
+            _alpha: f32,
+        ) -> Result<(), SmoothError> {
+            solution::smoothing_scales(act, weight, 0.5).map(|_| ())
+        }
+    }
+
+    DeadIsFine, "smooths_dead_channels", "the clamp takes care of zeros",
+    ["dead_channels_and_maxima_that_are_none_are_refused"], {
+        fn check_smoothing(
+            &self,
+            act: &Array1<f32>,
+            weight: &Array1<f32>,
+            alpha: f32,
+        ) -> Result<(), SmoothError> {
+            let alive = act.mapv(|absmax| if absmax == 0.0 { 1.0 } else { absmax });
+            solution::smoothing_scales(&alive, weight, alpha).map(|_| ())
+        }
+    }
+
+    AnyLength, "lengths_may_differ", "ndarray checks shapes for me",
+    ["lengths_that_differ_are_refused_and_both_are_named"], {
+        fn check_smooth(
+            &self,
+            _x: &Array2<f32>,
+            _w: &Array2<f32>,
+            _scales: &Array1<f32>,
+        ) -> Result<(), SmoothError> {
+            Ok(())
+        }
+    }
+
+    WrongAxis, "smooths_the_wrong_axis", "a scale belongs to a token",
+    ["smoothing_divides_the_activation_and_multiplies_the_weight"], {
+        fn smoothed_x(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+            let of = |row: usize| scales[row % scales.len()];
+            Array2::from_shape_fn(x.dim(), |(row, column)| x[(row, column)] / of(row))
+        }
+    }
+
+    WeightRows, "smooths_the_weights_rows", "the weight's channels are its rows",
+    ["smoothing_divides_the_activation_and_multiplies_the_weight",
+     "the_product_is_the_same_before_anything_is_quantized"], {
+        fn smoothed_w(&self, w: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+            let of = |row: usize| scales[row % scales.len()];
+            Array2::from_shape_fn(w.dim(), |(row, column)| w[(row, column)] * of(row))
+        }
+    }
+
+    NoInverse, "forgets_the_weight", "dividing the activation is the fix",
+    ["smoothing_divides_the_activation_and_multiplies_the_weight",
+     "the_product_is_the_same_before_anything_is_quantized",
+     "migration_wins_the_error_back_more_than_threefold"], {
+        fn smoothed_w(&self, w: &Array2<f32>, _scales: &Array1<f32>) -> Array2<f32> {
+            w.clone()
+        }
+    }
+
+    NoDivision, "forgets_the_activation", "the weight carries the scales, that is enough",
+    ["smoothing_divides_the_activation_and_multiplies_the_weight",
+     "the_product_is_the_same_before_anything_is_quantized",
+     "migration_wins_the_error_back_more_than_threefold"], {
+        fn smoothed_x(&self, x: &Array2<f32>, _scales: &Array1<f32>) -> Array2<f32> {
+            x.clone()
+        }
+    }
+
+    NormMultiplied, "multiplies_the_norm", "the norm is a weight, and weights are multiplied",
+    ["folded_into_the_norm_the_scales_cost_nothing_at_run_time"], {
+        fn fold_into_norm(
+            &self,
+            norm: &Array1<f32>,
+            scales: &Array1<f32>,
+        ) -> Result<Array1<f32>, SmoothError> {
+            solution::fold_into_norm(norm, scales).map(|_| norm * scales)
+        }
+    }
+
+    QuantizesFirst, "quantizes_before_smoothing", "the order of two scalings does not matter",
+    ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        fn migrated_weight(
+            &self,
+            w: &Array2<f32>,
+            smoothing: &Array1<f32>,
+        ) -> Result<Quantized, SmoothError> {
+            let first = quantize_weight(w)?;
+            let values = first.q().mapv(f32::from) * first.scales();
+            Ok(quantize_weight(&(values * smoothing))?)
+        }
+    }
+
+    AlphaFixed, "alpha_is_always_one_half", "0.5 is what everybody uses",
+    ["the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half",
+     "the_scales_are_those_of_the_reference_implementation"], {
+        fn smoothing_scale(&self, act: f32, weight: f32, _alpha: f32) -> f32 {
+            solution_scale(act, weight, 0.5)
+        }
+    }
+
+    SwappedGranularity, "granularities_swapped", "per tensor is the finer one",
+    ["each_granularity_of_a_migrated_layer_is_the_one_asked_for"], {
+        fn migrated_linear(
+            &self,
+            x: &Array2<f32>,
+            layer: &Migrated,
+            granularity: Granularity,
+        ) -> Result<Array2<f32>, SmoothError> {
+            let other = match granularity {
+                Granularity::PerTensor => Granularity::PerToken,
+                Granularity::PerToken => Granularity::PerTensor,
+            };
+            solution::migrated_linear(x, layer, other)
+        }
+    }
+
+    AnyWidth, "stretches_a_narrow_activation", "one channel is a channel for all",
+    ["a_migrated_layer_refuses_an_activation_of_another_width"], {
+        fn check_width(&self, x: &Array2<f32>, _layer: &Migrated) -> Result<(), SmoothError> {
+            self.check_finite(x)
+        }
+    }
+}
+
+/// The right smoothing scale, for answers that are wrong elsewhere.
+fn solution_scale(act: f32, weight: f32, alpha: f32) -> f32 {
+    (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
+}
+
+/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
+///
+/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
+/// others is due to the one step they replace.
+pub mod chosen {
+    use super::*;
+
+    struct AllRight;
+    impl Answer for AllRight {}
+
+    fn answer() -> &'static (dyn Answer + Sync) {
+        kit::wrong::chosen(ANSWERS, &AllRight)
+    }
+
+    /// See [`solution::channel_absmax`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
+        answer().channel_absmax(m)
+    }
+
+    /// See [`solution::calibrate`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
+        answer().calibrate(batches)
+    }
+
+    /// See [`solution::quantize_activations_per_tensor`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+        answer().per_tensor(x)
+    }
+
+    /// See [`solution::quantize_activations_per_token`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+        answer().per_token(x)
+    }
+
+    /// See [`solution::w8a8_linear`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
+        answer().w8a8_linear(x, w)
+    }
+
+    /// See [`solution::smoothing_scales`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn smoothing_scales(
+        act_absmax: &Array1<f32>,
+        weight_absmax: &Array1<f32>,
+        alpha: f32,
+    ) -> Result<Array1<f32>, SmoothError> {
+        answer().smoothing_scales(act_absmax, weight_absmax, alpha)
+    }
+
+    /// See [`solution::smooth`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn smooth(
+        x: &Array2<f32>,
+        w: &Array2<f32>,
+        scales: &Array1<f32>,
+    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
+        answer().smooth(x, w, scales)
+    }
+
+    /// See [`solution::fold_into_norm`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn fold_into_norm(
+        norm: &Array1<f32>,
+        scales: &Array1<f32>,
+    ) -> Result<Array1<f32>, SmoothError> {
+        answer().fold_into_norm(norm, scales)
+    }
+
+    /// See [`solution::migrate`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn migrate(
+        batches: &[Array2<f32>],
+        w: &Array2<f32>,
+        alpha: f32,
+    ) -> Result<Migrated, SmoothError> {
+        answer().migrate(batches, w, alpha)
+    }
+
+    /// See [`solution::migrated_linear`].
+    ///
+    /// # Errors
+    /// As the wrong answer has it.
+    pub fn migrated_linear(
+        x: &Array2<f32>,
+        layer: &Migrated,
+        granularity: Granularity,
+    ) -> Result<Array2<f32>, SmoothError> {
+        answer().migrated_linear(x, layer, granularity)
+    }
+}

@@ -7,6 +7,7 @@ mod dequantization;
 mod histogram;
 mod lab_01;
 mod lab_03;
+mod lab_04;
 mod layouts;
 mod mental_model;
 mod plot;
@@ -37,6 +38,7 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
     Entry { name: "rules_grids", make: rules::rules_grids },
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
+    Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
 ];
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.

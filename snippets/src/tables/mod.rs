@@ -7,6 +7,7 @@ pub mod grids;
 pub mod lab_01;
 pub mod lab_02;
 pub mod lab_03;
+pub mod lab_04;
 pub mod layouts;
 pub mod mental_model;
 pub mod rounding;
@@ -56,6 +57,11 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "matvec_captured", make: dequantization::matvec_captured },
     Entry { name: "quantize_captured", make: dequantization::quantize_captured },
     Entry { name: "cpu_run", make: dequantization::cpu_run },
+    Entry { name: "lab_04_cliff", make: lab_04::cliff },
+    Entry { name: "lab_04_loud_token", make: lab_04::loud_token },
+    Entry { name: "lab_04_migration", make: lab_04::migration },
+    Entry { name: "lab_04_two_sides", make: lab_04::two_sides },
+    Entry { name: "lab_04_other_road", make: lab_04::other_road },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

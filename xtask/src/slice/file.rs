@@ -29,32 +29,50 @@ pub struct Cut {
     pub rounding: Rounding,
 }
 
-/// The file's bytes. `source` and `sha256` are the name and the checksum of the model.
-pub fn bytes(cuts: &[Cut], source: &str, sha256: &str) -> Result<Vec<u8>> {
-    let data: Vec<u8> =
-        cuts.iter().flat_map(|cut| &cut.values).flat_map(|w| w.to_le_bytes()).collect();
-    let mut header = serde_json::to_vec(&header(cuts, source, sha256))?;
+/// What every file says of its source: the name and the checksum of the model.
+pub fn source(name: &str, sha256: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("source".to_string(), name.to_string()),
+        ("source sha256".to_string(), sha256.to_string()),
+        ("tool".to_string(), "cargo book slice".to_string()),
+    ])
+}
+
+/// The bytes of the file of the weights. `name` and `sha256` are those of the model.
+pub fn weights(cuts: &[Cut], name: &str, sha256: &str) -> Result<Vec<u8>> {
+    let mut metadata = source(name, sha256);
+    for cut in cuts {
+        metadata.insert(format!("rows of {}", cut.name), cut.kept.to_string());
+    }
+    let tensors: Vec<_> = cuts.iter().map(|cut| (cut.name, &cut.values)).collect();
+    bytes(&tensors, &metadata)
+}
+
+/// The bytes of a file of matrices by name.
+pub fn bytes(
+    tensors: &[(&str, &Array2<f16>)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    let values = tensors.iter().flat_map(|(_, values)| values.iter());
+    let data: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+    let mut header = serde_json::to_vec(&header(tensors, metadata))?;
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
     let length = (header.len() as u64).to_le_bytes();
     Ok([length.as_slice(), &header, &data].concat())
 }
 
-fn header(cuts: &[Cut], source: &str, sha256: &str) -> BTreeMap<String, Value> {
-    let mut metadata = BTreeMap::from([
-        ("source".to_string(), source.to_string()),
-        ("source sha256".to_string(), sha256.to_string()),
-        ("tool".to_string(), "cargo book slice".to_string()),
-    ]);
-    let mut header = BTreeMap::new();
+fn header(
+    tensors: &[(&str, &Array2<f16>)],
+    metadata: &BTreeMap<String, String>,
+) -> BTreeMap<String, Value> {
+    let mut header = BTreeMap::from([("__metadata__".to_string(), json!(metadata))]);
     let mut at = 0;
-    for cut in cuts {
-        let end = at + cut.values.len() * size_of::<f16>();
-        let entry = json!({"dtype": "F16", "shape": cut.values.shape(), "data_offsets": [at, end]});
-        header.insert(cut.name.to_string(), entry);
-        metadata.insert(format!("rows of {}", cut.name), cut.kept.to_string());
+    for (name, values) in tensors {
+        let end = at + values.len() * size_of::<f16>();
+        let entry = json!({"dtype": "F16", "shape": values.shape(), "data_offsets": [at, end]});
+        header.insert(name.to_string(), entry);
         at = end;
     }
-    header.insert("__metadata__".to_string(), json!(metadata));
     header
 }
 
@@ -78,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_safetensors_crate_reads_back_what_was_written() -> Result<()> {
-        let bytes = bytes(&cuts(), "model.gguf", "1234")?;
+        let bytes = weights(&cuts(), "model.gguf", "1234")?;
         let file = SafeTensors::deserialize(&bytes)?;
         for cut in cuts() {
             let view = file.tensor(cut.name)?;
@@ -95,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_same_tensors_give_the_same_bytes() -> Result<()> {
-        assert_eq!(bytes(&cuts(), "m", "s")?, bytes(&cuts(), "m", "s")?);
+        assert_eq!(weights(&cuts(), "m", "s")?, weights(&cuts(), "m", "s")?);
         Ok(())
     }
 

@@ -1,0 +1,568 @@
+//! The spec of lab 04. Each test's name is a sentence, each failure says where to look.
+//!
+//! `LAB_IMPL=starter cargo test -p lab-04-activation-outliers-smoothquant` grades `src/starter.rs`.
+
+use kit::data::{normal_matrix, with_outlier_channel, with_outlier_row};
+use kit::meters::relative_error;
+use kit::reference::linear_f64;
+use ndarray::{Array1, Array2, Axis, array};
+use smoothquant::{
+    Granularity, MIN_SCALE, QMAX, QuantError, Quantized, SmoothError, calibrate, channel_absmax,
+    fold_into_norm, migrate, migrated_linear, quantize_activations_per_tensor,
+    quantize_activations_per_token, quantize_weight, smooth, smoothing_scales, w8a8_linear,
+};
+
+/// What a lab function returns on good input.
+fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
+}
+
+/// Tokens, channels and output channels of the planted set-up.
+const SHAPE: [usize; 3] = [64, 256, 64];
+/// Its loud channels.
+const LOUD: [usize; 4] = [37, 100, 154, 221];
+
+/// An activation without outliers, `[64, 256]`.
+fn healthy(seed: u64) -> Array2<f32> {
+    normal_matrix(seed, SHAPE[0], SHAPE[1])
+}
+
+/// The same with four channels 80 times as loud.
+fn planted(seed: u64) -> Array2<f32> {
+    LOUD.iter().fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, 80.0))
+}
+
+/// The weight that both are multiplied with, `[64, 256]`.
+fn weight() -> Array2<f32> {
+    normal_matrix(2, SHAPE[2], SHAPE[1])
+}
+
+/// The relative error of the int8 layer on `x`, quantized as given.
+fn naive_error(
+    x: &Array2<f32>,
+    quantize: impl Fn(&Array2<f32>) -> Result<Quantized, SmoothError>,
+) -> f64 {
+    let w = must(quantize_weight(&weight()));
+    relative_error(&linear_f64(x, &weight()), &must(w8a8_linear(&must(quantize(x)), &w)))
+}
+
+/// The relative error on `x` of a layer that was migrated on `calibration`.
+fn migrated_error(
+    x: &Array2<f32>,
+    calibration: &Array2<f32>,
+    alpha: f32,
+    granularity: Granularity,
+) -> f64 {
+    let layer = must(migrate(std::slice::from_ref(calibration), &weight(), alpha));
+    relative_error(&linear_f64(x, &weight()), &must(migrated_linear(x, &layer, granularity)))
+}
+
+/// Back to numbers, without the code under test.
+fn dequantize(q: &Quantized) -> Array2<f32> {
+    q.q().mapv(f32::from) * q.scales()
+}
+
+// ---- task 1: calibrate -----------------------------------------------------------------------------
+
+#[test]
+fn the_absmax_of_a_channel_is_over_its_column_and_without_its_sign() {
+    let m = array![[1.0, -5.0, 0.5], [-2.0, 3.0, 0.25]];
+    let absmax = must(channel_absmax(&m)).to_vec();
+    let signatures: [(&[f32], &str); 4] = [
+        (&[5.0, 3.0], "the maxima of the rows: a channel is a column, so fold along Axis(0)"),
+        (&[1.0, 3.0, 0.5], "the largest values: take the magnitude first, -5 is louder than 3"),
+        (
+            &[1.5, 4.0, 0.375],
+            "the means of the magnitudes: a clipped outlier is decided by the max",
+        ),
+        (&[0.5, 1.0, 0.375], "the magnitude of the means: signs cancel in it"),
+    ];
+    let meant = signatures.iter().find(|(pattern, _)| *pattern == absmax);
+    let diagnosis = meant.map_or("look at `channel_absmax`", |(_, meaning)| meaning);
+    assert_eq!(absmax, [2.0, 5.0, 0.5], "\nchannel_absmax of {m}: you returned {diagnosis}");
+}
+
+#[test]
+fn calibration_keeps_the_largest_magnitude_over_all_batches() {
+    let batches = [
+        array![[1.0, -9.0, 0.0], [2.0, 1.0, 0.5]],
+        array![[-4.0, 3.0, 0.25]],
+        array![[3.0, 2.0, -0.125], [0.0, 0.0, 0.0]],
+    ];
+    let absmax = must(calibrate(&batches)).to_vec();
+    let diagnosis = match absmax.as_slice() {
+        [3.0, 2.0, 0.125] => "the last batch alone: keep the larger of old and new",
+        [2.0, 9.0, 0.5] => "the first batch alone: go over all of them",
+        [9.0, 14.0, 0.875] => "sums: keep the larger, do not add",
+        [3.0, _, _] => "means over the batches: one loud batch must decide",
+        _ => "look at `calibrate`: a running maximum of `channel_absmax`",
+    };
+    assert_eq!(absmax, [4.0, 9.0, 0.5], "\ncalibrate on three batches gave {diagnosis}");
+}
+
+#[test]
+fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
+    let empty = [Array2::zeros((0, 3))];
+    for (batches, what) in [(&[][..], "no batch"), (&empty[..], "a batch of no tokens")] {
+        assert_eq!(
+            calibrate(batches).err(),
+            Some(SmoothError::NoTokens),
+            "calibrate on {what}: maxima of nothing would be zeros, and zeros are dead channels"
+        );
+    }
+    assert_eq!(
+        calibrate(&[array![[1.0, 2.0]], array![[1.0, 2.0, 3.0]]]).err(),
+        Some(SmoothError::BatchesDiffer { batch: 1, found: 3, expected: 2 }),
+        "calibrate on batches of 2 and of 3 channels: they are not of one layer"
+    );
+    for value in [f32::NAN, f32::INFINITY] {
+        let x = array![[1.0, 2.0], [3.0, value]];
+        let found = match calibrate(&[x]).err() {
+            Some(SmoothError::Quant(QuantError::NotFinite { row, column, .. })) => (row, column),
+            other => {
+                panic!("calibrate on {value} gave {other:?}: `f32::max` drops NaN, so look first")
+            }
+        };
+        assert_eq!(found, (1, 1), "the {value} is in row 1, column 1");
+    }
+}
+
+// ---- task 2: quantize activations ------------------------------------------------------------------
+
+#[test]
+fn per_tensor_has_one_scale_the_largest_magnitude_over_127() {
+    let q = must(quantize_activations_per_tensor(&array![[0.5, -254.0], [1.0, 127.0], [4.0, 0.0]]));
+    assert_eq!(q.scales(), &array![[2.0]], "254 over 127, in the shape [1, 1]: one for all tokens");
+    assert_eq!(q.q(), &array![[0, -127], [0, 64], [2, 0]], "each value over 2, half to even");
+}
+
+#[test]
+fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
+    let x = array![[0.5, -254.0, 2.0], [0.25, 127.0, 3.0]];
+    let q = must(quantize_activations_per_token(&x));
+    assert_eq!(
+        q.scales().dim(),
+        (2, 1),
+        "one scale per token: the shape is [tokens, 1]. [1, 3] is one per channel, and no integer \
+         product can use that"
+    );
+    assert_eq!(q.scales(), &array![[2.0], [1.0]], "each row's largest magnitude over 127");
+    assert_eq!(q.q(), &array![[0, -127, 1], [0, 127, 3]], "each value over its row's scale");
+}
+
+#[test]
+fn the_codes_are_those_of_vllms_dynamic_int8() {
+    // What `scaled_int8_quant` of vLLM 0.32.0 gives for this token: scale 1, half to even.
+    let x = array![[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -127.0]];
+    let expected = array![[127, 0, 2, 2, 0, -2, -2, -127]];
+    for q in [quantize_activations_per_token(&x), quantize_activations_per_tensor(&x)] {
+        let q = must(q);
+        let diagnosis = match q.q().as_slice().unwrap_or_default() {
+            [_, 0, 1, 2, 0, -1, -2, _] => "a cast truncates: round first",
+            [_, 1, 2, 3, -1, -2, -3, _] => "`round` sends halves away from zero: `round_ties_even`",
+            [_, 0, 1, 2, ..] => "`floor` moves everything down",
+            _ => "look at your rounding, and at the scale: 127 over 127 is 1",
+        };
+        assert_eq!(q.q(), &expected, "\ncodes of {x}: {diagnosis}");
+    }
+}
+
+#[test]
+fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
+    let q = must(quantize_activations_per_token(&array![[0.0, 0.0], [127.0, 0.0]]));
+    assert_eq!(q.scales(), &array![[1.0], [1.0]], "padding is a token of zeros: 0 / 0 is NaN");
+    assert_eq!(q.q(), &array![[0, 0], [127, 0]]);
+    let q = must(quantize_activations_per_tensor(&Array2::zeros((2, 2))));
+    assert_eq!(q.scales(), &array![[1.0]], "the same for a tensor of zeros");
+    for quantize in [quantize_activations_per_tensor, quantize_activations_per_token] {
+        let error = quantize(&array![[1.0, 2.0], [f32::NAN, 0.0]]).err();
+        assert!(
+            matches!(
+                error,
+                Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, .. }))
+            ),
+            "NaN at row 1, column 0 gave {error:?}: a fold with `f32::max` does not see it"
+        );
+    }
+}
+
+#[test]
+fn per_token_scales_help_exactly_when_the_outlier_is_a_token() {
+    let x = with_outlier_row(&healthy(1), 5, 80.0);
+    let others: Vec<usize> = (0..SHAPE[0]).filter(|&token| token != 5).collect();
+    let error_of_others = |q: Quantized| {
+        let pick = |m: &Array2<f32>| m.select(Axis(0), &others);
+        relative_error(&pick(&x), &pick(&dequantize(&q)))
+    };
+    let per_tensor = error_of_others(must(quantize_activations_per_tensor(&x)));
+    let per_token = error_of_others(must(quantize_activations_per_token(&x)));
+    assert!(per_tensor > 0.4, "one loud token costs the others {per_tensor:.3} per tensor");
+    assert!(
+        per_token < 0.012,
+        "the other tokens have an error of {per_token:.4} with a scale of their own: a token pays \
+         for its own loudness. Is your scale per row?"
+    );
+    let channel = must(quantize_activations_per_token(&planted(1)));
+    let quiet = quiet_channels();
+    let pick = |m: &Array2<f32>| m.select(Axis(1), &quiet);
+    let error = relative_error(&pick(&planted(1)), &pick(&dequantize(&channel)));
+    assert!(error > 0.2, "a loud channel is in every token, so this stays large: {error:.3}");
+}
+
+// ---- task 3: the integer product -------------------------------------------------------------------
+
+#[test]
+fn the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit() {
+    let x = must(Quantized::new(array![[1, 2, 3], [-127, 0, 127]], array![[0.5], [2.0]]));
+    let codes = array![[1, 0, -1], [10, 20, 30], [127, 127, 127], [0, 1, 0]];
+    let w = must(Quantized::new(codes, array![[1.0], [0.25], [4.0], [0.125]]));
+    let expected = array![[-1.0, 17.5, 1524.0, 0.125], [-508.0, 1270.0, 0.0, 0.0]];
+    let y = must(w8a8_linear(&x, &w));
+    assert_eq!(y, expected, "\nsum over the features, then times the token's and the row's scale");
+}
+
+#[test]
+fn a_square_product_takes_its_scales_along_the_right_axes() {
+    // With as many tokens as output channels both mistakes have the right shape.
+    let x = must(Quantized::new(array![[1, 1], [1, 1]], array![[1.0], [100.0]]));
+    let w = must(Quantized::new(array![[1, 0], [1, 1]], array![[1.0], [10.0]]));
+    let y = must(w8a8_linear(&x, &w));
+    let diagnosis = if y == array![[1.0, 200.0], [10.0, 2000.0]] {
+        "the token's scale is on the columns and the channel's on the rows: transpose them"
+    } else if y == array![[1.0, 2000.0], [1.0, 2000.0]] {
+        "the token's scales are on the columns: token i owns row i of the output"
+    } else if y == array![[1.0, 2.0], [1000.0, 2000.0]] {
+        "the weight's scales are on the rows: output channel j owns column j of the output"
+    } else if y == array![[1.0, 20.0], [1.0, 20.0]] {
+        "the token's scale is missing"
+    } else if y == array![[1.0, 2.0], [100.0, 200.0]] {
+        "the output channel's scale is missing"
+    } else {
+        "look at `w8a8_linear`"
+    };
+    assert_eq!(y, array![[1.0, 20.0], [100.0, 2000.0]], "\n{diagnosis}");
+}
+
+#[test]
+fn the_sum_does_not_overflow() {
+    for features in [3, 512, 8192] {
+        let ones = || must(Quantized::new(Array2::from_elem((1, features), 127), array![[1.0]]));
+        let sum = (127 * 127 * features) as f32;
+        assert_eq!(
+            must(w8a8_linear(&ones(), &ones())),
+            array![[sum]],
+            "{features} times 127 * 127 is {sum}: sum in i32. Three such products leave an i16, and \
+             one already leaves an i8"
+        );
+    }
+    // Above 2^24 an f32 has no odd numbers: a sum kept in f32 loses its ones on the way.
+    let codes = [vec![127; 1100], vec![1; 3]].concat();
+    let row =
+        must(Quantized::new(Array2::from_shape_fn((1, 1103), |(_, k)| codes[k]), array![[1.0]]));
+    let sum = 1100 * 127 * 127 + 3;
+    assert_eq!(
+        must(w8a8_linear(&row, &row)),
+        array![[sum as f32]],
+        "the sum is {sum}, kept in i32"
+    );
+}
+
+#[test]
+fn widths_that_differ_and_scales_inside_the_sum_are_refused() {
+    let of = |rows: usize, columns: usize, scales: [usize; 2]| {
+        must(Quantized::new(Array2::zeros((rows, columns)), Array2::ones(scales)))
+    };
+    assert_eq!(
+        w8a8_linear(&of(2, 3, [1, 1]), &of(4, 5, [4, 1])).err(),
+        Some(QuantError::FeaturesDiffer { x: 3, w: 5 }.into()),
+        "3 features times 5 features: name both, before ndarray panics"
+    );
+    for (x, w, scales) in [([1, 3], [4, 1], [1, 3]), ([2, 1], [4, 3], [4, 3])] {
+        assert_eq!(
+            w8a8_linear(&of(2, 3, x), &of(4, 3, w)).err(),
+            Some(QuantError::ScaleInsideTheSum(scales).into()),
+            "scales {scales:?} differ along the features: there is no one factor to pull out of the \
+             sum. This is why outlier channels cannot just get scales of their own"
+        );
+    }
+}
+
+#[test]
+fn a_few_loud_channels_silence_the_quiet_ones() {
+    let before = naive_error(&healthy(1), quantize_activations_per_tensor);
+    let after = naive_error(&planted(1), quantize_activations_per_tensor);
+    assert!((0.010..0.015).contains(&before), "W8A8 without outliers: an error of {before:.4}");
+    assert!((0.05..0.09).contains(&after), "four channels at 80x: an error of {after:.4}");
+    let q = must(quantize_activations_per_tensor(&planted(1)));
+    let quiet = quiet_channels();
+    let pick = |m: Array2<f32>| m.select(Axis(1), &quiet);
+    let (x, codes) = (pick(planted(1)), q.q().select(Axis(1), &quiet));
+    let share = codes.iter().filter(|&&code| code == 0).count() as f64 / codes.len() as f64;
+    // Half a step of the grid: what is below it is 0.
+    let half = planted(1).iter().fold(0.0, |max: f32, v| max.max(v.abs())) / QMAX / 2.0;
+    let below = x.iter().filter(|v| v.abs() < half).count() as f64 / x.len() as f64;
+    assert!((share - below).abs() < 1e-3, "{share:.3} are 0, and {below:.3} are below half a step");
+    assert!((0.60..0.79).contains(&share), "{share:.3} of the quiet entries round to exactly 0");
+    let own = relative_error(&x, &pick(dequantize(&q)));
+    assert!((0.5..0.7).contains(&own), "the quiet channels' own error is {own:.3}");
+}
+
+#[test]
+fn per_token_scales_do_not_save_the_quiet_channels() {
+    let per_tensor = naive_error(&planted(1), quantize_activations_per_tensor);
+    let per_token = naive_error(&planted(1), quantize_activations_per_token);
+    let without = naive_error(&healthy(1), quantize_activations_per_token);
+    assert!(per_token < per_tensor, "finer scales cannot be worse here: {per_token:.4}");
+    assert!(
+        per_token > 2.5 * without,
+        "per token the error is {per_token:.4}, {without:.4} without outliers: every token has the \
+         loud channels, so each has a coarse scale. If this is small, your scales are per channel"
+    );
+}
+
+/// The channels of the planted set-up that are not loud.
+fn quiet_channels() -> Vec<usize> {
+    (0..SHAPE[1]).filter(|channel| !LOUD.contains(channel)).collect()
+}
+
+// ---- task 4: smoothing -----------------------------------------------------------------------------
+
+/// What torch gave: `golden/make_smoothing_golden.py` runs the formula of smoothquant/smooth.py.
+#[derive(serde::Deserialize)]
+struct Golden {
+    activation: Vec<Vec<f32>>,
+    weight: Vec<Vec<f32>>,
+    scales: Vec<GoldenScales>,
+}
+
+#[derive(serde::Deserialize)]
+struct GoldenScales {
+    alpha: f32,
+    scales: Vec<f32>,
+}
+
+#[test]
+fn the_scales_are_those_of_the_reference_implementation() {
+    let golden: Golden = must(serde_json::from_str(include_str!("../golden/smoothing.json")));
+    let (act, weight) = (columns(&matrix(golden.activation)), columns(&matrix(golden.weight)));
+    for GoldenScales { alpha, scales: expected } in golden.scales {
+        let scales = must(smoothing_scales(&act, &weight, alpha));
+        for (channel, (&ours, &theirs)) in scales.iter().zip(&expected).enumerate() {
+            // Two powers and a division: four units in the last place.
+            assert!(
+                (ours - theirs).abs() <= 4.0 * f32::EPSILON * theirs,
+                "alpha {alpha}, channel {channel}: {ours}, and torch has {theirs}. {}",
+                hint(alpha, channel)
+            );
+        }
+    }
+    let tiny = must(smoothing_scales(&array![1e-30], &array![1.0], 0.5));
+    assert_eq!(tiny, array![MIN_SCALE], "a scale below 1e-5 becomes 1e-5, as in the reference");
+}
+
+fn matrix(rows: Vec<Vec<f32>>) -> Array2<f32> {
+    let columns = rows.first().map_or(0, Vec::len);
+    must(Array2::from_shape_vec((rows.len(), columns), rows.concat()))
+}
+
+fn hint(alpha: f32, channel: usize) -> &'static str {
+    match (channel, alpha) {
+        (4 | 5, _) => "The weight's maximum is below 1e-5 here: it counts as 1e-5",
+        (_, 0.0 | 1.0) => "At 1 the scale is the activation's maximum, at 0 one over the weight's",
+        _ => "max|X|^alpha / max|W|^(1 - alpha): which exponent belongs to which?",
+    }
+}
+
+#[test]
+fn alpha_outside_0_to_1_is_refused() {
+    for alpha in [-0.1, 1.1, f32::NAN, f32::INFINITY] {
+        let refused = smoothing_scales(&array![1.0], &array![1.0], alpha);
+        assert!(
+            matches!(refused, Err(SmoothError::AlphaOutOfRange(_))),
+            "alpha {alpha} gave {refused:?}. NaN is in no range: ask whether it is inside"
+        );
+    }
+    for alpha in [0.0, 1.0] {
+        assert!(smoothing_scales(&array![1.0], &array![1.0], alpha).is_ok(), "{alpha} is allowed");
+    }
+}
+
+#[test]
+fn dead_channels_and_maxima_that_are_none_are_refused() {
+    assert_eq!(
+        smoothing_scales(&array![1.0, 0.0], &array![1.0, 1.0], 0.5).err(),
+        Some(SmoothError::DeadChannel { channel: 1 }),
+        "channel 1 was 0 in all of calibration: clamped to 1e-5, its scale would be a trap"
+    );
+    assert!(
+        smoothing_scales(&array![1.0], &array![0.0], 0.5).is_ok(),
+        "a column of zeros in the weight is harmless: whatever it multiplies is 0"
+    );
+    for value in [-1.0, f32::NAN, f32::INFINITY] {
+        for (act, weight, name) in [(value, 1.0, "act_absmax"), (1.0, value, "weight_absmax")] {
+            match smoothing_scales(&array![1.0, act], &array![1.0, weight], 0.5).err() {
+                Some(SmoothError::NotAMagnitude { what, channel: 1, .. }) => assert_eq!(what, name),
+                other => panic!("{name} of {value} gave {other:?}: no largest magnitude is that"),
+            }
+        }
+    }
+}
+
+#[test]
+fn lengths_that_differ_are_refused_and_both_are_named() {
+    let differ = |result: Option<SmoothError>, expected: (usize, usize), of: &str| match result {
+        Some(SmoothError::ChannelsDiffer { found, expected: wanted, .. }) => {
+            assert_eq!((found, wanted), expected, "{of}: the two lengths");
+        }
+        other => panic!("{of} gave {other:?}: ndarray would stretch a length of 1, and panic else"),
+    };
+    let (one, three) = (array![1.0], array![1.0, 1.0, 1.0]);
+    differ(smoothing_scales(&one, &three, 0.5).err(), (1, 3), "1 and 3 maxima");
+    let (x, w) = (Array2::ones((2, 3)), Array2::ones((4, 3)));
+    differ(smooth(&x, &w, &one).err(), (1, 3), "smooth with 1 scale for 3 channels");
+    differ(smooth(&Array2::ones((2, 1)), &w, &three).err(), (1, 3), "smooth with x of 1 channel");
+    differ(fold_into_norm(&three, &one).err(), (1, 3), "fold_into_norm with 1 scale");
+    for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let scales = array![1.0, value, 1.0];
+        for error in [smooth(&x, &w, &scales).err(), fold_into_norm(&three, &scales).err()] {
+            assert!(
+                matches!(error, Some(SmoothError::NotAScale { channel: 1, .. })),
+                "a scale of {value} in channel 1 gave {error:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn smoothing_divides_the_activation_and_multiplies_the_weight() {
+    let (x, w) = (array![[8.0, 6.0], [4.0, 2.0]], array![[1.0, 10.0], [3.0, 30.0]]);
+    let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &array![4.0, 0.5]));
+    assert_eq!(smoothed_x, array![[2.0, 12.0], [1.0, 4.0]], "each COLUMN of x over its scale");
+    assert_eq!(smoothed_w, array![[4.0, 5.0], [12.0, 15.0]], "each COLUMN of w times its scale");
+}
+
+#[test]
+fn the_product_is_the_same_before_anything_is_quantized() {
+    let (x, w) = (planted(1), weight());
+    let exact = linear_f64(&x, &w);
+    // Powers of two only move exponents, so nothing is rounded: the same bits.
+    let powers = Array1::from_shape_fn(SHAPE[1], |channel| 2f32.powi(channel as i32 % 13 - 6));
+    let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &powers));
+    assert_eq!(linear_f64(&smoothed_x, &smoothed_w), exact, "with powers of two, to the bit");
+    // Any other scale rounds x / s and w * s once each: every term moves by 2^-23 of itself at most,
+    // and the result is rounded to f32.
+    let scales =
+        must(smoothing_scales(&must(calibrate(std::slice::from_ref(&x))), &columns(&w), 0.5));
+    let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &scales));
+    let bound = linear_f64(&x.mapv(f32::abs), &w.mapv(f32::abs));
+    let moved = linear_f64(&smoothed_x, &smoothed_w);
+    for ((index, &a), (&b, &terms)) in exact.indexed_iter().zip(moved.iter().zip(&bound)) {
+        assert!(
+            (a - b).abs() <= 2f32.powi(-22) * terms,
+            "output {index:?} was {a} and is {b}: dividing x without multiplying w (or the other way \
+             round) is not a reparametrization"
+        );
+    }
+}
+
+#[test]
+fn folded_into_the_norm_the_scales_cost_nothing_at_run_time() {
+    let norm = array![2.0, 4.0, 0.5];
+    let scales = array![4.0, 0.5, 8.0];
+    assert_eq!(must(fold_into_norm(&norm, &scales)), array![0.5, 8.0, 0.0625], "norm over scales");
+    // RMSNorm ends with a product by its weight. Dividing that or dividing the result is the same.
+    let normalized = array![[1.0, -2.0, 3.0]];
+    let (smoothed, _) = must(smooth(&(&normalized * &norm), &Array2::ones((1, 3)), &scales));
+    assert_eq!(normalized * must(fold_into_norm(&norm, &scales)), smoothed);
+}
+
+/// Column maxima, without the code under test.
+fn columns(w: &Array2<f32>) -> Array1<f32> {
+    w.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
+}
+
+// ---- task 5: migrate -------------------------------------------------------------------------------
+
+#[test]
+fn a_migrated_layer_is_the_smoothed_weight_quantized() {
+    let layer = must(migrate(&[planted(1)], &weight(), 0.5));
+    let smoothing = must(smoothing_scales(&columns(&planted(1)), &columns(&weight()), 0.5));
+    assert_eq!(layer.smoothing, smoothing, "calibrated on the batches, alpha as given");
+    assert_eq!(
+        layer.weight,
+        must(quantize_weight(&(weight() * &smoothing))),
+        "multiply first and quantize then: scales on top of codes would sit inside the sum"
+    );
+}
+
+#[test]
+fn migration_wins_the_error_back_more_than_threefold() {
+    let naive = naive_error(&planted(1), quantize_activations_per_tensor);
+    let migrated = migrated_error(&planted(1), &planted(1), 0.5, Granularity::PerTensor);
+    assert!(
+        migrated * 3.0 < naive,
+        "naive W8A8 has an error of {naive:.4}, migrated {migrated:.4}: more than 3x is there to win"
+    );
+    let unseen = migrated_error(&planted(3), &planted(1), 0.5, Granularity::PerTensor);
+    let naive = naive_error(&planted(3), quantize_activations_per_tensor);
+    assert!(unseen * 3.0 < naive, "and on tokens that calibration never saw: {unseen:.4}");
+}
+
+#[test]
+fn each_granularity_of_a_migrated_layer_is_the_one_asked_for() {
+    let layer = must(migrate(&[planted(1)], &weight(), 0.5));
+    let x = with_outlier_row(&planted(1), 5, 10.0);
+    let smoothed = &x / &layer.smoothing;
+    for (granularity, quantized) in [
+        (Granularity::PerTensor, quantize_activations_per_tensor(&smoothed)),
+        (Granularity::PerToken, quantize_activations_per_token(&smoothed)),
+    ] {
+        assert_eq!(
+            must(migrated_linear(&x, &layer, granularity)),
+            must(w8a8_linear(&must(quantized), &layer.weight)),
+            "{granularity:?}: divide by the smoothing, quantize, multiply in int8"
+        );
+    }
+}
+
+#[test]
+fn on_healthy_tensors_migration_changes_almost_nothing() {
+    let naive = naive_error(&healthy(1), quantize_activations_per_tensor);
+    let migrated = migrated_error(&healthy(1), &healthy(1), 0.5, Granularity::PerTensor);
+    assert!(
+        (0.7..1.2).contains(&(migrated / naive)),
+        "the control arm: without outliers {naive:.4} became {migrated:.4}. What fixes everything \
+         fixes nothing in particular"
+    );
+}
+
+#[test]
+fn the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half() {
+    let error = |alpha| migrated_error(&planted(1), &planted(1), alpha, Granularity::PerTensor);
+    let sweep: Vec<(f32, f64)> =
+        (0..=10).map(|tenths| tenths as f32 / 10.0).map(|alpha| (alpha, error(alpha))).collect();
+    let lowest = sweep.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied().unwrap_or_default();
+    assert!((0.4..=0.7).contains(&lowest.0), "the minimum is at alpha {}: {sweep:.4?}", lowest.0);
+    let (left, right) = (sweep[0].1, sweep[10].1);
+    assert!(
+        left > 3.0 * lowest.1 && right > 2.5 * lowest.1,
+        "at 0 the activations keep the outliers, at 1 the weights get all of them: {sweep:.4?}"
+    );
+}
+
+#[test]
+fn a_migrated_layer_refuses_an_activation_of_another_width() {
+    let layer = must(migrate(&[array![[1.0, 2.0, 3.0]]], &array![[1.0, 1.0, 1.0]], 0.5));
+    for width in [1, 2] {
+        let error = migrated_linear(&Array2::ones((2, width)), &layer, Granularity::PerToken).err();
+        assert!(
+            matches!(error, Some(SmoothError::ChannelsDiffer { expected: 3, .. })),
+            "{width} channels for a layer of 3 gave {error:?}"
+        );
+    }
+    let error = migrate(&[array![[1.0, 2.0]]], &array![[1.0, 1.0, 1.0]], 0.5).err();
+    assert!(
+        matches!(error, Some(SmoothError::ChannelsDiffer { .. })),
+        "calibrated on 2 channels for a weight of 3 gave {error:?}"
+    );
+}

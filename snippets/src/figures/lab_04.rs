@@ -1,0 +1,112 @@
+//! Figures of lab 04 on its planted set-up: alpha against error.
+
+use anyhow::Result;
+use kit::table::percent;
+use plotters::style::text_anchor::HPos;
+use smoothquant::Granularity;
+
+use super::Figure;
+use super::plot::{Axis, Key, Layout, axis_percent, draw, plain};
+use super::style::{Ink, Mark, Pen, Shape};
+use super::svg::Drawing;
+use crate::tables::lab_04::{healthy, migrated_error, naive_error, planted};
+
+/// A curve: errors at the strengths of [`alphas`].
+struct Sweep {
+    name: &'static str,
+    mark: Mark,
+    pen: Pen,
+    errors: Vec<(f64, f64)>,
+}
+
+/// From 0 to 1 in steps of a twentieth.
+fn alphas() -> impl Iterator<Item = f32> {
+    (0..=20).map(|step| step as f32 / 20.0)
+}
+
+fn sweeps() -> Result<[Sweep; 3]> {
+    let sweep = |name, mark, pen, seed, granularity, loud: bool| -> Result<Sweep> {
+        let make = if loud { planted } else { healthy };
+        let (x, calibration) = (make(seed), make(1));
+        let errors = alphas().map(|alpha| {
+            Ok((f64::from(alpha), migrated_error(&x, &calibration, alpha, granularity)?))
+        });
+        Ok(Sweep { name, mark, pen, errors: errors.collect::<Result<_>>()? })
+    };
+    let (tensor, token) = (Granularity::PerTensor, Granularity::PerToken);
+    let mark = |shape, ink| Mark::new(shape, ink);
+    Ok([
+        sweep("per tensor", mark(Shape::Dot, Ink::Two), Pen::solid(Ink::Two), 3, tensor, true)?,
+        sweep("per token", mark(Shape::Ring, Ink::One), Pen::dashed(Ink::One), 3, token, true)?,
+        sweep(
+            "no outliers, per tensor",
+            mark(Shape::Square, Ink::Three),
+            Pen::dotted(Ink::Three),
+            3,
+            tensor,
+            false,
+        )?,
+    ])
+}
+
+/// The lowest point of a curve.
+fn lowest(sweep: &Sweep) -> (f64, f64) {
+    let best = sweep.errors.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    best.unwrap_or_default()
+}
+
+/// Error against alpha: the U, and the control that is none.
+pub fn alpha_sweep() -> Result<Figure> {
+    let sweeps = sweeps()?;
+    let naive = naive_error(&planted(3), Granularity::PerTensor)?;
+    let [tensor, token, control] = &sweeps;
+    let at = |sweep: &Sweep| lowest(sweep);
+    Ok(Figure {
+        title: "Error of a W8A8 layer against the migration strength alpha".into(),
+        caption: format!(
+            "The planted set-up on tokens that calibration did not see. Without migration the layer \
+             loses {} per tensor. The lowest error per tensor is {} at alpha {}, per token {} at {}. \
+             Without outliers there is no valley to speak of: the squares lie between {} and {}.",
+            percent(naive),
+            percent(at(tensor).1),
+            at(tensor).0,
+            percent(at(token).1),
+            at(token).0,
+            percent(at(control).1),
+            percent(control.errors.iter().map(|e| e.1).fold(0.0, f64::max)),
+        ),
+        alt: format!(
+            "Line plot of relative error, logarithmic, against alpha from 0 to 1. The curve per \
+             tensor falls from {} to {} at alpha {} and rises to {} at 1. The curve per token has the \
+             same shape, lower on the left and equal on the right. The curve without outliers is \
+             nearly flat in the middle.",
+            percent(tensor.errors[0].1),
+            percent(at(tensor).1),
+            at(tensor).0,
+            percent(tensor.errors.last().map_or(0.0, |e| e.1)),
+        ),
+        drawing: sweep_plot(&sweeps, naive)?,
+    })
+}
+
+fn sweep_plot(sweeps: &[Sweep; 3], naive: f64) -> Result<Drawing> {
+    let errors: Vec<f64> = sweeps.iter().flat_map(|s| s.errors.iter().map(|e| e.1)).collect();
+    let x = Axis::linear("alpha: the share that moves to the weights", -0.03..1.03)
+        .ticks([0.0, 0.25, 0.5, 0.75, 1.0], plain);
+    let y = Axis::log("relative error of the output", 0.006..0.12)
+        .ticks([0.01, 0.02, 0.05, 0.1], axis_percent)
+        .holding(&errors)
+        .holding(&[naive]);
+    draw(Layout::with_legend(2), x, y, |plot| {
+        plot.guide([(0.0, naive), (1.0, naive)], Pen::dashed(Ink::Muted))?;
+        plot.label((0.5, naive), (0, -90), HPos::Center, Ink::Text, "naive W8A8, per tensor")?;
+        for sweep in sweeps {
+            plot.line(sweep.errors.iter().copied(), sweep.pen)?;
+            plot.marks(sweep.errors.iter().copied(), sweep.mark)?;
+        }
+        let [tensor, token, control] = sweeps;
+        let key = |sweep: &Sweep| Key::Mark(sweep.mark, sweep.name);
+        plot.legend(1, &[key(tensor), key(token)])?;
+        plot.legend(2, &[key(control)])
+    })
+}

@@ -1,0 +1,231 @@
+//! The tables of lab 04 on its planted set-up: the cliff, what migration wins back, what alpha does.
+
+use anyhow::Result;
+use kit::Table;
+use kit::data::{normal_matrix, with_outlier_channel, with_outlier_row};
+use kit::meters::relative_error;
+use kit::reference::linear_f64;
+use kit::table::{percent, times};
+use ndarray::{Array2, Axis};
+use smoothquant::decomposition::{THRESHOLD, loud_channels, mixed_linear};
+use smoothquant::{
+    Granularity, Quantized, channel_absmax, migrate, migrated_linear,
+    quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight,
+    smoothing_scales, w8a8_linear,
+};
+
+/// Tokens of the planted activation.
+pub const TOKENS: usize = 64;
+/// Its channels.
+pub const CHANNELS: usize = 256;
+/// The loud ones.
+pub const LOUD: [usize; 4] = [37, 100, 154, 221];
+/// How many times as loud they are.
+pub const LOUDNESS: f32 = 80.0;
+/// The loud token of the arm where the outlier is a token.
+const LOUD_TOKEN: usize = 5;
+/// The migration strength of the tables.
+pub const ALPHA: f32 = 0.5;
+
+/// An activation of normal values: the control arm.
+pub fn healthy(seed: u64) -> Array2<f32> {
+    normal_matrix(seed, TOKENS, CHANNELS)
+}
+
+/// The same with four channels 80 times as loud: the set-up that the spec uses.
+pub fn planted(seed: u64) -> Array2<f32> {
+    LOUD.iter().fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, LOUDNESS))
+}
+
+/// The weight that they are multiplied with, `[64, 256]`.
+pub fn weight() -> Array2<f32> {
+    normal_matrix(2, 64, CHANNELS)
+}
+
+/// The error of a layer's output on `x`, relative to its norm.
+///
+/// # Errors
+/// If the lab refuses the set-up.
+pub fn naive_error(x: &Array2<f32>, granularity: Granularity) -> Result<f64> {
+    let y = w8a8_linear(&quantized(x, granularity)?, &quantize_weight(&weight())?)?;
+    Ok(relative_error(&linear_f64(x, &weight()), &y))
+}
+
+/// The error on `x` of a layer that was migrated on `calibration`.
+///
+/// # Errors
+/// If the lab refuses the set-up.
+pub fn migrated_error(
+    x: &Array2<f32>,
+    calibration: &Array2<f32>,
+    alpha: f32,
+    granularity: Granularity,
+) -> Result<f64> {
+    let layer = migrate(std::slice::from_ref(calibration), &weight(), alpha)?;
+    Ok(relative_error(&linear_f64(x, &weight()), &migrated_linear(x, &layer, granularity)?))
+}
+
+fn quantized(x: &Array2<f32>, granularity: Granularity) -> Result<Quantized> {
+    Ok(match granularity {
+        Granularity::PerTensor => quantize_activations_per_tensor(x)?,
+        Granularity::PerToken => quantize_activations_per_token(x)?,
+    })
+}
+
+/// What becomes of the quiet channels.
+pub struct Quiet {
+    /// The share of their entries whose code is 0.
+    pub zeros: f64,
+    /// Their own error, relative to their own norm.
+    pub error: f64,
+}
+
+impl Quiet {
+    /// Of the planted activation.
+    ///
+    /// # Errors
+    /// If the lab refuses it.
+    pub fn of(x: &Array2<f32>, granularity: Granularity) -> Result<Self> {
+        let quiet: Vec<usize> = (0..CHANNELS).filter(|channel| !LOUD.contains(channel)).collect();
+        let q = quantized(x, granularity)?;
+        let codes = q.q().select(Axis(1), &quiet);
+        let back = (q.q().mapv(f32::from) * q.scales()).select(Axis(1), &quiet);
+        let zeros = codes.iter().filter(|&&code| code == 0).count();
+        Ok(Self {
+            zeros: zeros as f64 / codes.len() as f64,
+            error: relative_error(&x.select(Axis(1), &quiet), &back),
+        })
+    }
+}
+
+/// The cliff: a healthy activation, then four loud channels, then one loud token.
+pub fn cliff() -> Result<Table> {
+    let mut table = Table::new("W8A8 without help: four of 256 channels are 80 times as loud")
+        .text("activation")
+        .text("scales of the activation")
+        .number("error of the output")
+        .number("quiet entries that round to 0")
+        .number("error of the quiet channels");
+    let arms = [("normal values", healthy(1)), ("four loud channels", planted(1))];
+    for (name, x) in arms {
+        for (granularity, scales) in GRANULARITIES {
+            let quiet = Quiet::of(&x, granularity)?;
+            table.row([
+                name.into(),
+                scales.into(),
+                percent(naive_error(&x, granularity)?),
+                percent(quiet.zeros),
+                percent(quiet.error),
+            ]);
+        }
+    }
+    Ok(table)
+}
+
+const GRANULARITIES: [(Granularity, &str); 2] =
+    [(Granularity::PerTensor, "one for the tensor"), (Granularity::PerToken, "one per token")];
+
+/// When the outlier is a token: what the other tokens pay.
+pub fn loud_token() -> Result<Table> {
+    let x = with_outlier_row(&healthy(1), LOUD_TOKEN, LOUDNESS);
+    let others: Vec<usize> = (0..TOKENS).filter(|&token| token != LOUD_TOKEN).collect();
+    let pick = |m: &Array2<f32>| m.select(Axis(0), &others);
+    let mut table = Table::new("One token of 64 is 80 times as loud: error of the other 63")
+        .text("scales of the activation")
+        .number("error of their entries")
+        .number("error of their outputs");
+    for (granularity, scales) in GRANULARITIES {
+        let q = quantized(&x, granularity)?;
+        let back = q.q().mapv(f32::from) * q.scales();
+        let y = w8a8_linear(&q, &quantize_weight(&weight())?)?;
+        table.row([
+            scales.into(),
+            percent(relative_error(&pick(&x), &pick(&back))),
+            percent(relative_error(&pick(&linear_f64(&x, &weight())), &pick(&y))),
+        ]);
+    }
+    Ok(table)
+}
+
+/// What migration wins back, on tokens it saw, on tokens it did not, and where there is nothing to
+/// win.
+pub fn migration() -> Result<Table> {
+    let mut table = Table::new("SmoothQuant at alpha 0.5: error of the output")
+        .text("activation")
+        .text("scales of the activation")
+        .number("naive")
+        .number("migrated")
+        .number("smaller by");
+    let arms = [
+        ("four loud channels", planted(1), planted(1)),
+        ("the same, tokens it never saw", planted(3), planted(1)),
+        ("control: normal values", healthy(1), healthy(1)),
+    ];
+    for (name, x, calibration) in arms {
+        for (granularity, scales) in GRANULARITIES {
+            let naive = naive_error(&x, granularity)?;
+            let migrated = migrated_error(&x, &calibration, ALPHA, granularity)?;
+            table.row([
+                name.into(),
+                scales.into(),
+                percent(naive),
+                percent(migrated),
+                times(naive / migrated),
+            ]);
+        }
+    }
+    Ok(table)
+}
+
+/// The two sides of one layer before and after: how far the loudest channel is from the median.
+pub fn two_sides() -> Result<Table> {
+    let (x, w) = (channel_absmax(&planted(1))?, channel_absmax(&weight())?);
+    let mut table = Table::new("Who carries the outliers: largest channel over median channel")
+        .text("alpha")
+        .number("activation")
+        .number("weight")
+        .number("error of the output");
+    for alpha in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let s = smoothing_scales(&x, &w, alpha)?;
+        table.row([
+            format!("{alpha:.2}"),
+            times(spread(&(&x / &s).to_vec())),
+            times(spread(&(&w * &s).to_vec())),
+            percent(migrated_error(&planted(1), &planted(1), alpha, Granularity::PerTensor)?),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The largest of some magnitudes over their median.
+pub fn spread(magnitudes: &[f32]) -> f64 {
+    let magnitudes: Vec<f64> = magnitudes.iter().map(|&value| value.into()).collect();
+    crate::rows::largest(&magnitudes) / crate::rows::median(&magnitudes)
+}
+
+/// The other road on the same set-up: the loud channels stay in floating point.
+pub fn other_road() -> Result<Table> {
+    let mut table = Table::new("Mixed decomposition at a threshold of 6, on the planted set-up")
+        .text("activation")
+        .number("channels kept in floating point")
+        .number("error of the output");
+    for (name, x) in [("four loud channels", planted(1)), ("normal values", healthy(1))] {
+        let y = mixed_linear(&x, &weight(), THRESHOLD)?;
+        table.row([
+            name.into(),
+            format!("{} of {CHANNELS}", loud_channels(&x, THRESHOLD).len()),
+            percent(relative_error(&linear_f64(&x, &weight()), &y)),
+        ]);
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_the_largest_over_the_median() {
+        assert_eq!(spread(&[1.0, 2.0, 8.0]), 4.0);
+    }
+}
