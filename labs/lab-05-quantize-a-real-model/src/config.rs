@@ -14,8 +14,7 @@ pub(crate) fn config_json(
     recipe: Recipe,
     quantization: Option<Value>,
 ) -> Result<Value, QuantizeError> {
-    let mut config =
-        if weights.is_gguf() { of_gguf(weights)? } else { of_folder(weights.path())? };
+    let mut config = if weights.is_gguf() { of_gguf(weights)? } else { of_folder(weights.path())? };
     // `dtype` is the name since transformers 5, `torch_dtype` the one before.
     for key in ["torch_dtype", "dtype"] {
         config.insert(key.into(), recipe.float.torch_dtype().into());

@@ -56,9 +56,8 @@ pub struct Report {
 impl Report {
     /// The sizes.
     pub fn sizes(&self) -> Table {
-        let mut table = Table::new(format!("Written: {}", self.recipe.scheme))
-            .text("")
-            .number("bytes");
+        let mut table =
+            Table::new(format!("Written: {}", self.recipe.scheme)).text("").number("bytes");
         table.row(["tensors of the input".into(), count(self.bytes_before as usize)]);
         table.row(["files of weights".into(), count(self.bytes_after as usize)]);
         let ratio = self.bytes_before as f64 / self.bytes_after as f64;

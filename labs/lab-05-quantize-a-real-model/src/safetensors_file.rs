@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use kit::checkpoint::{Tensor, read_header};
 use serde_json::Value;
 
-use crate::file::{LENGTH, header, in_order};
 use crate::QuantizeError;
+use crate::file::{LENGTH, header, in_order};
 
 /// Where a tensor lies in a file: first byte and bytes.
 pub(crate) type Place = (u64, u64);

@@ -33,7 +33,15 @@ pub enum Scheme {
 impl Scheme {
     /// What the command line calls them.
     pub const NAMES: [&str; 10] = [
-        "none", "w8a8", "w8a16", "w4a16", "awq", "gptq", "fp8", "gguf-q8_0", "gguf-q4_0",
+        "none",
+        "w8a8",
+        "w8a16",
+        "w4a16",
+        "awq",
+        "gptq",
+        "fp8",
+        "gguf-q8_0",
+        "gguf-q4_0",
         "gguf-q4_1",
     ];
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use model::{Cache, Model, Place, Projection, Weights};
 use ndarray::{Array1, Array2};
 
-use crate::labs::{channel_absmax, fold_into_norm, smoothing_scales};
 use crate::QuantizeError;
+use crate::labs::{channel_absmax, fold_into_norm, smoothing_scales};
 
 /// The scales that belong to each tensor.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::labs::{quantize_groups, quantize_per_channel};
 use crate::{
-    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes, file,
-    fp8, part,
+    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes,
+    file, fp8, part,
 };
 
 // ANCHOR: decide
@@ -220,9 +220,7 @@ pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Valu
         Scheme::Fp8 => {
             compressed_tensors("float-quantized", on_channels(8, "float"), on_tokens("float"))
         }
-        Scheme::W8A16 => {
-            compressed_tensors("pack-quantized", on_channels(8, "int"), Value::Null)
-        }
+        Scheme::W8A16 => compressed_tensors("pack-quantized", on_channels(8, "int"), Value::Null),
         Scheme::W4A16(size) => {
             let weights = json!({"num_bits": 4, "type": "int", "symmetric": true,
                                  "strategy": "group", "group_size": size, "dynamic": false});

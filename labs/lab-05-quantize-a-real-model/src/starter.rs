@@ -10,8 +10,8 @@ use serde_json::Value;
 
 #[allow(unused_imports)] // Yours to use: what a part is made with, and what the labs offer.
 use crate::{
-    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes, file,
-    fp8, labs, part,
+    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes,
+    file, fp8, labs, part,
 };
 
 /// Task 1. Whether a tensor is quantized, and if not, why.
@@ -21,7 +21,11 @@ use crate::{
 /// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of 32,
 /// GPTQ of 8. `out_features` is looked at first.
 pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
-    todo!("task 1: {} of shape {:?} under {scheme}: matrix, embedding, head, divisible?", tensor.name, tensor.shape)
+    todo!(
+        "task 1: {} of shape {:?} under {scheme}: matrix, embedding, head, divisible?",
+        tensor.name,
+        tensor.shape
+    )
 }
 
 /// Task 2. The tensors that stand for `tensor` in the file, in the order in which [`quantize`] gives their
@@ -86,11 +90,17 @@ pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Valu
 /// the header as [`file::header`] writes it, and the data of every part. `tensors` are those of the
 /// original.
 pub fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64 {
-    todo!("task 5: 8, the header and the data of what {} tensors become under {recipe:?}", tensors.len())
+    todo!(
+        "task 5: 8, the header and the data of what {} tensors become under {recipe:?}",
+        tensors.len()
+    )
 }
 
 /// Task 5. Bits that one weight of the quantized matrices costs, every part of them counted; `None` if no
 /// tensor is quantized.
 pub fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
-    todo!("task 5: bytes and weights of the quantized among {} tensors under {recipe:?}", tensors.len())
+    todo!(
+        "task 5: bytes and weights of the quantized among {} tensors under {recipe:?}",
+        tensors.len()
+    )
 }

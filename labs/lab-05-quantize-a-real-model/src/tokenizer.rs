@@ -88,8 +88,9 @@ fn tokenizer_config(gguf: &File) -> Value {
 }
 
 fn generation_config(gguf: &File) -> Value {
-    let ids = SPECIAL.into_iter().filter(|(name, _)| *name != "unk").filter_map(|(theirs, ours)| {
-        Some((format!("{theirs}_token_id"), Value::from(id(gguf, ours)?)))
-    });
+    let ids =
+        SPECIAL.into_iter().filter(|(name, _)| *name != "unk").filter_map(|(theirs, ours)| {
+            Some((format!("{theirs}_token_id"), Value::from(id(gguf, ours)?)))
+        });
     Value::Object(ids.collect())
 }

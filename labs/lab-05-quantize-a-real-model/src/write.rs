@@ -101,7 +101,8 @@ fn check(job: &Job<'_>) -> Result<(), QuantizeError> {
         )));
     }
     if job.smoothing.is_some() && scheme != Scheme::W8A8 {
-        let problem = format!("--smooth is for w8a8, where activations are quantized, not {scheme}");
+        let problem =
+            format!("--smooth is for w8a8, where activations are quantized, not {scheme}");
         return Err(QuantizeError::Unsupported(problem));
     }
     let blocks = weights.tensors().iter().find_map(|tensor| match tensor.storage {
@@ -167,7 +168,8 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
     let parts = |tensor: &Tensor| {
         let mut parts = crate::parts(tensor, job.recipe);
         // A tensor has the name of the file's format: in a GGUF file GGML's.
-        if let (Scheme::Gguf(_), Some(name)) = (job.recipe.scheme, job.weights.gguf_name(&tensor.name))
+        if let (Scheme::Gguf(_), Some(name)) =
+            (job.recipe.scheme, job.weights.gguf_name(&tensor.name))
         {
             parts.iter_mut().for_each(|part| part.name.clone_from(&name));
         }
@@ -188,12 +190,14 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
     let files = shards.iter().enumerate();
     let files = files.map(|(index, shard)| Sink::safetensors(&folder.join(name(index)), shard));
     let files = files.collect::<Result<Vec<_>, _>>()?;
-    let placed = shards.iter().enumerate().flat_map(|(index, shard)| {
-        shard.iter().map(move |part| (part.name.as_str(), index))
-    });
+    let placed = shards
+        .iter()
+        .enumerate()
+        .flat_map(|(index, shard)| shard.iter().map(move |part| (part.name.as_str(), index)));
     let placed: BTreeMap<&str, usize> = placed.collect();
     if count > 1 {
-        let map: BTreeMap<&str, String> = placed.iter().map(|(part, &i)| (*part, name(i))).collect();
+        let map: BTreeMap<&str, String> =
+            placed.iter().map(|(part, &i)| (*part, name(i))).collect();
         let total: u64 = shards.iter().flatten().map(|part| part.bytes).sum();
         let index = json!({"metadata": {"total_size": total}, "weight_map": map});
         json_file(&folder.join("model.safetensors.index.json"), &index)?;
@@ -279,17 +283,11 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), QuantizeError> {
     partial.rename(job.out)
 }
 
-fn report(
-    job: &Job<'_>,
-    bytes_after: u64,
-    errors: Mutex<BTreeMap<String, LayerError>>,
-) -> Report {
+fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerError>>) -> Report {
     let tensors = job.weights.tensors();
-    let kept = tensors.iter().filter_map(|tensor| {
-        match crate::decide(tensor, job.recipe.scheme) {
-            Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
-            Decision::Quantize => None,
-        }
+    let kept = tensors.iter().filter_map(|tensor| match crate::decide(tensor, job.recipe.scheme) {
+        Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
+        Decision::Quantize => None,
     });
     Report {
         recipe: job.recipe,

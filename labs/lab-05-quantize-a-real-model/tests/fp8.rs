@@ -32,7 +32,11 @@ fn every_value_gets_the_code_that_torch_gives_it() {
 fn every_code_is_worth_what_torch_says() {
     for (code, value) in numbers(&golden(), "values").into_iter().enumerate() {
         assert_eq!(f64::from(decode(code as u8)), value, "the value of {code:02x}");
-        assert_eq!(f64::from(decode(code as u8 | 0x80)), -value, "the value of {code:02x}, negated");
+        assert_eq!(
+            f64::from(decode(code as u8 | 0x80)),
+            -value,
+            "the value of {code:02x}, negated"
+        );
     }
 }
 

@@ -210,11 +210,7 @@ fn each_scheme_has_the_parts_of_its_format() {
         ),
         (
             Scheme::Awq(32),
-            vec![
-                ("qweight", I32, &[128, 8]),
-                ("qzeros", I32, &[4, 8]),
-                ("scales", F16, &[4, 64]),
-            ],
+            vec![("qweight", I32, &[128, 8]), ("qzeros", I32, &[4, 8]), ("scales", F16, &[4, 64])],
         ),
         (
             Scheme::Gptq(32),
@@ -228,8 +224,10 @@ fn each_scheme_has_the_parts_of_its_format() {
     ];
     for (scheme, expected) in expected {
         let module = Q_PROJ.trim_end_matches(".weight");
-        let expected: Vec<Tensor> =
-            expected.into_iter().map(|(name, dtype, shape)| part(module, name, dtype, shape)).collect();
+        let expected: Vec<Tensor> = expected
+            .into_iter()
+            .map(|(name, dtype, shape)| part(module, name, dtype, shape))
+            .collect();
         assert_eq!(
             parts(&tensor(Q_PROJ, &[64, 128]), half(scheme)),
             expected,
@@ -475,7 +473,11 @@ fn activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else
             group["input_activations"].is_null(),
             "{scheme}: A16 means that activations stay floats"
         );
-        assert_eq!(group["weights"]["symmetric"], json!(true), "{scheme}: no zero points are stored");
+        assert_eq!(
+            group["weights"]["symmetric"],
+            json!(true),
+            "{scheme}: no zero points are stored"
+        );
     }
 }
 

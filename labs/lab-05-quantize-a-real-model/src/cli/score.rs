@@ -28,8 +28,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Prints the perplexity of `checkpoint` on the course's passage, cut into tokens by `tokenizer`.
 pub fn print(checkpoint: &Path, tokenizer: &Path, chunks: Option<usize>) -> Result<()> {
-    let model =
-        load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
+    let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
     let tokenizer = Tokenizer::load(tokenizer)?;
     let mut tokens = tokenizer.encode(passage::ALICE)?;
     let chunk = 512.min(model.config().max_positions);
