@@ -20,18 +20,26 @@ pub struct LayerError {
 }
 
 impl LayerError {
-    /// The norm of the errors over the norm of the weights.
+    /// The norm of the errors over the norm of the weights; 0 where there is no error.
     pub fn relative(&self) -> f64 {
-        (self.error / self.reference).sqrt()
+        if self.error == 0.0 { 0.0 } else { (self.error / self.reference).sqrt() }
     }
 
-    /// Adds a matrix of `reference` weights that came back as `decoded`.
-    pub(crate) fn add(&mut self, reference: &ndarray::Array2<f32>, decoded: &ndarray::Array2<f32>) {
-        self.matrices += 1;
+    /// The error of one matrix, which came back as `decoded`.
+    pub(crate) fn of(reference: &ndarray::Array2<f32>, decoded: &ndarray::Array2<f32>) -> Self {
+        let mut sums = Self { matrices: 1, ..Self::default() };
         for (&was, &is) in reference.iter().zip(decoded) {
-            self.error += (f64::from(is) - f64::from(was)).powi(2);
-            self.reference += f64::from(was).powi(2);
+            sums.error += (f64::from(is) - f64::from(was)).powi(2);
+            sums.reference += f64::from(was).powi(2);
         }
+        sums
+    }
+
+    /// Adds another matrix of this kind.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.matrices += other.matrices;
+        self.error += other.error;
+        self.reference += other.reference;
     }
 }
 

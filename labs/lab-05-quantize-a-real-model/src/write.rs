@@ -14,7 +14,6 @@ use std::sync::Mutex;
 
 use kit::checkpoint::{Storage, collapse};
 use model::Weights;
-use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -70,10 +69,10 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, QuantizeE
     job.weights.tensors().par_iter().try_for_each(|tensor| {
         let one = || -> Result<(), QuantizeError> {
             let error = convert(job, tensor, sinks.of(&tensor.name)?)?;
-            if let Some((reference, decoded)) = error {
+            if let Some(error) = error {
                 let mut errors = errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let of_kind: &mut LayerError = errors.entry(kind(&tensor.name)).or_default();
-                of_kind.add(&reference, &decoded);
+                of_kind.add(error);
             }
             Ok(())
         };
@@ -212,13 +211,12 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
     Ok(Sinks { files, file_of })
 }
 
-/// Reads one tensor and writes what it becomes; a quantized one is given back with what its bytes
-/// decode to.
+/// Reads one tensor and writes what it becomes: the error of a quantized one, decoded from its bytes.
 fn convert(
     job: &Job<'_>,
     tensor: &Tensor,
     sink: &Sink,
-) -> Result<Option<(Array2<f32>, Array2<f32>)>, QuantizeError> {
+) -> Result<Option<LayerError>, QuantizeError> {
     let Job { weights, recipe, .. } = job;
     let w = if recipe.scheme.is_gguf() {
         weights.read_as_stored(&tensor.name)?
@@ -250,7 +248,7 @@ fn convert(
         sink.put(&name(part), data)?;
     }
     let decoded = decode::dequantize(recipe.scheme, [w.nrows(), w.ncols()], &data)?;
-    Ok(Some((w, decoded)))
+    Ok(Some(LayerError::of(&w, &decoded)))
 }
 
 /// The float that a kept tensor is stored as.

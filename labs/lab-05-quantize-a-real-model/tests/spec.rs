@@ -189,7 +189,8 @@ fn a_plain_export_quantizes_nothing() {
 #[test]
 fn each_scheme_has_the_parts_of_its_format() {
     use Dtype::{F8E4M3, F16, F32, I8, I32, I64};
-    let expected: [(Scheme, Vec<(&str, Dtype, &[u64])>); 6] = [
+    type Part<'a> = (&'a str, Dtype, &'a [u64]);
+    let expected: [(Scheme, Vec<Part>); 6] = [
         (Scheme::W8A8, vec![("weight", I8, &[64, 128]), ("weight_scale", F32, &[64, 1])]),
         (Scheme::Fp8, vec![("weight", F8E4M3, &[64, 128]), ("weight_scale", F32, &[64, 1])]),
         (

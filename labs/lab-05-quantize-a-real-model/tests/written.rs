@@ -281,7 +281,7 @@ fn folding_the_smoothing_in_changes_no_logit_beyond_rounding() -> Outcome {
 fn memory_does_not_grow_with_the_number_of_layers() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (rows, columns) = (256, 256);
-    let largest = (4 * rows * columns) as u64;
+    let largest = 4 * rows * columns;
     // One thread, and this one: the counter counts a thread's allocations.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()?;
     let mut peaks = Vec::new();

@@ -89,7 +89,10 @@ pub fn run(args: &Args) -> Result<()> {
     for line in report.left_alone() {
         println!("{line}");
     }
-    println!("\n{}\n\n{}", report.sizes(), report.errors());
+    println!("\n{}", report.sizes());
+    if !report.errors.is_empty() {
+        println!("\n{}", report.errors());
+    }
     if !scheme.is_gguf() {
         let predicted = predicted_bytes(weights.tensors(), recipe);
         println!("\npredicted, as one file: {predicted} bytes; written: {}", report.bytes_after);
