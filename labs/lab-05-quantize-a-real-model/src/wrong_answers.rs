@@ -231,7 +231,7 @@ wrong_answers! {
 
     TwosComplement, "packs_w8a16_in_twos_complement", "a code is its byte",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
-     "what_is_written_reads_back_as_what_was_meant"], {
+     "what_is_written_reads_back_as_what_the_labs_made"], {
         fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16, Some(codes)) = (scheme, data.first_mut()) {
