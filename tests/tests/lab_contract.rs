@@ -22,6 +22,7 @@ fn wrong_answers() -> Vec<(&'static str, Vec<Wrong>)> {
         ("lab-01-fake-quant-linear", fake_quant_linear::wrong_answers::ALL),
         ("lab-03-int4-groups-and-packing", int4_groups::wrong_answers::ALL),
         ("lab-04-activation-outliers-smoothquant", smoothquant::wrong_answers::ALL),
+        ("lab-05-quantize-a-real-model", quantize_model::wrong_answers::ALL),
     ];
     labs.map(|(lab, all)| (lab, all.iter().map(|wrong| (wrong.name, wrong.caught_by)).collect()))
         .into()

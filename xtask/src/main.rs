@@ -9,6 +9,7 @@ mod inspect;
 mod libtest;
 mod marks;
 mod progress;
+mod quantize;
 mod serve_check;
 mod slice;
 mod starter;
@@ -40,6 +41,10 @@ enum Command {
     Grade(grade::Args),
     /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
     Inspect(inspect::Args),
+    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
+    Quantize(quantize::Args),
+    /// The perplexity of a checkpoint on the course's passage.
+    Perplexity(quantize::Args),
     /// Get the whole model that the real slice is cut from (93 MB, once).
     Fetch(fetch::Args),
     /// Cut the real slice out of the fetched model again.
@@ -65,6 +70,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
         Command::Inspect(args) => return inspect::run(&args),
+        Command::Quantize(args) => return quantize::run("quantize", &args),
+        Command::Perplexity(args) => return quantize::run("perplexity", &args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),

@@ -57,6 +57,39 @@ pub(crate) fn load(path: &Path) -> Result<Model, ModelError> {
     }
 }
 
+/// Puts a model together from tensors with Hugging Face names, which `read` gives one by one.
+pub(crate) fn from_named(
+    config: Config,
+    shapes: Vec<(String, Vec<usize>)>,
+    read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
+) -> Result<Model, ModelError> {
+    Loader::new(Named { shapes, read }, config).model()
+}
+
+/// Tensors that somebody else reads.
+struct Named<'a> {
+    shapes: Vec<(String, Vec<usize>)>,
+    read: &'a mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
+}
+
+impl Tensors for Named<'_> {
+    fn name(&self, weight: Weight) -> String {
+        weight.hugging_face()
+    }
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        self.shapes.clone()
+    }
+
+    fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
+        (self.read)(&weight.hugging_face())
+    }
+
+    fn is_needless(&self, name: &str) -> bool {
+        name.ends_with("rotary_emb.inv_freq")
+    }
+}
+
 /// Takes the weights out of a store one by one, each held to the shape that the config gives it.
 struct Loader<T> {
     tensors: T,

@@ -46,6 +46,7 @@ mod rotary;
 mod swiglu;
 mod tensors;
 mod tokenizer;
+mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
@@ -58,3 +59,4 @@ pub use norm::Norm;
 pub use perplexity::{Closeness, Convention, Reference, Score, perplexity};
 pub use place::{Place, Projection};
 pub use tokenizer::Tokenizer;
+pub use weights::Weights;

@@ -43,6 +43,20 @@ impl Model {
         assemble::load(path.as_ref())
     }
 
+    /// Puts a model together from tensors under their Hugging Face names: `shapes` lists them, and
+    /// `read` gives one, `[rows, columns]`, a vector as one row. What another program decoded can be
+    /// run this way.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than the config gives it, or `read` fails.
+    pub fn from_tensors(
+        config: Config,
+        shapes: Vec<(String, Vec<usize>)>,
+        read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
+    ) -> Result<Self, ModelError> {
+        assemble::from_named(config, shapes, read)
+    }
+
     /// Its sizes.
     pub fn config(&self) -> &Config {
         &self.config

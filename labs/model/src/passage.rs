@@ -1,9 +1,14 @@
-//! The passage that perplexities are measured on: `labs/model/passage/PROVENANCE.md` says where it
-//! comes from.
+//! The passage that perplexities are measured on (`labs/model/passage/PROVENANCE.md` says where it
+//! comes from), and the text that scales are calibrated on.
 
 /// Chapters I to IV of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865, in the public
 /// domain), a paragraph a line: 11,367 tokens of SmolLM2.
 pub const ALICE: &str = include_str!("../passage/alice.txt");
+
+/// The text that scales are chosen on: the Apache License, as it lies beside the real slice. No word
+/// of it is in [`ALICE`], and its prose is of another kind: what holds then does not hold because the
+/// scales had seen the exam.
+pub const CALIBRATION: &str = include_str!("../../kit/real-slice/LICENSE-APACHE-2.0");
 
 /// Headings before the first paragraph.
 const HEADINGS: usize = 2;

@@ -87,6 +87,14 @@ impl Tokenizer {
         self.bos_in_front
     }
 
+    /// The whole tokenizer as a `tokenizer.json`, which transformers and vLLM read.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn to_json(&self) -> Result<String, ModelError> {
+        self.inner.to_string(true).map_err(failed)
+    }
+
     /// Tokens that it knows.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

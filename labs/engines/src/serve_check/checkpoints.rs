@@ -92,6 +92,9 @@ fn found(folder: &Path, engine: Engine) -> Result<Vec<Named>> {
             path: path.clone(),
         };
         let fits = match engine {
+            Engine::Ours => {
+                path.join("config.json").exists() || path.is_dir() && named.gguf().is_ok()
+            }
             Engine::Vllm => path.join("config.json").exists(),
             Engine::LlamaCpp => path.is_dir() && named.gguf().is_ok(),
         };

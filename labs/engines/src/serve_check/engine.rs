@@ -20,7 +20,11 @@ pub struct Ready {
 /// # Errors
 /// If the script that sets it up fails; it has said why.
 pub fn ready(cli: &Cli) -> Result<Ready> {
+    if cli.engine == Engine::Ours {
+        return Ok(Ready { program: PathBuf::new(), version: env!("CARGO_PKG_VERSION").into() });
+    }
     let given = match cli.engine {
+        Engine::Ours => &None,
         Engine::Vllm => &cli.vllm,
         Engine::LlamaCpp => &cli.llama_bin,
     };
@@ -38,6 +42,7 @@ pub fn ready(cli: &Cli) -> Result<Ready> {
         bail!("{name} could not be set up");
     }
     let program = match cli.engine {
+        Engine::Ours => PathBuf::new(),
         Engine::Vllm => folder.join("venv/bin/vllm"),
         Engine::LlamaCpp => folder.join("build/bin"),
     };

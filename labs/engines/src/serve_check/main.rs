@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod engine;
+mod ours;
 mod provenance;
 
 use std::path::{Path, PathBuf};
@@ -62,6 +63,8 @@ struct Cli {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Engine {
+    /// The model of this course, in f32: the numbers that the others stand beside.
+    Ours,
     Vllm,
     #[value(name = "llama.cpp")]
     LlamaCpp,
@@ -71,6 +74,7 @@ impl Engine {
     /// The name of its folder and capture.
     fn folder(self) -> &'static str {
         match self {
+            Self::Ours => "ours",
             Self::Vllm => "vllm",
             Self::LlamaCpp => "llama.cpp",
         }
@@ -112,6 +116,7 @@ fn run(cli: &Cli) -> Result<Capture> {
         Ok(capture.save(&out)?)
     };
     match cli.engine {
+        Engine::Ours => ours(cli, &checkpoints, &mut each)?,
         Engine::Vllm => vllm(cli, &ready.program, &checkpoints, &mut each)?,
         Engine::LlamaCpp => llama_cpp(cli, &ready.program, &checkpoints, &mut each)?,
     }
@@ -130,6 +135,19 @@ fn questions(cli: &Cli) -> Questions {
 }
 
 type Each<'a> = &'a mut dyn FnMut(Checkpoint) -> Result<()>;
+
+fn ours(cli: &Cli, checkpoints: &[Named], each: Each) -> Result<()> {
+    let (first, questions) =
+        (checkpoints.first().context("there is no checkpoint")?, questions(cli));
+    let ours = ours::Ours::new(first, &questions)?;
+    for (index, named) in checkpoints.iter().enumerate() {
+        eprintln!("{}: the model of this course", named.name);
+        let mut checkpoint = named.checkpoint()?;
+        ours.check(named, &questions, index == 0, &mut checkpoint);
+        each(checkpoint)?;
+    }
+    Ok(())
+}
 
 fn vllm(cli: &Cli, program: &Path, checkpoints: &[Named], each: Each) -> Result<()> {
     let original = checkpoints.first().context("there is no checkpoint")?;

@@ -3,11 +3,7 @@
 use anyhow::{Result, ensure};
 use model::{Convention, Tokenizer, passage};
 
-/// The text that scales are chosen on: the Apache License, as it lies beside the real slice. No word
-/// of it is in the passage, and its prose is of another kind: what holds then does not hold because
-/// the scales had seen the exam.
-const CALIBRATION: &str = include_str!("../../../kit/real-slice/LICENSE-APACHE-2.0");
-/// How that text is named in a capture.
+/// How the text that scales are chosen on is named in a capture.
 pub const CALIBRATION_NAME: &str = "the Apache License 2.0";
 /// How the passage is named in a capture.
 pub const PASSAGE_NAME: &str = "Alice's Adventures in Wonderland, chapters I to IV";
@@ -36,7 +32,7 @@ impl Text {
         };
         let mut passage = chunks(passage::ALICE)?;
         passage.truncate(limit);
-        let calibration = chunks(CALIBRATION)?;
+        let calibration = chunks(passage::CALIBRATION)?;
         ensure!(!passage.is_empty() && !calibration.is_empty(), "a text has no whole chunk");
         Ok(Self { passage, calibration })
     }

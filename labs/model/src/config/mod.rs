@@ -6,7 +6,12 @@ mod hugging_face;
 pub(crate) use gguf::from_gguf;
 pub(crate) use hugging_face::from_hugging_face;
 
+use std::path::Path;
+
+use kit::gguf::Gguf;
+
 use crate::ModelError;
+use crate::assemble::{Source, source};
 
 /// The sizes and constants of a Llama.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +45,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the config of what `path` names: the metadata of a GGUF file, or the `config.json` of a
+    /// folder. A `quantization_config` in it is not looked at.
+    ///
+    /// # Errors
+    /// If there is none, or the model is none that is computed here.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        match source(path.as_ref())? {
+            Source::Gguf(file) => from_gguf(&Gguf::open(file)?),
+            Source::HuggingFace(folder) => from_hugging_face(&folder.join("config.json")),
+        }
+    }
+
     /// Checks what the code that computes relies on.
     fn checked(self) -> Result<Self, ModelError> {
         let sizes = [

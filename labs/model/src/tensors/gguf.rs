@@ -21,6 +21,20 @@ impl<R: Read + Seek> GgufTensors<R> {
     }
 }
 
+/// Takes the halves of the heads that are turned apart again, which the converter to GGUF
+/// interleaved; `heads` are the query heads and the key-value heads.
+pub(crate) fn in_hugging_face_order(
+    weight: Weight,
+    tensor: Array2<f32>,
+    heads: [usize; 2],
+) -> Result<Array2<f32>, ModelError> {
+    match weight {
+        Weight::Linear(Place::Layer(_, Projection::Q)) => Ok(unpermute_rotary(&tensor, heads[0])?),
+        Weight::Linear(Place::Layer(_, Projection::K)) => Ok(unpermute_rotary(&tensor, heads[1])?),
+        _ => Ok(tensor),
+    }
+}
+
 impl<R: Read + Seek> Tensors for GgufTensors<R> {
     fn name(&self, weight: Weight) -> String {
         weight.gguf()
@@ -32,16 +46,7 @@ impl<R: Read + Seek> Tensors for GgufTensors<R> {
 
     fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
         let tensor = self.gguf.tensor(&self.name(weight))?;
-        // The converter to GGUF interleaved the halves of the heads that are turned.
-        match weight {
-            Weight::Linear(Place::Layer(_, Projection::Q)) => {
-                Ok(unpermute_rotary(&tensor, self.heads)?)
-            }
-            Weight::Linear(Place::Layer(_, Projection::K)) => {
-                Ok(unpermute_rotary(&tensor, self.kv_heads)?)
-            }
-            _ => Ok(tensor),
-        }
+        in_hugging_face_order(weight, tensor, [self.heads, self.kv_heads])
     }
 
     fn is_needless(&self, _: &str) -> bool {

@@ -4,7 +4,7 @@ mod gguf;
 mod names;
 mod safetensors;
 
-pub(crate) use gguf::GgufTensors;
+pub(crate) use gguf::{GgufTensors, in_hugging_face_order};
 pub(crate) use names::Weight;
 pub(crate) use safetensors::Shards;
 

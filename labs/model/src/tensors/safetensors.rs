@@ -47,6 +47,17 @@ impl Shards {
         }
         Ok(Self { tensors })
     }
+
+    /// Reads the tensor `name`, `[rows, columns]`; a vector is one row.
+    pub(crate) fn read_named(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+        let missing = || ModelError::MissingTensor { name: name.into(), nearest: String::new() };
+        let stored = self.tensors.get(name).ok_or_else(missing)?;
+        let values = read_values(name, stored)?;
+        let rows = if stored.shape.len() > 1 { stored.shape[0] } else { 1 };
+        let columns = values.len() / rows.max(1);
+        Array2::from_shape_vec((rows, columns), values)
+            .map_err(|error| CheckpointError::Damaged(error.to_string()).into())
+    }
 }
 
 /// Refuses a quantized checkpoint, and one whose index and shards disagree.
@@ -96,14 +107,7 @@ impl Tensors for Shards {
     }
 
     fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
-        let name = self.name(weight);
-        let missing = || ModelError::MissingTensor { name: name.clone(), nearest: String::new() };
-        let stored = self.tensors.get(&name).ok_or_else(missing)?;
-        let values = read_values(&name, stored)?;
-        let rows = if stored.shape.len() > 1 { stored.shape[0] } else { 1 };
-        let columns = values.len() / rows.max(1);
-        Array2::from_shape_vec((rows, columns), values)
-            .map_err(|error| CheckpointError::Damaged(error.to_string()).into())
+        self.read_named(&self.name(weight))
     }
 
     /// Old checkpoints carry the rotary frequencies, which the config gives.

@@ -1,0 +1,74 @@
+//! How this lab's writer lays out a safetensors file: a rule, so that its size can be predicted.
+//!
+//! A safetensors file is 8 bytes, the length of a JSON text as a little-endian `u64`; the JSON; and the
+//! data. The format leaves the writer free in the order of the tensors and in white space. Here:
+//!
+//! * wide elements first (as the reference implementation does, so that each tensor is aligned to its
+//!   elements), and by name among equals;
+//! * JSON without spaces, `__metadata__` first, filled up with spaces to a multiple of 8 bytes.
+
+use kit::checkpoint::{Storage, Tensor};
+use serde_json::{Value, json};
+
+use crate::QuantizeError;
+
+/// Bytes of the length in front of the JSON.
+pub const LENGTH: u64 = 8;
+
+/// The tensors in the order in which their data lies in the file.
+pub fn in_order(tensors: &[Tensor]) -> Vec<&Tensor> {
+    let mut ordered: Vec<&Tensor> = tensors.iter().collect();
+    ordered.sort_by(|a, b| width(b).cmp(&width(a)).then_with(|| a.name.cmp(&b.name)));
+    ordered
+}
+
+fn width(tensor: &Tensor) -> u64 {
+    match tensor.storage {
+        Storage::Elements(dtype) => dtype.bits(),
+        Storage::Blocks(_) => 0,
+    }
+}
+
+/// The JSON of the header of a file with these tensors, spaces at its end included.
+pub fn header(tensors: &[Tensor]) -> String {
+    let mut text = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+    let mut begin = 0;
+    for tensor in in_order(tensors) {
+        let end = begin + tensor.bytes;
+        let entry = json!(tensor.storage.to_string());
+        let (name, shape) = (Value::from(tensor.name.as_str()), json!(tensor.shape));
+        text += &format!(
+            r#",{name}:{{"dtype":{entry},"shape":{shape},"data_offsets":[{begin},{end}]}}"#
+        );
+        begin = end;
+    }
+    text.push('}');
+    let padded = text.len().next_multiple_of(LENGTH as usize);
+    text.extend(std::iter::repeat_n(' ', padded - text.len()));
+    text
+}
+
+/// Cuts tensors into files of at most `limit` bytes of data, in their order, keeping `groups` (the
+/// parts of one matrix) together. A group that is larger has a file of its own.
+///
+/// # Errors
+/// [`QuantizeError::NoRoom`] for a limit of 0.
+pub fn shards(groups: Vec<Vec<Tensor>>, limit: u64) -> Result<Vec<Vec<Tensor>>, QuantizeError> {
+    if limit == 0 {
+        return Err(QuantizeError::NoRoom);
+    }
+    let mut shards: Vec<Vec<Tensor>> = Vec::new();
+    let mut room = 0;
+    for group in groups {
+        let bytes: u64 = group.iter().map(|tensor| tensor.bytes).sum();
+        match shards.last_mut().filter(|_| bytes <= room) {
+            Some(shard) => shard.extend(group),
+            None => {
+                shards.push(group);
+                room = limit;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    Ok(shards)
+}

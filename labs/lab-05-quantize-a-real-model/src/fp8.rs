@@ -1,0 +1,67 @@
+//! FP8, e4m3fn: a sign, four bits of exponent, three of mantissa, no infinity.
+//!
+//! The largest value is 448. Codes are spaced like floats: from 2^-9 to 2^-6 in steps of 2^-9, then
+//! eight codes for each power of two. The grid is neither lab 01's nor lab 03's, so it is given.
+//! Rounding is half to even and what lies beyond 448 becomes 448: what torch 2.13 does, whose codes the
+//! golden file of this lab holds.
+
+use kit::int8::QuantError;
+use ndarray::{Array2, Axis};
+
+/// The largest value.
+pub const MAX: f32 = 448.0;
+/// Not a number, without its sign.
+const NAN: u8 = 0x7F;
+/// 2^-6, the smallest value with an implicit leading bit.
+const LEAST_NORMAL: f32 = 1.0 / 64.0;
+/// 2^-9, the step below it.
+const LEAST: f32 = 1.0 / 512.0;
+
+/// The code nearest to `value`: ties to the even code, beyond 448 the code of 448.
+pub fn encode(value: f32) -> u8 {
+    let sign = if value.is_sign_negative() { 0x80 } else { 0 };
+    let magnitude = value.abs().min(MAX);
+    if value.is_nan() {
+        return sign | NAN;
+    }
+    if magnitude < LEAST_NORMAL {
+        // Eight steps: the eighth is the first normal code, and the bits of it say so.
+        return sign | (magnitude / LEAST).round_ties_even() as u8;
+    }
+    // The bits of an f32, its last 20 mantissa bits rounded away: a carry runs into the exponent, as
+    // it should.
+    let bits = magnitude.to_bits();
+    let rounded = bits + 0x0007_FFFF + (bits >> 20 & 1);
+    // Exponents count from -127 there and from -7 here.
+    sign | ((rounded >> 20) - (120 << 3)) as u8
+}
+
+/// The value of a code.
+pub fn decode(code: u8) -> f32 {
+    let sign = if code & 0x80 == 0 { 1.0 } else { -1.0 };
+    match (code & 0x7F, code >> 3 & 0x0F, code & 0x07) {
+        (NAN, ..) => f32::NAN,
+        (_, 0, mantissa) => sign * f32::from(mantissa) * LEAST,
+        (_, exponent, mantissa) => {
+            let power = f32::from_bits((u32::from(exponent) + 120) << 23);
+            sign * (1.0 + f32::from(mantissa) / 8.0) * power
+        }
+    }
+}
+
+/// Quantizes `w`, `[out_features, in_features]`, with one scale a row, its largest magnitude over 448:
+/// codes of the same shape and scales `[out_features, 1]`. A row of zeros has scale 1.
+///
+/// # Errors
+/// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
+pub fn quantize_per_channel(w: &Array2<f32>) -> Result<(Array2<u8>, Array2<f32>), QuantError> {
+    if let Some(((row, column), &value)) = w.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(QuantError::NotFinite { row, column, value });
+    }
+    let scales = w.map_axis(Axis(1), |row| {
+        let scale = row.iter().fold(0.0, |max: f32, value| max.max(value.abs())) / MAX;
+        if scale > 0.0 { scale } else { 1.0 }
+    });
+    let scales = scales.insert_axis(Axis(1));
+    Ok(((w / &scales).mapv(encode), scales))
+}

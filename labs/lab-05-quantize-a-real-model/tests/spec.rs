@@ -1,0 +1,616 @@
+//! The spec of lab 05. Each test's name is a sentence, each failure says where to look.
+//!
+//! `LAB_IMPL=starter cargo test -p lab-05-quantize-a-real-model --test spec` grades `src/starter.rs`,
+//! on top of your labs 01 and 03.
+
+use std::path::Path;
+
+use fake_quant_linear::solution::{dequantize, quantize_per_channel};
+use int4_groups::solution::{dequantize_groups, quantize_groups};
+use kit::checkpoint::{Group, QuantConfig, examine};
+use kit::data::normal_matrix;
+use kit::rules::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
+use model::Weights;
+use ndarray::{Array2, array};
+use quantize_model::loaded::Checkpoint;
+use quantize_model::{
+    Decision, Dtype, Float, Job, QuantizeError, Reason, Recipe, Scheme, Storage, Tensor,
+    TensorType, bits_per_weight, decide, decode, fp8, left_alone, part, parts, predicted_bytes,
+    quantization_config, quantize, write,
+};
+use serde_json::{Value, json};
+
+const Q_PROJ: &str = "model.layers.0.self_attn.q_proj.weight";
+const GGUF: [TensorType; 3] = [TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1];
+
+/// The schemes that quantize into a folder, with this group size where there are groups.
+fn folders(size: u64) -> [Scheme; 6] {
+    use Scheme::{Awq, Fp8, Gptq, W4A16, W8A8, W8A16};
+    [W8A8, W8A16, Fp8, W4A16(size), Awq(size), Gptq(size)]
+}
+
+fn all(size: u64) -> Vec<Scheme> {
+    folders(size).into_iter().chain(GGUF.map(Scheme::Gguf)).collect()
+}
+
+fn half(scheme: Scheme) -> Recipe {
+    Recipe { scheme, float: Float::F16 }
+}
+
+/// A tensor of the original, in bfloat16.
+fn tensor(name: &str, shape: &[u64]) -> Tensor {
+    Tensor { name: name.into(), ..part("", "", Dtype::BF16, shape) }
+}
+
+/// What a function returns on good input.
+fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
+}
+
+/// The tiny Llama that travels with the repository: 2 layers, rows of 64 and of 80.
+fn tiny() -> Weights {
+    must(Weights::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden/tiny")))
+}
+
+/// The bytes of the one file that `recipe` makes of `weights`, what reads it back, and the folder that
+/// it is in.
+fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::TempDir) {
+    let folder = must(tempfile::tempdir());
+    let out = folder.path().join("out");
+    let job = Job {
+        weights,
+        recipe,
+        smoothing: None,
+        out: &out,
+        shard_bytes: u64::MAX,
+        leave_out: true,
+        requantize: false,
+    };
+    let report = write(&job, &());
+    report.unwrap_or_else(|error| {
+        panic!("{}: your plan could not be written: {error}", recipe.scheme)
+    });
+    let bytes = must(out.join("model.safetensors").metadata()).len();
+    let checkpoint = Checkpoint::open(&out);
+    let checkpoint = checkpoint.unwrap_or_else(|error| {
+        panic!("{}: what you wrote cannot be read back: {error}", recipe.scheme)
+    });
+    (bytes, checkpoint, folder)
+}
+
+// ---- task 1: which tensors -----------------------------------------------------------------------
+
+#[test]
+fn the_weights_of_linear_layers_are_quantized_by_every_scheme() {
+    for scheme in all(64) {
+        for name in ["self_attn.k_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj"] {
+            let tensor = tensor(&format!("model.layers.7.{name}.weight"), &[192, 576]);
+            let decision = decide(&tensor, scheme);
+            assert_eq!(
+                decision,
+                Decision::Quantize,
+                "{scheme}: {} [192, 576] is the weight of a linear layer, and everything that has to \
+                 divide divides",
+                tensor.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_embedding_and_the_head_stay_floats_and_say_why() {
+    for scheme in all(64) {
+        let head = decide(&tensor("lm_head.weight", &[49152, 576]), scheme);
+        assert_eq!(
+            head,
+            Decision::Keep(Reason::Head),
+            "{scheme}: the head makes the logits, and engines expect it in floats"
+        );
+        for name in ["model.embed_tokens.weight", "model.language_model.embed_tokens.weight"] {
+            assert_eq!(
+                decide(&tensor(name, &[49152, 576]), scheme),
+                Decision::Keep(Reason::Embedding),
+                "{scheme}: {name} has the shape of a weight, but it is looked up row by row: no \
+                 product, no kernel for codes. Look at the last word of the module's name"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_norm_and_a_bias_are_no_matrices() {
+    for (name, shape) in [
+        ("model.layers.0.input_layernorm.weight", vec![576]),
+        ("model.norm.weight", vec![576]),
+        ("model.layers.0.self_attn.q_proj.bias", vec![576]),
+        ("model.rotary_emb.inv_freq", vec![32]),
+        ("model.conv.weight", vec![64, 64, 3]),
+    ] {
+        assert_eq!(
+            decide(&tensor(name, &shape), Scheme::W8A8),
+            Decision::Keep(Reason::NotAMatrix),
+            "{name} {shape:?}: only a `weight` with two axes is the matrix of a linear layer. A name \
+             in `.weight` is not enough: a norm has one too"
+        );
+    }
+}
+
+#[test]
+fn rows_are_whole_groups_and_layouts_whole_words() {
+    let decision = |shape: &[u64], scheme| decide(&tensor(Q_PROJ, shape), scheme);
+    let keep = |axis, size, by| Decision::Keep(Reason::Indivisible { axis, size, by });
+    for scheme in [Scheme::W4A16(128), Scheme::Awq(128), Scheme::Gptq(128)] {
+        assert_eq!(
+            decision(&[576, 576], scheme),
+            keep("in_features", 576, 128),
+            "{scheme}: 576 is 4 groups of 128 and a half: SmolLM2 is why this check exists"
+        );
+        assert_eq!(
+            decision(&[576, 1536], scheme),
+            Decision::Quantize,
+            "{scheme}: 1536 is 12 groups of 128. It is `in_features` that is cut into groups"
+        );
+    }
+    assert_eq!(
+        decision(&[80, 64], Scheme::Awq(32)),
+        keep("out_features", 80, 32),
+        "AutoAWQ's packer counts outputs in 32s and drops the rest"
+    );
+    assert_eq!(decision(&[80, 64], Scheme::Gptq(32)), Decision::Quantize, "80 is ten words of 8");
+    assert_eq!(
+        decision(&[84, 64], Scheme::Gptq(32)),
+        keep("out_features", 84, 8),
+        "GPTQ packs zero points along the outputs, eight to a word"
+    );
+    assert_eq!(
+        decision(&[84, 70], Scheme::Gptq(32)),
+        keep("out_features", 84, 8),
+        "both axes are indivisible: `out_features` is named first"
+    );
+    assert_eq!(decision(&[9, 70], Scheme::W8A16), keep("in_features", 70, 4), "four codes a word");
+    assert_eq!(decision(&[9, 70], Scheme::W8A8), Decision::Quantize, "int8 codes need no company");
+    for kind in GGUF {
+        assert_eq!(
+            decision(&[64, 80], Scheme::Gguf(kind)),
+            keep("in_features", 80, 32),
+            "{kind}: a row of a GGUF tensor is whole blocks of 32"
+        );
+    }
+}
+
+#[test]
+fn a_plain_export_quantizes_nothing() {
+    assert_eq!(decide(&tensor(Q_PROJ, &[64, 64]), Scheme::Plain), Decision::Keep(Reason::Plain));
+    let norm = decide(&tensor("model.norm.weight", &[64]), Scheme::Plain);
+    assert_eq!(norm, Decision::Keep(Reason::NotAMatrix), "a norm is no matrix under any scheme");
+}
+
+// ---- task 2: what they become --------------------------------------------------------------------
+
+#[test]
+fn each_scheme_has_the_parts_of_its_format() {
+    use Dtype::{F8E4M3, F16, F32, I8, I32, I64};
+    type Part<'a> = (&'a str, Dtype, &'a [u64]);
+    let expected: [(Scheme, Vec<Part>); 6] = [
+        (Scheme::W8A8, vec![("weight", I8, &[64, 128]), ("weight_scale", F32, &[64, 1])]),
+        (Scheme::Fp8, vec![("weight", F8E4M3, &[64, 128]), ("weight_scale", F32, &[64, 1])]),
+        (
+            Scheme::W8A16,
+            vec![
+                ("weight_packed", I32, &[64, 32]),
+                ("weight_scale", F32, &[64, 1]),
+                ("weight_shape", I64, &[2]),
+            ],
+        ),
+        (
+            Scheme::W4A16(32),
+            vec![
+                ("weight_packed", I32, &[64, 16]),
+                ("weight_scale", F16, &[64, 4]),
+                ("weight_shape", I64, &[2]),
+            ],
+        ),
+        (
+            Scheme::Awq(32),
+            vec![("qweight", I32, &[128, 8]), ("qzeros", I32, &[4, 8]), ("scales", F16, &[4, 64])],
+        ),
+        (
+            Scheme::Gptq(32),
+            vec![
+                ("qweight", I32, &[16, 64]),
+                ("qzeros", I32, &[4, 8]),
+                ("scales", F16, &[4, 64]),
+                ("g_idx", I32, &[128]),
+            ],
+        ),
+    ];
+    for (scheme, expected) in expected {
+        let module = Q_PROJ.trim_end_matches(".weight");
+        let expected: Vec<Tensor> = expected
+            .into_iter()
+            .map(|(name, dtype, shape)| part(module, name, dtype, shape))
+            .collect();
+        assert_eq!(
+            parts(&tensor(Q_PROJ, &[64, 128]), half(scheme)),
+            expected,
+            "{scheme}: what becomes of 64 rows of 128. The table in the doc comment has the shapes; \
+             AWQ packs along the outputs, GPTQ along the inputs, and both lie transposed"
+        );
+    }
+    for kind in GGUF {
+        let found = parts(&tensor(Q_PROJ, &[64, 128]), half(Scheme::Gguf(kind)));
+        let names: Vec<(&str, Storage, &[u64])> =
+            found.iter().map(|t| (t.name.as_str(), t.storage, t.shape.as_slice())).collect();
+        assert_eq!(
+            names,
+            [(Q_PROJ, Storage::Blocks(kind), [64, 128].as_slice())],
+            "{kind}: scales lie inside the blocks, so the tensor stays one, under its name"
+        );
+    }
+}
+
+#[test]
+fn what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for() {
+    for float in [Float::F16, Float::Bf16, Float::F32] {
+        for (name, shape) in
+            [("model.norm.weight", vec![64]), ("model.embed_tokens.weight", vec![320, 64])]
+        {
+            let found = parts(&tensor(name, &shape), Recipe { scheme: Scheme::W4A16(32), float });
+            let expected = Tensor { name: name.into(), ..part("", "", float.dtype(), &shape) };
+            assert_eq!(found, [expected], "{name} under {float:?}: one part, itself");
+        }
+    }
+    let gguf = half(Scheme::Gguf(TensorType::Q4_0));
+    let kind = |name: &str, shape: &[u64]| parts(&tensor(name, shape), gguf)[0].storage;
+    assert_eq!(kind("model.embed_tokens.weight", &[320, 64]), Storage::Blocks(TensorType::F16));
+    assert_eq!(
+        kind("model.norm.weight", &[64]),
+        Storage::Blocks(TensorType::F32),
+        "llama.cpp multiplies by a norm in f32 and wants it stored so"
+    );
+}
+
+#[test]
+fn an_indivisible_matrix_is_kept_whole() {
+    let found = parts(&tensor(Q_PROJ, &[576, 576]), half(Scheme::W4A16(128)));
+    assert_eq!(
+        found,
+        [Tensor { name: Q_PROJ.into(), ..part("", "", Dtype::F16, &[576, 576]) }],
+        "what `decide` keeps, `parts` keeps: ask it first"
+    );
+}
+
+// ---- task 3: the bytes ---------------------------------------------------------------------------
+
+#[test]
+fn the_bytes_fill_the_parts_exactly() {
+    let w = normal_matrix(5, 64, 128);
+    for scheme in all(32) {
+        let data = must(quantize(&w, scheme));
+        let lengths: Vec<u64> = data.iter().map(|data| data.len() as u64).collect();
+        let parts = parts(&tensor(Q_PROJ, &[64, 128]), half(scheme));
+        let planned: Vec<u64> = parts.iter().map(|part| part.bytes).collect();
+        assert_eq!(lengths, planned, "{scheme}: bytes of each part, in the order of `parts`");
+    }
+}
+
+#[test]
+fn w8a8_stores_the_codes_and_scales_of_lab_01() {
+    let data = must(quantize(&array![[1.0, -1.0, 0.5, 0.25], [2.0, -4.0, 0.0, 1.0]], Scheme::W8A8));
+    let codes: Vec<i8> = data[0].iter().map(|byte| byte.cast_signed()).collect();
+    assert_eq!(
+        codes,
+        [127, -127, 64, 32, 64, -127, 0, 32],
+        "codes row by row; per channel: each row has its own scale"
+    );
+    let scales: Vec<u8> =
+        [1.0f32 / 127.0, 4.0 / 127.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    assert_eq!(data[1], scales, "max|row| / 127 as little-endian f32, one a row");
+}
+
+#[test]
+fn w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte() {
+    let data = must(quantize(&array![[-127.0, -1.0, 0.0, 127.0]], Scheme::W8A16));
+    let word = u32::from_le_bytes([data[0][0], data[0][1], data[0][2], data[0][3]]);
+    let why = match word {
+        0x7f00_ff81 => "your codes are in two's complement: compressed-tensors adds 128 to each",
+        0x017f_80ff => "your first code is in the highest byte: a word is little-endian",
+        _ => "each code plus 128, the first in the lowest byte",
+    };
+    assert_eq!(format!("{word:08x}"), "ff807f01", "codes -127, -1, 0, 127: {why}");
+    let shape: Vec<u8> = [1i64, 4].into_iter().flat_map(i64::to_le_bytes).collect();
+    assert_eq!(data[2], shape, "weight_shape is [out_features, in_features] in i64");
+}
+
+#[test]
+fn three_layouts_of_four_bits_hold_the_same_numbers() {
+    let w = normal_matrix(6, 64, 128);
+    let expected = dequantize_groups(&must(quantize_groups(&w, 32)));
+    for scheme in [Scheme::W4A16(32), Scheme::Awq(32), Scheme::Gptq(32)] {
+        let data = must(quantize(&w, scheme));
+        let decoded = must(decode::dequantize(scheme, [64, 128], &data));
+        assert!(
+            decoded == expected,
+            "{scheme}: the file decodes to other numbers than lab 03's groups: the layouts differ in \
+             where a code lies, not in the code"
+        );
+    }
+}
+
+#[test]
+fn fp8_is_within_a_sixteenth_or_half_of_the_smallest_step() {
+    let w = normal_matrix(7, 16, 64);
+    let data = must(quantize(&w, Scheme::Fp8));
+    let decoded = must(decode::dequantize(Scheme::Fp8, [16, 64], &data));
+    for ((row, column), &value) in w.indexed_iter() {
+        let absmax = w.row(row).fold(0.0f32, |max, value| max.max(value.abs()));
+        // Three bits of mantissa: half a step is 1/16 of the value at most. Below 2^-6 of the grid
+        // steps are 2^-9. The division and the product add a few units of 2^-24.
+        let bound = (value.abs() / 16.0).max(absmax / 448.0 / 1024.0) * (1.0 + 1e-6);
+        let error = (decoded[(row, column)] - value).abs();
+        assert!(error <= bound, "({row}, {column}): {value} came back {error} off, bound {bound}");
+    }
+}
+
+#[test]
+fn gguf_blocks_hold_what_llama_cpps_rule_gives() {
+    let w = normal_matrix(8, 4, 64);
+    for (kind, rule) in GGUF.into_iter().zip([&GGML_Q8_0, &GGML_Q4_0, &GGML_Q4_1]) {
+        let data = must(quantize(&w, Scheme::Gguf(kind)));
+        let decoded = must(decode::dequantize(Scheme::Gguf(kind), [4, 64], &data));
+        let values: Vec<f32> = w.iter().copied().collect();
+        let expected: Vec<f32> =
+            values.chunks(32).flat_map(|block| must(rule.encode(block)).values).collect();
+        let decoded: Vec<f32> = decoded.iter().copied().collect();
+        assert!(decoded == expected, "{kind}: other numbers than {}", rule.function);
+    }
+}
+
+#[test]
+fn nan_is_refused_by_every_scheme_and_a_plain_export_quantizes_nothing() {
+    let mut w = normal_matrix(9, 32, 64);
+    w[(3, 5)] = f32::NAN;
+    for scheme in all(32) {
+        assert!(quantize(&w, scheme).is_err(), "{scheme}: a NaN was quantized");
+    }
+    let plain = quantize(&Array2::zeros((2, 2)), Scheme::Plain);
+    assert!(
+        matches!(plain, Err(QuantizeError::Unsupported(_))),
+        "Scheme::Plain quantizes nothing: QuantizeError::Unsupported"
+    );
+}
+
+// ---- task 4: what the config says ----------------------------------------------------------------
+
+#[test]
+fn the_head_is_named_even_where_no_tensor_has_its_name() {
+    for scheme in all(64) {
+        let tied = [tensor("model.embed_tokens.weight", &[320, 64]), tensor(Q_PROJ, &[64, 64])];
+        assert_eq!(
+            left_alone(&tied, scheme),
+            ["lm_head"],
+            "{scheme}: a tied head has no tensor and is a linear layer all the same: an engine that \
+             is not told looks for its codes"
+        );
+        let untied = [tied.to_vec(), vec![tensor("lm_head.weight", &[320, 64])]].concat();
+        assert_eq!(left_alone(&untied, scheme), ["lm_head"], "{scheme}: named once");
+    }
+}
+
+#[test]
+fn what_cannot_be_divided_is_named_by_its_module() {
+    let tensors = [
+        tensor("model.layers.0.mlp.up_proj.weight", &[80, 64]),
+        tensor("model.layers.0.mlp.down_proj.weight", &[64, 80]),
+        tensor("model.norm.weight", &[64]),
+    ];
+    let left = |scheme| left_alone(&tensors, scheme);
+    assert_eq!(left(Scheme::W4A16(32)), ["lm_head", "model.layers.0.mlp.down_proj"]);
+    assert_eq!(left(Scheme::Awq(16)), ["lm_head", "model.layers.0.mlp.up_proj"]);
+    assert_eq!(left(Scheme::W8A8), ["lm_head"], "norms are no linear layers: no engine asks");
+}
+
+#[test]
+fn config_and_shapes_agree_says_the_inspector() {
+    let weights = tiny();
+    for scheme in folders(16) {
+        let left = left_alone(weights.tensors(), scheme);
+        let config = quantization_config(scheme, &left)
+            .unwrap_or_else(|| panic!("{scheme} needs a quantization_config"));
+        let parsed = QuantConfig::parse("config.json", &json!({"quantization_config": config}))
+            .unwrap_or_else(|| panic!("{scheme}: the inspector sees no config in {config:#}"));
+        let parts: Vec<Tensor> =
+            weights.tensors().iter().flat_map(|tensor| parts(tensor, half(scheme))).collect();
+        let (inventory, problems) = examine(&parts, Some(&parsed));
+        assert!(problems.is_empty(), "{scheme}: {problems:#?}\nthe config is {config:#}");
+        let quantized =
+            weights.tensors().iter().filter(|t| decide(t, scheme) == Decision::Quantize).count();
+        assert_eq!(inventory.quantized.len(), quantized, "{scheme}: matrices that it recognizes");
+        for matrix in &inventory.quantized {
+            let expected = scheme.group_size().map_or(Group::Channel, Group::Size);
+            assert_eq!(matrix.group, expected, "{scheme}: who shares a scale in {}", matrix.module);
+            let said = parsed.expected(&matrix.module);
+            let said = said.unwrap_or_else(|| panic!("{scheme}: no word on {}", matrix.module));
+            assert!(
+                said.bits.is_some() && said.group.is_some(),
+                "{scheme}: the config gives no bits or no group"
+            );
+        }
+    }
+}
+
+#[test]
+fn activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else() {
+    let group = |scheme| {
+        let config = quantization_config(scheme, &["lm_head".into()]).unwrap_or(Value::Null);
+        (config["format"].clone(), config["config_groups"]["group_0"].clone())
+    };
+    for (scheme, format, kind) in
+        [(Scheme::W8A8, "int-quantized", "int"), (Scheme::Fp8, "float-quantized", "float")]
+    {
+        let (found, group) = group(scheme);
+        assert_eq!(found, format, "{scheme}: format");
+        assert_eq!(group["targets"], json!(["Linear"]), "{scheme}: the class of the layers");
+        let activations = &group["input_activations"];
+        for (key, value) in [
+            ("num_bits", json!(8)),
+            ("type", json!(kind)),
+            ("symmetric", json!(true)),
+            ("strategy", json!("token")),
+            ("dynamic", json!(true)),
+        ] {
+            assert_eq!(
+                activations[key], value,
+                "{scheme}: input_activations.{key}. Without dynamic activations an engine looks for \
+                 an input_scale in the file, and finds none"
+            );
+        }
+        assert_eq!(group["weights"]["strategy"], "channel", "{scheme}: weights.strategy");
+        assert_eq!(group["weights"]["type"], kind, "{scheme}: weights.type");
+    }
+    for scheme in [Scheme::W8A16, Scheme::W4A16(32)] {
+        let (found, group) = group(scheme);
+        assert_eq!(found, "pack-quantized", "{scheme}: format");
+        assert!(
+            group["input_activations"].is_null(),
+            "{scheme}: A16 means that activations stay floats"
+        );
+        assert_eq!(
+            group["weights"]["symmetric"],
+            json!(true),
+            "{scheme}: no zero points are stored"
+        );
+    }
+}
+
+#[test]
+fn compressed_tensors_ignores_what_was_left_alone() {
+    let left: Vec<String> = vec!["lm_head".into(), "model.layers.0.mlp.down_proj".into()];
+    for scheme in [Scheme::W8A8, Scheme::W8A16, Scheme::Fp8, Scheme::W4A16(32)] {
+        let config = quantization_config(scheme, &left).unwrap_or(Value::Null);
+        assert_eq!(config["quant_method"], "compressed-tensors", "{scheme}");
+        assert_eq!(config["ignore"], json!(left), "{scheme}: `ignore` has every module left alone");
+    }
+}
+
+#[test]
+fn awq_and_gptq_say_what_their_loaders_ask_for() {
+    let left: Vec<String> = vec!["lm_head".into(), "model.layers.0.mlp.down_proj".into()];
+    let awq = quantization_config(Scheme::Awq(64), &left).unwrap_or(Value::Null);
+    for (key, value) in [
+        ("quant_method", json!("awq")),
+        ("bits", json!(4)),
+        ("group_size", json!(64)),
+        ("zero_point", json!(true)),
+        ("version", json!("gemm")),
+        ("modules_to_not_convert", json!(left)),
+    ] {
+        assert_eq!(awq[key], value, "awq: {key}. qzeros are in the file, so zero_point is true");
+    }
+    let gptq = quantization_config(Scheme::Gptq(64), &left).unwrap_or(Value::Null);
+    for (key, value) in [
+        ("quant_method", json!("gptq")),
+        ("bits", json!(4)),
+        ("group_size", json!(64)),
+        ("sym", json!(true)),
+        ("desc_act", json!(false)),
+        ("checkpoint_format", json!("gptq")),
+        ("modules_to_not_convert", json!(left)),
+    ] {
+        assert_eq!(
+            gptq[key], value,
+            "gptq: {key}. Zero points are stored minus one, which is checkpoint_format `gptq`, \
+             version 1; and no tensor can say so"
+        );
+    }
+}
+
+#[test]
+fn plain_floats_and_gguf_need_no_quantization_config() {
+    for scheme in GGUF.map(Scheme::Gguf).into_iter().chain([Scheme::Plain]) {
+        assert_eq!(
+            quantization_config(scheme, &["lm_head".into()]),
+            None,
+            "{scheme}: a GGUF file says itself what its tensors are, and floats need no word"
+        );
+    }
+}
+
+// ---- task 5: how large it will be ----------------------------------------------------------------
+
+#[test]
+fn the_prediction_is_the_size_of_the_file_to_the_byte() {
+    let weights = tiny();
+    for scheme in folders(16).into_iter().chain([Scheme::Plain]) {
+        for float in [Float::F16, Float::F32] {
+            let recipe = Recipe { scheme, float };
+            let predicted = predicted_bytes(weights.tensors(), recipe);
+            let (bytes, ..) = written(&weights, recipe);
+            let off = bytes.abs_diff(predicted);
+            let why = match off {
+                0 => "",
+                8 => ": the length in front of the header takes 8 bytes",
+                _ => ": 8 bytes, `file::header` of all parts, and the data of all parts",
+            };
+            assert_eq!(predicted, bytes, "{scheme}, {float:?}: {off} bytes off{why}");
+        }
+    }
+}
+
+#[test]
+fn bits_per_weight_count_every_part_and_quantized_matrices_only() {
+    let tensors = [
+        tensor(Q_PROJ, &[64, 128]),
+        tensor("model.norm.weight", &[64]),
+        tensor("model.embed_tokens.weight", &[320, 64]),
+    ];
+    let (weights, shape) = (64.0 * 128.0, 128.0);
+    for (scheme, bits) in [
+        (Scheme::W8A8, 8.0 + 32.0 / 128.0),
+        (Scheme::Fp8, 8.0 + 32.0 / 128.0),
+        (Scheme::W8A16, 8.0 + 32.0 / 128.0 + shape / weights),
+        (Scheme::W4A16(32), 4.0 + 16.0 / 32.0 + shape / weights),
+        (Scheme::Awq(32), 4.0 + 16.0 / 32.0 + 4.0 / 32.0),
+        (Scheme::Gptq(32), 4.0 + 16.0 / 32.0 + 4.0 / 32.0 + 32.0 / 64.0),
+        (Scheme::Gguf(TensorType::Q8_0), 8.5),
+        (Scheme::Gguf(TensorType::Q4_0), 4.5),
+        (Scheme::Gguf(TensorType::Q4_1), 5.0),
+    ] {
+        assert_eq!(
+            bits_per_weight(&tensors, half(scheme)),
+            Some(bits),
+            "{scheme}: codes, scales, zero points and all else that the matrix needs; the embedding \
+             and the norm are not quantized and do not count"
+        );
+    }
+    assert_eq!(bits_per_weight(&tensors, half(Scheme::Plain)), None, "nothing is quantized");
+}
+
+/// What a matrix is worth after the labs have quantized it, no file in between.
+fn by_the_labs(w: &Array2<f32>, scheme: Scheme) -> Array2<f32> {
+    match (scheme, scheme.group_size()) {
+        (Scheme::Fp8, _) => {
+            let (codes, scales) = must(fp8::quantize_per_channel(w));
+            codes.mapv(fp8::decode) * scales
+        }
+        (_, Some(size)) => dequantize_groups(&must(quantize_groups(w, size as usize))),
+        _ => dequantize(&must(quantize_per_channel(w))),
+    }
+}
+
+#[test]
+fn what_is_written_reads_back_as_what_the_labs_made() {
+    let weights = tiny();
+    for scheme in folders(16) {
+        let (_, checkpoint, _folder) = written(&weights, half(scheme));
+        for tensor in weights.tensors() {
+            let original = must(weights.read(&tensor.name));
+            let found = must(checkpoint.read(&tensor.name));
+            let expected = match decide(tensor, scheme) {
+                Decision::Quantize => by_the_labs(&original, scheme),
+                Decision::Keep(_) => original.mapv(|value| half::f16::from_f32(value).to_f32()),
+            };
+            assert!(found == expected, "{scheme}: {} reads back as something else", tensor.name);
+        }
+    }
+}

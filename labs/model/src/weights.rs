@@ -1,0 +1,165 @@
+//! The weights of a checkpoint one at a time, for who wants the numbers and not the model.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use kit::checkpoint::{self, Tensor, gguf_tensors};
+use kit::gguf::{Gguf, dequantize};
+use ndarray::Array2;
+
+use crate::assemble::{Source, source};
+use crate::tensors::{Shards, Weight, in_hugging_face_order};
+use crate::{Config, ModelError, Place, Projection};
+
+/// The tensors of a GGUF file or of a Hugging Face folder, under their Hugging Face names and in
+/// their order of rows. Only the headers are in memory; many threads may read at once.
+pub struct Weights {
+    tensors: Vec<Tensor>,
+    store: Store,
+}
+
+enum Store {
+    Folder { path: PathBuf, shards: Shards },
+    File(Box<GgufFile>),
+}
+
+struct GgufFile {
+    path: PathBuf,
+    /// The weight behind each Hugging Face name.
+    weights: BTreeMap<String, Weight>,
+    /// Query heads, key-value heads.
+    heads: [usize; 2],
+    gguf: Mutex<Gguf<BufReader<File>>>,
+}
+
+impl Weights {
+    /// Opens what `path` names: a GGUF file of a Llama, or a folder with `config.json` and
+    /// `*.safetensors` in F32, F16 or BF16.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, a folder is quantized, or a GGUF file has a tensor that no
+    /// plain Llama has.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        match source(path.as_ref())? {
+            Source::Gguf(path) => Self::of_gguf(path),
+            Source::HuggingFace(path) => {
+                let shards = Shards::open(&path)?;
+                let tensors = checkpoint::open(&path)?.tensors;
+                Ok(Self { tensors, store: Store::Folder { path, shards } })
+            }
+        }
+    }
+
+    fn of_gguf(path: PathBuf) -> Result<Self, ModelError> {
+        let config = Config::load(&path)?;
+        let gguf = Gguf::open(&path)?;
+        let known: BTreeMap<String, Weight> =
+            all(config.layers.min(gguf.tensors().len())).map(|w| (w.gguf(), w)).collect();
+        let (mut tensors, mut weights) = (Vec::new(), BTreeMap::new());
+        for tensor in gguf_tensors(&gguf) {
+            let Some(&weight) = known.get(&tensor.name) else {
+                let what = format!("the tensor `{}`", tensor.name);
+                return Err(ModelError::unsupported(what, "a plain Llama has none of that name"));
+            };
+            let name = weight.hugging_face();
+            weights.insert(name.clone(), weight);
+            tensors.push(Tensor { name, ..tensor });
+        }
+        let heads = [config.heads, config.kv_heads];
+        let store = GgufFile { path, weights, heads, gguf: Mutex::new(gguf) };
+        Ok(Self { tensors, store: Store::File(Box::new(store)) })
+    }
+
+    /// The folder, or the GGUF file.
+    pub fn path(&self) -> &Path {
+        match &self.store {
+            Store::Folder { path, .. } => path,
+            Store::File(file) => &file.path,
+        }
+    }
+
+    /// Whether it is a GGUF file.
+    pub fn is_gguf(&self) -> bool {
+        matches!(self.store, Store::File(_))
+    }
+
+    /// Every tensor under its Hugging Face name, stored as the file has it.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// What a GGUF file calls the tensor `name`; `None` for a folder, or for no such tensor.
+    pub fn gguf_name(&self, name: &str) -> Option<String> {
+        match &self.store {
+            Store::Folder { .. } => None,
+            Store::File(file) => file.weights.get(name).map(|weight| weight.gguf()),
+        }
+    }
+
+    /// Reads a tensor, `[rows, columns]`; a vector is one row.
+    ///
+    /// # Errors
+    /// If there is no such tensor, its type is none that is decoded here, or the file cannot be
+    /// read.
+    pub fn read(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+        match &self.store {
+            Store::Folder { shards, .. } => shards.read_named(name),
+            Store::File(file) => {
+                let weight = file.weight(name)?;
+                in_hugging_face_order(weight, file.read(weight)?, file.heads)
+            }
+        }
+    }
+
+    /// Reads a tensor in the order of rows of the file: that of a GGUF file differs for queries and
+    /// keys.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub fn read_as_stored(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+        match &self.store {
+            Store::Folder { shards, .. } => shards.read_named(name),
+            Store::File(file) => file.read(file.weight(name)?),
+        }
+    }
+}
+
+impl GgufFile {
+    fn weight(&self, name: &str) -> Result<Weight, ModelError> {
+        let missing = || ModelError::MissingTensor { name: name.into(), nearest: String::new() };
+        self.weights.get(name).copied().ok_or_else(missing)
+    }
+
+    /// Only the bytes are read under the lock; decoding is left to each thread.
+    fn read(&self, weight: Weight) -> Result<Array2<f32>, ModelError> {
+        let name = weight.gguf();
+        let (kind, shape, bytes) = {
+            // A thread that panicked while it read has left no harm: the next one seeks first.
+            let mut gguf = self.gguf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let info = gguf.info(&name)?;
+            (info.kind, info.shape.clone(), gguf.bytes(&name)?)
+        };
+        let not_a_matrix = || kit::gguf::GgufError::NotAMatrix { name, shape: shape.clone() };
+        let dim = match *shape.as_slice() {
+            [columns] => (1, columns),
+            [rows, columns] => (rows, columns),
+            _ => return Err(not_a_matrix().into()),
+        };
+        let values = dequantize(kind, &bytes)?;
+        Array2::from_shape_vec(dim, values).map_err(|_| not_a_matrix().into())
+    }
+}
+
+/// Every weight that a Llama of so many layers can have.
+fn all(layers: usize) -> impl Iterator<Item = Weight> {
+    let in_layer = |index: usize| {
+        let linear = move |projection| Weight::Linear(Place::Layer(index, projection));
+        let norms = [Weight::AttentionNorm(index), Weight::MlpNorm(index)];
+        Projection::ALL.map(linear).into_iter().chain(norms)
+    };
+    let ends = [Weight::Embedding, Weight::LastNorm, Weight::Linear(Place::Head)];
+    (0..layers).flat_map(in_layer).chain(ends)
+}
