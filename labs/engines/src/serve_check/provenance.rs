@@ -10,7 +10,7 @@ use crate::{Cli, Engine, root};
 pub fn of_run(cli: &Cli, ready: &Ready) -> Provenance {
     Provenance {
         engine: match cli.engine {
-            Engine::Ours => "this course",
+            Engine::Ours => "this course".into(),
             Engine::Vllm => "vLLM".into(),
             Engine::LlamaCpp => "llama.cpp".into(),
         },
