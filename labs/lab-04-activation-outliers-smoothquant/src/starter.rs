@@ -74,8 +74,8 @@ pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothEr
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
-/// the lengths differ, [`SmoothError::NotAMagnitude`] if a maximum is negative, NaN or infinite,
-/// [`SmoothError::DeadChannel`] if an activation maximum is 0.
+/// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum is
+/// negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
 pub fn smoothing_scales(
     act_absmax: &Array1<f32>,
     weight_absmax: &Array1<f32>,
@@ -136,7 +136,8 @@ pub fn migrate(
 /// quantizes the activation, multiplies in int8. The result is `[tokens, out_features]`.
 ///
 /// # Errors
-/// [`SmoothError::ChannelsDiffer`] if `x` has another width than the layer, those of
+/// [`SmoothError::ChannelsDiffer`] if `x` has another width than the layer,
+/// [`SmoothError::NotAScale`] if a scale of the layer is not above 0 and finite, those of
 /// [`w8a8_linear`] otherwise.
 pub fn migrated_linear(
     x: &Array2<f32>,

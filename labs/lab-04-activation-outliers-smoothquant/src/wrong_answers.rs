@@ -247,6 +247,41 @@ wrong_answers! {
         }
     }
 
+    NanInMaxima, "maxima_do_not_look_for_nan", "calibration checks its batches, that is enough",
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
+        fn channel_absmax(&self, m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
+            Ok(self.channel(m))
+        }
+    }
+
+    FirstChecked, "checks_the_first_batch_only", "one good batch vouches for the others",
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
+        fn calibrate(&self, batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
+            if let Some(first) = batches.first() {
+                self.check_finite(first)?;
+            }
+            let finite = |x: &Array2<f32>| x.mapv(|v| if v.is_finite() { v } else { 0.0 });
+            solution::calibrate(&batches.iter().map(finite).collect::<Vec<_>>())
+        }
+    }
+
+    EmptyBatch, "an_empty_batch_is_an_error", "a batch of no tokens spoils the calibration",
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
+        fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
+            if batches.iter().any(|x| x.nrows() == 0) {
+                return Err(SmoothError::NoTokens);
+            }
+            solution::calibrate(batches).map(|_| ())
+        }
+    }
+
+    InfinityPasses, "infinity_passes", "only NaN is not a number",
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn check_finite(&self, m: &Array2<f32>) -> Result<(), SmoothError> {
+            solution::channel_absmax(&m.mapv(|v| if v.is_infinite() { 0.0 } else { v })).map(|_| ())
+        }
+    }
+
     Truncates, "truncates", "`as i8` is a rounding",
     ["the_codes_are_those_of_vllms_dynamic_int8"], {
         fn code(&self, steps: f32) -> i8 {
@@ -268,6 +303,13 @@ wrong_answers! {
         }
     }
 
+    Minus128, "lets_minus_128_through", "an i8 goes down to -128",
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn code(&self, steps: f32) -> i8 {
+            steps.round_ties_even() as i8
+        }
+    }
+
     Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
@@ -280,6 +322,20 @@ wrong_answers! {
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn scale(&self, absmax: f32) -> f32 {
             absmax / QMAX
+        }
+    }
+
+    GuardsMaximum, "guards_the_maximum", "a maximum above 0 has a scale above 0",
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn scale(&self, absmax: f32) -> f32 {
+            if absmax > 0.0 { absmax / QMAX } else { 1.0 }
+        }
+    }
+
+    ScaleFloor, "floor_under_the_scale", "the clamp of the smoothing is for every scale",
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+        fn scale(&self, absmax: f32) -> f32 {
+            if absmax > 0.0 { (absmax / QMAX).max(MIN_SCALE) } else { 1.0 }
         }
     }
 
@@ -335,6 +391,13 @@ wrong_answers! {
         }
     }
 
+    F32Product, "multiplies_matrices_in_f32", "codes are small, so a float product is exact",
+    ["the_sum_does_not_overflow"], {
+        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
+            x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t())
+        }
+    }
+
     OnColumns, "token_scales_on_the_columns", "the shapes agree, so the axis is right",
     ["a_square_product_takes_its_scales_along_the_right_axes",
      "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
@@ -366,6 +429,15 @@ wrong_answers! {
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
         fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
             sums * x.iter().copied().next().unwrap_or(1.0) * w.t()
+        }
+    }
+
+    ScalePerRow, "needs_a_weight_scale_per_row", "weights always have a scale per output channel",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
+        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+            let of = |(_, channel): (usize, usize)| w.get((channel, 0)).copied().unwrap_or(1.0);
+            let scales = Array2::from_shape_fn(sums.dim(), of);
+            sums * x * scales
         }
     }
 
@@ -441,6 +513,22 @@ wrong_answers! {
         }
     }
 
+    DeadByScale, "dead_is_a_scale_of_0", "at alpha 0 the activation does not matter",
+    ["dead_channels_and_maxima_that_are_none_are_refused"], {
+        fn check_smoothing(
+            &self,
+            act: &Array1<f32>,
+            weight: &Array1<f32>,
+            alpha: f32,
+        ) -> Result<(), SmoothError> {
+            let checked = solution::smoothing_scales(act, weight, alpha);
+            match checked {
+                Err(SmoothError::DeadChannel { .. }) if alpha == 0.0 => Ok(()),
+                _ => checked.map(|_| ()),
+            }
+        }
+    }
+
     AnyLength, "lengths_may_differ", "ndarray checks shapes for me",
     ["lengths_that_differ_are_refused_and_both_are_named"], {
         fn check_smooth(
@@ -450,6 +538,18 @@ wrong_answers! {
             _scales: &Array1<f32>,
         ) -> Result<(), SmoothError> {
             Ok(())
+        }
+    }
+
+    WeightUnchecked, "checks_the_activation_only", "the weight is the one that was calibrated",
+    ["lengths_that_differ_are_refused_and_both_are_named"], {
+        fn check_smooth(
+            &self,
+            x: &Array2<f32>,
+            _w: &Array2<f32>,
+            scales: &Array1<f32>,
+        ) -> Result<(), SmoothError> {
+            solution::smooth(x, &Array2::zeros((1, scales.len())), scales).map(|_| ())
         }
     }
 
@@ -512,6 +612,18 @@ wrong_answers! {
         }
     }
 
+    FirstBatch, "migrates_on_the_first_batch", "the first batch is the calibration set",
+    ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        fn migrate(
+            &self,
+            batches: &[Array2<f32>],
+            w: &Array2<f32>,
+            alpha: f32,
+        ) -> Result<Migrated, SmoothError> {
+            solution::migrate(batches.get(..1).unwrap_or_default(), w, alpha)
+        }
+    }
+
     AlphaFixed, "alpha_is_always_one_half", "0.5 is what everybody uses",
     ["the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half",
      "the_scales_are_those_of_the_reference_implementation"], {
@@ -542,6 +654,18 @@ wrong_answers! {
             self.check_finite(x)
         }
     }
+
+    LayerTrusted, "trusts_the_scales_of_a_layer", "they were checked when the layer was migrated",
+    ["a_migrated_layer_refuses_an_activation_of_another_width"], {
+        fn check_width(&self, x: &Array2<f32>, layer: &Migrated) -> Result<(), SmoothError> {
+            solution::smooth(x, &Array2::zeros((1, layer.smoothing.len())), &ones(layer)).map(|_| ())
+        }
+    }
+}
+
+/// Scales that change nothing, as many as the layer has.
+fn ones(layer: &Migrated) -> Array1<f32> {
+    Array1::ones(layer.smoothing.len())
 }
 
 /// The right smoothing scale, for answers that are wrong elsewhere.

@@ -5,10 +5,10 @@
 use kit::data::{normal_matrix, with_outlier_channel, with_outlier_row};
 use kit::meters::relative_error;
 use kit::reference::linear_f64;
-use ndarray::{Array1, Array2, Axis, array};
+use ndarray::{Array1, Array2, Axis, array, concatenate};
 use smoothquant::{
-    Granularity, MIN_SCALE, QMAX, QuantError, Quantized, SmoothError, calibrate, channel_absmax,
-    fold_into_norm, migrate, migrated_linear, quantize_activations_per_tensor,
+    Granularity, MIN_SCALE, Migrated, QMAX, QuantError, Quantized, SmoothError, calibrate,
+    channel_absmax, fold_into_norm, migrate, migrated_linear, quantize_activations_per_tensor,
     quantize_activations_per_token, quantize_weight, smooth, smoothing_scales, w8a8_linear,
 };
 
@@ -98,6 +98,12 @@ fn calibration_keeps_the_largest_magnitude_over_all_batches() {
         _ => "look at `calibrate`: a running maximum of `channel_absmax`",
     };
     assert_eq!(absmax, [4.0, 9.0, 0.5], "\ncalibrate on three batches gave {diagnosis}");
+    let with_empty = [Array2::zeros((0, 2)), array![[1.0, -2.0]], Array2::zeros((0, 2))];
+    assert_eq!(
+        calibrate(&with_empty),
+        Ok(array![1.0, 2.0]),
+        "a batch of no tokens beside one with tokens adds nothing, and is no error"
+    );
 }
 
 #[test]
@@ -116,14 +122,22 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
         "calibrate on batches of 2 and of 3 channels: they are not of one layer"
     );
     for value in [f32::NAN, f32::INFINITY] {
-        let x = array![[1.0, 2.0], [3.0, value]];
-        let found = match calibrate(&[x]).err() {
-            Some(SmoothError::Quant(QuantError::NotFinite { row, column, .. })) => (row, column),
-            other => {
-                panic!("calibrate on {value} gave {other:?}: `f32::max` drops NaN, so look first")
-            }
-        };
-        assert_eq!(found, (1, 1), "the {value} is in row 1, column 1");
+        let (good, bad) = (array![[1.0, 2.0]], array![[1.0, 2.0], [3.0, value]]);
+        for (what, result) in [
+            ("channel_absmax", channel_absmax(&bad)),
+            ("calibrate", calibrate(std::slice::from_ref(&bad))),
+            ("calibrate, second batch", calibrate(&[good, bad])),
+        ] {
+            let found = match result.err() {
+                Some(SmoothError::Quant(QuantError::NotFinite { row, column, .. })) => {
+                    (row, column)
+                }
+                other => {
+                    panic!("{what} on {value} gave {other:?}: `f32::max` drops NaN, so look first")
+                }
+            };
+            assert_eq!(found, (1, 1), "{what}: the {value} is in row 1, column 1");
+        }
     }
 }
 
@@ -175,15 +189,43 @@ fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
     let q = must(quantize_activations_per_tensor(&Array2::zeros((2, 2))));
     assert_eq!(q.scales(), &array![[1.0]], "the same for a tensor of zeros");
     for quantize in [quantize_activations_per_tensor, quantize_activations_per_token] {
-        let error = quantize(&array![[1.0, 2.0], [f32::NAN, 0.0]]).err();
-        assert!(
-            matches!(
-                error,
-                Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, .. }))
-            ),
-            "NaN at row 1, column 0 gave {error:?}: a fold with `f32::max` does not see it"
-        );
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = quantize(&array![[1.0, 2.0], [value, 0.0]]).err();
+            assert!(
+                matches!(
+                    error,
+                    Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, .. }))
+                ),
+                "{value} at row 1, column 0 gave {error:?}: a fold with `f32::max` does not see \
+                 NaN, and infinity over infinity is NaN"
+            );
+        }
+        quiet_tokens(quantize);
     }
+}
+
+/// Tokens that are almost zeros: quiet, so quiet that 127 steps are hard to tell apart, and so quiet
+/// that the scale is 0 although the largest magnitude is not.
+fn quiet_tokens(quantize: fn(&Array2<f32>) -> Result<Quantized, SmoothError>) {
+    let quiet = 2f32.powi(-60);
+    let q = must(quantize(&array![[127.0 * quiet, quiet]]));
+    assert_eq!(q.scales(), &array![[quiet]], "a quiet token has a small scale: there is no floor");
+    assert_eq!(q.q(), &array![[127, 1]]);
+    // Multiples of the smallest f32. 190 / 127 is rounded to one of them, so the loudest value is 190
+    // steps away from 0.
+    let smallest = f32::from_bits(1);
+    let q = must(quantize(&array![[-190.0 * smallest, smallest]]));
+    assert_eq!(
+        q.q(),
+        &array![[-127, 1]],
+        "clip to -127: `clamp` to -128, or `as i8` by itself, leaves the symmetric grid"
+    );
+    let q = must(quantize(&array![[smallest, 0.0]]));
+    assert_eq!(
+        (q.scales(), q.q()),
+        (&array![[1.0]], &array![[0, 0]]),
+        "the smallest f32 over 127 is 0: guard the scale, not the largest magnitude"
+    );
 }
 
 #[test]
@@ -219,6 +261,12 @@ fn the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit() {
     let expected = array![[-1.0, 17.5, 1524.0, 0.125], [-508.0, 1270.0, 0.0, 0.0]];
     let y = must(w8a8_linear(&x, &w));
     assert_eq!(y, expected, "\nsum over the features, then times the token's and the row's scale");
+    let one = |q: &Quantized, scale| must(Quantized::new(q.q().clone(), array![[scale]]));
+    assert_eq!(
+        must(w8a8_linear(&one(&x, 0.5), &one(&w, 4.0))),
+        array![[-4.0, 280.0, 1524.0, 4.0], [-508.0, 5080.0, 0.0, 0.0]],
+        "\nscales of shape [1, 1] stretch over all tokens and all output channels"
+    );
 }
 
 #[test]
@@ -265,6 +313,16 @@ fn the_sum_does_not_overflow() {
         array![[sum as f32]],
         "the sum is {sum}, kept in i32"
     );
+    // A matrix product of f32 adds in blocks, and its rounding shows only where many blocks do.
+    let x = must(Quantized::new(Array2::from_elem((1, 8192), 127), array![[1.0]]));
+    let code = |(row, k): (usize, usize)| 127 - ((k * k * (row + 2) + k) % 11) as i8;
+    let w = must(Quantized::new(Array2::from_shape_fn((16, 8192), code), array![[1.0]]));
+    let sums = x.q().mapv(i64::from).dot(&w.q().mapv(i64::from).t());
+    assert_eq!(
+        must(w8a8_linear(&x, &w)),
+        sums.mapv(|sum| sum as f32),
+        "codes summed in f32 are rounded again and again; an i32 is rounded once, when it is scaled"
+    );
 }
 
 #[test]
@@ -277,7 +335,12 @@ fn widths_that_differ_and_scales_inside_the_sum_are_refused() {
         Some(QuantError::FeaturesDiffer { x: 3, w: 5 }.into()),
         "3 features times 5 features: name both, before ndarray panics"
     );
-    for (x, w, scales) in [([1, 3], [4, 1], [1, 3]), ([2, 1], [4, 3], [4, 3])] {
+    for (x, w, scales) in [
+        ([1, 3], [4, 1], [1, 3]),
+        ([2, 3], [4, 1], [2, 3]),
+        ([2, 1], [1, 3], [1, 3]),
+        ([2, 1], [4, 3], [4, 3]),
+    ] {
         assert_eq!(
             w8a8_linear(&of(2, 3, x), &of(4, 3, w)).err(),
             Some(QuantError::ScaleInsideTheSum(scales).into()),
@@ -389,11 +452,14 @@ fn alpha_outside_0_to_1_is_refused() {
 
 #[test]
 fn dead_channels_and_maxima_that_are_none_are_refused() {
-    assert_eq!(
-        smoothing_scales(&array![1.0, 0.0], &array![1.0, 1.0], 0.5).err(),
-        Some(SmoothError::DeadChannel { channel: 1 }),
-        "channel 1 was 0 in all of calibration: clamped to 1e-5, its scale would be a trap"
-    );
+    for alpha in [0.0, 0.5, 1.0] {
+        assert_eq!(
+            smoothing_scales(&array![1.0, 0.0], &array![1.0, 1.0], alpha).err(),
+            Some(SmoothError::DeadChannel { channel: 1 }),
+            "alpha {alpha}: channel 1 was 0 in all of calibration, and nothing is known of it. \
+             Clamped to 1e-5 its scale would be a trap"
+        );
+    }
     assert!(
         smoothing_scales(&array![1.0], &array![0.0], 0.5).is_ok(),
         "a column of zeros in the weight is harmless: whatever it multiplies is 0"
@@ -401,7 +467,9 @@ fn dead_channels_and_maxima_that_are_none_are_refused() {
     for value in [-1.0, f32::NAN, f32::INFINITY] {
         for (act, weight, name) in [(value, 1.0, "act_absmax"), (1.0, value, "weight_absmax")] {
             match smoothing_scales(&array![1.0, act], &array![1.0, weight], 0.5).err() {
-                Some(SmoothError::NotAMagnitude { what, channel: 1, .. }) => assert_eq!(what, name),
+                Some(SmoothError::NotAMagnitude { what, channel: 1, .. }) => {
+                    assert_eq!(what, name, "`what` is the name of the parameter");
+                }
                 other => panic!("{name} of {value} gave {other:?}: no largest magnitude is that"),
             }
         }
@@ -410,18 +478,16 @@ fn dead_channels_and_maxima_that_are_none_are_refused() {
 
 #[test]
 fn lengths_that_differ_are_refused_and_both_are_named() {
-    let differ = |result: Option<SmoothError>, expected: (usize, usize), of: &str| match result {
-        Some(SmoothError::ChannelsDiffer { found, expected: wanted, .. }) => {
-            assert_eq!((found, wanted), expected, "{of}: the two lengths");
-        }
-        other => panic!("{of} gave {other:?}: ndarray would stretch a length of 1, and panic else"),
-    };
     let (one, three) = (array![1.0], array![1.0, 1.0, 1.0]);
-    differ(smoothing_scales(&one, &three, 0.5).err(), (1, 3), "1 and 3 maxima");
+    differ(smoothing_scales(&one, &three, 0.5).err(), [1, 3], "1 and 3 maxima");
+    differ(smoothing_scales(&three, &one, 0.5).err(), [1, 3], "3 and 1 maxima");
     let (x, w) = (Array2::ones((2, 3)), Array2::ones((4, 3)));
-    differ(smooth(&x, &w, &one).err(), (1, 3), "smooth with 1 scale for 3 channels");
-    differ(smooth(&Array2::ones((2, 1)), &w, &three).err(), (1, 3), "smooth with x of 1 channel");
-    differ(fold_into_norm(&three, &one).err(), (1, 3), "fold_into_norm with 1 scale");
+    differ(smooth(&x, &w, &one).err(), [1, 3], "smooth with 1 scale for 3 channels");
+    differ(smooth(&Array2::ones((2, 1)), &w, &three).err(), [1, 3], "smooth with x of 1 channel");
+    let narrow = Array2::ones((4, 1));
+    differ(smooth(&x, &narrow, &three).err(), [1, 3], "smooth with a weight of 1 channel");
+    differ(fold_into_norm(&three, &one).err(), [1, 3], "fold_into_norm with 1 scale");
+    differ(fold_into_norm(&one, &three).err(), [1, 3], "fold_into_norm with a norm of 1 channel");
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let scales = array![1.0, value, 1.0];
         for error in [smooth(&x, &w, &scales).err(), fold_into_norm(&three, &scales).err()] {
@@ -430,6 +496,17 @@ fn lengths_that_differ_are_refused_and_both_are_named() {
                 "a scale of {value} in channel 1 gave {error:?}"
             );
         }
+    }
+}
+
+/// Refused for two numbers of channels that differ. Which of them is called wrong is left open.
+fn differ(error: Option<SmoothError>, lengths: [usize; 2], of: &str) {
+    match error {
+        Some(SmoothError::ChannelsDiffer { found, expected, .. }) => {
+            let named = [found.min(expected), found.max(expected)];
+            assert_eq!(named, lengths, "{of}: the two numbers of channels");
+        }
+        other => panic!("{of} gave {other:?}: ndarray would stretch a length of 1, and panic else"),
     }
 }
 
@@ -485,9 +562,11 @@ fn columns(w: &Array2<f32>) -> Array1<f32> {
 
 #[test]
 fn a_migrated_layer_is_the_smoothed_weight_quantized() {
-    let layer = must(migrate(&[planted(1)], &weight(), 0.5));
-    let smoothing = must(smoothing_scales(&columns(&planted(1)), &columns(&weight()), 0.5));
-    assert_eq!(layer.smoothing, smoothing, "calibrated on the batches, alpha as given");
+    // Two batches: the loud channels are in the second alone.
+    let layer = must(migrate(&[healthy(3), planted(1)], &weight(), 0.5));
+    let act = columns(&concatenate![Axis(0), healthy(3), planted(1)]);
+    let smoothing = must(smoothing_scales(&act, &columns(&weight()), 0.5));
+    assert_eq!(layer.smoothing, smoothing, "calibrated on all batches, alpha as given");
     assert_eq!(
         layer.weight,
         must(quantize_weight(&(weight() * &smoothing))),
@@ -553,16 +632,21 @@ fn the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half() {
 #[test]
 fn a_migrated_layer_refuses_an_activation_of_another_width() {
     let layer = must(migrate(&[array![[1.0, 2.0, 3.0]]], &array![[1.0, 1.0, 1.0]], 0.5));
+    let run = |layer: &Migrated, width| {
+        migrated_linear(&Array2::ones((2, width)), layer, Granularity::PerToken).err()
+    };
     for width in [1, 2] {
-        let error = migrated_linear(&Array2::ones((2, width)), &layer, Granularity::PerToken).err();
-        assert!(
-            matches!(error, Some(SmoothError::ChannelsDiffer { expected: 3, .. })),
-            "{width} channels for a layer of 3 gave {error:?}"
-        );
+        differ(run(&layer, width), [width, 3], "an activation too narrow for its layer");
     }
     let error = migrate(&[array![[1.0, 2.0]]], &array![[1.0, 1.0, 1.0]], 0.5).err();
-    assert!(
-        matches!(error, Some(SmoothError::ChannelsDiffer { .. })),
-        "calibrated on 2 channels for a weight of 3 gave {error:?}"
-    );
+    differ(error, [2, 3], "calibrated on 2 channels for a weight of 3");
+    // The fields of a layer are public, so it may come from anywhere.
+    for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let broken = Migrated { smoothing: array![1.0, 1.0, value], ..layer.clone() };
+        let error = run(&broken, 3);
+        assert!(
+            matches!(error, Some(SmoothError::NotAScale { channel: 2, .. })),
+            "a layer with {value} among its scales gave {error:?}"
+        );
+    }
 }
