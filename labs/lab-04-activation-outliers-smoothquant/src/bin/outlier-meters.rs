@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Parser;
 use kit::capture::CaptureFile;
 use model::{Model, Tokenizer};
@@ -104,7 +104,5 @@ fn compare(capture: &Capture, committed: &Capture, out: &Path) -> Result<()> {
         println!("every variant is within the stated tolerance of the committed capture");
         return Ok(());
     }
-    let text = lines.join("\n");
-    let out = out.display().to_string();
-    Err(text).map_err(anyhow::Error::msg).context(format!("{out} is not the committed capture"))
+    bail!("{} is not the committed capture:\n{}", out.display(), lines.join("\n"))
 }

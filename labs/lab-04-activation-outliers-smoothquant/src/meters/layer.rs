@@ -82,7 +82,7 @@ impl Layer {
             Weights::Int8(weights) => {
                 let codes = widen(weights.q());
                 let sums = Dense::new(codes).forward(x)?;
-                Ok(sums * &weights.scales().t())
+                Ok(sums * weights.scales().t())
             }
         }
     }
@@ -90,7 +90,7 @@ impl Layer {
     /// Quantizes `x` with a scale per token and multiplies.
     fn integers(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Result<Array2<f32>, LinearError> {
         let sums = self.product(&codes(x, scales)?)?;
-        Ok(sums * &scales.view().insert_axis(Axis(1)))
+        Ok(sums * scales.view().insert_axis(Axis(1)))
     }
 
     /// The first token in floating point, the others by `rest`.
