@@ -55,7 +55,7 @@ impl Library for Book {
     fn data_files(&self) -> Vec<PathBuf> {
         let captures = tables::captured::files();
         let captures = captures.into_iter().chain(tables::dequantization::files());
-        let captures = captures.chain(tables::outliers::files());
+        let captures = captures.chain(tables::outliers::files()).chain(tables::engines::files());
         captures
             .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
             .chain(kit::checkpoint::golden::files())

@@ -161,6 +161,9 @@ fn model(args: &ModelArgs) -> Result<ExitCode> {
         meters.arg("--check").arg(root.join(MODEL_CAPTURE));
     }
     succeed("outlier-meters", &mut meters)?;
+    let mut tables = workspace::cargo();
+    tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
+    succeed("mdbook-snippets", tables.arg("model-capture").arg(&out))?;
     println!("The capture is {}", out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kit::Table;
 use kit::checkpoint::collapse;
-use kit::table::{count, percent, sig3, times};
+use kit::table::{count, percent, times};
 
 use crate::{Reason, Recipe};
 
@@ -83,9 +83,7 @@ impl Report {
             .number("matrices")
             .number("relative error");
         for (kind, error) in &self.errors {
-            let relative = error.relative();
-            let shown = if relative < 0.01 { sig3(relative) } else { percent(relative) };
-            table.row([kind.clone(), count(error.matrices), shown]);
+            table.row([kind.clone(), count(error.matrices), percent(error.relative())]);
         }
         table
     }

@@ -3,11 +3,13 @@
 pub mod captured;
 pub mod checkpoint;
 pub mod dequantization;
+pub mod engines;
 pub mod grids;
 pub mod lab_01;
 pub mod lab_02;
 pub mod lab_03;
 pub mod lab_04;
+pub mod lab_05;
 pub mod layouts;
 pub mod mental_model;
 pub mod outliers;
@@ -75,6 +77,16 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "model_smoothed", make: outliers::model_smoothed },
     Entry { name: "model_other_roads", make: outliers::model_other_roads },
     Entry { name: "model_weights_or_both", make: outliers::model_weights_or_both },
+    Entry { name: "lab_05_plan", make: lab_05::plan },
+    Entry { name: "lab_05_parts", make: lab_05::one_matrix },
+    Entry { name: "lab_05_bytes", make: lab_05::bytes },
+    Entry { name: "engines_folders", make: engines::folders },
+    Entry { name: "engines_gguf", make: engines::gguf },
+    Entry { name: "engines_answers", make: engines::answers },
+    Entry { name: "engines_vllm_read", make: engines::vllm_read },
+    Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
+    Entry { name: "engines_llama_speeds", make: engines::llama_speeds },
+    Entry { name: "engines_runs", make: engines::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
     Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },

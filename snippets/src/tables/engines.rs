@@ -1,0 +1,273 @@
+//! The tables of "Captured: three engines, one model", read from the captures that `cargo book
+//! serve-check` took.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use engines::capture::{Capture, Checkpoint};
+use kit::Table;
+use kit::capture::CaptureFile;
+use kit::table::{count, percent, sig3};
+
+/// The folder that the committed captures lie in.
+const FOLDER: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-05-quantize-a-real-model/captures");
+
+/// The committed capture files.
+pub fn files() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let json = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(json).collect();
+    files.sort();
+    files
+}
+
+/// The committed capture of an engine.
+///
+/// # Errors
+/// If there is not exactly one, or one cannot be read.
+pub fn committed(engine: &str) -> Result<Capture> {
+    let mut found = Vec::new();
+    for file in files() {
+        let capture = Capture::load(&file).context(file.display().to_string())?;
+        if capture.provenance.engine == engine {
+            found.push(capture);
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        number => bail!(
+            "there are {number} captures of {engine} in labs/lab-05-quantize-a-real-model/captures, \
+             and the chapter speaks of one"
+        ),
+    }
+}
+
+/// The engines, as their captures name them.
+const OURS: &str = "this course";
+const VLLM: &str = "vLLM";
+const LLAMA_CPP: &str = "llama.cpp";
+
+/// A perplexity with the digits that engines are compared by.
+fn perplexity(checkpoint: Option<&Checkpoint>) -> String {
+    let quality = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref());
+    quality.map_or("-".into(), |quality| format!("{:.4}", quality.perplexity))
+}
+
+fn megabytes(checkpoint: &Checkpoint) -> String {
+    format!("{:.1}", checkpoint.weight_bytes as f64 / 1e6)
+}
+
+/// Folders: ours beside vLLM.
+pub fn folders() -> Result<Table> {
+    let (ours, vllm) = (committed(OURS)?, committed(VLLM)?);
+    let mut table = Table::new("The same files, read by this course's model and by vLLM")
+        .text("checkpoint")
+        .number("MB")
+        .number("perplexity, ours")
+        .number("perplexity, vLLM")
+        .number("same next token, ours")
+        .number("same next token, vLLM")
+        .number("divergence, ours (nats)");
+    for checkpoint in &vllm.checkpoints {
+        let own = ours.named(&checkpoint.name);
+        let own = own.with_context(|| format!("ours has no {}", checkpoint.name))?;
+        let same = |of: &Checkpoint| {
+            of.quality.as_ref().and_then(|q| q.same_top).map_or("-".into(), percent)
+        };
+        let divergence = own.quality.as_ref().and_then(|quality| quality.mean_kl);
+        table.row([
+            format!("`{}`", checkpoint.name),
+            megabytes(checkpoint),
+            perplexity(Some(own)),
+            perplexity(Some(checkpoint)),
+            same(own),
+            same(checkpoint),
+            divergence.map_or("-".into(), |nats| format!("{nats:.4}")),
+        ]);
+    }
+    Ok(table)
+}
+
+/// GGUF files: ours beside llama.cpp.
+pub fn gguf() -> Result<Table> {
+    let (ours, llama) = (committed(OURS)?, committed(LLAMA_CPP)?);
+    let mut table = Table::new("The same GGUF files, read by this course's model and by llama.cpp")
+        .text("file")
+        .number("MB")
+        .number("perplexity, ours")
+        .number("perplexity, llama.cpp")
+        .number("divergence, ours (nats)")
+        .number("divergence, llama.cpp (nats)")
+        .number("same next token, llama.cpp");
+    for checkpoint in &llama.checkpoints {
+        let own = ours.named(&checkpoint.name);
+        let quality = checkpoint.quality.as_ref();
+        let nats = |value: Option<f64>| value.map_or("-".into(), |nats| format!("{nats:.4}"));
+        table.row([
+            format!("`{}`", checkpoint.name),
+            megabytes(checkpoint),
+            perplexity(own),
+            perplexity(Some(checkpoint)),
+            nats(own.and_then(|own| own.quality.as_ref()?.mean_kl)),
+            nats(quality.and_then(|quality| quality.mean_kl)),
+            quality.and_then(|quality| quality.same_top).map_or("-".into(), percent),
+        ]);
+    }
+    Ok(table)
+}
+
+/// What each wrote after the first prompt.
+pub fn answers() -> Result<Table> {
+    let captures = [committed(OURS)?, committed(VLLM)?, committed(LLAMA_CPP)?];
+    let prompt = captures[0].questions.prompts.first().cloned().unwrap_or_default();
+    let mut table =
+        Table::new(format!("\"{prompt}\": what each wrote, the likeliest token each time"))
+            .text("checkpoint")
+            .text("engine")
+            .text("what it wrote");
+    let mut names: Vec<&str> = Vec::new();
+    for checkpoint in captures.iter().flat_map(|capture| &capture.checkpoints) {
+        if !names.contains(&checkpoint.name.as_str()) {
+            names.push(&checkpoint.name);
+        }
+    }
+    for name in names {
+        for capture in &captures {
+            let found = capture.named(name);
+            if let Some(answer) = found.and_then(|checkpoint| checkpoint.answers.first()) {
+                table.row([
+                    format!("`{name}`"),
+                    capture.provenance.engine.clone(),
+                    format!("\"{}\"", answer.replace('\n', "\\n")),
+                ]);
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// How vLLM read each folder, and what stopped it.
+pub fn vllm_read() -> Result<Table> {
+    let vllm = committed(VLLM)?;
+    let mut table = Table::new("How vLLM read each folder, on a processor without AVX-512")
+        .text("checkpoint")
+        .text("its config says")
+        .text("served")
+        .text("what the engine said");
+    for checkpoint in &vllm.checkpoints {
+        let said = match &checkpoint.error {
+            Some(error) => error.lines().map(str::trim).find(|line| !line.is_empty()),
+            None => {
+                checkpoint.facts.iter().map(String::as_str).find(|line| line.contains("Kernel"))
+            }
+        };
+        table.row([
+            format!("`{}`", checkpoint.name),
+            checkpoint.scheme.clone().unwrap_or("nothing".into()),
+            if checkpoint.error.is_none() { "yes".into() } else { "no".to_string() },
+            shortened(said.unwrap_or("-")),
+        ]);
+    }
+    Ok(table)
+}
+
+/// A line of a log, cut where a table would burst.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 160;
+    let line = line.replace('`', "'");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+/// The KV cache that vLLM made of one GiB.
+pub fn vllm_cache() -> Result<Table> {
+    let vllm = committed(VLLM)?;
+    let mut table = Table::new("The KV cache that vLLM made of the same memory")
+        .text("checkpoint")
+        .number("blocks")
+        .number("tokens a block")
+        .number("tokens")
+        .text("type of its numbers");
+    for checkpoint in &vllm.checkpoints {
+        let Some(cache) = &checkpoint.kv_cache else { continue };
+        table.row([
+            format!("`{}`", checkpoint.name),
+            count(usize::try_from(cache.num_blocks)?),
+            cache.block_size.to_string(),
+            count(usize::try_from(cache.num_blocks * cache.block_size)?),
+            checkpoint.dtype.clone().unwrap_or("-".into()),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Tokens per second of llama.cpp.
+pub fn llama_speeds() -> Result<Table> {
+    let llama = committed(LLAMA_CPP)?;
+    let mut table = Table::new("llama.cpp on these files: tokens per second, one request")
+        .text("file")
+        .text("what")
+        .number("tokens")
+        .number("median")
+        .number("range");
+    for checkpoint in &llama.checkpoints {
+        for rate in &checkpoint.speeds {
+            table.row([
+                format!("`{}`", checkpoint.name),
+                rate.what.clone(),
+                rate.tokens.to_string(),
+                sig3(rate.tokens_per_s.median),
+                format!("{} to {}", sig3(rate.tokens_per_s.min), sig3(rate.tokens_per_s.max)),
+            ]);
+        }
+    }
+    Ok(table)
+}
+
+/// Where and when the captures were made.
+pub fn runs() -> Result<Table> {
+    let mut table = Table::new("The runs of this chapter")
+        .text("engine")
+        .text("version")
+        .text("machine")
+        .text("date")
+        .text("commit");
+    for engine in [OURS, VLLM, LLAMA_CPP] {
+        let of = committed(engine)?.provenance;
+        table.row([
+            of.engine,
+            of.engine_version,
+            format!("{}, {} processors, {}", of.processor, of.processors, of.instructions),
+            of.date,
+            of.commit.chars().take(12).collect(),
+        ]);
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_and_says_so() {
+        assert_eq!(shortened("short `code`"), "short 'code'");
+        assert!(shortened(&"x".repeat(500)).ends_with('…'));
+    }
+
+    #[test]
+    fn the_engines_agree_on_files_that_are_not_quantized_in_activations() -> Result<()> {
+        // An engine that reads weights as we do differs by the rounding of f32 sums only.
+        let (ours, llama) = (committed(OURS)?, committed(VLLM)?);
+        let (own, theirs) = (ours.named("none"), llama.named("none"));
+        let of = |found: Option<&Checkpoint>| {
+            found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity))
+        };
+        let (own, theirs) = (of(own).context("ours")?, of(theirs).context("theirs")?);
+        assert!((own / theirs - 1.0).abs() < 1e-4, "{own} and {theirs}");
+        Ok(())
+    }
+}
