@@ -10,9 +10,10 @@ use quantize_model::loaded::load_quantized;
 
 use crate::checkpoints::Named;
 
-/// The original, which the others are compared with, and the texts.
+/// The texts, and what the original predicts of the passage.
 pub struct Ours {
-    original: Model,
+    /// A chunk each: a gigabyte for the whole passage, so that the original runs once.
+    references: Vec<Reference>,
     tokenizer: Tokenizer,
     tokens: Vec<u32>,
     convention: Convention,
@@ -31,8 +32,13 @@ impl Ours {
             tokens.truncate(chunks.saturating_mul(questions.chunk));
         }
         let convention = Convention { chunk: questions.chunk, bos: tokenizer.bos_in_front() };
-        let original = load(&path)?;
-        Ok(Self { original, tokenizer, tokens, convention })
+        let model = load(&path)?;
+        let mut cache = Cache::new(model.config(), convention.chunk)?;
+        let chunks = convention.chunks(&tokens)?.into_iter();
+        let references =
+            chunks.map(|chunk| Ok(Reference::new(convention.logits(&model, chunk, &mut cache)?)));
+        let references = references.collect::<Result<_>>()?;
+        Ok(Self { references, tokenizer, tokens, convention })
     }
 
     /// Asks and scores one checkpoint; what stops it is written into it.
@@ -79,13 +85,11 @@ impl Ours {
     fn score(&self, model: &Model, is_original: bool) -> Result<(Score, Option<Closeness>)> {
         let mut cache = Cache::new(model.config(), self.convention.chunk)?;
         let (mut score, mut closeness) = (Score::default(), Closeness::default());
-        for chunk in self.convention.chunks(&self.tokens)? {
+        let chunks = self.convention.chunks(&self.tokens)?;
+        for (chunk, reference) in chunks.into_iter().zip(&self.references) {
             let logits = self.convention.logits(model, chunk, &mut cache)?;
             score.add_chunk(&logits, chunk)?;
-            if !is_original {
-                let reference = self.convention.logits(&self.original, chunk, &mut cache)?;
-                closeness.add(&Reference::new(reference), &logits)?;
-            }
+            closeness.add(reference, &logits)?;
             eprintln!("  chunk {}: {:.4}", score.chunks, score.perplexity());
         }
         Ok((score, (!is_original).then_some(closeness)))
