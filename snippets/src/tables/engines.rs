@@ -22,6 +22,11 @@ pub fn files() -> Vec<PathBuf> {
     files
 }
 
+/// The file of the control's capture.
+pub fn control_file() -> PathBuf {
+    PathBuf::from(FOLDER).join("control/vllm-seven-bits.json")
+}
+
 /// The committed capture of an engine.
 ///
 /// # Errors
@@ -112,6 +117,37 @@ pub fn gguf() -> Result<Table> {
             nats(own.and_then(|own| own.quality.as_ref()?.mean_kl)),
             nats(quality.and_then(|quality| quality.mean_kl)),
             quality.and_then(|quality| quality.same_top).map_or("-".into(), percent),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The capture of the control: the same model in seven bits, served by vLLM.
+fn control() -> Result<Capture> {
+    let file = control_file();
+    Capture::load(&file).context(file.display().to_string())
+}
+
+/// Eight bits and seven, by an engine whose pairs of products saturate and by one whose do not.
+pub fn seven_bits() -> Result<Table> {
+    let (ours, vllm, control) = (committed(OURS)?, committed(VLLM)?, control()?);
+    let mut table = Table::new("W8A8 with weight codes up to 127, and up to 63 as the control")
+        .text("checkpoint")
+        .number("perplexity, ours")
+        .number("perplexity, vLLM without VNNI")
+        .number("apart by");
+    for (name, capture) in [("w8a8", &vllm), ("w8a8-smooth", &vllm), ("w8a8-seven-bits", &control)]
+    {
+        let of = |capture: &Capture| -> Result<f64> {
+            let found = capture.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
+            Ok(found.with_context(|| format!("no capture has scored {name}"))?.perplexity)
+        };
+        let (own, theirs) = (of(&ours)?, of(capture)?);
+        table.row([
+            format!("`{name}`"),
+            format!("{own:.4}"),
+            format!("{theirs:.4}"),
+            format!("{:+.2} %", 100.0 * (theirs / own - 1.0)),
         ]);
     }
     Ok(table)

@@ -82,6 +82,7 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "lab_05_bytes", make: lab_05::bytes },
     Entry { name: "engines_folders", make: engines::folders },
     Entry { name: "engines_gguf", make: engines::gguf },
+    Entry { name: "engines_seven_bits", make: engines::seven_bits },
     Entry { name: "engines_answers", make: engines::answers },
     Entry { name: "engines_vllm_read", make: engines::vllm_read },
     Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
