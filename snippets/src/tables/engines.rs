@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use engines::capture::{Capture, Checkpoint};
 use kit::Table;
 use kit::capture::CaptureFile;
-use kit::table::{count, percent, sig3};
+use kit::table::{count, percent};
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
@@ -135,7 +135,8 @@ pub fn seven_bits() -> Result<Table> {
         .text("checkpoint")
         .number("perplexity, ours")
         .number("perplexity, vLLM without VNNI")
-        .number("apart by");
+        .number("apart by")
+        .number("rounding may");
     for (name, capture) in [("w8a8", &vllm), ("w8a8-smooth", &vllm), ("w8a8-seven-bits", &control)]
     {
         let of = |capture: &Capture| -> Result<f64> {
@@ -148,9 +149,21 @@ pub fn seven_bits() -> Result<Table> {
             format!("{own:.4}"),
             format!("{theirs:.4}"),
             format!("{:+.2} %", 100.0 * (theirs / own - 1.0)),
+            format!("±{:.2} %", 100.0 * allowed(&ours, name)?),
         ]);
     }
     Ok(table)
+}
+
+/// Three standard deviations of the perplexity between two runs that differ by rounding: the mean
+/// negative log-likelihood of `n` tokens moves by `sqrt(4 d / n)`, `d` the divergence from the
+/// original in nats. `captures/PROVENANCE.md` of lab 04 derives and tries it.
+fn allowed(ours: &Capture, name: &str) -> Result<f64> {
+    let quality = ours.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
+    let quality = quality.with_context(|| format!("ours has not scored {name}"))?;
+    let divergence = quality.mean_kl.context("the original has no noise of its own")?;
+    let scored = quality.chunks * (ours.questions.chunk / 2 - 1);
+    Ok((3.0 * (4.0 * divergence / scored as f64).sqrt()).exp_m1())
 }
 
 /// What each wrote after the first prompt.
@@ -193,9 +206,15 @@ pub fn vllm_read() -> Result<Table> {
         .text("what the engine said");
     for checkpoint in &vllm.checkpoints {
         let said = match &checkpoint.error {
-            Some(error) => error.lines().map(str::trim).find(|line| !line.is_empty()),
+            // The engine's own exception says more than the status that reached us.
+            Some(error) => {
+                let exception = error.lines().map(str::trim).find(|line| line.contains("Error:"));
+                exception.or(error.lines().next())
+            }
+            // The general line comes first, the one of this checkpoint's layers after it.
             None => {
-                checkpoint.facts.iter().map(String::as_str).find(|line| line.contains("Kernel"))
+                let mut facts = checkpoint.facts.iter().rev().map(String::as_str);
+                facts.find(|line| line.contains("Kernel"))
             }
         };
         table.row([
@@ -236,29 +255,6 @@ pub fn vllm_cache() -> Result<Table> {
             count(usize::try_from(cache.num_blocks * cache.block_size)?),
             checkpoint.dtype.clone().unwrap_or("-".into()),
         ]);
-    }
-    Ok(table)
-}
-
-/// Tokens per second of llama.cpp.
-pub fn llama_speeds() -> Result<Table> {
-    let llama = committed(LLAMA_CPP)?;
-    let mut table = Table::new("llama.cpp on these files: tokens per second, one request")
-        .text("file")
-        .text("what")
-        .number("tokens")
-        .number("median")
-        .number("range");
-    for checkpoint in &llama.checkpoints {
-        for rate in &checkpoint.speeds {
-            table.row([
-                format!("`{}`", checkpoint.name),
-                rate.what.clone(),
-                rate.tokens.to_string(),
-                sig3(rate.tokens_per_s.median),
-                format!("{} to {}", sig3(rate.tokens_per_s.min), sig3(rate.tokens_per_s.max)),
-            ]);
-        }
     }
     Ok(table)
 }

@@ -86,7 +86,6 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "engines_answers", make: engines::answers },
     Entry { name: "engines_vllm_read", make: engines::vllm_read },
     Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
-    Entry { name: "engines_llama_speeds", make: engines::llama_speeds },
     Entry { name: "engines_runs", make: engines::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
