@@ -21,9 +21,9 @@ const LAYERS: [f64; 7] = [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 29.0];
 const NORM_FED: [(&str, &str); 2] = [("attention", "q, k, v"), ("mlp", "gate, up")];
 const NOT_NORM_FED: [(&str, &str); 2] = [("down_proj", "down"), ("o_proj", "o")];
 
-/// A powers-of-ten axis' numbers.
+/// The numbers of an axis of powers of ten, short: `10k` is ten thousand.
 fn thousands(value: f64) -> String {
-    count(value as usize)
+    if value < 1000.0 { plain(value) } else { format!("{}k", value / 1000.0) }
 }
 
 /// Loudest over median channel of each layer, at the inputs that norms feed.

@@ -188,7 +188,8 @@ pub fn answers() -> Result<Table> {
                 table.row([
                     format!("`{name}`"),
                     capture.provenance.engine.clone(),
-                    format!("\"{}\"", answer.replace('\n', "\\n")),
+                    // A backslash would look like a formula that was left as it was typed.
+                    format!("\"{}\"", answer.replace('\n', "⏎")),
                 ]);
             }
         }
