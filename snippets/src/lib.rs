@@ -3,6 +3,7 @@
 //! Each is an [`Entry`] of a list: [`figures::ALL`], [`tables::ALL`], [`values::ALL`]. A chapter
 //! names it, the preprocessor computes it, and insta pins tables and values under the same name.
 
+mod capture_files;
 pub mod figures;
 mod grid;
 pub mod published;

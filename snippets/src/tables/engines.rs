@@ -15,11 +15,7 @@ const FOLDER: &str =
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
-    let json = |path: &PathBuf| path.extension().is_some_and(|end| end == "json");
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(json).collect();
-    files.sort();
-    files
+    crate::capture_files::json_in(FOLDER)
 }
 
 /// The file of the control's capture.
