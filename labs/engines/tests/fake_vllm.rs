@@ -320,9 +320,15 @@ mod life {
         assert!(ends(&worker, Duration::from_secs(5)), "the worker {worker} was left behind");
     }
 
-    /// What vLLM answers to all that a check asks; the completions fail where `broken`.
-    fn pages(broken: bool) -> Option<u16> {
+    /// What a program does that serves: it says so, and stays.
+    const SERVES: &str = ": > \"$0.serves\"\nexec sleep 300";
+
+    /// What vLLM answers to all that a check asks; the completions fail where `broken`. It is well
+    /// when the program serves and not before: one that is about to die must not be taken for well.
+    fn pages(options: &Options, broken: bool) -> Option<u16> {
+        let serves = PathBuf::from(format!("{}.serves", options.program.display()));
         let url = serve(Box::new(move |path, body| match path {
+            "/health" if !serves.exists() => (503, "not yet".into()),
             "/metrics" => (200, METRICS.into()),
             "/v1/completions" if broken => (500, "EngineCore encountered an issue".into()),
             "/v1/completions" if body.contains("prompt_logprobs") => (200, LOGPROBS.into()),
@@ -348,13 +354,13 @@ mod life {
     #[test]
     fn where_a_method_has_no_kernel_for_float32_bfloat16_is_taken_and_both_are_recorded() {
         // The words of vLLM 0.32's `config/vllm.py`.
-        let (_folder, mut options) = program(
+        let (_folder, mut options) = program(&format!(
             "case \"$*\" in *float32*) echo 'ValidationError: 1 validation error for VllmConfig'\n\
              echo '  Value error, torch.float32 is not supported for quantization method awq.'\n\
-             exit 1;; esac\nexec sleep 300",
-        );
+             exit 1;; esac\n{SERVES}"
+        ));
         options.dtype = "float32".into();
-        options.port = pages(false);
+        options.port = pages(&options, false);
         let checkpoint = check(&options);
         assert_eq!(checkpoint.error, None);
         assert_eq!(checkpoint.dtype.as_deref(), Some("bfloat16"));
@@ -367,11 +373,10 @@ mod life {
 
     #[test]
     fn an_engine_that_fails_at_a_question_is_recorded_with_what_was_read_before() {
-        let (_folder, mut options) = program(
-            "echo '(Worker pid=1) ERROR 11-24 19:34:51 [x.py:1] AttributeError: no kernel'\n\
-             exec sleep 300",
-        );
-        options.port = pages(true);
+        let (_folder, mut options) = program(&format!(
+            "echo '(Worker pid=1) ERROR 11-24 19:34:51 [x.py:1] AttributeError: no kernel'\n{SERVES}"
+        ));
+        options.port = pages(&options, true);
         let checkpoint = check(&options);
         let error = checkpoint.error.expect("the question fails");
         assert!(error.contains("status 500: EngineCore encountered"), "{error}");
