@@ -1,6 +1,9 @@
-//! Where the committed captures lie.
+//! Where the committed captures lie, and the one of a chapter that speaks of one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use kit::capture::CaptureFile;
 
 /// The `.json` files in `folder`, by name; none if there is no such folder.
 pub fn json_in(folder: &str) -> Vec<PathBuf> {
@@ -9,4 +12,51 @@ pub fn json_in(folder: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(json).collect();
     files.sort();
     files
+}
+
+/// The one capture in `folder`, which `cargo book capture WHAT` takes.
+///
+/// # Errors
+/// If there is not exactly one, or it cannot be read; the message says what to do.
+pub fn the_one<C: CaptureFile>(folder: &str, what: &str) -> Result<C> {
+    let shown = Path::new(folder).components().rev().take(3).collect::<Vec<_>>();
+    let shown: PathBuf = shown.into_iter().rev().collect();
+    match &json_in(folder)[..] {
+        [file] => C::load(file).context(file.display().to_string()),
+        [] => bail!(
+            "there is no capture in {}: run `cargo book capture {what}` and copy \
+             target/captures/{what}.json there",
+            shown.display()
+        ),
+        several => bail!(
+            "there are {} captures in {} and the chapter speaks of one machine: keep one",
+            several.len(),
+            shown.display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use int4_groups::capture::Capture;
+
+    #[test]
+    fn no_capture_and_two_are_refused_with_the_folder_and_what_to_do() -> Result<()> {
+        let folder = std::env::temp_dir().join(format!("captures-{}", std::process::id()));
+        let captures = folder.join("labs/lab-00/captures");
+        std::fs::create_dir_all(&captures)?;
+        let error = || match the_one::<Capture>(&captures.to_string_lossy(), "cpu") {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let none = error();
+        assert!(none.contains("no capture in labs/lab-00/captures"), "{none}");
+        assert!(none.contains("`cargo book capture cpu`"), "{none}");
+        for name in ["a.json", "b.json"] {
+            std::fs::write(captures.join(name), "{}")?;
+        }
+        assert!(error().contains("2 captures in labs/lab-00/captures"), "{}", error());
+        Ok(std::fs::remove_dir_all(folder)?)
+    }
 }

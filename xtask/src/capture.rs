@@ -1,7 +1,7 @@
 //! `cargo book capture`: the measured numbers of the book, taken again on the reader's machine.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -105,11 +105,7 @@ fn gpu(args: &GpuArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(status.code().and_then(|c| c.try_into().ok()).unwrap_or(1)));
         }
     }
-    let mut tables = workspace::cargo();
-    tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
-    succeed("mdbook-snippets", tables.arg("captures").arg(&out))?;
-    println!("The capture is {}", out.display());
-    Ok(ExitCode::SUCCESS)
+    show("captures", &out)
 }
 
 fn gpu_meters() -> Command {
@@ -135,11 +131,7 @@ fn cpu(args: &CpuArgs) -> Result<ExitCode> {
         meters.arg("--llama-version").arg(version);
     }
     succeed("cpu-meters", &mut meters)?;
-    let mut tables = workspace::cargo();
-    tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
-    succeed("mdbook-snippets", tables.arg("cpu-capture").arg(&out))?;
-    println!("The capture is {}", out.display());
-    Ok(ExitCode::SUCCESS)
+    show("cpu-capture", &out)
 }
 
 /// The meters of the whole model, in a release build.
@@ -161,9 +153,14 @@ fn model(args: &ModelArgs) -> Result<ExitCode> {
         meters.arg("--check").arg(root.join(MODEL_CAPTURE));
     }
     succeed("outlier-meters", &mut meters)?;
+    show("model-capture", &out)
+}
+
+/// The tables of the capture `out`, which `mdbook-snippets KIND` makes, and where it lies.
+fn show(kind: &str, out: &Path) -> Result<ExitCode> {
     let mut tables = workspace::cargo();
     tables.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);
-    succeed("mdbook-snippets", tables.arg("model-capture").arg(&out))?;
+    succeed("mdbook-snippets", tables.arg(kind).arg(out))?;
     println!("The capture is {}", out.display());
     Ok(ExitCode::SUCCESS)
 }

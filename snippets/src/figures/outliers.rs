@@ -11,7 +11,7 @@ use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
-use crate::rows::{largest, median};
+use crate::rows::{largest, median, smallest};
 use crate::tables::outliers::{alphas, change, committed, of_kind, perplexity, variant};
 
 /// Ticks of an axis over decoder layers.
@@ -90,10 +90,6 @@ pub fn model_ratios_other() -> Result<Figure> {
 
 fn ratios(layers: &[&Input]) -> Vec<f64> {
     layers.iter().map(|layer| layer.ratio()).collect()
-}
-
-fn smallest(values: &[f64]) -> f64 {
-    crate::rows::smallest(values)
 }
 
 fn loudest<'a>(layers: &[&'a Input]) -> Result<&'a Input> {

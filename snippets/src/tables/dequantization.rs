@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use int4_groups::capture::{Capture, Product, Quantizing};
 use kit::Table;
-use kit::capture::CaptureFile;
 use kit::table::{count, percent, sig3, times};
+
+use crate::capture_files;
 
 /// The folder that the committed capture lies in.
 const FOLDER: &str =
@@ -15,7 +16,7 @@ const FOLDER: &str =
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {
-    crate::capture_files::json_in(FOLDER)
+    capture_files::json_in(FOLDER)
 }
 
 /// The committed capture.
@@ -23,18 +24,7 @@ pub fn files() -> Vec<PathBuf> {
 /// # Errors
 /// If there is not exactly one, or it cannot be read; the message says what to do.
 pub fn committed() -> Result<Capture> {
-    match &files()[..] {
-        [file] => Capture::load(file).context(file.display().to_string()),
-        [] => bail!(
-            "there is no capture in labs/lab-03-int4-groups-and-packing/captures: run `cargo book \
-             capture cpu` and copy target/captures/cpu.json there"
-        ),
-        several => bail!(
-            "there are {} captures in labs/lab-03-int4-groups-and-packing/captures and the chapter \
-             speaks of one machine: keep one",
-            several.len()
-        ),
-    }
+    capture_files::the_one(FOLDER, "cpu")
 }
 
 /// Every table of a capture, as text for a terminal.

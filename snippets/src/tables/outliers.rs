@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use kit::Table;
-use kit::capture::CaptureFile;
 use kit::table::{count, percent, sig3, times};
 use smoothquant::capture::{Capture, Input, Peak, Variant};
 
+use crate::capture_files;
 use crate::published::{self, COLLAPSE, EMERGENCE, RECOVERY, SMOOTHED_LLAMA};
 
 /// The folder that the committed capture lies in.
@@ -17,7 +17,7 @@ const FOLDER: &str =
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {
-    crate::capture_files::json_in(FOLDER)
+    capture_files::json_in(FOLDER)
 }
 
 /// The committed capture.
@@ -25,15 +25,7 @@ pub fn files() -> Vec<PathBuf> {
 /// # Errors
 /// If there is not exactly one, or it cannot be read; the message says what to do.
 pub fn committed() -> Result<Capture> {
-    match &files()[..] {
-        [file] => Capture::load(file).context(file.display().to_string()),
-        others => bail!(
-            "there are {} captures in labs/lab-04-activation-outliers-smoothquant/captures and the \
-             chapters speak of one: keep one, or run `cargo book capture model` and copy \
-             target/captures/model.json there",
-            others.len()
-        ),
-    }
+    capture_files::the_one(FOLDER, "model")
 }
 
 /// Every table of a capture, as text for a terminal.

@@ -1,7 +1,7 @@
 //! Where, when and with what a run is made.
 
 use engines::capture::{Checkpoint, Provenance};
-use kit::capture::run::{ask, command, date, processor, system};
+use kit::capture::run::{command, commit, date, processor, system};
 
 use crate::engine::Ready;
 use crate::{Cli, Engine, root};
@@ -40,14 +40,6 @@ fn instructions() -> String {
     let names: Vec<&str> =
         found.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
     names.join(", ")
-}
-
-/// The commit that is checked out, marked when files differ from it.
-fn commit() -> Option<String> {
-    let root = root().display().to_string();
-    let commit = ask("git", &["-C", &root, "rev-parse", "HEAD"])?;
-    let changed = !ask("git", &["-C", &root, "status", "--porcelain"])?.is_empty();
-    Some(if changed { format!("{commit} with changes") } else { commit })
 }
 
 /// The same with this machine's folders left out of what the engine said.

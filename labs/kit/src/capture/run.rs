@@ -28,6 +28,15 @@ pub fn ask(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_string())
 }
 
+/// The commit of this repository that is checked out, marked when files differ from it.
+pub fn commit() -> Option<String> {
+    // Named by folder: a program may be started from anywhere.
+    const HERE: &str = env!("CARGO_MANIFEST_DIR");
+    let commit = ask("git", &["-C", HERE, "rev-parse", "HEAD"])?;
+    let changed = !ask("git", &["-C", HERE, "status", "--porcelain"])?.is_empty();
+    Some(if changed { format!("{commit} with changes") } else { commit })
+}
+
 /// The command line, folders left out: they say nothing of the run.
 pub fn command() -> String {
     let name = |text: String| {

@@ -2,7 +2,7 @@
 
 use int4_groups::capture::Provenance;
 use int4_groups::kernels;
-use kit::capture::run::{ask, command, date, processor, system};
+use kit::capture::run::{ask, command, commit, date, processor, system};
 
 use crate::Cli;
 
@@ -32,11 +32,4 @@ pub fn cache_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok()?;
     let kibibytes: u64 = text.trim().strip_suffix('K')?.parse().ok()?;
     Some(kibibytes << 10)
-}
-
-/// The commit that is checked out, marked when files differ from it.
-fn commit() -> Option<String> {
-    let commit = ask("git", &["rev-parse", "HEAD"])?;
-    let changed = !ask("git", &["status", "--porcelain"])?.is_empty();
-    Some(if changed { format!("{commit} with changes") } else { commit })
 }

@@ -14,13 +14,11 @@ use rayon::prelude::*;
 use super::Progress;
 use super::calibration::{Calibration, Seen};
 use super::layer::{Input, Layer};
+use super::variants::ALPHAS;
 use crate::capture::{Error, LayerErrors};
 use crate::decomposition::THRESHOLD;
 use crate::quantize_weight;
 use crate::solution::{channel_absmax, smoothing_scales};
-
-/// Strengths of migration.
-const ALPHAS: [f32; 7] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// Runs the model on `chunk` and every method on what each layer was given.
 ///
@@ -77,8 +75,9 @@ fn of_layer(
     let (rest, exact_rest) = (without_first(x), without_first(&exact));
     let got = Layer::int8(codes, float, Input::PerTensor).forward(&rest)?;
     errors.insert("W8A8 per-tensor, without first token".into(), error_of(&exact_rest, &got));
-    for alpha in ALPHAS {
-        let scales = smoothing_scales(&seen.channels, &channel_absmax(w)?, alpha)?;
+    let weight_absmax = channel_absmax(w)?;
+    for alpha in ALPHAS.map(|hundredths| f32::from(hundredths) / 100.0) {
+        let scales = smoothing_scales(&seen.channels, &weight_absmax, alpha)?;
         let smoothed: Arc<dyn Linear> = Arc::new(Dense::new(w * &scales));
         let codes = smoothed.weight().map(quantize_weight).transpose()?;
         let codes = Arc::new(codes.ok_or("a dense layer keeps its weight")?);

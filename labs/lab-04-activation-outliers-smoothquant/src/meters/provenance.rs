@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::capture::run::{ask, command, date, processor, system};
+use kit::capture::run::{ask, command, commit, date, processor, system};
 use sha2::{Digest, Sha256};
 
 use super::text::{CALIBRATION_NAME, CONVENTION, PASSAGE_NAME, Text};
@@ -35,13 +35,6 @@ pub fn of_run(model: &Path, text: &Text, quick: bool, errors_chunk: usize) -> Re
         calibration_tokens: text.calibration.iter().map(Vec::len).sum(),
         errors_chunk,
     })
-}
-
-/// The commit that is checked out, marked when files differ from it.
-fn commit() -> Option<String> {
-    let commit = ask("git", &["rev-parse", "HEAD"])?;
-    let changed = !ask("git", &["status", "--porcelain"])?.is_empty();
-    Some(if changed { format!("{commit} with changes") } else { commit })
 }
 
 fn sha256(path: &Path) -> io::Result<String> {

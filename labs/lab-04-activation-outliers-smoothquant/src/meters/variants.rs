@@ -15,7 +15,7 @@ use crate::decomposition::THRESHOLD;
 use crate::{Quantized, capture, quantize_weight};
 
 /// Strengths of migration, in hundredths: 0.5 is the paper's.
-const ALPHAS: [u8; 7] = [30, 40, 50, 60, 70, 80, 90];
+pub const ALPHAS: [u8; 7] = [30, 40, 50, 60, 70, 80, 90];
 /// Group sizes of int4.
 const GROUP_SIZES: [usize; 2] = [64, 32];
 
