@@ -1,5 +1,6 @@
 //! What the labs share, so that no lab depends on another.
 //!
+//! * [`architecture`], [`format`]: the sizes of published models, and what a format stores.
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
 //! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
@@ -13,9 +14,11 @@
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
 //! * [`capture`]: the file of a run on one machine, and what a program can say of its run.
 
+pub mod architecture;
 pub mod capture;
 pub mod checkpoint;
 pub mod data;
+pub mod format;
 pub mod gguf;
 pub mod int8;
 pub mod meters;

@@ -1,0 +1,192 @@
+//! The sizes of published models, and the matrices that follow from them.
+
+/// The sizes of a dense Llama-like decoder, as its `config.json` gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Architecture {
+    /// Decoder layers.
+    pub layers: u64,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Width inside the MLP.
+    pub intermediate: u64,
+    /// Query heads.
+    pub heads: u64,
+    /// Key-value heads; each serves `heads / kv_heads` query heads.
+    pub kv_heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+    /// Tokens in the vocabulary.
+    pub vocabulary: u64,
+    /// Whether the head is the embedding, stored once.
+    pub tied: bool,
+    /// Whether the query, key and value projections have a bias (Qwen2).
+    pub qkv_bias: bool,
+    /// Whether queries and keys have a norm of `head_dim` weights each (Qwen3).
+    pub qk_norm: bool,
+}
+
+/// Published models, smallest first: the name and the sizes.
+pub const PUBLISHED: [(&str, Architecture); 7] = [
+    ("SmolLM2-135M", SMOLLM2_135M),
+    ("Qwen2.5-0.5B", QWEN25_05B),
+    ("Mistral-7B-v0.1", MISTRAL_7B),
+    ("Qwen2.5-7B", QWEN25_7B),
+    ("Llama-3.1-8B", LLAMA31_8B),
+    ("Qwen3-8B", QWEN3_8B),
+    ("Llama-3.1-70B", LLAMA31_70B),
+];
+
+/// SmolLM2-135M.
+pub const SMOLLM2_135M: Architecture = Architecture {
+    layers: 30,
+    hidden: 576,
+    intermediate: 1536,
+    heads: 9,
+    kv_heads: 3,
+    head_dim: 64,
+    vocabulary: 49_152,
+    tied: true,
+    qkv_bias: false,
+    qk_norm: false,
+};
+
+/// Qwen2.5-0.5B.
+pub const QWEN25_05B: Architecture = Architecture {
+    layers: 24,
+    hidden: 896,
+    intermediate: 4864,
+    heads: 14,
+    kv_heads: 2,
+    head_dim: 64,
+    vocabulary: 151_936,
+    tied: true,
+    qkv_bias: true,
+    qk_norm: false,
+};
+
+/// Mistral-7B-v0.1.
+pub const MISTRAL_7B: Architecture = Architecture {
+    layers: 32,
+    hidden: 4096,
+    intermediate: 14_336,
+    heads: 32,
+    kv_heads: 8,
+    head_dim: 128,
+    vocabulary: 32_000,
+    tied: false,
+    qkv_bias: false,
+    qk_norm: false,
+};
+
+/// Qwen2.5-7B.
+pub const QWEN25_7B: Architecture = Architecture {
+    layers: 28,
+    hidden: 3584,
+    intermediate: 18_944,
+    heads: 28,
+    kv_heads: 4,
+    head_dim: 128,
+    vocabulary: 152_064,
+    tied: false,
+    qkv_bias: true,
+    qk_norm: false,
+};
+
+/// Llama-3.1-8B.
+pub const LLAMA31_8B: Architecture = Architecture { vocabulary: 128_256, ..MISTRAL_7B };
+
+/// Qwen3-8B.
+pub const QWEN3_8B: Architecture = Architecture {
+    layers: 36,
+    hidden: 4096,
+    intermediate: 12_288,
+    heads: 32,
+    kv_heads: 8,
+    head_dim: 128,
+    vocabulary: 151_936,
+    tied: false,
+    qkv_bias: false,
+    qk_norm: true,
+};
+
+/// Llama-3.1-70B.
+pub const LLAMA31_70B: Architecture = Architecture {
+    layers: 80,
+    hidden: 8192,
+    intermediate: 28_672,
+    heads: 64,
+    kv_heads: 8,
+    head_dim: 128,
+    vocabulary: 128_256,
+    tied: false,
+    qkv_bias: false,
+    qk_norm: false,
+};
+
+impl Architecture {
+    /// The seven matrices of a layer, `[out_features, in_features]`, in the order in which they run:
+    /// query, key, value, output, gate, up, down.
+    pub fn layer_matrices(&self) -> [[u64; 2]; 7] {
+        let (attention, kv) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        [
+            [attention, self.hidden],
+            [kv, self.hidden],
+            [kv, self.hidden],
+            [self.hidden, attention],
+            [self.intermediate, self.hidden],
+            [self.intermediate, self.hidden],
+            [self.hidden, self.intermediate],
+        ]
+    }
+
+    /// Weights of all linear layers inside the blocks: what is usually quantized.
+    pub fn linear_weights(&self) -> u64 {
+        self.layers * self.layer_matrices().iter().map(|[out, inputs]| out * inputs).sum::<u64>()
+    }
+
+    /// Weights of the embedding and the head; a tied pair counts once.
+    pub fn embedding_weights(&self) -> u64 {
+        self.vocabulary * self.hidden * if self.tied { 1 } else { 2 }
+    }
+
+    /// Weights of norms and biases, which nobody quantizes.
+    pub fn vector_weights(&self) -> u64 {
+        let bias = (self.heads + 2 * self.kv_heads) * self.head_dim;
+        let each = 2 * self.hidden
+            + if self.qkv_bias { bias } else { 0 }
+            + if self.qk_norm { 2 * self.head_dim } else { 0 };
+        self.layers * each + self.hidden
+    }
+
+    /// All parameters.
+    pub fn parameters(&self) -> u64 {
+        self.linear_weights() + self.embedding_weights() + self.vector_weights()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parameters of the model, and those in linear layers inside the blocks.
+    const COUNTS: [(u64, u64); 7] = [
+        (134_515_008, 106_168_320),
+        (494_032_768, 357_826_560),
+        (7_241_732_096, 6_979_321_856),
+        (7_615_616_512, 6_525_288_448),
+        (8_030_261_248, 6_979_321_856),
+        (8_190_735_360, 6_945_767_424),
+        (70_553_706_496, 68_451_041_280),
+    ];
+
+    #[test]
+    fn the_counts_are_those_of_the_published_checkpoints() {
+        for ((name, model), (parameters, linear)) in PUBLISHED.iter().zip(COUNTS) {
+            assert_eq!(
+                (model.parameters(), model.linear_weights()),
+                (parameters, linear),
+                "{name}"
+            );
+        }
+    }
+}
