@@ -159,7 +159,8 @@ impl CaptureFile for Capture {
 }
 
 impl Quality {
-    fn is_sound(&self) -> bool {
+    /// Whether this can be the score of a text.
+    pub fn is_sound(&self) -> bool {
         let part = self.same_top.is_none_or(|part| (0.0..=1.0).contains(&part));
         // Of 16-bit log-probabilities, so that it may fall below 0 by their rounding.
         let divergence = self.mean_kl.is_none_or(f64::is_finite);

@@ -6,6 +6,7 @@
 //! * [`vllm`]: the server, through OpenAI's protocol and `/metrics`.
 //! * [`llama_cpp`]: the tools of llama.cpp, through what they print.
 //! * [`score`]: perplexity of what a server serves, by llama.cpp's convention.
+//! * [`meters`]: throughput, capacity and output sanity, taken of every engine in the same way.
 //! * [`check`], [`capture`]: what `cargo book serve-check` asks, and the file that it writes.
 //!
 //! ```no_run
@@ -27,10 +28,17 @@
 
 pub mod capture;
 pub mod check;
+#[cfg(feature = "check")]
+pub mod checkpoints;
 mod error;
 mod http;
 pub mod llama_cpp;
+pub mod meters;
+#[cfg(feature = "check")]
+pub mod ours;
 mod process;
+pub mod provenance;
+pub mod ready;
 pub mod score;
 pub mod vllm;
 

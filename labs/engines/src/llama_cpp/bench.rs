@@ -9,6 +9,7 @@ use super::Tools;
 use crate::EngineError;
 
 const TOOL: &str = "llama-bench";
+const BATCHED: &str = "llama-batched-bench";
 
 /// One speed: of a prompt, or of writing.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,7 +30,40 @@ pub struct Speed {
     pub samples_ts: Vec<f64>,
 }
 
+/// What `llama-batched-bench` says of requests that run at once.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Batched {
+    /// Tokens of the prompt of each.
+    pub pp: usize,
+    /// Tokens that each wrote.
+    pub tg: usize,
+    /// Requests at once.
+    pub pl: usize,
+    /// Seconds until all prompts were read and everything was written.
+    pub t: f64,
+}
+
 impl Tools {
+    /// Runs `requests` at once, each with a prompt of `prompt` tokens and writing `written`.
+    ///
+    /// # Errors
+    /// If the tool is not there or fails, or what it prints is not its JSON.
+    pub fn batched(
+        &self,
+        model: &Path,
+        prompt: usize,
+        written: usize,
+        requests: usize,
+    ) -> Result<Batched, EngineError> {
+        let room = requests * (prompt + written);
+        let [prompt, written, requests, room] =
+            [prompt, written, requests, room].map(|number| number.to_string());
+        let words = ["-npp", &prompt, "-ntg", &written, "-npl", &requests, "-c", &room];
+        let more = ["--output-format", "jsonl"];
+        let arguments: Vec<&OsStr> = words.iter().chain(&more).map(AsRef::as_ref).collect();
+        parse_batched(&self.run(BATCHED, model, &arguments)?.out)
+    }
+
     /// How fast a prompt of `prompt` tokens is read and, by itself, `written` tokens are written, one
     /// request at a time; each `repetitions` times.
     ///
@@ -62,9 +96,37 @@ fn parse(out: &str) -> Result<Vec<Speed>, EngineError> {
     }
 }
 
+/// The one line of JSON in what the tool prints.
+fn parse_batched(out: &str) -> Result<Batched, EngineError> {
+    let line = out.lines().find(|line| line.trim_start().starts_with('{'));
+    let line = line.ok_or_else(|| EngineError::unreadable(BATCHED, "no line of JSON"))?;
+    let read: Batched =
+        serde_json::from_str(line).map_err(|error| EngineError::unreadable(BATCHED, error))?;
+    if read.t.is_finite() && read.t > 0.0 {
+        Ok(read)
+    } else {
+        Err(EngineError::unreadable(BATCHED, format!("no time in {line}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What build 11434 printed for `-npp 32 -ntg 64 -npl 16 --output-format jsonl`.
+    const BATCHED_LINE: &str = include_str!("../../tests/recorded/llama-batched-bench.jsonl");
+
+    #[test]
+    fn requests_at_once_are_one_line_of_json() {
+        let read = parse_batched(BATCHED_LINE).expect("a whole line");
+        assert_eq!(read, Batched { pp: 32, tg: 64, pl: 16, t: 5.032842 });
+        for (out, words) in [("", "no line of JSON"), ("{\"pp\": 32}", "missing field")] {
+            let error = parse_batched(out).expect_err(words).to_string();
+            assert!(error.contains(words) && error.contains("llama-batched-bench"), "{error}");
+        }
+        let zero = BATCHED_LINE.replace("5.032842", "0.0");
+        assert!(parse_batched(&zero).is_err_and(|error| error.to_string().contains("no time")));
+    }
 
     /// What build 11434 printed for `-p 64 -n 8 -r 2 -o json`.
     const RECORDED: &str = include_str!("../../tests/recorded/llama-bench.json");

@@ -1,7 +1,7 @@
 //! The tools of llama.cpp, through what they print.
 //!
 //! llama.cpp has a library, but what its users quote are its tools: `llama-perplexity`,
-//! `llama-bench`, `llama-completion`. Their output is read as build 11434 prints it.
+//! `llama-bench`, `llama-batched-bench`, `llama-completion`. Their output is read as build 11434 prints it.
 
 mod bench;
 mod completion;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::EngineError;
 use crate::process::{self, Printed};
 
-pub use bench::Speed;
+pub use bench::{Batched, Speed};
 pub use perplexity::{Divergence, Logits, Perplexity};
 
 /// How long one run of a tool may take.

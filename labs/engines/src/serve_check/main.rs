@@ -1,19 +1,19 @@
 //! `serve-check`: real engines serve checkpoints, answer three prompts and score a passage.
 
 mod checkpoints;
-mod engine;
 mod ours;
-mod provenance;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use checkpoints::Named;
 use clap::{Parser, ValueEnum};
 use engines::capture::{Capture, Checkpoint, Provenance, Questions};
 use engines::check;
+use engines::checkpoints::Named;
 use engines::llama_cpp::Tools;
+use engines::provenance::without_folders;
+use engines::ready::{Ready, Which, root};
 use engines::vllm::Options;
 use kit::capture::CaptureFile;
 use model::{Tokenizer, passage};
@@ -71,12 +71,21 @@ enum Engine {
 }
 
 impl Engine {
-    /// The name of its folder and capture.
+    /// The name of its capture.
     fn folder(self) -> &'static str {
         match self {
             Self::Ours => "ours",
-            Self::Vllm => "vllm",
-            Self::LlamaCpp => "llama.cpp",
+            Self::Vllm => Which::Vllm.folder(),
+            Self::LlamaCpp => Which::LlamaCpp.folder(),
+        }
+    }
+
+    /// What captures call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "this course",
+            Self::Vllm => Which::Vllm.name(),
+            Self::LlamaCpp => Which::LlamaCpp.name(),
         }
     }
 }
@@ -94,23 +103,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the repository.
-fn root() -> PathBuf {
-    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_folder.ancestors().nth(2).unwrap_or(crate_folder).to_path_buf()
+/// The engine that was given, or set up.
+fn ready(cli: &Cli) -> Result<Ready> {
+    let (which, given) = match cli.engine {
+        Engine::Ours => {
+            let version = env!("CARGO_PKG_VERSION").into();
+            return Ok(Ready { program: PathBuf::new(), version });
+        }
+        Engine::Vllm => (Which::Vllm, &cli.vllm),
+        Engine::LlamaCpp => (Which::LlamaCpp, &cli.llama_bin),
+    };
+    Ok(which.ready(given.as_deref(), cli.engine_version.as_deref())?)
 }
 
 fn run(cli: &Cli) -> Result<Capture> {
-    let ready = engine::ready(cli)?;
+    let ready = ready(cli)?;
     let checkpoints = checkpoints::of(cli, &ready)?;
-    let mut capture = Capture::new(provenance::of_run(cli, &ready), questions(cli));
+    let provenance = Provenance::of_this_run(cli.engine.name(), &ready.version, cli.quick);
+    let mut capture = Capture::new(provenance, questions(cli));
     let default = root().join("target/captures").join(format!("{}.json", cli.engine.folder()));
     let out = cli.out.clone().unwrap_or(default);
-    let mut each = |checkpoint: Checkpoint| -> Result<()> {
+    let mut each = |mut checkpoint: Checkpoint| -> Result<()> {
+        checkpoint.error.iter_mut().for_each(without_folders);
+        checkpoint.facts.iter_mut().for_each(without_folders);
         if let Some(error) = &checkpoint.error {
             eprintln!("  {}", error.replace('\n', "\n  "));
         }
-        capture.checkpoints.push(provenance::without_paths(checkpoint));
+        capture.checkpoints.push(checkpoint);
         // After each: minutes of work are not lost when a later one is interrupted.
         capture.check()?;
         Ok(capture.save(&out)?)

@@ -83,6 +83,24 @@ impl Client {
         self.greedy(COMPLETIONS, "prompt", prompt.into(), tokens)
     }
 
+    /// Continues the tokens of a prompt by exactly `tokens` tokens: an end of text does not end it, so
+    /// that requests take the same work whatever the model has to say.
+    ///
+    /// # Errors
+    /// As [`Client::complete`], or if the server wrote another number of tokens.
+    pub fn write(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
+        let question = json!({
+            "model": self.model, "prompt": prompt, "max_tokens": tokens, "min_tokens": tokens,
+            "ignore_eos": true, "temperature": 0, "stream": false,
+        });
+        let answer = self.answer(COMPLETIONS, &question)?;
+        if answer.completion_tokens != tokens {
+            let why = format!("{} tokens written, not {tokens}", answer.completion_tokens);
+            return Err(EngineError::unreadable(COMPLETIONS, why));
+        }
+        Ok(answer)
+    }
+
     /// Answers one message of a user through the checkpoint's chat template.
     ///
     /// # Errors
@@ -103,7 +121,11 @@ impl Client {
             "model": self.model, "max_tokens": tokens, "temperature": 0, "stream": false,
         });
         question[field] = prompt;
-        let answered: Completion = self.ask(path, &question)?;
+        self.answer(path, &question)
+    }
+
+    fn answer(&self, path: &str, question: &Value) -> Result<Answer, EngineError> {
+        let answered: Completion = self.ask(path, question)?;
         let usage = answered.usage;
         let choice = first(path, answered.choices)?;
         let text = choice.text.or(choice.message.and_then(|message| message.content));
