@@ -1,13 +1,16 @@
 //! The client and the server's life, against a server that is not vLLM: recorded answers over a real
 //! connection, and programs that die, sleep or fork. No engine is needed.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+mod fake_server;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use engines::EngineError;
 use engines::score::{Cut, perplexity};
 use engines::vllm::{Client, Metrics, Server};
+use fake_server::serve;
 
 const COMPLETION: &str = include_str!("recorded/vllm-completion.json");
 const CHAT: &str = include_str!("recorded/vllm-chat.json");
@@ -17,46 +20,6 @@ const METRICS: &str = include_str!("recorded/vllm-metrics.txt");
 
 /// The prompt of the recorded log-probabilities: "The capital of France is".
 const PROMPT: [u32; 5] = [504, 3575, 282, 4649, 314];
-
-type Page = Box<dyn Fn(&str, &str) -> (u16, String) + Send>;
-
-/// Serves what `page` says of a path and a body; returns its address. It ends with the test.
-fn serve(page: Page) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _ = answer(stream, &page);
-        }
-    });
-    format!("http://{address}")
-}
-
-fn answer(mut stream: TcpStream, page: &Page) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
-            length = text.trim().parse().unwrap_or(0);
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let (status, text) = page(path, &String::from_utf8_lossy(&body));
-    let length = text.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
-    )
-}
 
 /// A client of a server that answers the same to everything.
 fn always(status: u16, text: &str) -> Client {

@@ -8,6 +8,8 @@ mod capture;
 mod engine;
 mod llama_cpp;
 mod plan;
+pub mod predict;
+pub mod table;
 mod take;
 mod vllm;
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kit::capture::Spread;
+use quantize_and_eval::kv_available_bytes;
 
 use super::{Capacity, Engine, KvCache, Loaded, MeterError, Plan, Run, Throughput};
 
@@ -57,7 +58,7 @@ fn capacity(weight_bytes: Option<u64>, kv: KvCache, plan: &Plan) -> Result<Capac
         (Some(blocks), ..) => blocks,
         (None, Some(weights), Some(token_bytes)) if token_bytes > 0.0 => {
             let block = plan.block_tokens as f64 * token_bytes;
-            (plan.block_tokens, (kv_bytes(plan, weights) as f64 / block) as u64)
+            (plan.block_tokens, (kv_bytes(plan, weights)? as f64 / block) as u64)
         }
         _ => return Err("the engine tells neither its blocks nor what a token takes".into()),
     };
@@ -65,8 +66,8 @@ fn capacity(weight_bytes: Option<u64>, kv: KvCache, plan: &Plan) -> Result<Capac
 }
 
 /// What the plan's device leaves to the KV cache beside weights of so many bytes.
-pub(crate) fn kv_bytes(plan: &Plan, weight_bytes: u64) -> u64 {
-    ((plan.device_bytes as f64 * plan.utilization).ceil() as u64).saturating_sub(weight_bytes)
+pub(crate) fn kv_bytes(plan: &Plan, weight_bytes: u64) -> Result<u64, MeterError> {
+    Ok(kv_available_bytes(plan.device_bytes, plan.utilization, weight_bytes)?)
 }
 
 /// Repeats `once`, which says how many tokens it did, as the plan has it, and gives the tokens per

@@ -43,20 +43,23 @@ impl Vllm {
     /// How a server is started for a checkpoint with weights of `weight_bytes`: as long a context as
     /// the plan needs, no prefix cache, and for the KV cache what the plan's device leaves. With
     /// `own_memory` vLLM asks the device instead.
+    ///
+    /// # Errors
+    /// If the plan's device is none.
     pub fn options(
         mut options: Options,
         plan: &Plan,
         weight_bytes: u64,
         own_memory: bool,
-    ) -> Source {
+    ) -> Result<Source, MeterError> {
         options.max_model_len = plan.longest().next_multiple_of(128);
         options.more.push("--no-enable-prefix-caching".into());
         if own_memory {
             options.more.push(format!("--gpu-memory-utilization={}", plan.utilization));
         } else {
-            options.more.push(format!("--kv-cache-memory-bytes={}", kv_bytes(plan, weight_bytes)));
+            options.more.push(format!("--kv-cache-memory-bytes={}", kv_bytes(plan, weight_bytes)?));
         }
-        Source::Start(Box::new(options), weight_bytes)
+        Ok(Source::Start(Box::new(options), weight_bytes))
     }
 }
 
