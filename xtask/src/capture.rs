@@ -1,6 +1,6 @@
 //! `cargo book capture`: the measured numbers of the book, taken again on the reader's machine.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -89,6 +89,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         What::Gpu(args) => gpu(args),
         What::Cpu(args) => cpu(args),
         What::Model(args) => model(args),
+    }
+}
+
+/// The meters of a GPU with the options of `cargo book capture gpu`, for whoever has them as words.
+///
+/// # Errors
+/// If an option is none, or as [`run`].
+pub fn gpu_with(options: &[OsString]) -> Result<ExitCode> {
+    #[derive(clap::Parser)]
+    #[command(name = "cargo book measure --engine gpu", no_binary_name = true)]
+    struct Options {
+        #[command(flatten)]
+        gpu: GpuArgs,
+    }
+    match <Options as clap::Parser>::try_parse_from(options) {
+        Ok(options) => gpu(&options.gpu),
+        Err(error) => {
+            error.print().context("cannot print")?;
+            Ok(ExitCode::from(if error.use_stderr() { 2 } else { 0 }))
+        }
     }
 }
 

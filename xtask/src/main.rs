@@ -8,6 +8,7 @@ mod grade;
 mod inspect;
 mod libtest;
 mod marks;
+mod measure;
 mod progress;
 mod quantize;
 mod serve_check;
@@ -51,6 +52,8 @@ enum Command {
     Slice(slice::Args),
     /// Take the book's measurements again, on this machine.
     Capture(capture::Args),
+    /// Take the three meters of each format, predicted beside measured: throughput, capacity, sanity.
+    Measure(measure::Args),
     /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
     ServeCheck(serve_check::Args),
 }
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),
+        Command::Measure(args) => return measure::run(&args),
         Command::ServeCheck(args) => return serve_check::run(&args),
     }
     Ok(ExitCode::SUCCESS)

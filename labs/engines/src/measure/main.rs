@@ -126,8 +126,18 @@ fn run(cli: &Cli) -> Result<Capture> {
         capture.check()?;
         capture.save(&out)?;
     }
-    eprintln!("the capture is {}", out.display());
+    tell(&out)?;
     Ok(capture)
+}
+
+/// Says where the capture is to whoever asked by a file: `cargo book measure` draws its figure.
+fn tell(out: &Path) -> Result<()> {
+    let Some(file) = std::env::var_os("MEASURE_TELL") else {
+        eprintln!("the capture is {}", out.display());
+        return Ok(());
+    };
+    let out = std::path::absolute(out).context("there is no working folder")?;
+    std::fs::write(&file, out.as_os_str().as_encoded_bytes()).context("cannot tell the capture")
 }
 
 fn plan(cli: &Cli) -> Result<Plan> {
