@@ -1,7 +1,8 @@
 //! Causal attention with grouped key-value heads.
 
+use kernels::{elementwise, plain};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use crate::Config;
@@ -10,6 +11,39 @@ use crate::cache::CacheLayer;
 /// Queries that are scored together: it bounds the scores in memory, and keys that no query of the
 /// block may see are not scored at all.
 const QUERIES: usize = 128;
+/// Multiplications that are worth a task of their own, where each sequence has one query.
+const WORTH: usize = 1 << 16;
+
+/// One query of each sequence: `q` is `[sequences, heads * head_dim]`, and each cache holds `length`
+/// positions, that of the query with them. The equation is that of [`attend`].
+pub(crate) fn attend_one_each(
+    q: &Array2<f32>,
+    caches: &[(&CacheLayer, usize)],
+    config: &Config,
+) -> Array2<f32> {
+    let (group, head_dim) = (config.heads / config.kv_heads, config.head_dim);
+    let width = group * head_dim;
+    let mut out = Array2::zeros(q.dim());
+    let q = q.as_standard_layout();
+    let (Some(q), Some(values)) = (q.as_slice(), out.as_slice_mut()) else { return out };
+    let longest = caches.iter().map(|(_, length)| *length).max().unwrap_or_default();
+    // A task is one key-value head of one sequence, or several if they are short.
+    let tasks = values.par_chunks_exact_mut(width).zip(q.par_chunks_exact(width)).enumerate();
+    let tasks = tasks.with_min_len(WORTH.div_ceil(2 * width * longest.max(1)));
+    tasks.for_each(|(task, (out, q))| {
+        let (cache, length) = caches[task / config.kv_heads];
+        let (keys, values) = cache.head(task % config.kv_heads, length);
+        let (Some(keys), Some(values)) = (keys.to_slice(), values.to_slice()) else { return };
+        let mut scores = vec![0.0; length];
+        for (out, q) in out.chunks_exact_mut(head_dim).zip(q.chunks_exact(head_dim)) {
+            let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
+            plain::rows(keys, &scaled, &mut scores);
+            elementwise::softmax(&mut scores);
+            plain::weighted_sum(&scores, values, out);
+        }
+    });
+    out
+}
 
 /// `softmax(q K^T / sqrt(head_dim)) V` for each head, each query seeing the positions up to its own
 /// (Vaswani et al. 2017, equation 1).
@@ -68,8 +102,5 @@ fn attend_block(
 fn softmax_of_seen(scores: &mut [f32], seen: usize) {
     let (scores, future) = scores.split_at_mut(seen);
     future.fill(0.0);
-    let max = ArrayView1::from(&*scores).fold(f32::NEG_INFINITY, |max, score| max.max(*score));
-    scores.iter_mut().for_each(|score| *score = (*score - max).exp());
-    let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|score| *score /= sum);
+    elementwise::softmax(scores);
 }

@@ -1,6 +1,6 @@
 //! The keys and values of the tokens so far.
 
-use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+use ndarray::{Array3, ArrayView2, Axis, s};
 
 use crate::{Config, ModelError};
 
@@ -89,7 +89,7 @@ impl Cache {
 
 impl CacheLayer {
     /// Writes keys and values, `[tokens, kv_heads * head_dim]`, to the positions from `first` on.
-    pub(crate) fn write(&mut self, first: usize, keys: &Array2<f32>, values: &Array2<f32>) {
+    pub(crate) fn write(&mut self, first: usize, keys: &ArrayView2<f32>, values: &ArrayView2<f32>) {
         for (cached, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
             let head_dim = cached.dim().2;
             let heads = new.axis_chunks_iter(Axis(1), head_dim);

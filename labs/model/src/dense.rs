@@ -1,9 +1,9 @@
 //! The linear layer whose weights are plain `f32`.
 
+use kernels::plain::product;
 use ndarray::Array2;
 
 use crate::linear::{Linear, LinearError};
-use crate::product::product;
 
 /// A linear layer with `f32` weights.
 #[derive(Clone, Debug, PartialEq)]

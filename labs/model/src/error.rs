@@ -83,6 +83,16 @@ pub enum ModelError {
     /// A cache of a model of other sizes.
     #[error("the cache was made for another model: make it with `Cache::new(model.config(), ..)`")]
     OtherCache,
+    /// Not one token for each cache.
+    #[error(
+        "there are {tokens} tokens and {caches} caches: a step takes one token of each sequence"
+    )]
+    Batch {
+        /// Tokens that were given.
+        tokens: usize,
+        /// Caches that were given.
+        caches: usize,
+    },
     /// No token to compute anything from.
     #[error("there is no token to run: give at least one")]
     NoTokens,

@@ -25,6 +25,10 @@
 //! # }
 //! ```
 //!
+//! [`Model::quantized`] replaces all of them by the fast layers of a [`Format`], and [`Model::step`]
+//! runs many sequences at once, a token of each: together they are an engine that can be measured
+//! beside others.
+//!
 //! The crate depends on no lab. Everything is `f32`; sums are those of a matrix product, so the last
 //! bits depend on the machine: nothing here belongs into a table that is pinned to the digit.
 
@@ -41,7 +45,7 @@ mod norm;
 pub mod passage;
 pub mod perplexity;
 mod place;
-mod product;
+mod quantized;
 mod rotary;
 mod swiglu;
 mod tensors;
@@ -58,5 +62,6 @@ pub use model::{Model, Tap};
 pub use norm::Norm;
 pub use perplexity::{Closeness, Convention, Reference, Score, perplexity};
 pub use place::{Place, Projection};
+pub use quantized::{Codes, Format, QuantizedLinear, Quantizer};
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;

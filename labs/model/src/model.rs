@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis, s};
 
-use crate::attention::attend;
+use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
@@ -172,8 +172,33 @@ impl Model {
         cache: &mut Cache,
         tap: Tap<'_>,
     ) -> Result<Array2<f32>, ModelError> {
-        let hidden = self.hidden(tokens, cache, tap)?;
-        self.logits(&hidden, tap)
+        // One step into the thread pool for all layers and the head: to enter it anew for every
+        // product takes longer than a small product does.
+        rayon::scope(|_| {
+            let hidden = self.hidden(tokens, cache, tap)?;
+            self.logits(&hidden, tap)
+        })
+    }
+
+    /// Runs one more token of each of several sequences: `tokens[i]` comes after those in
+    /// `caches[i]`, and the caches may be of different lengths. The result is the logits of each,
+    /// `[sequences, vocab_size]`: those of [`Model::forward`] on each alone, but for the order of
+    /// sums. The weights are read once for all of them.
+    ///
+    /// # Errors
+    /// [`ModelError::Batch`] if there is not one token for each cache; else as [`Model::forward`].
+    /// The caches are then as before.
+    pub fn step(&self, tokens: &[u32], caches: &mut [Cache]) -> Result<Array2<f32>, ModelError> {
+        if tokens.len() != caches.len() {
+            return Err(ModelError::Batch { tokens: tokens.len(), caches: caches.len() });
+        }
+        caches.iter().try_for_each(|cache| cache.check(&self.config, 1))?;
+        let x = self.embed(tokens)?;
+        let mut caches: Vec<&mut Cache> = caches.iter_mut().collect();
+        rayon::scope(|_| {
+            let hidden = self.run_layers(x, &mut caches, &mut |_, _| ())?;
+            self.logits(&hidden, &mut |_, _| ())
+        })
     }
 
     /// As [`Model::forward_tapped`], up to the input of the head: `[tokens, hidden_size]`. The head
@@ -189,25 +214,27 @@ impl Model {
     ) -> Result<Array2<f32>, ModelError> {
         cache.check(&self.config, tokens.len())?;
         let x = self.embed(tokens)?;
-        // One step into the thread pool for all layers: to enter it anew for every product takes
-        // longer than a small product does.
-        rayon::scope(|_| self.run_layers(x, cache, tap))
+        rayon::scope(|_| self.run_layers(x, &mut [cache], tap))
     }
 
-    /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`.
+    /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`. The rows
+    /// of `x` are the next tokens of each cache, as many of the one as of the other.
     fn run_layers(
         &self,
         mut x: Array2<f32>,
-        cache: &mut Cache,
+        caches: &mut [&mut Cache],
         tap: Tap<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let Config { head_dim, rope_theta, .. } = self.config;
-        let rotary = Rotary::new(cache.len(), x.nrows(), head_dim, rope_theta);
+        let each = x.nrows() / caches.len().max(1);
+        let positions = |cache: &&mut Cache| cache.len()..cache.len() + each;
+        let positions: Vec<usize> = caches.iter().flat_map(positions).collect();
+        let rotary = Rotary::new(&positions, head_dim, rope_theta);
         for index in 0..self.layers.len() {
-            x += &self.attention(index, &x, &rotary, cache, tap)?;
+            x += &self.attention(index, &x, &rotary, caches, tap)?;
             x += &self.mlp(index, &x, tap)?;
         }
-        cache.advance(x.nrows());
+        caches.iter_mut().for_each(|cache| cache.advance(each));
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
     }
 
@@ -243,7 +270,7 @@ impl Model {
         index: usize,
         x: &Array2<f32>,
         rotary: &Rotary,
-        cache: &mut Cache,
+        caches: &mut [&mut Cache],
         tap: Tap<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let x = rms_norm(x, &self.layers[index].attention_norm, self.config.rms_norm_eps);
@@ -252,11 +279,32 @@ impl Model {
         let v = self.apply(Place::Layer(index, Projection::V), &x, tap)?;
         rotary.turn(&mut q);
         rotary.turn(&mut k);
-        let first = cache.len();
-        let cache = cache.layer(index);
-        cache.write(first, &k, &v);
-        let mixed = attend(&q, cache, first, &self.config);
+        let mixed = self.mix(index, &q, &k, &v, caches);
         self.apply(Place::Layer(index, Projection::O), &mixed, tap)
+    }
+
+    /// Puts keys and values into the caches, and mixes the values for each query.
+    fn mix(
+        &self,
+        index: usize,
+        q: &Array2<f32>,
+        k: &Array2<f32>,
+        v: &Array2<f32>,
+        caches: &mut [&mut Cache],
+    ) -> Array2<f32> {
+        let each = (q.nrows() / caches.len().max(1)).max(1);
+        let rows = k.axis_chunks_iter(Axis(0), each).zip(v.axis_chunks_iter(Axis(0), each));
+        let mut written = Vec::with_capacity(caches.len());
+        for (cache, (k, v)) in caches.iter_mut().zip(rows) {
+            let first = cache.len();
+            let layer = cache.layer(index);
+            layer.write(first, &k, &v);
+            written.push((&*layer, first + each));
+        }
+        match written.as_slice() {
+            [(cache, length)] if each > 1 => attend(q, cache, length - each, &self.config),
+            all => attend_one_each(q, all, &self.config),
+        }
     }
 
     /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))`.

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use kernels::plain::dot;
 use ndarray::Array2;
-
-use crate::product::dot;
 
 /// A norm in front of linear layers: what a smoothing folds its scales into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

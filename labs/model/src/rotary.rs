@@ -10,14 +10,13 @@ pub(crate) struct Rotary {
 
 impl Rotary {
     /// Angle `j` of position `p` is `p * theta^(-2 j / head_dim)` (Su et al. 2021, equation 15),
-    /// for the positions `first .. first + tokens`. Frequencies and angles are rounded to `f32`,
-    /// as transformers does.
-    pub(crate) fn new(first: usize, tokens: usize, head_dim: usize, theta: f64) -> Self {
-        let angle = |(token, j): (usize, usize)| {
-            let frequency = theta.powf(-((2 * j) as f64) / head_dim as f64) as f32;
-            (first + token) as f32 * frequency
-        };
-        let angles = Array2::from_shape_fn((tokens, head_dim / 2), angle);
+    /// for the position of each token. Frequencies and angles are rounded to `f32`, as transformers
+    /// does.
+    pub(crate) fn new(positions: &[usize], head_dim: usize, theta: f64) -> Self {
+        let frequency = |j| theta.powf(-((2 * j) as f64) / head_dim as f64) as f32;
+        let frequencies: Vec<f32> = (0..head_dim / 2).map(frequency).collect();
+        let angle = |(token, j): (usize, usize)| positions[token] as f32 * frequencies[j];
+        let angles = Array2::from_shape_fn((positions.len(), head_dim / 2), angle);
         Self { cos: angles.mapv(f32::cos), sin: angles.mapv(f32::sin) }
     }
 

@@ -1,5 +1,6 @@
 //! The gate of the MLP.
 
+use kernels::elementwise;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -13,7 +14,7 @@ pub(crate) fn gate_into(up: &mut Array2<f32>, gate: &Array2<f32>) {
     match (up.as_slice_mut(), gate.as_slice()) {
         (Some(up), Some(gate)) => {
             let shares = up.par_chunks_mut(SHARE).zip(gate.par_chunks(SHARE));
-            shares.for_each(|(up, gate)| up.iter_mut().zip(gate).for_each(multiply));
+            shares.for_each(|(up, gate)| elementwise::gate_into(up, gate));
         }
         _ => up.iter_mut().zip(gate).for_each(multiply),
     }

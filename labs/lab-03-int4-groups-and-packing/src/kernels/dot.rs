@@ -6,7 +6,8 @@
 
 use half::f16;
 
-use super::dispatch::{dispatched, multiply_add};
+use ::kernels::dispatch::{dispatched, multiply_add};
+use ::kernels::rounding::to_f32;
 
 /// Partial sums that one vector register holds.
 const LANES: usize = 8;
@@ -16,33 +17,6 @@ const LANES: usize = 8;
 fn total(lanes: &[f32]) -> f32 {
     lanes.iter().sum()
 }
-
-dispatched! {
-    /// The products of the rows of `w`, `[y.len(), x.len()]`, with `x`.
-    pub(super) fn rows_f32(w: &[f32], x: &[f32], y: &mut [f32]) = rows_f32_body
-}
-
-#[inline(always)]
-fn rows_f32_body<const FMA: bool>(w: &[f32], x: &[f32], y: &mut [f32]) {
-    for (y, row) in y.iter_mut().zip(w.chunks_exact(x.len())) {
-        *y = dot_f32::<FMA>(row, x);
-    }
-}
-
-// ANCHOR: dot_f32
-#[inline(always)]
-fn dot_f32<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
-    let (blocks, rest) = row.as_chunks::<{ 4 * LANES }>();
-    let (x_blocks, x_rest) = x.as_chunks::<{ 4 * LANES }>();
-    let mut sums = [0.0; 4 * LANES];
-    for (w, x) in blocks.iter().zip(x_blocks) {
-        for lane in 0..4 * LANES {
-            sums[lane] = multiply_add::<FMA>(w[lane], x[lane], sums[lane]);
-        }
-    }
-    rest.iter().zip(x_rest).fold(total(&sums), |sum, (w, x)| multiply_add::<FMA>(*w, *x, sum))
-}
-// ANCHOR_END: dot_f32
 
 dispatched! {
     /// The products of the rows of codes, `[y.len(), x.len()]`, with `x`, each times its row's scale.
@@ -159,16 +133,6 @@ fn codes_of(byte: u8) -> [f32; 2] {
     [f32::from((byte << 4).cast_signed() >> 4), f32::from(byte.cast_signed() >> 4)]
 }
 
-/// The value of a finite scale. Two instructions, where a call for each group would cost more than
-/// the group: the bits move to their places in an `f32`, and 2^112 makes up for the difference of
-/// the exponents' zero points (127 - 15). Both steps are exact, for subnormals too.
-#[inline(always)]
-fn to_f32(scale: f16) -> f32 {
-    let bits = u32::from(scale.to_bits());
-    let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
-    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
-}
-
 dispatched! {
     /// Writes the rows of packed codes to memory as numbers, `[rows, in_features]`.
     pub(super) fn dequantize_rows(
@@ -199,28 +163,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_finite_f16_has_its_own_value() {
-        for bits in 0..=u16::MAX {
-            let scale = f16::from_bits(bits);
-            if scale.is_finite() {
-                assert_eq!(to_f32(scale).to_bits(), scale.to_f32().to_bits(), "{bits:#06x}");
-            }
-        }
-    }
-
-    #[test]
     fn the_portable_copies_give_what_the_fast_ones_give() {
         // Whole numbers: every order of the sums is exact, with and without fused rounding.
         let (rows, columns, size) = (3, 96, 32);
         let x: Vec<f32> = (0..columns).map(|i| (i as f32 * 7.0) % 11.0 - 5.0).collect();
-        let w: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 5.0) % 13.0 - 6.0).collect();
-        let codes: Vec<i8> = w.iter().map(|value| *value as i8).collect();
+        let codes: Vec<i8> = (0..rows * columns).map(|i| (i * 5 % 13) as i8 - 6).collect();
         let bytes: Vec<u8> = (0..rows * columns / 2).map(|i| (i * 37) as u8).collect();
         let scales = vec![f16::from_f32(2.0); rows * columns / size];
         let (mut fast, mut portable) = ([0.0; 3], [1.0; 3]);
-        rows_f32(&w, &x, &mut fast);
-        rows_f32_body::<false>(&w, &x, &mut portable);
-        assert_eq!(fast, portable);
         rows_int8(&codes, &[0.5, 1.0, 2.0], &x, &mut fast);
         rows_int8_body::<false>(&codes, &[0.5, 1.0, 2.0], &x, &mut portable);
         assert_eq!(fast, portable);

@@ -1,5 +1,6 @@
 //! One product of a matrix with the activations of one token, four ways.
 
+use ::kernels::plain;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -18,7 +19,7 @@ pub fn matvec_f32(w: &Array2<f32>, x: &[f32]) -> Result<Vec<f32>, KernelError> {
     expect_length("x", x.len(), in_features)?;
     let w = w.as_slice().ok_or(KernelError::NotRowMajor)?;
     Ok(by_rows(out_features, in_features, |rows, y| {
-        dot::rows_f32(&w[rows.start * in_features..rows.end * in_features], x, y);
+        plain::rows(&w[rows.start * in_features..rows.end * in_features], x, y);
     }))
 }
 
@@ -69,7 +70,7 @@ pub fn matvec_int4_materialized(
         dot::dequantize_rows(bytes, scales, w.group_size, numbers);
     });
     Ok(by_rows(w.out_features, in_features, |rows, y| {
-        dot::rows_f32(&buffer[rows.start * in_features..rows.end * in_features], x, y);
+        plain::rows(&buffer[rows.start * in_features..rows.end * in_features], x, y);
     }))
 }
 // ANCHOR_END: matvec_int4

@@ -8,22 +8,17 @@
 //!
 //! They run on the threads of the rayon pool they are called in: `pool.install(|| …)` chooses how
 //! many, see [`Threads`]. The loops are plain safe Rust. On x86-64 each is compiled twice, once for
-//! AVX2, and chosen at run time (`dispatch`): that choice is the only unsafe thing in this crate.
-#![allow(unsafe_code)]
+//! AVX2, and chosen at run time ([`::kernels::dispatch`], in the crate that this lab shares with the
+//! model).
 
-mod dispatch;
 mod dot;
 mod matrix;
 mod matvec;
 pub mod quantize;
-mod read;
-mod threads;
-
-pub use dispatch::instructions;
 pub use matrix::{Int4Matrix, Int8Matrix};
 pub use matvec::{matvec_f32, matvec_int4, matvec_int4_materialized, matvec_int8};
-pub use read::read;
-pub use threads::Threads;
+
+pub use ::kernels::{Threads, instructions, read};
 
 /// What a kernel refuses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -86,13 +81,8 @@ pub enum KernelError {
     #[error("the matrix is not stored row by row: pass `w.as_standard_layout()`")]
     NotRowMajor,
     /// No pool of threads could be started.
-    #[error("cannot start {threads} threads: {why}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the system said.
-        why: String,
-    },
+    #[error(transparent)]
+    Threads(#[from] ::kernels::ThreadsError),
     /// What the readable quantizer refuses too.
     #[error(transparent)]
     Int4(#[from] crate::Int4Error),

@@ -3,10 +3,11 @@
 //! Nothing is allocated but the output that the caller brings: a tensor of any size needs its input
 //! and its output and no more.
 
+use ::kernels::dispatch::dispatched;
+use ::kernels::rounding::{INFINITE, absmax_bits, nearest};
 use half::f16;
 use rayon::prelude::*;
 
-use super::dispatch::dispatched;
 use super::{KernelError, expect_length};
 use crate::solution::{check_group_size, group_scale};
 use crate::{Int4Error, QMAX};
@@ -129,42 +130,11 @@ fn absmax(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 
-/// The bits of an infinity. Magnitudes compare as their bits do, and NaN comes after infinity: the
-/// largest bits tell the largest magnitude and whether all values are finite.
-const INFINITE: u32 = 0x7F80_0000;
-
-/// The bits of the largest magnitude.
-#[inline(always)]
-fn absmax_bits(values: &[f32]) -> u32 {
-    let (registers, rest) = values.as_chunks::<LANES>();
-    let mut lanes = [0; LANES];
-    for register in registers {
-        for lane in 0..LANES {
-            lanes[lane] = lanes[lane].max(magnitude_bits(register[lane]));
-        }
-    }
-    lanes.into_iter().chain(rest.iter().map(|value| magnitude_bits(*value))).fold(0, u32::max)
-}
-
-/// The bits of a magnitude: all but the sign.
-#[inline(always)]
-fn magnitude_bits(value: f32) -> u32 {
-    value.to_bits() & 0x7FFF_FFFF
-}
-
 /// `1 / d`, or 0 where that is not finite.
 #[inline(always)]
 fn inverse(d: f32) -> f32 {
     let inverse = 1.0 / d;
     if inverse.is_finite() { inverse } else { 0.0 }
-}
-
-/// A whole number between -2^22 and 2^22 as an integer: in 1.5 * 2^23 + n the lowest bits of the
-/// fraction are those of n. A cast would first have to ask for NaN and for numbers out of range.
-/// A number that is not whole is rounded half to even on the way.
-#[inline(always)]
-fn low_byte(value: f32) -> u8 {
-    (value + 12_582_912.0).to_bits() as u8
 }
 
 dispatched! {
@@ -189,7 +159,7 @@ fn q8_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
         // A loop, and not `block.map`: inside that function the closure would be compiled without
         // AVX2, and each rounding would be a call.
         for (code, value) in codes.iter_mut().zip(block) {
-            *code = low_byte((value * inverse).round());
+            *code = nearest((value * inverse).round()) as u8;
         }
     }
     true
@@ -215,7 +185,7 @@ fn q4_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
         let mut codes = [0; BLOCK];
         for (code, value) in codes.iter_mut().zip(block) {
             // Not a fused multiply-add: the reference rounds the product.
-            *code = low_byte((value * inverse + 8.5).min(15.0).trunc());
+            *code = nearest((value * inverse + 8.5).min(15.0).trunc()) as u8;
         }
         let (head, bytes) = out.split_at_mut(2);
         head.copy_from_slice(&stored.to_le_bytes());
@@ -278,7 +248,7 @@ fn int4_body<const FMA: bool>(
         }
         let scale = stored.to_f32();
         // Clipped first: -7 and 7 are whole, so rounding afterwards gives the same codes.
-        let code = |value: f32| low_byte((value / scale).clamp(-QMAX, QMAX));
+        let code = |value: f32| nearest((value / scale).clamp(-QMAX, QMAX)) as u8;
         let (blocks, rest) = group.as_chunks::<BLOCK>();
         let (packed, packed_rest) = bytes.as_chunks_mut::<{ BLOCK / 2 }>();
         for (block, packed) in blocks.iter().zip(packed) {

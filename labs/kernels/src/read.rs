@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::dispatch::dispatched;
+use crate::dispatch::dispatched;
 
 /// Words that one thread reads at a time: 2 MiB.
 const CHUNK: usize = 1 << 18;

@@ -1,0 +1,126 @@
+//! What a layer does between its products, whole registers at a time.
+
+use crate::dispatch::{dispatched, multiply_add};
+
+dispatched! {
+    /// `up * silu(gate)`, element by element, into `up`; `silu(x) = x / (1 + exp(-x))`.
+    pub fn gate_into(up: &mut [f32], gate: &[f32]) = gate_body
+}
+
+#[inline(always)]
+fn gate_body<const FMA: bool>(up: &mut [f32], gate: &[f32]) {
+    for (up, gate) in up.iter_mut().zip(gate) {
+        *up *= gate / (1.0 + exp::<FMA>(-gate));
+    }
+}
+
+dispatched! {
+    /// The softmax of `scores`, in place: `exp(score - max)` over the sum of those.
+    pub fn softmax(scores: &mut [f32]) = softmax_body
+}
+
+#[inline(always)]
+fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    let (registers, rest) = scores.as_chunks::<8>();
+    for register in registers {
+        for lane in 0..8 {
+            lanes[lane] = lanes[lane].max(register[lane]);
+        }
+    }
+    let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, score| max.max(*score));
+    for score in scores.iter_mut() {
+        *score = exp::<FMA>(*score - max);
+    }
+    let (registers, rest) = scores.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for register in registers {
+        for lane in 0..8 {
+            sums[lane] += register[lane];
+        }
+    }
+    let sum: f32 = sums.iter().chain(rest).sum();
+    for score in scores.iter_mut() {
+        *score /= sum;
+    }
+}
+
+/// The numbers that [`exp`] computes with; beyond them the result is that of the nearest.
+const SMALLEST: f32 = -87.0;
+const LARGEST: f32 = 88.0;
+/// `ln 2` in two parts: the first has so few bits that `n` times it is exact.
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// `exp(x)` with a relative error of a few units in the last place, `x` first clipped to -87 and 88.
+/// A NaN stays one.
+///
+/// `exp(x) = 2^n exp(r)` with `n = round(x / ln 2)`, so that `r` lies within `ln 2 / 2` of 0, and the
+/// Taylor polynomial of degree 7 leaves out less than `r^8 / 8!`, 6e-9. A compiler makes this a few
+/// instructions for a whole register; `f32::exp` is a call for each number.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(SMALLEST, LARGEST);
+    let shifted = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = multiply_add::<FMA>(-n, LN_2_LOW, multiply_add::<FMA>(-n, LN_2_HIGH, x));
+    let mut sum = 1.0 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        sum = multiply_add::<FMA>(sum, r, coefficient);
+    }
+    // n in the lowest bits of `shifted` goes to the place of an exponent.
+    let power = shifted.to_bits().wrapping_add(127) << 23;
+    sum * f32::from_bits(power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `exp(r)`: rounding of `r` itself, up to three times half a unit of 0.35, and of the last
+    /// step of the polynomial, once for the product and once for the sum; steps before it count
+    /// less than half each, so all together less than as much again. What the polynomial leaves out,
+    /// and what the two parts of `ln 2` lack, times 128.
+    fn bound() -> f64 {
+        let unit = f64::from(f32::EPSILON) / 2.0;
+        let lacks = std::f64::consts::LN_2 - f64::from(LN_2_HIGH) - f64::from(LN_2_LOW);
+        (3.0 * 0.5 + 2.0 * 2.0) * unit + 6e-9 + 128.0 * lacks.abs()
+    }
+
+    #[test]
+    fn exp_is_that_of_f64_within_a_few_units_everywhere() {
+        let mut worst = 0.0_f64;
+        for step in -87_000..=88_000 {
+            let x = step as f32 / 1000.0;
+            for found in [exp::<false>(x), exp::<true>(x)] {
+                worst = worst.max((f64::from(found) / f64::from(x).exp() - 1.0).abs());
+            }
+        }
+        println!("worst {worst:.2e}, bound {:.2e}", bound());
+        assert!(worst <= bound(), "{worst:e}, bound {:e}", bound());
+    }
+
+    #[test]
+    fn exp_of_what_has_none_is_the_nearest_or_nan() {
+        assert!(exp::<false>(f32::NAN).is_nan());
+        assert_eq!(exp::<false>(-1e30), exp::<false>(SMALLEST));
+        assert_eq!(exp::<false>(f32::INFINITY), exp::<false>(LARGEST));
+        assert_eq!((exp::<false>(0.0), exp::<true>(-0.0)), (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_softmax_sums_to_one_and_is_the_same_for_shifted_scores() {
+        for count in [1, 7, 8, 45] {
+            let mut scores: Vec<f32> = (0..count).map(|i| (i * 13 % 17) as f32 / 2.0).collect();
+            let mut shifted: Vec<f32> = scores.iter().map(|score| score + 512.0).collect();
+            softmax(&mut scores);
+            softmax(&mut shifted);
+            assert_eq!(scores, shifted, "whole shifts are exact in these numbers");
+            // Each term is rounded once, and so is each of the sums that it passes through.
+            let unit = f64::from(f32::EPSILON) / 2.0;
+            let sum: f64 = scores.iter().copied().map(f64::from).sum();
+            assert!((sum - 1.0).abs() <= (count + 1) as f64 * unit, "{sum}");
+        }
+    }
+}

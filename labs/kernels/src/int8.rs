@@ -1,0 +1,160 @@
+//! Weights of 8 bits with a scale for each row.
+
+use ndarray::Array2;
+
+use crate::KernelError;
+use crate::loops::{self, Pair8, ROWS};
+use crate::panels::{Expanded, Tile, by_panels, in_tiles};
+use crate::tokens::{PerToken, check, padded};
+
+/// The most features of which an `i32` holds the sum of products, each at most 128 * 127.
+const MOST_FEATURES: usize = i32::MAX as usize / (128 * 127);
+
+/// int8 weights with an `f32` scale for each row (output channel), laid out for the products.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8 {
+    /// `[panels, pairs]`; rows and features that there are not are 0.
+    panels: Vec<Pair8>,
+    /// One array a panel.
+    scales: Vec<[f32; ROWS]>,
+    out_features: usize,
+    in_features: usize,
+}
+
+impl Int8 {
+    /// Takes codes, `[out_features, in_features]`, and the scale of each row. Any code will do: the
+    /// products are exact for -128 as well, which the grid of the labs leaves out.
+    ///
+    /// # Errors
+    /// [`KernelError::ScalesDoNotFit`] if there is not one scale a row,
+    /// [`KernelError::TooManyFeatures`] from 132,105 features on.
+    pub fn new(codes: &Array2<i8>, scales: &[f32]) -> Result<Self, KernelError> {
+        let (out_features, in_features) = codes.dim();
+        if scales.len() != out_features {
+            let (scales, codes) = ([scales.len(), 1], [out_features, in_features]);
+            return Err(KernelError::ScalesDoNotFit { scales, codes });
+        }
+        if in_features > MOST_FEATURES {
+            let (found, limit) = (in_features, MOST_FEATURES);
+            return Err(KernelError::TooManyFeatures { found, limit });
+        }
+        let pairs = in_features.div_ceil(2);
+        let mut panels = vec![[0; 2 * ROWS]; out_features.div_ceil(ROWS) * pairs];
+        for ((row, feature), &code) in codes.indexed_iter() {
+            panels[row / ROWS * pairs + feature / 2][2 * (row % ROWS) + feature % 2] = code;
+        }
+        let scales = scales.chunks(ROWS).map(in_panel(0.0)).collect();
+        Ok(Self { panels, scales, out_features, in_features })
+    }
+
+    /// Rows.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// Weights in a row.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Bytes that a product has to read: a byte a code and four a scale, rows up to a multiple of 16.
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&self.panels[..]) + size_of_val(&self.scales[..])
+    }
+
+    fn pairs(&self) -> usize {
+        self.in_features.div_ceil(2)
+    }
+
+    fn panel(&self, panel: usize) -> &[Pair8] {
+        &self.panels[panel * self.pairs()..][..self.pairs()]
+    }
+
+    /// `x @ W.T` with the activations in 8 bits as well: each token is quantized with its own scale,
+    /// `absmax / 127`, half to even. The sums are exact in `i32`, and each result is
+    /// `sum * scale of the token * scale of the row`, in this order.
+    ///
+    /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
+    ///
+    /// # Errors
+    /// [`KernelError::FeaturesDiffer`], [`KernelError::NotFinite`].
+    pub fn w8a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
+        check(x, self.in_features)?;
+        let x = &PerToken::quantize(x)?;
+        Ok(by_panels(x.scales.len(), self.out_features, self.in_features, |panels, rows| {
+            for (at, panel) in panels.enumerate() {
+                let (w, scales) = (self.panel(panel), &self.scales[panel]);
+                in_tiles::<6>(rows, at * ROWS, &W8A8 { w, scales, x });
+            }
+        }))
+    }
+
+    /// `x @ W.T` with activations as they are: each row is summed in its codes, and multiplied by its
+    /// scale once.
+    ///
+    /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
+    ///
+    /// # Errors
+    /// [`KernelError::FeaturesDiffer`].
+    pub fn w8a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
+        check(x, self.in_features)?;
+        let features = 2 * self.pairs();
+        let x_padded = padded(x, self.in_features, features);
+        let x_padded = &x_padded[..];
+        Ok(by_panels(x.nrows(), self.out_features, self.in_features, |panels, rows| {
+            let mut numbers = vec![[0.0; ROWS]; if rows.len() > 1 { features } else { 0 }];
+            for (at, panel) in panels.enumerate() {
+                let (w, scales) = (self.panel(panel), &self.scales[panel]);
+                if rows.len() > 1 {
+                    loops::expand8(w, &mut numbers);
+                    let scales = Some(scales);
+                    let tile = Expanded { numbers: &numbers, x: x_padded, scales };
+                    in_tiles::<6>(rows, at * ROWS, &tile);
+                } else {
+                    in_tiles::<1>(rows, at * ROWS, &OneToken { w, scales, x: x_padded });
+                }
+            }
+        }))
+    }
+}
+
+/// The values of a panel's rows; `rest` for rows that there are not.
+pub(crate) fn in_panel<Value: Copy>(rest: Value) -> impl Fn(&[Value]) -> [Value; ROWS] {
+    move |values| std::array::from_fn(|row| values.get(row).copied().unwrap_or(rest))
+}
+
+/// A panel and tokens in 8 bits.
+struct W8A8<'a> {
+    w: &'a [Pair8],
+    scales: &'a [f32; ROWS],
+    x: &'a PerToken,
+}
+
+impl Tile for W8A8<'_> {
+    fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T] {
+        let sums = loops::w8a8::<T>(self.w, std::array::from_fn(|t| self.x.token(first + t)));
+        let mut results = [[0.0; ROWS]; T];
+        for t in 0..T {
+            let of_token = self.x.scales[first + t];
+            for row in 0..ROWS {
+                results[t][row] = sums[t][row] as f32 * of_token * self.scales[row];
+            }
+        }
+        results
+    }
+}
+
+/// A panel and the only token.
+struct OneToken<'a> {
+    w: &'a [Pair8],
+    scales: &'a [f32; ROWS],
+    x: &'a [f32],
+}
+
+impl Tile for OneToken<'_> {
+    fn run<const T: usize>(&self, _: usize) -> [[f32; ROWS]; T] {
+        let mut sums = loops::w8a16(self.w, self.x.as_chunks::<2>().0);
+        sums.iter_mut().zip(self.scales).for_each(|(sum, scale)| *sum *= scale);
+        [sums; T]
+    }
+}

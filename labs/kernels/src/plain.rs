@@ -1,0 +1,118 @@
+//! Products with `f32` weights: by rows for one token, by panels for many.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use crate::dispatch::{dispatched, multiply_add};
+use crate::loops::ROWS;
+use crate::panels::{Expanded, by_panels, in_tiles};
+
+/// Values that one vector register holds.
+const LANES: usize = 8;
+/// Rows of the weight matrix that one task takes at least.
+const ROWS_OF_A_TASK: usize = 32;
+
+/// `x @ w.T` on the threads of the pool: `x` is `[tokens, in_features]`, `w` is
+/// `[out_features, in_features]`, the result `[tokens, out_features]`. The caller has checked that
+/// both have the same number of features; of different ones the smaller counts.
+pub fn product(x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+    let (x, w) = (x.as_standard_layout(), w.as_standard_layout());
+    match (x.as_slice(), w.as_slice()) {
+        (Some(values), Some(rows)) if x.ncols() == w.ncols() && w.ncols() > 0 => {
+            if x.nrows() == 1 {
+                one_token(values, rows)
+            } else {
+                many_tokens(values, rows, w.ncols())
+            }
+        }
+        _ => x.dot(&w.t()),
+    }
+}
+
+/// Each row of the weights is read once: the time is that of the memory.
+fn one_token(x: &[f32], w: &[f32]) -> Array2<f32> {
+    let mut out = Array2::zeros((1, w.len() / x.len()));
+    if let Some(out) = out.as_slice_mut() {
+        let blocks = w.par_chunks(ROWS_OF_A_TASK * x.len());
+        out.par_chunks_mut(ROWS_OF_A_TASK).zip(blocks).for_each(|(out, w)| rows(w, x, out));
+    }
+    out
+}
+
+/// Sixteen rows of the weights at a time, turned so that the loop finds them side by side. Every
+/// element is summed in the same order whatever the number of threads.
+fn many_tokens(x: &[f32], w: &[f32], features: usize) -> Array2<f32> {
+    let (tokens, out_features) = (x.len() / features, w.len() / features);
+    by_panels(tokens, out_features, features, |panels, out| {
+        let mut numbers = vec![[0.0; ROWS]; features];
+        for (at, panel) in panels.enumerate() {
+            let end = w.len().min((panel + 1) * ROWS * features);
+            for (row, w) in w[panel * ROWS * features..end].chunks_exact(features).enumerate() {
+                numbers.iter_mut().zip(w).for_each(|(numbers, w)| numbers[row] = *w);
+            }
+            let tile = Expanded { numbers: &numbers, x, scales: None };
+            in_tiles::<6>(out, at * ROWS, &tile);
+        }
+    })
+}
+
+dispatched! {
+    /// The products of the rows of `w`, `[y.len(), x.len()]`, with `x`.
+    pub fn rows(w: &[f32], x: &[f32], y: &mut [f32]) = rows_body
+}
+
+#[inline(always)]
+fn rows_body<const FMA: bool>(w: &[f32], x: &[f32], y: &mut [f32]) {
+    for (y, row) in y.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
+        *y = dot_body::<FMA>(row, x);
+    }
+}
+
+dispatched! {
+    /// The dot product of two slices; of different lengths the shorter counts.
+    pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
+}
+
+// ANCHOR: dot_f32
+#[inline(always)]
+fn dot_body<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
+    let (blocks, rest) = row.as_chunks::<{ 4 * LANES }>();
+    let (x_blocks, x_rest) = x.as_chunks::<{ 4 * LANES }>();
+    let mut sums = [0.0; 4 * LANES];
+    for (w, x) in blocks.iter().zip(x_blocks) {
+        for lane in 0..4 * LANES {
+            sums[lane] = multiply_add::<FMA>(w[lane], x[lane], sums[lane]);
+        }
+    }
+    let total = sums.iter().sum();
+    rest.iter().zip(x_rest).fold(total, |sum, (w, x)| multiply_add::<FMA>(*w, *x, sum))
+}
+// ANCHOR_END: dot_f32
+
+dispatched! {
+    /// The sum of the rows of `values`, `[weights.len(), out.len()]`, each times its weight.
+    pub fn weighted_sum(weights: &[f32], values: &[f32], out: &mut [f32]) = weighted_sum_body
+}
+
+#[inline(always)]
+fn weighted_sum_body<const FMA: bool>(weights: &[f32], values: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    let columns = out.len().max(1);
+    for (at, out) in out.chunks_mut(8 * LANES).enumerate() {
+        // Sixty-four columns in registers, while all rows pass by.
+        let mut sums = [0.0; 8 * LANES];
+        for (weight, row) in weights.iter().zip(values.chunks_exact(columns)) {
+            let row = &row[at * 8 * LANES..];
+            if let Some(row) = row.first_chunk::<{ 8 * LANES }>() {
+                for lane in 0..8 * LANES {
+                    sums[lane] = multiply_add::<FMA>(*weight, row[lane], sums[lane]);
+                }
+            } else {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum = multiply_add::<FMA>(*weight, *value, *sum);
+                }
+            }
+        }
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
