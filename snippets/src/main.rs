@@ -1,6 +1,7 @@
 //! `mdbook-snippets`: the preprocessor of this book. `mdbook-snippets captures FILE…` prints the
 //! tables of capture files, those of the repository beside them; `mdbook-snippets cpu-capture FILE`
 //! those of a capture of `cpu-meters`, `mdbook-snippets model-capture FILE` those of `outlier-meters`.
+//! `mdbook-snippets measured FILE FIGURE` draws the figure of a capture of `cargo book measure`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Some("captures") => print_captures(files),
         Some("cpu-capture") => files.try_for_each(|file| print_cpu_capture(&file)),
         Some("model-capture") => files.try_for_each(|file| print_model_capture(&file)),
+        Some("measured") => print_measured(files),
         _ => {
             return book_preprocessor::main(
                 &snippets::Book,
@@ -46,6 +48,15 @@ fn print_model_capture(file: &Path) -> Result<()> {
     let capture = smoothquant::capture::Capture::load(file).context(file.display().to_string())?;
     print!("{}", outliers::all(&capture)?);
     Ok(())
+}
+
+/// The figure of one capture of `cargo book measure`, into the file behind it.
+fn print_measured(mut files: impl Iterator<Item = PathBuf>) -> Result<()> {
+    let (file, figure) =
+        files.next().zip(files.next()).context("name the capture and the figure to be drawn")?;
+    let capture = engines::meters::Capture::load(&file).context(file.display().to_string())?;
+    let svg = snippets::figures::measured::of(&capture)?.to_file();
+    std::fs::write(&figure, svg).context(figure.display().to_string())
 }
 
 /// The captures in `files`, then the committed ones, in the same tables.

@@ -10,6 +10,7 @@ mod lab_03;
 mod lab_04;
 mod landscape;
 mod layouts;
+pub mod measured;
 mod mental_model;
 mod outliers;
 mod plot;
@@ -40,6 +41,9 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
     Entry { name: "rules_grids", make: rules::rules_grids },
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
+    Entry { name: "measured_ours", make: measured::ours },
+    Entry { name: "measured_vllm", make: measured::vllm },
+    Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
     Entry { name: "landscape_before", make: landscape::before },
     Entry { name: "landscape_after", make: landscape::after },
@@ -76,6 +80,21 @@ impl Figure {
              <figcaption>{caption}</figcaption>\n</figure>\n",
             self.to_svg(name)
         )
+    }
+
+    /// A file of its own, in the colours that the book's light theme gives its figures.
+    pub fn to_file(&self) -> String {
+        const PALETTE: &str = include_str!("../../../theme/palette.css");
+        let light = PALETTE.split('}').find(|block| block.contains("--plot-1")).unwrap_or_default();
+        let colours: Vec<&str> =
+            light.lines().map(str::trim).filter(|line| line.starts_with("--plot-")).collect();
+        let style = format!(
+            "<style>svg {{ {} background: var(--plot-bg); font-family: sans-serif; }}</style>",
+            colours.join(" ")
+        );
+        let svg = self.to_svg("measured");
+        let (open, rest) = svg.split_once('>').unwrap_or((&svg, ""));
+        format!("{open} xmlns=\"http://www.w3.org/2000/svg\">{style}{rest}\n")
     }
 
     /// The `<svg>` element: as wide as the page allows, named and described for screen readers.

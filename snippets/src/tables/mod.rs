@@ -11,6 +11,7 @@ pub mod lab_03;
 pub mod lab_04;
 pub mod lab_05;
 pub mod layouts;
+pub mod measured;
 pub mod mental_model;
 pub mod outliers;
 pub mod real_activations;
@@ -87,6 +88,18 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "engines_vllm_read", make: engines::vllm_read },
     Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
     Entry { name: "engines_runs", make: engines::runs },
+    Entry { name: "measured_capacity_ours", make: measured::capacity_ours },
+    Entry { name: "measured_capacity_vllm", make: measured::capacity_vllm },
+    Entry { name: "measured_capacity_llama_cpp", make: measured::capacity_llama_cpp },
+    Entry { name: "measured_throughput_ours", make: measured::throughput_ours },
+    Entry { name: "measured_throughput_vllm", make: measured::throughput_vllm },
+    Entry { name: "measured_throughput_llama_cpp", make: measured::throughput_llama_cpp },
+    Entry { name: "measured_sanity_ours", make: measured::sanity_ours },
+    Entry { name: "measured_sanity_vllm", make: measured::sanity_vllm },
+    Entry { name: "measured_sanity_llama_cpp", make: measured::sanity_llama_cpp },
+    Entry { name: "measured_ceilings", make: measured::ceilings },
+    Entry { name: "measured_refused", make: measured::refused },
+    Entry { name: "measured_runs", make: measured::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
     Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },

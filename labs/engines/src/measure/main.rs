@@ -144,7 +144,7 @@ fn plan(cli: &Cli) -> Result<Plan> {
     ensure!(!cli.batches.contains(&0), "--batches: 0 requests take no time");
     ensure!(cli.seconds.is_finite() && cli.seconds > 0.0, "--seconds: {} is no time", cli.seconds);
     let bytes = cli.memory_gib * f64::from(1 << 30);
-    ensure!(bytes >= 1.0 && bytes < 1e15, "--memory-gib: {} is no memory", cli.memory_gib);
+    ensure!((1.0..1e15).contains(&bytes), "--memory-gib: {} is no memory", cli.memory_gib);
     let plan = Plan::new();
     Ok(Plan {
         batches: cli.batches.clone(),

@@ -1,0 +1,163 @@
+//! What a format buys beside the one it is compared with: predicted and measured, meter by meter.
+
+use anyhow::{Context, Result, ensure};
+use engines::meters::{Capture, Run, table};
+use kit::architecture::SMOLLM2_135M;
+use kit::table::times;
+use plotters::style::text_anchor::HPos;
+
+use super::Figure;
+use super::plot::{Axis, Key, Layout, draw, plain};
+use super::style::{Ink, Mark, Pen, Shape};
+use super::svg::Drawing;
+use crate::tables::measured::committed;
+
+/// The inks of the formats, in their order.
+const INKS: [Ink; 5] = [Ink::One, Ink::Two, Ink::Three, Ink::Four, Ink::Five];
+/// How far a format's mark is from its neighbour's, in meters.
+const STEP: f64 = 0.15;
+
+/// This course's model.
+pub fn ours() -> Result<Figure> {
+    of(&committed("this course")?)
+}
+
+/// vLLM.
+pub fn vllm() -> Result<Figure> {
+    of(&committed("vLLM")?)
+}
+
+/// llama.cpp.
+pub fn llama_cpp() -> Result<Figure> {
+    of(&committed("llama.cpp")?)
+}
+
+/// A meter of a format as a multiple of the base's: predicted and measured.
+struct Gain {
+    meter: usize,
+    format: usize,
+    predicted: Option<f64>,
+    measured: f64,
+}
+
+/// The figure of any capture: also a reader's own.
+///
+/// # Errors
+/// If the capture has no two formats with all meters.
+pub fn of(capture: &Capture) -> Result<Figure> {
+    let whole: Vec<&Run> = capture.runs.iter().filter(|run| run.error.is_none()).collect();
+    let (base, others) = whole.split_first().context("no format was measured")?;
+    ensure!(!others.is_empty(), "one format has nothing to be compared with");
+    let others = &others[..others.len().min(INKS.len())];
+    let meters = meters(capture);
+    let gains: Vec<Gain> = others
+        .iter()
+        .enumerate()
+        .flat_map(|(format, run)| gains(capture, base, run, format))
+        .collect();
+    let best = gains.iter().max_by(|a, b| a.measured.total_cmp(&b.measured));
+    let best = best.context("a format has meters")?;
+    let engine = &capture.provenance.engine;
+    let name = |gain: &Gain| (others[gain.format].format.as_str(), meters[gain.meter].as_str());
+    let (format, meter) = name(best);
+    Ok(Figure {
+        title: format!("What each format buys in {engine}, as a multiple of {}", base.format),
+        caption: format!(
+            "Rings: predicted by the cost model from this run's ceilings. Dots: measured. {}, over {} \
+             processors. The largest gain is that of {format} in \"{meter}\": {}.",
+            capture.provenance.processor,
+            capture.provenance.processors,
+            times(best.measured),
+        ),
+        alt: gains
+            .iter()
+            .map(|gain| {
+                let (format, meter) = name(gain);
+                let predicted = gain.predicted.map_or("not predicted".into(), times);
+                format!(
+                    "{meter}, {format}: predicted {predicted}, measured {}.",
+                    times(gain.measured)
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(" "),
+        drawing: marks(&meters, others, &gains)?,
+    })
+}
+
+/// The names of the meters, as the axis shows them.
+fn meters(capture: &Capture) -> Vec<String> {
+    let writes = capture.plan.batches.iter().map(|&requests| match requests {
+        1 => "1 writes".to_string(),
+        many => format!("{many} write"),
+    });
+    std::iter::once("reads".into()).chain(writes).chain(["KV blocks".into()]).collect()
+}
+
+/// Every meter of a run over that of the base.
+fn gains(capture: &Capture, base: &Run, run: &Run, format: usize) -> Vec<Gain> {
+    let predicted = |run| table::predicted(capture, run, SMOLLM2_135M);
+    let (own, of_base) = (predicted(run), predicted(base));
+    let both = own.as_ref().zip(of_base.as_ref());
+    let mut gains = Vec::new();
+    let mut add = |meter, measured: Option<(f64, f64)>, predicted: Option<(f64, f64)>| {
+        let ratio =
+            |(own, base): (f64, f64)| Some(own / base).filter(|r| r.is_finite() && *r > 0.0);
+        if let Some(measured) = measured.and_then(ratio) {
+            gains.push(Gain { meter, format, predicted: predicted.and_then(ratio), measured });
+        }
+    };
+    let median = |throughput: &engines::meters::Throughput| throughput.tokens_per_s.median;
+    let reading = |run: &Run| run.reading.as_ref().map(median);
+    add(0, reading(run).zip(reading(base)), both.map(|(own, base)| (own.reading, base.reading)));
+    for (index, &requests) in capture.plan.batches.iter().enumerate() {
+        let writing = |run: &Run| run.writing_of(requests).map(median);
+        let predicted = both
+            .and_then(|(own, base)| Some((*own.writing.get(index)?, *base.writing.get(index)?)));
+        add(index + 1, writing(run).zip(writing(base)), predicted);
+    }
+    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
+    let predicted = both.map(|(own, base)| (own.blocks as f64, base.blocks as f64));
+    add(capture.plan.batches.len() + 1, blocks(run).zip(blocks(base)), predicted);
+    gains
+}
+
+fn marks(meters: &[String], others: &[&Run], gains: &[Gain]) -> Result<Drawing> {
+    let all: Vec<f64> =
+        gains.iter().flat_map(|gain| gain.predicted.into_iter().chain([gain.measured])).collect();
+    let x = Axis::linear("", -0.6..meters.len() as f64 - 0.4)
+        .ticks((0..meters.len()).map(|meter| meter as f64), |at| meters[at as usize].clone())
+        .without_grid();
+    let y = Axis::log("times the first format's", 0.5..4.0)
+        .ticks([0.5, 1.0, 2.0, 4.0, 8.0], plain)
+        .holding(&all);
+    let y = y.holding(&[8.0]);
+    draw(Layout::with_legend(2), x, y, |plot| {
+        let ends = [(-0.6, 1.0), (meters.len() as f64 - 0.4, 1.0)];
+        plot.guide(ends, Pen::dashed(Ink::Muted))?;
+        let middle = (others.len() as f64 - 1.0) / 2.0;
+        for gain in gains {
+            let at = gain.meter as f64 + (gain.format as f64 - middle) * STEP;
+            let ink = INKS[gain.format % INKS.len()];
+            if let Some(predicted) = gain.predicted {
+                plot.hairline([(at, predicted), (at, gain.measured)], Pen::solid(ink))?;
+                plot.marks([(at, predicted)], Mark::new(Shape::Ring, ink).sized(52))?;
+            }
+            plot.marks([(at, gain.measured)], Mark::new(Shape::Dot, ink))?;
+        }
+        plot.label((-0.6, 1.0), (40, -110), HPos::Left, Ink::Muted, "no gain")?;
+        let keys: Vec<Key> = others
+            .iter()
+            .zip(INKS)
+            .map(|(run, ink)| Key::Mark(Mark::new(Shape::Dot, ink), run.format.as_str()))
+            .collect();
+        plot.legend(1, &keys)?;
+        plot.legend(
+            2,
+            &[
+                Key::Mark(Mark::new(Shape::Ring, Ink::Muted).sized(52), "predicted"),
+                Key::Mark(Mark::new(Shape::Dot, Ink::Muted), "measured"),
+            ],
+        )
+    })
+}

@@ -1,0 +1,180 @@
+//! The tables of the three meters, read from the captures that `cargo book measure` took: predicted
+//! beside measured.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use engines::meters::{Capture, table};
+use kit::Table;
+use kit::architecture::SMOLLM2_135M;
+use kit::capture::{CaptureFile, Spread};
+use kit::table::{count, sig3};
+
+/// The folder that the committed captures lie in.
+const FOLDER: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-02-quantize-and-eval/captures/engines");
+
+/// The engines, as their captures name them.
+pub const ENGINES: [&str; 3] = [OURS, VLLM, LLAMA_CPP];
+const OURS: &str = "this course";
+const VLLM: &str = "vLLM";
+const LLAMA_CPP: &str = "llama.cpp";
+
+/// The committed capture files.
+pub fn files() -> Vec<PathBuf> {
+    crate::capture_files::json_in(FOLDER)
+}
+
+/// The committed capture of an engine.
+///
+/// # Errors
+/// If there is not exactly one, or one cannot be read.
+pub fn committed(engine: &str) -> Result<Capture> {
+    let mut found = Vec::new();
+    for file in files() {
+        let capture = Capture::load(&file).context(file.display().to_string())?;
+        if capture.provenance.engine == engine {
+            found.push(capture);
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        number => bail!(
+            "there are {number} captures of {engine} in \
+             labs/lab-02-quantize-and-eval/captures/engines, and the chapter speaks of one"
+        ),
+    }
+}
+
+/// The three tables of a capture, as text for a terminal.
+pub fn all(capture: &Capture) -> String {
+    table::all(capture, SMOLLM2_135M).map(|table| table.to_string()).join("\n")
+}
+
+fn capacity(engine: &str) -> Result<Table> {
+    Ok(table::capacity(&committed(engine)?, SMOLLM2_135M))
+}
+
+fn throughput(engine: &str) -> Result<Table> {
+    Ok(table::throughput(&committed(engine)?, SMOLLM2_135M))
+}
+
+fn sanity(engine: &str) -> Result<Table> {
+    Ok(table::sanity(&committed(engine)?))
+}
+
+/// Capacity of this course's model.
+pub fn capacity_ours() -> Result<Table> {
+    capacity(OURS)
+}
+
+/// Capacity of vLLM.
+pub fn capacity_vllm() -> Result<Table> {
+    capacity(VLLM)
+}
+
+/// Capacity of llama.cpp.
+pub fn capacity_llama_cpp() -> Result<Table> {
+    capacity(LLAMA_CPP)
+}
+
+/// Throughput of this course's model.
+pub fn throughput_ours() -> Result<Table> {
+    throughput(OURS)
+}
+
+/// Throughput of vLLM.
+pub fn throughput_vllm() -> Result<Table> {
+    throughput(VLLM)
+}
+
+/// Throughput of llama.cpp.
+pub fn throughput_llama_cpp() -> Result<Table> {
+    throughput(LLAMA_CPP)
+}
+
+/// Output sanity of this course's model.
+pub fn sanity_ours() -> Result<Table> {
+    sanity(OURS)
+}
+
+/// Output sanity of vLLM.
+pub fn sanity_vllm() -> Result<Table> {
+    sanity(VLLM)
+}
+
+/// Output sanity of llama.cpp.
+pub fn sanity_llama_cpp() -> Result<Table> {
+    sanity(LLAMA_CPP)
+}
+
+/// What the machine could do at all, in each run.
+pub fn ceilings() -> Result<Table> {
+    let mut table =
+        Table::new("The ceilings of each run, measured in it with this course's kernels")
+            .text("run")
+            .number("threads")
+            .number("reading memory (GB/s)")
+            .number("f32 product (Gop/s)")
+            .number("int8 product (Gop/s)");
+    let giga = |spread: &Spread| sig3(spread.median / 1e9);
+    for engine in ENGINES {
+        let capture = committed(engine)?;
+        let ceilings = &capture.ceilings;
+        table.row([
+            engine.to_string(),
+            count(ceilings.threads),
+            giga(&ceilings.bytes_per_s),
+            giga(&ceilings.f32_operations_per_s),
+            giga(&ceilings.int8_operations_per_s),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Where and when the captures were made.
+pub fn runs() -> Result<Table> {
+    let mut table = Table::new("The runs of this chapter")
+        .text("engine")
+        .text("version")
+        .text("machine")
+        .text("date")
+        .text("commit")
+        .text("command");
+    for engine in ENGINES {
+        let of = committed(engine)?.provenance;
+        table.row([
+            of.engine,
+            of.engine_version,
+            format!("{}, {} processors, {}", of.processor, of.processors, of.instructions),
+            of.date,
+            of.commit.chars().take(12).collect(),
+            format!("`{}`", of.command),
+        ]);
+    }
+    Ok(table)
+}
+
+/// What failed, in the engine's words: the last line of each.
+pub fn refused() -> Result<Table> {
+    let mut table = Table::new("What was asked for and refused").text("engine").text("format");
+    table = table.text("in the engine's words");
+    for engine in ENGINES {
+        for run in committed(engine)?.runs {
+            let Some(error) = run.error else { continue };
+            let line = error.lines().rev().find(|line| line.contains("Error")).unwrap_or(&error);
+            table.row([engine.into(), format!("`{}`", run.format), shortened(line)]);
+        }
+    }
+    Ok(table)
+}
+
+/// A line of a log, cut where a table would burst.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 160;
+    let line = line.trim().replace(['`', '\\'], "'");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
