@@ -153,8 +153,8 @@ pub fn grid_and_scale() -> Result<Interactive> {
             title: "Weights of three real rows on an int4 grid that they share".into(),
             caption: format!(
                 "Dots: {SHOWN} neighbouring weights of each of three rows of {}. Squares: the codes \
-                 they go to, on int4 with one scale for all {}. The rows lose {shared} of their \
-                 norm; with one scale for each row {own}.",
+                 they go to. As they are, on int4 with one scale for all {}, the rows lose {shared} of \
+                 their norm; with one scale for each row {own}.",
                 cut.label,
                 cut.weights.len(),
             ),
