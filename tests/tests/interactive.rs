@@ -187,12 +187,15 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Opens each page at the width of a desk and of a phone, and fails with all that `look` finds.
-fn on_every_page(look: fn(&mut Tab<'_>, &str) -> Result<Vec<String>>) {
+const DESK: u32 = 1440;
+const PHONE: u32 = 380;
+
+/// Looks at each page at each of these widths, and fails with all that `look` finds.
+fn on_every_page(widths: &[u32], look: fn(&mut Tab<'_>, &str) -> Result<Vec<String>>) {
     let Some(mut browser) = start_or_skip() else { return };
     let mut findings = Vec::new();
     for page in pages() {
-        for width in [1440, 380] {
+        for &width in widths {
             let mut tab = browser.tab().expect("a tab");
             tab.set_width(width).expect("a width");
             let url = file_url(&page).expect("an address");
@@ -212,7 +215,8 @@ fn ask(tab: &mut Tab<'_>, script: &str) -> Result<Vec<String>> {
             const findings = [];
             for (const figure of document.querySelectorAll('figure.interactive')) {{
                 const find = what => findings.push(figure.id + ' ' + what);
-                const shown = css => [...figure.querySelectorAll(css)].filter(e => e.checkVisibility());
+                const shown = css => [...figure.querySelectorAll(css)]
+                    .filter(e => e.checkVisibility() && getComputedStyle(e).display !== 'none');
                 {script}
             }}
             return findings;
@@ -233,7 +237,7 @@ const AS_DRAWN: &str = "
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn without_javascript_every_figure_is_as_it_was_drawn() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK, PHONE], |tab, url| {
         tab.open_without_scripts(url)?;
         let ran = tab.evaluate("typeof course !== 'undefined'")?;
         ensure!(ran == false, "the scripts of the page ran");
@@ -244,7 +248,7 @@ fn without_javascript_every_figure_is_as_it_was_drawn() {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn on_paper_every_figure_is_as_it_was_drawn() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         // Whatever was chosen before.
         ask(tab, "[...figure.querySelectorAll('input[type=radio]')].at(-1)?.click();")?;
@@ -275,7 +279,7 @@ fn the_page_for_the_printer_shows_every_figure_as_it_was_drawn() {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn with_javascript_every_control_has_a_label_and_a_focus_that_is_seen() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK, PHONE], |tab, url| {
         tab.open(url)?;
         ask(
             tab,
@@ -315,7 +319,7 @@ fn said(tab: &mut Tab<'_>, figure: &str) -> Result<String> {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn every_control_works_by_keyboard_and_reset_takes_it_back() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
         for figure in figures(tab)? {
@@ -356,7 +360,7 @@ fn every_control_works_by_keyboard_and_reset_takes_it_back() {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn the_tab_key_walks_through_a_figure_and_out_of_it() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
         for figure in figures(tab)? {
@@ -385,7 +389,7 @@ fn the_tab_key_walks_through_a_figure_and_out_of_it() {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn a_pointer_moves_what_the_drawing_shows() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK, PHONE], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
         for figure in figures(tab)? {
@@ -411,7 +415,7 @@ fn a_pointer_moves_what_the_drawing_shows() {
 #[test]
 #[ignore = "needs the built book: cargo book test"]
 fn every_setting_of_every_replay_has_a_whole_sentence_and_a_place_on_the_drawing() {
-    on_every_page(|tab, url| {
+    on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         ask(
             tab,
