@@ -48,7 +48,7 @@ fn matrices() -> Vec<Array2<f32>> {
     let mut normal = Normal::seeded(2026);
     let mut made: Vec<Array2<f32>> = (0..300)
         .map(|index| {
-            let loudness = libm_pow10(f64::from(index % 50) / 5.0 - 6.0);
+            let loudness = power_of_ten(f64::from(index % 50) / 5.0 - 6.0);
             Array2::from_shape_simple_fn((3, 5), || (normal.sample() * loudness) as f32)
         })
         .collect();
@@ -69,7 +69,7 @@ fn matrices() -> Vec<Array2<f32>> {
 }
 
 /// Ten to the power of `exponent`, roughly: the same on every machine.
-fn libm_pow10(exponent: f64) -> f64 {
+fn power_of_ten(exponent: f64) -> f64 {
     let whole = exponent.floor();
     10f64.powi(whole as i32) * (1.0 + 9.0 * (exponent - whole))
 }
@@ -165,7 +165,7 @@ fn the_script_writes_numbers_as_the_tables_do() {
     let _page = open_scripts(&mut tab, &scripts()).expect("the page opens");
     let mut normal = Normal::seeded(7);
     let mut values: Vec<f64> = (0..600)
-        .map(|index| normal.sample() * libm_pow10(f64::from(index % 60) / 4.0 - 8.0))
+        .map(|index| normal.sample() * power_of_ten(f64::from(index % 60) / 4.0 - 8.0))
         .collect();
     values.extend([0.0, 1.0, 9.996, 0.9996, 99.95, 1234.0, 999.9, -0.5, 1e-9, 127.0, 448.0]);
     let script = format!("{}.map(v => [course.sig3(v), course.percent(v)])", json!(values));
@@ -297,6 +297,8 @@ fn with_javascript_every_control_has_a_label_and_a_focus_that_is_seen() {
                 input.focus({ focusVisible: true, preventScroll: true });
                 const style = getComputedStyle(input);
                 if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 1) find('hides the focus of ' + label);
+                const arrow = new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true, cancelable: true });
+                if (!input.dispatchEvent(arrow)) find('lets an arrow key turn the page at ' + label);
                 if (input.getBoundingClientRect().height < 12) find('has a tiny control: ' + label);
             }",
         )

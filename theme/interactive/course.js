@@ -119,6 +119,14 @@ window.course = (() => {
         });
     }
 
+    // mdBook turns the page on an arrow key and opens its sidebar on a swipe: not from within a figure.
+    function keepFromTheBook(box) {
+        box.addEventListener("keydown", event => {
+            if (event.key.startsWith("Arrow")) event.stopPropagation();
+        });
+        box.addEventListener("touchstart", event => event.stopPropagation(), { passive: true });
+    }
+
     // --- widgets ---
 
     // What a widget is given of its figure.
@@ -140,6 +148,7 @@ window.course = (() => {
                 const data = JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
                 const parts = partsOf(figure);
                 mount(data, parts);
+                [parts.controls, ...parts.pictures].forEach(keepFromTheBook);
                 figure.querySelector(".picture").before(parts.controls);
                 figure.querySelector("figcaption").before(parts.result);
                 for (const then of figure.querySelectorAll(".then")) then.hidden = false;

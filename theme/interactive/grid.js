@@ -115,11 +115,12 @@
             const group = course.svg("g");
             const [top, bottom] = [row.lines[0] - 100, row.lines.at(-1) + 100];
             const scale = trip.scales[index];
-            const ticks = grids[GRIDS[state.grid]].codes
+            const { codes } = grids[GRIDS[state.grid]];
+            const ticks = codes
                 .map(code => across(code * scale))
                 .map(x => `M${x.toFixed(1)} ${top}V${bottom}`);
             group.append(
-                course.svg("path", { d: ticks.join(""), stroke: "var(--plot-grid)", "stroke-width": 14, fill: "none" }),
+                course.svg("path", { d: ticks.join(""), stroke: "var(--plot-grid)", "stroke-width": codes.length > 15 ? 7 : 14, fill: "none" }),
                 course.svg("path", { d: `M${zero} ${top}V${bottom}`, stroke: "var(--plot-muted)", "stroke-width": 14 }),
                 course.svg("text", {
                     x: row.title[0], y: row.title[1], dy: "0.32em", "font-size": fontSize, fill: "var(--plot-ink)",

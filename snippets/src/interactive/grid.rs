@@ -152,28 +152,29 @@ pub fn grid_and_scale() -> Result<Interactive> {
         figure: Figure {
             title: "Weights of three real rows on an int4 grid that they share".into(),
             caption: format!(
-                "Dots: {SHOWN} neighbouring weights of each of three rows of {}. Squares: the codes \
-                 they go to. As they are, on int4 with one scale for all {}, the rows lose {shared} of \
-                 their norm; with one scale for each row {own}.",
+                "Dots: {SHOWN} neighbouring weights of each of three rows of {}. Squares: the \
+                 codes they go to. As they are, on int4 with one scale for all {}, the rows lose \
+                 {shared} of their norm; with one scale for each row {own}.",
                 cut.label,
                 cut.weights.len(),
             ),
             alt: format!(
                 "Three bands, one a row, each crossed by the same fifteen grid lines. In each \
-                 {SHOWN} weights, joined to the nearest line. In the loudest row they spread over the \
-                 whole grid, in the quietest they lie within a step of 0. The rows lose {shared}.",
+                 {SHOWN} weights, joined to the nearest line. In the loudest row one of them \
+                 reaches the last line, in the quietest all are near 0. The rows lose {shared}.",
             ),
             drawing,
         },
-        predict: "The grid is int4 and the three rows share a scale. You pull the largest weight of the \
-            loudest row in to half its size. Which other weights move, and does their error grow or shrink? \
-            And when each row has a scale of its own?"
+        predict: "The grid is int4 and the three rows share a scale. You pull the largest weight \
+            of the loudest row in to half its size. Which other weights move, and does their \
+            error grow or shrink? And when each row has a scale of its own?"
             .into(),
         then: "Then drag it, or move it with the arrow keys. Try the other grids.".into(),
         others: vec![Picture {
             title: "Weights of three real rows on the grid that you chose".into(),
-            alt: "Three bands, one a row, each crossed by the lines of the grid, with its weights and \
-                  the codes that they go to. The sentence under the drawing says what it shows."
+            alt: "Three bands, one a row, each crossed by the lines of the grid, with its \
+                weights and the codes that they go to. The sentence under the drawing says what \
+                it shows."
                 .into(),
             drawing: empty,
         }],

@@ -94,7 +94,8 @@ impl Matrix {
         let group = if trade.size == self.row { "a row" } else { "a group" };
         let scales = 2 * self.weights / trade.size;
         let now = format!(
-            "{} weights to {group}: {} bytes, {} of them scales, {:.3} bits a weight. The error is {}.",
+            "{} weights to {group}: {} bytes, {} of them scales, {:.3} bits a weight. The error \
+             is {}.",
             count(trade.size),
             count(trade.bytes),
             count(scales),
@@ -144,15 +145,16 @@ pub fn group_sizes() -> Result<Interactive> {
         figure: Figure {
             title: "Error against bits a weight for int4 with groups of several sizes".into(),
             caption: format!(
-                "Three real matrices. A point is a group size, from the whole row at the left to 8 at \
-                 the right. Between the row and groups of 32 half a bit takes {} {}; what comes \
-                 after that is bought at a bit and more.",
+                "Three real matrices. A point is a group size, from the whole row at the left to \
+                 8 at the right. Between the row and groups of 32 half a bit takes {} {}; what \
+                 comes after that is bought at a bit and more.",
                 loud.name,
                 loud.ends(),
             ),
             alt: format!(
-                "Line plot, bits a weight from 4 to 6 against relative error. All three curves fall \
-                 steeply before 4.5 bits and slowly after. Between the row and groups of 32, {} falls {}, {} {}.",
+                "Line plot, bits a weight from 4 to 6 against relative error. All three curves \
+                 fall steeply before 4.5 bits and slowly after. Between the row and groups of \
+                 32, {} falls {}, {} {}.",
                 quiet.name,
                 quiet.ends(),
                 loud.name,
@@ -161,8 +163,8 @@ pub fn group_sizes() -> Result<Interactive> {
             drawing,
         },
         predict: format!(
-            "{} has {} weights. How many bytes do groups of 64 cost more than groups of 128? And which share of the \
-             error do they take away?",
+            "{} has {} weights. How many bytes do groups of 64 cost more than groups of 128? And \
+             which share of the error do they take away?",
             loud.name.replacen('l', "L", 1),
             count(loud.weights),
         ),

@@ -155,8 +155,9 @@ impl Sides {
     }
 }
 
-const SENTENCE: &str = "At alpha {0}: with only the activation rounded the output is off by {1}, with \
-    only the weight rounded by {2}, with both by {3}. Without migration it is {4}, which is {5} as much.";
+const SENTENCE: &str = "At alpha {0}: with only the activation rounded the output is off by {1}, \
+    with only the weight rounded by {2}, with both by {3}. Without migration it is {4}, which is \
+    {5} as much.";
 
 /// One layer at one granularity: its curves.
 struct Sweep {
@@ -180,9 +181,9 @@ impl Sweep {
     fn alt(&self) -> String {
         let (first, last, low) = (&self.sides[0], &self.sides[STEPS], self.lowest());
         format!(
-            "Line plot of relative error, logarithmic, against alpha from 0 to 1. The activation's \
-             curve goes from {} to {}, the weight's from {} to {}. The curve of both is lowest at {:.2}, \
-             with {}.",
+            "Line plot of relative error, logarithmic, against alpha from 0 to 1. The \
+             activation's curve goes from {} to {}, the weight's from {} to {}. The curve of \
+             both is lowest at {:.2}, with {}.",
             percent(first.activation),
             percent(last.activation),
             percent(first.weight),
@@ -229,9 +230,12 @@ pub fn migration_sides() -> Result<Interactive> {
         figure: Figure {
             title,
             caption: format!(
-                "The layer's output against the exact one, on tokens that calibration did not see. One curve has only the activation in \
-                 int8, one only the weight, one both (of the real layer one output in {EVERY} is computed). Here, with four loud channels and one scale for \
-                 the activation, the two sides cost {} and {} at alpha {:.2}, where both together cost least, {}. The root of the sum of the two squares is {}.",
+                "The layer's output against the exact one, on tokens that calibration did not \
+                 see. One curve has only the activation in int8, one only the weight, one both \
+                 (of the real layer one output in {EVERY} is computed). With four loud channels \
+                 and one scale for the activation, the two sides cost {} and {} at alpha {:.2}, \
+                 where both together cost least, {}. The root of the sum of the two squares is \
+                 {}.",
                 percent(low.activation),
                 percent(low.weight),
                 low.alpha,
@@ -241,8 +245,8 @@ pub fn migration_sides() -> Result<Interactive> {
             alt,
             drawing,
         },
-        predict: "Where the two sides cost the same, is the error of both together twice that of one side, or less? \
-            And where is the valley when there is nothing to migrate?"
+        predict: "Where the two sides cost the same, is the error of both together twice that of \
+            one side, or less? And where is the valley when there is nothing to migrate?"
             .into(),
         then: "Then look for the crossing, and change the layer.".into(),
         others: pictures,

@@ -12,6 +12,7 @@ use super::replay::{Control, Replay, Said, Step, field};
 use crate::figures::Figure;
 use crate::figures::plot::{Axis, Layout, axis_percent, plain};
 use crate::figures::style::{Ink, Mark, Pen, Shape};
+use crate::figures::svg::Drawing;
 use crate::rows::largest;
 use crate::tables::lab_01::{LOUD_ROW, quiet, row_errors};
 
@@ -85,6 +86,7 @@ pub fn one_loud_row() -> Result<Interactive> {
     let layout = Layout::with_legend(3);
     let (drawing, places) = plot(layout, &outcomes)?;
     let [first, middle, last] = [0, outcomes.len() / 2, outcomes.len() - 1].map(|i| &outcomes[i]);
+    let peak = largest(&outcomes.iter().map(|outcome| outcome.whole).collect::<Vec<_>>());
     let replay = Replay {
         controls: vec![Control {
             label: "how many times as loud row 7 is",
@@ -101,29 +103,33 @@ pub fn one_loud_row() -> Result<Interactive> {
         figure: Figure {
             title: "Error of 63 quiet rows against the loudness of one".into(),
             caption: format!(
-                "Row {LOUD_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the tensor the \
-                 other rows lose {} at 1, {} at {} and {} at 1,000; with one scale per row {} at all of them. The error of the whole matrix \
-                 ends at {}, and never says that 63 rows are gone.",
+                "Row {LOUD_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
+                 tensor the other rows lose {} at 1, {} at {} and {} at 1,000; with one scale per \
+                 row {} at all of them. The error of the whole matrix is {} at most and ends at \
+                 {}: it never says that 63 rows are gone.",
                 percent(first.per_tensor),
                 percent(middle.per_tensor),
                 sig3(middle.loudness),
                 percent(last.per_tensor),
                 percent(last.per_channel),
+                percent(peak),
                 percent(last.whole),
             ),
             alt: format!(
-                "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from {} to {} with one \
-                 scale for the tensor and is flat at {} with one per row. The error of the whole matrix rises at first and then \
-                 stays near {}.",
+                "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from \
+                 {} to {} with one scale for the tensor and is flat at {} with one per row. The \
+                 error of the whole matrix rises to {} and falls to {}.",
                 percent(first.per_tensor),
                 percent(last.per_tensor),
                 percent(last.per_channel),
+                percent(peak),
                 percent(last.whole),
             ),
             drawing,
         },
-        predict: "How loud must one row of 64 be before half of all other weights become 0, on one int8 grid for all? \
-            (Half of all normal values are within 0.67 of 0. A weight becomes 0 under half a step, and a step is the largest weight over 127.)"
+        predict: "How loud must one row of 64 be before half of all other weights become 0, on \
+            one int8 grid for all? (Half of all normal values are within 0.67 of 0. A weight \
+            becomes 0 under half a step, and a step is the largest weight over 127.)"
             .into(),
         then: "Then turn it up until they do.".into(),
         others: Vec::new(),
@@ -132,7 +138,7 @@ pub fn one_loud_row() -> Result<Interactive> {
     })
 }
 
-fn plot(layout: Layout, outcomes: &[Outcome]) -> Result<(crate::figures::svg::Drawing, Places)> {
+fn plot(layout: Layout, outcomes: &[Outcome]) -> Result<(Drawing, Places)> {
     let curve = |name: &str, shape, pen: Pen, error: fn(&Outcome) -> f64| Curve {
         name: name.into(),
         mark: Mark::new(shape, pen.ink),
