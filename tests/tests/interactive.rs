@@ -1,9 +1,9 @@
-//! The interactive figures, in Chromium: what their scripts compute is held to the labs, and each works
-//! by hand, by keyboard, on paper and without JavaScript.
+//! The interactive figures, in Chromium: what their scripts compute is held to the labs, and each
+//! works by hand, by keyboard, on paper and without JavaScript.
 //!
-//! Without a browser this says `SKIPPED` and passes, unless `CI` is set: there it fails. The checks of
-//! the figures in their chapters are ignored unless the book is built: `cargo book test` builds it and
-//! runs them.
+//! Without a browser this says `SKIPPED` and passes, unless `CI` is set: there it fails. The checks
+//! of the figures in their chapters are ignored unless the book is built: `cargo book test` builds
+//! it and runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,8 +94,8 @@ fn differences(tab: &mut Tab<'_>, matrices: &[Array2<f32>]) -> Result<Vec<String
                     && floats(&answer["back"])? == lab.back.iter().copied().collect::<Vec<_>>();
                 if !same {
                     found.push(format!(
-                        "{} (per row: {per_row}) of {w}: the script says {answer}, the lab scales {:?} \
-                         and codes {}",
+                        "{} (per row: {per_row}) of {w}: the script says {answer}, the lab scales \
+                         {:?} and codes {}",
                         grid.key(),
                         lab.scales,
                         lab.codes
@@ -208,31 +208,14 @@ fn on_every_page(widths: &[u32], look: fn(&mut Tab<'_>, &str) -> Result<Vec<Stri
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
-/// The findings that a script returns.
-fn ask(tab: &mut Tab<'_>, script: &str) -> Result<Vec<String>> {
-    let answer = tab.evaluate(&format!(
-        "(() => {{
-            const findings = [];
-            for (const figure of document.querySelectorAll('figure.interactive')) {{
-                const find = what => findings.push(figure.id + ' ' + what);
-                const shown = css => [...figure.querySelectorAll(css)]
-                    .filter(e => e.checkVisibility() && getComputedStyle(e).display !== 'none');
-                {script}
-            }}
-            return findings;
-        }})()"
-    ))?;
-    serde_json::from_value(answer).context("a list of findings")
-}
+/// Defines `figures`, an object with a function for each question.
+const QUESTIONS: &str = include_str!("../src/browser/figures.js");
 
-const AS_DRAWN: &str = "
-    const drawings = shown('svg');
-    if (drawings.length !== 1) find('shows ' + drawings.length + ' drawings');
-    else if (drawings[0].getBoundingClientRect().width < 100) find('has no visible drawing');
-    if (shown('figcaption').length !== 1) find('shows no caption');
-    if (!shown('.predict')[0]?.textContent.includes('?')) find('asks nothing');
-    if (shown('input, select, button, output, .then, .cursor').length > 0) find('shows what needs a script');
-";
+/// What the page answers to a question of `figures.js`.
+fn ask<T: serde::de::DeserializeOwned>(tab: &mut Tab<'_>, question: &str) -> Result<T> {
+    let answer = tab.evaluate(&format!("{QUESTIONS}\nfigures.{question}"))?;
+    serde_json::from_value(answer).with_context(|| format!("an answer to {question}"))
+}
 
 #[test]
 #[ignore = "needs the built book: cargo book test"]
@@ -241,7 +224,7 @@ fn without_javascript_every_figure_is_as_it_was_drawn() {
         tab.open_without_scripts(url)?;
         let ran = tab.evaluate("typeof course !== 'undefined'")?;
         ensure!(ran == false, "the scripts of the page ran");
-        ask(tab, AS_DRAWN)
+        ask(tab, "asDrawn()")
     });
 }
 
@@ -251,13 +234,9 @@ fn on_paper_every_figure_is_as_it_was_drawn() {
     on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         // Whatever was chosen before.
-        ask(tab, "[...figure.querySelectorAll('input[type=radio]')].at(-1)?.click();")?;
+        let _: Vec<String> = ask(tab, "chooseLast()")?;
         tab.set_print(true)?;
-        let mut findings = ask(tab, AS_DRAWN)?;
-        findings.extend(ask(
-            tab,
-            "if (!figure.querySelector('.picture.drawn')?.checkVisibility()) find('prints another drawing');",
-        )?);
+        let findings = ask(tab, "asDrawn()")?;
         tab.set_print(false)?;
         Ok(findings)
     });
@@ -269,11 +248,13 @@ fn the_page_for_the_printer_shows_every_figure_as_it_was_drawn() {
     let Some(mut browser) = start_or_skip() else { return };
     let mut tab = browser.tab().expect("a tab");
     let url = file_url(&book_dir().join(PRINT_PAGE)).expect("an address");
-    // It would open the printer's dialogue, which has no use here.
+    // By itself it would open the printer's dialogue, which has no use here.
     tab.open_without_scripts(&url).expect("it opens");
-    let scripts = scripts();
-    tab.evaluate(&format!("{scripts}; 0")).expect("the scripts run");
-    assert_eq!(ask(&mut tab, AS_DRAWN).expect("an answer"), Vec::<String>::new());
+    tab.evaluate(&format!("{}; 0", scripts())).expect("the scripts run");
+    let ids: Vec<String> = ask(&mut tab, "ids()").expect("an answer");
+    assert_eq!(ids.len(), snippets::interactive::ALL.len(), "{ids:?}");
+    let findings: Vec<String> = ask(&mut tab, "asDrawn()").expect("an answer");
+    assert_eq!(findings, Vec::<String>::new());
 }
 
 #[test]
@@ -281,41 +262,8 @@ fn the_page_for_the_printer_shows_every_figure_as_it_was_drawn() {
 fn with_javascript_every_control_has_a_label_and_a_focus_that_is_seen() {
     on_every_page(&[DESK, PHONE], |tab, url| {
         tab.open(url)?;
-        ask(
-            tab,
-            "
-            if (!figure.classList.contains('live')) find('was not brought to life');
-            if (shown('.then').length !== 1) find('does not say what to do');
-            const result = shown('output')[0];
-            if (!result?.textContent.trim()) find('says nothing');
-            if (result?.getAttribute('aria-live') !== 'polite') find('is silent for a screen reader');
-            if (shown('input[type=range]').length === 0) find('has no slider');
-            for (const input of shown('input, select, button')) {
-                const label = input.labels?.[0]?.textContent || input.textContent;
-                if (!label.trim()) find('has a control without a label');
-                if (input.type === 'range' && !input.getAttribute('aria-valuetext')) find('has a slider without words');
-                input.focus({ focusVisible: true, preventScroll: true });
-                const style = getComputedStyle(input);
-                if (style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 1) find('hides the focus of ' + label);
-                const arrow = new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true, cancelable: true });
-                if (!input.dispatchEvent(arrow)) find('lets an arrow key turn the page at ' + label);
-                if (input.getBoundingClientRect().height < 12) find('has a tiny control: ' + label);
-            }",
-        )
+        ask(tab, "controls()")
     });
-}
-
-/// The figures of the open page, by the ids of their elements.
-fn figures(tab: &mut Tab<'_>) -> Result<Vec<String>> {
-    let ids =
-        tab.evaluate("[...document.querySelectorAll('figure.interactive')].map(f => f.id)")?;
-    Ok(serde_json::from_value(ids)?)
-}
-
-/// What the figure says.
-fn said(tab: &mut Tab<'_>, figure: &str) -> Result<String> {
-    let text = tab.evaluate(&format!("document.querySelector('#{figure} output').textContent"))?;
-    Ok(text.as_str().unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -324,39 +272,38 @@ fn every_control_works_by_keyboard_and_reset_takes_it_back() {
     on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
-        for figure in figures(tab)? {
-            let before = said(tab, &figure)?;
-            let controls = ["input[type=range]", "input[type=radio]:checked"];
-            for control in controls {
-                let count = tab.evaluate(&format!(
-                    "document.querySelectorAll('#{figure} {control}').length"
-                ))?;
-                for index in 0..count.as_u64().unwrap_or_default() {
-                    let focus = "focus({ focusVisible: true })";
-                    let all = format!("document.querySelectorAll('#{figure} {control}')");
-                    tab.evaluate(&format!("{all}[{index}].{focus}"))?;
-                    // A setting at its end can only go back.
-                    tab.press("ArrowRight")?;
-                    let mut after = said(tab, &figure)?;
-                    if after == before {
-                        tab.press("ArrowLeft")?;
-                        after = said(tab, &figure)?;
-                    }
-                    if after == before {
-                        findings
-                            .push(format!("{figure}: an arrow on {control} {index} does nothing"));
-                    }
-                    tab.evaluate(&format!("document.querySelector('#{figure} button').{focus}"))?;
-                    tab.press("Enter")?;
-                    let reset = said(tab, &figure)?;
-                    if reset != before {
-                        findings.push(format!("{figure}: reset says «{reset}», not «{before}»"));
-                    }
-                }
+        for id in ask::<Vec<String>>(tab, "ids()")? {
+            for index in 0..ask::<usize>(tab, &format!("movables('{id}')"))? {
+                findings.extend(move_and_reset(tab, &id, index)?);
             }
         }
         Ok(findings)
     });
+}
+
+/// Moves the control `index` of a figure with an arrow key, then presses its reset.
+fn move_and_reset(tab: &mut Tab<'_>, id: &str, index: usize) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    let said = format!("said('{id}')");
+    let before: String = ask(tab, &said)?;
+    ask::<Value>(tab, &format!("focus('{id}', {index})"))?;
+    tab.press("ArrowRight")?;
+    let mut after: String = ask(tab, &said)?;
+    if after == before {
+        // A setting at its end can only go back.
+        tab.press("ArrowLeft")?;
+        after = ask(tab, &said)?;
+    }
+    if after == before {
+        findings.push(format!("{id}: an arrow on control {index} does nothing"));
+    }
+    ask::<Value>(tab, &format!("focusReset('{id}')"))?;
+    tab.press("Enter")?;
+    let reset: String = ask(tab, &said)?;
+    if reset != before {
+        findings.push(format!("{id}: reset says «{reset}», not «{before}»"));
+    }
+    Ok(findings)
 }
 
 #[test]
@@ -365,23 +312,17 @@ fn the_tab_key_walks_through_a_figure_and_out_of_it() {
     on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
-        for figure in figures(tab)? {
+        for id in ask::<Vec<String>>(tab, "ids()")? {
             // A group of radio buttons is one stop.
-            let stops = tab.evaluate(&format!(
-                "document.querySelectorAll('#{figure} :is(fieldset, [type=range], select, button)').length"
-            ))?;
-            tab.evaluate(&format!(
-                "document.querySelector('#{figure} :is(input:checked, [type=range])').focus()"
-            ))?;
+            let stops: usize = ask(tab, &format!("stops('{id}')"))?;
+            ask::<Value>(tab, &format!("focusFirst('{id}')"))?;
             let mut walked = 0;
-            while walked < 20
-                && tab.evaluate(&format!("!!document.activeElement.closest('#{figure}')"))? == true
-            {
+            while walked <= stops && ask::<bool>(tab, &format!("isWithin('{id}')"))? {
                 walked += 1;
                 tab.press("Tab")?;
             }
             if stops != walked {
-                findings.push(format!("{figure}: {walked} stops on the way through, not {stops}"));
+                findings.push(format!("{id}: {walked} stops on the way through, not {stops}"));
             }
         }
         Ok(findings)
@@ -394,20 +335,13 @@ fn a_pointer_moves_what_the_drawing_shows() {
     on_every_page(&[DESK, PHONE], |tab, url| {
         tab.open(url)?;
         let mut findings = Vec::new();
-        for figure in figures(tab)? {
-            let before = said(tab, &figure)?;
-            let place = tab.evaluate(&format!(
-                "(() => {{
-                    const drawing = [...document.querySelectorAll('#{figure} svg')].find(d => d.checkVisibility());
-                    drawing.scrollIntoView({{ block: 'center', behavior: 'instant' }});
-                    const {{ left, top, width, height }} = drawing.getBoundingClientRect();
-                    return [left + 0.3 * width, left + 0.8 * width, top + 0.5 * height];
-                }})()"
-            ))?;
-            let place: [f64; 3] = serde_json::from_value(place)?;
-            tab.drag((place[0], place[2]), (place[1], place[2]))?;
-            if said(tab, &figure)? == before {
-                findings.push(format!("{figure}: dragging on the drawing does nothing"));
+        for id in ask::<Vec<String>>(tab, "ids()")? {
+            let said = format!("said('{id}')");
+            let before: String = ask(tab, &said)?;
+            let [left, right, middle]: [f64; 3] = ask(tab, &format!("place('{id}')"))?;
+            tab.drag((left, middle), (right, middle))?;
+            if ask::<String>(tab, &said)? == before {
+                findings.push(format!("{id}: dragging on the drawing does nothing"));
             }
         }
         Ok(findings)
@@ -419,36 +353,7 @@ fn a_pointer_moves_what_the_drawing_shows() {
 fn every_setting_of_every_replay_has_a_whole_sentence_and_a_place_on_the_drawing() {
     on_every_page(&[DESK], |tab, url| {
         tab.open(url)?;
-        ask(
-            tab,
-            "
-            if (figure.dataset.widget !== 'replay') continue;
-            const radios = [...figure.querySelectorAll('fieldset')].map(set => [...set.querySelectorAll('input')]);
-            const choices = radios.reduce((all, set) => all.flatMap(one => set.map(input => [...one, input])), [[]]);
-            const slider = figure.querySelector('input[type=range]');
-            const sentences = new Set();
-            let places = 0;
-            for (const chosen of choices) {
-                chosen.forEach(input => input.click());
-                for (let now = 0; now <= Number(slider.max); now++) {
-                    slider.value = now;
-                    slider.dispatchEvent(new Event('input', { bubbles: true }));
-                    const sentence = figure.querySelector('output').textContent;
-                    sentences.add(sentence);
-                    if (/undefined|NaN|null|[{}]/.test(sentence) || !sentence.endsWith('.')) find('says ' + sentence);
-                    const cursor = shown('.cursor')[0];
-                    if (!cursor) continue;
-                    places++;
-                    const [ring, drawing] = [cursor.querySelector('circle'), cursor.closest('svg')].map(e => e.getBoundingClientRect());
-                    const inside = ring.left > drawing.left && ring.right < drawing.right + 1
-                        && ring.top > drawing.top && ring.bottom < drawing.bottom;
-                    if (!inside) find('points off the drawing: ' + sentence);
-                }
-            }
-            const settings = choices.length * (Number(slider.max) + 1);
-            if (sentences.size !== settings) find(`has ${sentences.size} sentences for ${settings} settings`);
-            if (places < settings * 0.8) find(`has a place for ${places} of ${settings} settings only`);",
-        )
+        ask(tab, "settings()")
     });
 }
 
@@ -459,34 +364,25 @@ fn the_rows_of_the_grid_lose_what_the_labs_say() {
     let mut tab = browser.tab().expect("a tab");
     let page = book_dir().join("start/mental-model.html");
     tab.open(&file_url(&page).expect("an address")).expect("it opens");
-    let figure = "document.getElementById('interactive-grid_and_scale')";
-    let data = tab.evaluate(&format!("JSON.parse({figure}.querySelector('script').textContent)"));
-    let data = data.expect("its data");
-    let weights: Vec<Vec<f32>> = data["rows"]
-        .as_array()
-        .expect("rows")
-        .iter()
-        .map(|row| floats(&row["weights"]).expect("weights"))
-        .collect();
-    let w = Array2::from_shape_fn((weights.len(), weights[0].len()), |(r, c)| weights[r][c]);
+    let id = "interactive-grid_and_scale";
+    let data: Value = ask(&mut tab, &format!("data('{id}')")).expect("its data");
+    let rows = data["rows"].as_array().expect("rows").iter();
+    let rows: Vec<Vec<f32>> = rows.map(|row| floats(&row["weights"]).expect("weights")).collect();
+    let w = Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c]);
     for (grid, choice) in [(Grid::Int4, 0), (Grid::Int8, 1), (Grid::Fp8, 2)] {
         for per_row in [false, true] {
-            let click = format!(
-                "{figure}.querySelectorAll('fieldset')[0].querySelectorAll('input')[{choice}].click();
-                 {figure}.querySelectorAll('fieldset')[1].querySelectorAll('input')[{}].click();",
-                u8::from(per_row)
-            );
-            tab.evaluate(&click).expect("a choice");
+            for (set, option) in [(0, choice), (1, u8::from(per_row))] {
+                let choose = format!("choose('{id}', {set}, {option})");
+                ask::<Value>(&mut tab, &choose).expect("a choice");
+            }
             let lab = round_trip(grid, per_row, &w).expect("a round trip");
             let errors = row_relative_errors(&w, &lab.back);
             let errors: Vec<String> =
-                errors.iter().map(|&e| percent(e).replace(' ', "\u{a0}")).collect();
-            let expected = format!("The rows lose {}, {} and {};", errors[0], errors[1], errors[2]);
-            let says = said(&mut tab, "interactive-grid_and_scale").expect("a sentence");
-            assert!(
-                says.contains(&expected),
-                "{grid:?}, per row {per_row}: {says}, not {expected}"
-            );
+                errors.iter().map(|&error| percent(error).replace(' ', "\u{a0}")).collect();
+            let [loud, median, quiet] = &errors[..] else { panic!("three rows: {errors:?}") };
+            let expected = format!("The rows lose {loud}, {median} and {quiet};");
+            let says: String = ask(&mut tab, &format!("said('{id}')")).expect("a sentence");
+            assert!(says.contains(&expected), "{grid:?}, {per_row}: {says}, not {expected}");
         }
     }
 }
