@@ -47,25 +47,27 @@ window.course = (() => {
 
     // --- controls ---
 
-    // A slider over the whole numbers from 0 to `last`, or over `range`. `say` puts a setting in words.
+    // Each is a native input in a box with its label, calls `change` when the reader moves it, and is moved
+    // by `set`, which calls nothing. A slider puts its setting in words with `say`.
     function slider({ label, min = 0, max, step = 1, value, say, change }) {
         const id = `course-${++ids}`;
         const shown = element("span", { class: "setting" });
         const input = element("input", { type: "range", id, min, max, step });
         const box = element("div", { class: "control" }, element("label", { for: id }, label, ": ", shown), input);
-        const set = now => {
-            input.value = now;
+        const tell = now => {
             shown.textContent = say(now);
             input.setAttribute("aria-valuetext", say(now));
         };
+        const set = now => {
+            input.value = now;
+            tell(now);
+        };
         input.addEventListener("input", () => {
-            const now = Number(input.value);
-            change(now);
-            shown.textContent = say(now);
-            input.setAttribute("aria-valuetext", say(now));
+            change(Number(input.value));
+            tell(Number(input.value));
         });
         set(value);
-        return { box, input, set };
+        return { box, set };
     }
 
     // One of a few.
