@@ -58,7 +58,7 @@ impl Library for Book {
         let captures = captures.into_iter().chain(tables::dequantization::files());
         let captures = captures.chain(tables::outliers::files()).chain(tables::engines::files());
         captures
-            .chain([tables::engines::control_file()])
+            .chain([tables::engines::control_file(), tables::vllm_map::file()])
             .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
             .chain(kit::checkpoint::golden::files())
             .collect()

@@ -3,6 +3,7 @@
 mod book;
 mod capture;
 mod check;
+mod check_map;
 mod fetch;
 mod grade;
 mod inspect;
@@ -53,6 +54,8 @@ enum Command {
     Capture(capture::Args),
     /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
     ServeCheck(serve_check::Args),
+    /// Compare the map of vLLM's quantization folder with an installed vLLM.
+    CheckMap(check_map::Args),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),
         Command::ServeCheck(args) => return serve_check::run(&args),
+        Command::CheckMap(args) => return check_map::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 //! * [`vllm`]: the server, through OpenAI's protocol and `/metrics`.
 //! * [`llama_cpp`]: the tools of llama.cpp, through what they print.
 //! * [`score`]: perplexity of what a server serves, by llama.cpp's convention.
+//! * [`vllm_map`]: what lies in vLLM's quantization folder, a file that was written by hand.
 //! * [`check`], [`capture`]: what `cargo book serve-check` asks, and the file that it writes.
 //!
 //! ```no_run
@@ -33,5 +34,6 @@ pub mod llama_cpp;
 mod process;
 pub mod score;
 pub mod vllm;
+pub mod vllm_map;
 
 pub use error::EngineError;

@@ -91,7 +91,8 @@ class Package:
             try:
                 self.parsed[name] = ast.parse(self.source.read(name))
             except (SyntaxError, ValueError) as error:
-                raise Nothing(f"{name} of the package is not Python: {error}") from error
+                here = ".".join(map(str, sys.version_info[:2]))
+                raise Nothing(f"Python {here} cannot read {name} of the package: {error}") from error
         return self.parsed[name]
 
     def classes(self, name):
@@ -220,12 +221,13 @@ class Check:
         if kind in ("scheme", "config") and not roots:
             self.say(f"{where}: the map calls it a {kind}, and it derives from no base class of those")
         if kind in ("scheme", "part"):
+            answers = one.get("answers", {})
             for answer in ANSWERS:
-                if not one.get(answer):
+                if not answers.get(answer):
                     self.say(f"{where}: the map does not say its {answer}")
             for step in ("process", "apply"):
-                if one.get(step) not in {known["step"] for known in self.map[step]}:
-                    self.say(f"{where}: the map's list {step!r} has no {one.get(step)!r}")
+                if answers.get(step) not in {known["step"] for known in self.map[step]}:
+                    self.say(f"{where}: the map's list {step!r} has no {answers.get(step)!r}")
 
     def accepted(self):
         """What `--quantization` takes, and which config class each name means."""
