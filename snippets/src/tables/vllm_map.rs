@@ -15,7 +15,7 @@ pub fn file() -> PathBuf {
 /// Which config class a name means, and the file it is in.
 pub fn methods() -> Result<Table> {
     let map = VllmMap::load()?;
-    let mut table = Table::new("What `--quantization` and `quant_method` accept, and who reads on")
+    let mut table = Table::new("The names of methods, and who reads on")
         .text("name")
         .text("config class")
         .text("file");
@@ -52,12 +52,12 @@ fn file_of(map: &VllmMap, class: &str) -> Result<String> {
 
 /// The words for what a method does after loading.
 pub fn process() -> Result<Table> {
-    Ok(steps("What `process_weights_after_loading` does", &VllmMap::load()?.process))
+    Ok(steps("After loading: process_weights_after_loading", &VllmMap::load()?.process))
 }
 
 /// The words for what a method does at run time.
 pub fn apply() -> Result<Table> {
-    Ok(steps("What `apply` (or `apply_weights`) does", &VllmMap::load()?.apply))
+    Ok(steps("At run time: apply, or apply_weights", &VllmMap::load()?.apply))
 }
 
 fn steps(title: &str, steps: &[Step]) -> Table {
@@ -117,7 +117,7 @@ pub fn configured() -> Result<Table> {
 /// The parts that ModelOpt's linear method is put together from.
 pub fn parts() -> Result<Table> {
     let map = VllmMap::load()?;
-    let title = "The parts of `ModelOptLinearMethod`: one for the weight, one for `x`";
+    let title = "The parts of ModelOptLinearMethod: one for the weight, one for x";
     let mut table = Table::new(title)
         .text("part")
         .text("of")
@@ -143,34 +143,34 @@ pub fn kv_cache() -> Result<Table> {
 
 /// The files of the folder itself.
 pub fn files_top() -> Result<Table> {
-    files("`quantization/`: the files of the folder itself", |path| !path.contains('/'))
+    files("The folder itself: quantization/", |path| !path.contains('/'))
 }
 
 /// The files of compressed-tensors.
 pub fn files_compressed_tensors() -> Result<Table> {
-    files("`quantization/compressed_tensors/`", |path| path.starts_with("compressed_tensors/"))
+    files("quantization/compressed_tensors/", |path| path.starts_with("compressed_tensors/"))
 }
 
 /// The files of Intel Neural Compressor.
 pub fn files_inc() -> Result<Table> {
-    files("`quantization/inc/`", |path| path.starts_with("inc/"))
+    files("quantization/inc/", |path| path.starts_with("inc/"))
 }
 
 /// The files of Quark.
 pub fn files_quark() -> Result<Table> {
-    files("`quantization/quark/`", |path| path.starts_with("quark/"))
+    files("quantization/quark/", |path| path.starts_with("quark/"))
 }
 
 /// The files of online quantization and of TurboQuant.
 pub fn files_online() -> Result<Table> {
-    files("`quantization/online/` and `quantization/turboquant/`", |path| {
+    files("quantization/online/ and quantization/turboquant/", |path| {
         path.starts_with("online/") || path.starts_with("turboquant/")
     })
 }
 
 /// The helpers.
 pub fn files_utils() -> Result<Table> {
-    files("`quantization/utils/`", |path| path.starts_with("utils/"))
+    files("quantization/utils/", |path| path.starts_with("utils/"))
 }
 
 fn files(title: &str, is_in: impl Fn(&str) -> bool) -> Result<Table> {
@@ -196,7 +196,7 @@ fn codes<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// The files outside the folder that the chapter names.
 pub fn elsewhere() -> Result<Table> {
     let map = VllmMap::load()?;
-    let mut table = Table::new("Outside the folder: `vllm/`")
+    let mut table = Table::new("Outside the folder, in vllm/")
         .text("file")
         .text("what it is for")
         .text("named here");
