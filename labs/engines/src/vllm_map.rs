@@ -68,6 +68,9 @@ pub struct File {
     /// Those of its functions that the chapter names.
     #[serde(default)]
     pub functions: Vec<String>,
+    /// Names of parameters, methods and constants in it that the chapter names.
+    #[serde(default)]
+    pub words: Vec<String>,
 }
 
 /// A class of the folder.

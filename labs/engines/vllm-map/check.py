@@ -186,6 +186,8 @@ class Check:
             self.counts["steps of the dance"] += len(defined & set(DANCE))
         for name in sorted(set(entry.get("functions", [])) - functions(self.package.tree(self.folder + path))):
             self.say(f"{path}: the map names the function {name}, the package has none")
+        for word in sorted(set(entry.get("words", [])) - words(self.package.tree(self.folder + path))):
+            self.say(f"{path}: the map says that {word} stands in it, it does not")
 
     def kinds(self):
         """A scheme cannot hide as a helper: what a class derives from says what it may be called."""
@@ -285,6 +287,20 @@ class Check:
                     self.say(f"{path}, {name}: the map names the method {method}, the package has none")
             for name in sorted(set(entry["functions"]) - functions(self.package.tree(path))):
                 self.say(f"{path}: the map names the function {name}, the package has none")
+
+
+def words(tree):
+    """Every name that stands in a file: of variables, attributes, arguments, and whole strings."""
+    for_kind = {
+        ast.Name: "id",
+        ast.Attribute: "attr",
+        ast.keyword: "arg",
+        ast.arg: "arg",
+        ast.FunctionDef: "name",
+        ast.Constant: "value",
+    }
+    found = (getattr(n, for_kind[type(n)]) for n in ast.walk(tree) if type(n) in for_kind)
+    return {word for word in found if isinstance(word, str)}
 
 
 def strings(tree):
