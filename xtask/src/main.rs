@@ -3,6 +3,7 @@
 mod book;
 mod capture;
 mod check;
+mod check_map;
 mod fetch;
 mod grade;
 mod inspect;
@@ -56,6 +57,8 @@ enum Command {
     Measure(measure::Args),
     /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
     ServeCheck(serve_check::Args),
+    /// Compare the map of vLLM's quantization folder with an installed vLLM.
+    CheckMap(check_map::Args),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Capture(args) => return capture::run(&args),
         Command::Measure(args) => return measure::run(&args),
         Command::ServeCheck(args) => return serve_check::run(&args),
+        Command::CheckMap(args) => return check_map::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

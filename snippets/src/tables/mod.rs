@@ -17,6 +17,7 @@ pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
+pub mod vllm_map;
 
 use kit::Table;
 
@@ -104,6 +105,24 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_emergence", make: outliers::published_emergence },
     Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },
     Entry { name: "published_recovery", make: outliers::published_recovery },
+    Entry { name: "vllm_methods", make: vllm_map::methods },
+    Entry { name: "vllm_process", make: vllm_map::process },
+    Entry { name: "vllm_apply", make: vllm_map::apply },
+    Entry { name: "vllm_integer_weights", make: vllm_map::integer_weights },
+    Entry { name: "vllm_integer_both", make: vllm_map::integer_both },
+    Entry { name: "vllm_fp8", make: vllm_map::fp8 },
+    Entry { name: "vllm_fp4", make: vllm_map::fp4 },
+    Entry { name: "vllm_configured", make: vllm_map::configured },
+    Entry { name: "vllm_parts", make: vllm_map::parts },
+    Entry { name: "vllm_experts", make: vllm_map::experts },
+    Entry { name: "vllm_kv_cache", make: vllm_map::kv_cache },
+    Entry { name: "vllm_files_top", make: vllm_map::files_top },
+    Entry { name: "vllm_files_compressed_tensors", make: vllm_map::files_compressed_tensors },
+    Entry { name: "vllm_files_inc", make: vllm_map::files_inc },
+    Entry { name: "vllm_files_quark", make: vllm_map::files_quark },
+    Entry { name: "vllm_files_online", make: vllm_map::files_online },
+    Entry { name: "vllm_files_utils", make: vllm_map::files_utils },
+    Entry { name: "vllm_elsewhere", make: vllm_map::elsewhere },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.
