@@ -33,7 +33,7 @@ pub mod slice;
 pub mod solution;
 pub mod starter;
 pub mod work;
-// pub mod wrong_answers;
+pub mod wrong_answers;
 
 pub use error::CostError;
 pub use served::{BLOCK_TOKENS, Floors, ModelFormat, Served, UTILIZATION};
