@@ -383,17 +383,6 @@ wrong_answers! {
         }
     }
 
-    GroupsDown, "groups_run_down_the_columns", "a group is made of output channels",
-    ["the_scales_are_stored_beside_the_codes"], {
-        fn sharers(&self, out: u64, inputs: u64, among: Group) -> u64 {
-            let [rows, columns] = match among {
-                Group::Size(size) => [out.div_ceil(size), inputs],
-                other => other.grid(out, inputs).unwrap_or_default(),
-            };
-            rows * columns
-        }
-    }
-
     WholeBlocks, "only_whole_blocks_have_scales", "a block at the edge is not one",
     ["a_block_that_the_edge_cuts_off_has_a_scale_all_the_same"], {
         fn sharers(&self, out: u64, inputs: u64, among: Group) -> u64 {

@@ -202,7 +202,6 @@ fn the_scales_are_stored_beside_the_codes() {
             (codes + 8 * scales, "The scales are counted in bits."),
             (codes + 2 * scales, "The scales are counted as f32: the format says 16 bits."),
             (codes + 16 * 2, "One row's scales: every row has its own groups."),
-            (codes + 32 * 2048 * 2, "The groups run down the columns: they run along a row."),
         ],
     );
 }
@@ -333,6 +332,7 @@ fn the_linear_layers_of_a_published_model_have_seven_matrices_each() {
         3_598_712_832,
         &[
             (one_layer, "That is one layer of 32."),
+            (4_013_948_928, "Key and value projections are as wide as the key-value heads."),
             (without_gate, "The MLP has three matrices: gate, up and down."),
             (3_489_660_928, "Those are the codes alone: the scales are stored too."),
         ],
@@ -378,6 +378,8 @@ fn the_embedding_the_head_and_the_norms_stay_in_16_bits() {
                 ),
                 (bytes, "Those are the linear layers alone."),
                 (expected - 2 * norms, "The norms are missing."),
+                (expected - norms, "The norms are in 16 bits, in whatever the layers are."),
+                (expected - 3 * norms / 2, "The norms are in 16 bits, in whatever the layers are."),
             ],
         );
     }
@@ -790,7 +792,10 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
         "the bytes of a step of one sequence without a context",
         bytes(1, 0),
         weights,
-        &[(16_060_522_496.0, "All of the file: a step only looks up its rows of the embedding.")],
+        &[
+            (16_060_522_496.0, "All of the file: a step only looks up its rows of the embedding."),
+            (weights + kv, "There is no context yet, so there is no cache to read."),
+        ],
     );
     assert_number(
         "the bytes of a step of 64 sequences of 4,096 tokens",
@@ -991,11 +996,18 @@ fn at_the_crossover_both_floors_are_the_same() {
                 let [reading, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
                 // The difference of arithmetic and cache carries the roundings of both.
                 let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - kv_s);
+                let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
+                    "Reading grows with the batch too, by the cache of a sequence: it is missing."
+                } else if batch.fract() == 0.0 {
+                    "The crossover need not be a whole batch: do not round it."
+                } else {
+                    "Where do the two lines meet? Both grow with the batch: reading by the cache \
+                     of a sequence, arithmetic by its operations."
+                };
                 assert!(
                     (reading - arithmetic).abs() <= bound * reading,
                     "{what}: at batch {batch} a step reads for {reading:e} s and computes for \
-                     {arithmetic:e} s. Where do the two lines meet? Both grow with the batch: \
-                     reading by the cache of a sequence, arithmetic by its operations"
+                     {arithmetic:e} s. {meaning}"
                 );
             }
         }
