@@ -3,6 +3,7 @@
 //! A file per chapter. Axes and marks are in [`plot`], colours and sizes in [`style`], and [`svg`]
 //! makes what plotters wrote fit for the page.
 
+mod cost_model;
 mod dequantization;
 mod histogram;
 mod lab_01;
@@ -40,6 +41,8 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
     Entry { name: "rules_grids", make: rules::rules_grids },
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
+    Entry { name: "cost_crossover", make: cost_model::crossover },
+    Entry { name: "cost_context", make: cost_model::context },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
     Entry { name: "landscape_before", make: landscape::before },
     Entry { name: "landscape_after", make: landscape::after },
