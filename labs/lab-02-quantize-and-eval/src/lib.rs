@@ -14,6 +14,7 @@ pub mod capture;
 #[cfg(feature = "gpu")]
 pub mod cuda;
 mod error;
+pub mod exercises;
 pub mod floors;
 #[cfg(feature = "gpu")]
 pub mod formats;
