@@ -137,8 +137,9 @@ fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String
 /// Tokens per second that no engine can exceed.
 pub fn ceilings() -> Result<Table> {
     let mut table = Table::new(format!(
-        "Ceilings of Llama-3.1-8B, tokens per second: decode at {DECODE_CONTEXT} tokens each, a \
-         prompt of {PROMPT}"
+        "Ceilings of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
+        number(DECODE_CONTEXT)?,
+        number(PROMPT)?,
     ))
     .text("device")
     .text("format")
@@ -200,7 +201,7 @@ pub fn contexts() -> Result<Table> {
         let mut cells = vec![number(context)?];
         for served in served.iter().chain([&fp8_cache]) {
             let batch = crossover_batch(served, &device::H100, context)?;
-            cells.push(batch.map_or_else(|| "never".into(), |batch| whole(batch.round())));
+            cells.push(batch.map_or_else(|| "never".into(), |batch| format!("{batch:.0}")));
         }
         table.row(cells);
     }
