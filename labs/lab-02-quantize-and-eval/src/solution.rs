@@ -62,7 +62,7 @@ pub fn matrix_bytes(
 fn sharers(out_features: u64, in_features: u64, among: Group) -> Result<[u64; 2], CostError> {
     if let Group::Size(group_size) = among {
         not_zero("the group size", group_size)?;
-        if in_features % group_size != 0 {
+        if !in_features.is_multiple_of(group_size) {
             return Err(CostError::Indivisible { in_features, group_size });
         }
     }
