@@ -4,6 +4,7 @@
 //! makes what plotters wrote fit for the page.
 
 mod choose;
+mod cost_model;
 mod dequantization;
 mod histogram;
 mod lab_01;
@@ -45,6 +46,8 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "measured_ours", make: measured::ours },
     Entry { name: "measured_vllm", make: measured::vllm },
     Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
+    Entry { name: "cost_crossover", make: cost_model::crossover },
+    Entry { name: "cost_context", make: cost_model::context },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
     Entry { name: "landscape_before", make: landscape::before },
     Entry { name: "landscape_after", make: landscape::after },

@@ -2,6 +2,7 @@
 
 pub mod captured;
 pub mod checkpoint;
+pub mod cost_model;
 pub mod dequantization;
 pub mod engines;
 pub mod grids;
@@ -37,6 +38,11 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "rounding_ties", make: rounding::ties },
     Entry { name: "clip_rules", make: rounding::clip_rules },
     Entry { name: "zero_guards", make: rounding::zero_guards },
+    Entry { name: "cost_weights", make: cost_model::weights },
+    Entry { name: "cost_kv", make: cost_model::kv },
+    Entry { name: "cost_capacity", make: cost_model::capacity },
+    Entry { name: "cost_ceilings", make: cost_model::ceilings },
+    Entry { name: "cost_contexts", make: cost_model::contexts },
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
