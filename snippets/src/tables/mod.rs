@@ -105,6 +105,7 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "measured_sanity_vllm", make: measured::sanity_vllm },
     Entry { name: "measured_sanity_llama_cpp", make: measured::sanity_llama_cpp },
     Entry { name: "measured_ceilings", make: measured::ceilings },
+    Entry { name: "choose_crossing", make: measured::crossing },
     Entry { name: "measured_refused", make: measured::refused },
     Entry { name: "measured_runs", make: measured::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
