@@ -62,6 +62,17 @@ impl Int8 {
         size_of_val(&self.panels[..]) + size_of_val(&self.scales[..])
     }
 
+    /// Row `row` as numbers, each code times the scale; `None` if there are fewer rows.
+    pub fn row(&self, row: usize) -> Option<Vec<f32>> {
+        if row >= self.out_features {
+            return None;
+        }
+        let (panel, lane) = (self.panel(row / ROWS), row % ROWS);
+        let scale = self.scales[row / ROWS][lane];
+        let code = |feature: usize| panel[feature / 2][2 * lane + feature % 2];
+        Some((0..self.in_features).map(|feature| f32::from(code(feature)) * scale).collect())
+    }
+
     fn pairs(&self) -> usize {
         self.in_features.div_ceil(2)
     }

@@ -284,3 +284,18 @@ fn no_rows_and_no_tokens_give_nothing() -> Result {
     assert_eq!(int4.w4a16(&Array2::zeros((0, 64)))?.dim(), (0, 4));
     Ok(())
 }
+
+#[test]
+fn a_row_is_its_codes_times_its_scale() -> Result {
+    for (rows, columns) in [(32, 64), (21, 33)] {
+        let (codes, scales) = (codes(3, rows, columns, 127), scales(rows));
+        let int8 = Int8::new(&codes, &scales)?;
+        for row in 0..rows {
+            let expected: Vec<f32> =
+                codes.row(row).iter().map(|&code| f32::from(code) * scales[row]).collect();
+            assert_eq!(int8.row(row), Some(expected), "row {row} of {rows} x {columns}");
+        }
+        assert_eq!(int8.row(rows), None);
+    }
+    Ok(())
+}

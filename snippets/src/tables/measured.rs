@@ -137,25 +137,27 @@ pub fn ceilings() -> Result<Table> {
 /// Eight-bit activations over four-bit weights alone, as work per weight grows: measured here and
 /// published.
 pub fn crossing() -> Result<Table> {
-    let mut table = Table::new("8-bit weights and activations, as a multiple of 4-bit weights alone")
-        .text("run")
-        .text("8 bits, both")
-        .text("4 bits, weights")
-        .text("work")
-        .number("8 bits (tokens/s)")
-        .number("4 bits (tokens/s)")
-        .number("8 bits is");
+    let mut table =
+        Table::new("8-bit weights and activations, as a multiple of 4-bit weights alone")
+            .text("run")
+            .text("8 bits, both")
+            .text("4 bits, weights")
+            .text("work")
+            .number("8 bits (tokens/s)")
+            .number("4 bits (tokens/s)")
+            .number("8 bits is");
     let capture = committed(OURS)?;
     let run = |format: &str| {
         capture.named(format).with_context(|| format!("the capture of ours has no {format}"))
     };
     let (eight, four) = (run("w8a8")?, run("w4a16")?);
-    let mut row = |run: String, formats: [&str; 2], work: String, speeds: [f64; 2], source: bool| {
-        let shown = speeds.map(|speed| if source { speed.to_string() } else { sig3(speed) });
-        let [eight, four] = formats.map(String::from);
-        let [fast, slow] = shown;
-        table.row([run, eight, four, work, fast, slow, times(speeds[0] / speeds[1])]);
-    };
+    let mut row =
+        |run: String, formats: [&str; 2], work: String, speeds: [f64; 2], source: bool| {
+            let shown = speeds.map(|speed| if source { speed.to_string() } else { sig3(speed) });
+            let [eight, four] = formats.map(String::from);
+            let [fast, slow] = shown;
+            table.row([run, eight, four, work, fast, slow, times(speeds[0] / speeds[1])]);
+        };
     let here = format!("ours, {} processors", capture.provenance.processors);
     for &requests in &capture.plan.batches {
         let speed = |run: &Run| run.writing_of(requests).map(|w| w.tokens_per_s.median);
