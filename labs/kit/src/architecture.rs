@@ -123,7 +123,73 @@ pub const LLAMA31_70B: Architecture = Architecture {
     qk_norm: false,
 };
 
+/// Why sizes are those of no model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArchitectureError {
+    /// A size is 0.
+    #[error("{0} is 0: copy it from config.json")]
+    Zero(&'static str),
+    /// A size that no model has; products of such sizes would leave 64 bits.
+    #[error("{what} is {found}: no model has more than {LARGEST}, so this is not its {what}")]
+    TooLarge {
+        /// Which size.
+        what: &'static str,
+        /// What was given.
+        found: u64,
+    },
+    /// The parameters are more than arithmetic in 64 bits can count the bits of.
+    #[error("{0} parameters are more than any model has: look at the sizes")]
+    TooMany(u128),
+    /// Query heads share a key-value head in equal numbers, or the sizes are wrong.
+    #[error("{heads} query heads do not share {kv_heads} key-value heads evenly")]
+    Uneven {
+        /// Query heads.
+        heads: u64,
+        /// Key-value heads.
+        kv_heads: u64,
+    },
+}
+
+/// The largest size that [`Architecture::check`] lets through.
+const LARGEST: u64 = 1 << 24;
+/// The most parameters that it lets through: 32 bits of each are counted in 61.
+const MOST: u128 = 1 << 56;
+
 impl Architecture {
+    /// Whether these can be the sizes of a model. After it no count below overflows, nor the bits of
+    /// all parameters in any format of up to 64 bits a weight.
+    ///
+    /// # Errors
+    /// If a size is 0 or absurd, or the query heads do not divide among the key-value heads.
+    pub fn check(&self) -> Result<(), ArchitectureError> {
+        let sizes = [
+            ("layers", self.layers),
+            ("hidden", self.hidden),
+            ("intermediate", self.intermediate),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("vocabulary", self.vocabulary),
+        ];
+        for (what, found) in sizes {
+            match found {
+                0 => return Err(ArchitectureError::Zero(what)),
+                1..=LARGEST => {}
+                _ => return Err(ArchitectureError::TooLarge { what, found }),
+            }
+        }
+        let &Self { heads, kv_heads, .. } = self;
+        if heads % kv_heads != 0 {
+            return Err(ArchitectureError::Uneven { heads, kv_heads });
+        }
+        // Two of attention's matrices are as large as the other two or larger.
+        let [hidden, layers] = [self.hidden, self.layers].map(u128::from);
+        let attention = u128::from(heads) * u128::from(self.head_dim);
+        let layer = hidden * (4 * attention + 3 * u128::from(self.intermediate));
+        let about = layers * layer + 2 * u128::from(self.vocabulary) * hidden;
+        if about > MOST { Err(ArchitectureError::TooMany(about)) } else { Ok(()) }
+    }
+
     /// The seven matrices of a layer, `[out_features, in_features]`, in the order in which they run:
     /// query, key, value, output, gate, up, down.
     pub fn layer_matrices(&self) -> [[u64; 2]; 7] {
@@ -167,6 +233,31 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_that_are_no_models_are_refused_before_a_product_overflows() {
+        for (name, model) in PUBLISHED {
+            assert_eq!(model.check(), Ok(()), "{name}");
+        }
+        let refused = |change: fn(&mut Architecture)| {
+            let mut model = LLAMA31_8B;
+            change(&mut model);
+            model.check()
+        };
+        assert_eq!(refused(|model| model.layers = 0), Err(ArchitectureError::Zero("layers")));
+        assert_eq!(
+            refused(|model| model.kv_heads = 5),
+            Err(ArchitectureError::Uneven { heads: 32, kv_heads: 5 })
+        );
+        assert_eq!(
+            refused(|model| model.hidden = u64::MAX),
+            Err(ArchitectureError::TooLarge { what: "hidden", found: u64::MAX })
+        );
+        let all = refused(|model| {
+            (model.layers, model.hidden, model.heads) = (LARGEST, LARGEST, LARGEST);
+        });
+        assert!(matches!(all, Err(ArchitectureError::TooMany(_))), "{all:?}");
+    }
 
     /// Parameters of the model, and those in linear layers inside the blocks.
     const COUNTS: [(u64, u64); 7] = [

@@ -1,6 +1,7 @@
 //! What the labs share, so that no lab depends on another.
 //!
 //! * [`architecture`], [`format`]: the sizes of published models, and what a format stores.
+//! * [`device`]: what a device can do at most.
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
 //! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
@@ -20,6 +21,7 @@ pub mod capture;
 pub mod card;
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 pub mod format;
 pub mod gguf;
 pub mod int8;

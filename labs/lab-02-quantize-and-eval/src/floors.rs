@@ -1,6 +1,7 @@
-//! The floor under a time: bytes over bandwidth, or operations over rate, whichever is larger.
+//! The floor under the time of a product: what it must move and do, over the rates of a device.
 
 use crate::work::Shape;
+use crate::{Floors, shortest_s};
 
 /// What a product must move and do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,10 +34,17 @@ impl Demand {
         Self { bytes: self.bytes * count, operations: self.operations * count }
     }
 
-    /// The shortest time in milliseconds on a device that moves `bytes_per_s` and does
-    /// `operations_per_s`.
+    /// The two floors in seconds on a device that moves `bytes_per_s` and does `operations_per_s`.
+    pub fn floors(self, bytes_per_s: f64, operations_per_s: f64) -> Floors {
+        Floors {
+            memory_s: self.bytes / bytes_per_s,
+            arithmetic_s: self.operations / operations_per_s,
+        }
+    }
+
+    /// The shortest time in milliseconds on such a device; 0 where neither rate is known.
     pub fn floor_ms(self, bytes_per_s: f64, operations_per_s: f64) -> f64 {
-        1e3 * (self.bytes / bytes_per_s).max(self.operations / operations_per_s)
+        1e3 * shortest_s(self.floors(bytes_per_s, operations_per_s)).unwrap_or(0.0)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use kit::capture::Spread;
+use kit::format::Grid;
 
-use crate::capacity::{BLOCK_TOKENS, CONTEXT, KvCache, UTILIZATION, available, concurrency};
 use crate::capture::{Capacity, Ceiling, ProductTime, StepTime};
 use crate::cuda::lt::Lt;
 use crate::cuda::{Arg, Device, Repeatable};
@@ -13,6 +13,10 @@ use crate::floors::Demand;
 use crate::formats::{Bench, Format, Linear, Product, Source};
 use crate::numbers::Hash;
 use crate::work::{Model, Shape};
+use crate::{
+    BLOCK_TOKENS, CostError, UTILIZATION, concurrency, kv_available_bytes, kv_blocks,
+    kv_bytes_per_token,
+};
 
 /// How long the run may take, and how much of it one reading may use.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +68,9 @@ impl Clock {
         Spread::of(&samples).ok_or_else(|| anyhow!("the events gave no time: {samples:?}"))
     }
 }
+
+/// The context at which concurrency is counted.
+pub const CONTEXT: u64 = 4096;
 
 /// The rates that floors are made of.
 #[derive(Clone, Debug, Default)]
@@ -182,8 +189,9 @@ pub fn capacity(
 ) -> Result<Capacity> {
     let (free_after, total) = device.memory()?;
     let taken = free_before.saturating_sub(free_after);
-    let kv_bytes = available(total, taken, UTILIZATION);
-    let kv_blocks = KvCache::bf16(model).blocks(kv_bytes, BLOCK_TOKENS);
+    let kv_bytes = room(total, taken)?;
+    let per_token = kv_bytes_per_token(&model.architecture, Grid::Sixteen)?;
+    let kv_blocks = kv_blocks(kv_bytes, BLOCK_TOKENS, per_token)?;
     Ok(Capacity {
         weight_bytes: weight_bytes as u64,
         embedding_bytes: model.embedding_bytes() as u64,
@@ -192,8 +200,17 @@ pub fn capacity(
         free_after,
         kv_bytes,
         kv_blocks,
-        concurrency: concurrency(kv_blocks, BLOCK_TOKENS, CONTEXT),
+        concurrency: concurrency(kv_blocks, BLOCK_TOKENS, CONTEXT)?,
     })
+}
+
+/// What the cache gets. Weights that leave it nothing are a reading, and no failure. The room that
+/// activations and graphs take is not counted here, so an engine has a little less.
+fn room(total: u64, taken: u64) -> Result<u64, CostError> {
+    match kv_available_bytes(total, UTILIZATION, taken) {
+        Err(CostError::NoRoom { .. }) => Ok(0),
+        left => left,
+    }
 }
 
 /// All layers' weights of a model in one format: `[layer][shape]`.
@@ -326,7 +343,8 @@ pub fn step_time(
     let total = layers.iter().flatten().map(demand).fold(Demand::default(), Demand::plus);
     let floor_ms: f64 =
         layers.iter().flatten().map(|linear| floor_ms(rates, format, linear, tokens)).sum();
-    let by_bytes = total.bytes / rates.bytes_per_s > total.operations / rates.of(format);
+    let floors = total.floors(rates.bytes_per_s, rates.of(format));
+    let by_bytes = floors.memory_s > floors.arithmetic_s;
     Ok(StepTime {
         tokens,
         time_ms,

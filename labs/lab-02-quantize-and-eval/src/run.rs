@@ -216,7 +216,7 @@ impl Job<'_, '_> {
     fn load(&self, run: &mut FormatRun) -> Result<(Layers, Option<Buffer>)> {
         let device = self.bench.device;
         let (free_before, _) = device.memory()?;
-        let count = if self.plan.check { DEPTH } else { self.model.layers };
+        let count = if self.plan.check { DEPTH } else { self.model.layers() };
         let layers: Layers =
             (0..count).map(|layer| self.load_layer(layer)).collect::<Result<_>>()?;
         device.wait()?;

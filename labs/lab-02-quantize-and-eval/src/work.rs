@@ -4,6 +4,8 @@
 //! another, so a layer is four products. All layers have their own weights: together they are far
 //! larger than any cache.
 
+use kit::architecture::{Architecture, LLAMA31_8B, QWEN25_05B};
+
 /// A linear layer: `[out_features, in_features]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
@@ -22,54 +24,20 @@ impl Shape {
     }
 }
 
-/// What the meters need to know of a model.
+/// A model that is metered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Model {
     /// The name a capture and the command line use.
     pub name: &'static str,
-    /// Transformer layers.
-    pub layers: usize,
-    /// Width of the residual stream.
-    pub hidden: usize,
-    /// Width inside the MLP.
-    pub intermediate: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
-    /// Numbers a head.
-    pub head_dim: usize,
-    /// Tokens the model knows.
-    pub vocabulary: usize,
-    /// Whether the head is the embedding.
-    pub tied: bool,
+    /// Its sizes.
+    pub architecture: Architecture,
 }
 
 /// Qwen2.5-0.5B.
-pub const QWEN: Model = Model {
-    name: "qwen2.5-0.5b",
-    layers: 24,
-    hidden: 896,
-    intermediate: 4864,
-    heads: 14,
-    kv_heads: 2,
-    head_dim: 64,
-    vocabulary: 151_936,
-    tied: true,
-};
+pub const QWEN: Model = Model { name: "qwen2.5-0.5b", architecture: QWEN25_05B };
 
 /// Llama-3.1-8B.
-pub const LLAMA: Model = Model {
-    name: "llama-3.1-8b",
-    layers: 32,
-    hidden: 4096,
-    intermediate: 14_336,
-    heads: 32,
-    kv_heads: 8,
-    head_dim: 128,
-    vocabulary: 128_256,
-    tied: false,
-};
+pub const LLAMA: Model = Model { name: "llama-3.1-8b", architecture: LLAMA31_8B };
 
 /// The models, smallest first.
 pub const MODELS: [Model; 2] = [QWEN, LLAMA];
@@ -81,27 +49,30 @@ pub const BATCHES: [usize; 6] = [1, 4, 16, 64, 256, 2048];
 pub const QUICK_BATCHES: [usize; 3] = [1, 16, 2048];
 
 impl Model {
-    /// The four products of a layer, in the order they run.
-    pub fn shapes(&self) -> [Shape; 4] {
-        let attention = self.heads * self.head_dim;
-        let kv = 2 * self.kv_heads * self.head_dim;
-        let shape = |name, out_features, in_features| Shape { name, out_features, in_features };
-        [
-            shape("qkv_proj", attention + kv, self.hidden),
-            shape("o_proj", self.hidden, attention),
-            shape("gate_up_proj", 2 * self.intermediate, self.hidden),
-            shape("down_proj", self.hidden, self.intermediate),
-        ]
+    /// Transformer layers.
+    pub fn layers(&self) -> usize {
+        self.architecture.layers as usize
     }
 
-    /// Weights of all linear layers inside the blocks.
-    pub fn linear_weights(&self) -> usize {
-        self.layers * self.shapes().iter().map(|shape| shape.weights()).sum::<usize>()
+    /// The four products of a layer, in the order they run.
+    pub fn shapes(&self) -> [Shape; 4] {
+        let [q, k, v, o, gate, up, down] = self.architecture.layer_matrices();
+        let fused = |name, matrices: &[[u64; 2]]| Shape {
+            name,
+            out_features: matrices.iter().map(|[out, _]| *out as usize).sum(),
+            in_features: matrices[0][1] as usize,
+        };
+        [
+            fused("qkv_proj", &[q, k, v]),
+            fused("o_proj", &[o]),
+            fused("gate_up_proj", &[gate, up]),
+            fused("down_proj", &[down]),
+        ]
     }
 
     /// Bytes of the embedding and the head in 16 bits, which all formats here leave alone.
     pub fn embedding_bytes(&self) -> usize {
-        self.vocabulary * self.hidden * 2 * if self.tied { 1 } else { 2 }
+        2 * self.architecture.embedding_weights() as usize
     }
 }
 
@@ -110,9 +81,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_linear_weights_are_those_of_the_published_configurations() {
-        assert_eq!(QWEN.linear_weights(), 357_826_560);
-        assert_eq!(LLAMA.linear_weights(), 6_979_321_856);
+    fn fusing_loses_no_weight() {
+        for model in MODELS {
+            let weights: usize = model.shapes().iter().map(|shape| shape.weights()).sum();
+            let all = model.architecture.linear_weights();
+            assert_eq!((model.layers() * weights) as u64, all, "{}", model.name);
+        }
     }
 
     #[test]

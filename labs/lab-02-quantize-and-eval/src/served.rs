@@ -1,0 +1,54 @@
+//! What the cost model is asked about: a model, the formats it is served in, and two floors.
+
+use kit::architecture::Architecture;
+use kit::format::{Format, Grid};
+
+/// Tokens in a block of vLLM's KV cache on a GPU, unless it is told otherwise. On a CPU it is 128.
+pub const BLOCK_TOKENS: u64 = 16;
+/// The share of the device's memory that vLLM 0.32.0 asks for, unless it is told otherwise.
+pub const UTILIZATION: f64 = 0.92;
+
+/// In which formats the three kinds of a model's weights are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFormat {
+    /// The linear layers inside the blocks.
+    pub linear: Format,
+    /// The embedding, and the head where it is stored apart.
+    pub embedding: Format,
+    /// Norms and biases.
+    pub vectors: Grid,
+}
+
+impl ModelFormat {
+    /// What quantized checkpoints usually are: the linear layers in `linear`, the rest in 16 bits.
+    pub fn of(linear: Format) -> Self {
+        Self { linear, embedding: Format::BF16, vectors: Grid::Sixteen }
+    }
+}
+
+/// A model as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Its sizes.
+    pub architecture: Architecture,
+    /// Its weights.
+    pub format: ModelFormat,
+    /// The grid of the numbers in the KV cache.
+    pub kv: Grid,
+}
+
+impl Served {
+    /// The linear layers in `linear`, all other weights and the KV cache in 16 bits.
+    pub fn of(architecture: Architecture, linear: Format) -> Self {
+        Self { architecture, format: ModelFormat::of(linear), kv: Grid::Sixteen }
+    }
+}
+
+/// The two floors under a step: it can be faster than neither.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Floors {
+    /// Seconds of reading: bytes over bandwidth.
+    pub memory_s: f64,
+    /// Seconds of arithmetic: operations over rate.
+    pub arithmetic_s: f64,
+}
