@@ -11,6 +11,7 @@
 mod answers;
 mod atoms;
 mod bytes;
+mod cards;
 mod check;
 mod config;
 mod error;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use crate::format::Format;
 pub use answers::Answers;
 pub use bytes::{WeightBytes, weight_bytes};
+pub use cards::CARDS;
 pub use error::CardError;
 pub use word::{Fact, Field, Word};
 

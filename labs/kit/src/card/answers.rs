@@ -263,7 +263,11 @@ fn canonical(facts: &Facts) -> String {
             parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
         }
         (Some(layout), ..) => parts.push(layout.to_owned()),
-        (None, Some(weights), Some(acts)) => parts.push(format!("W{weights}A{acts}")),
+        // Together, the two words stand for custom as well: apart they do not.
+        (None, Some(weights), Some(acts)) if says_all(facts) => {
+            parts.push(format!("W{weights}A{acts}"));
+        }
+        (None, Some(weights), Some(acts)) => parts.push(format!("W{weights} A{acts}")),
         _ => parts.extend(acts.map(|bits| format!("A{bits}"))),
     }
     if layout.is_some() {
@@ -290,10 +294,19 @@ fn canonical(facts: &Facts) -> String {
     parts.join(" ")
 }
 
+/// Whether nothing is left that custom could fill in.
+fn says_all(facts: &Facts) -> bool {
+    let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
+    facts.value(Field::WeightBits) == Some("16")
+        || known(&[Field::Group, Field::Symmetric])
+            && (facts.value(Field::ActBits) == Some("16")
+                || known(&[Field::ActWhen, Field::ActGroup]))
+}
+
 /// Kind, group and symmetry of the weights.
 fn grid_words(facts: &Facts) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    let kind = facts.value(Field::WeightKind).filter(|kind| ["int", "float"].contains(kind));
+    let kind = facts.value(Field::WeightKind).filter(|kind| *kind != "mixed");
     words.extend(kind.map(str::to_owned));
     if facts.value(Field::WeightBits) == Some("16") {
         return words;

@@ -95,6 +95,7 @@ fn integers() -> Vec<Word> {
             .says(&[(WeightBits, "{w}"), (WeightKind, "int")])
             .open(Group, "who shares a scale; the config decides")
             .open(ActBits, "weights only, or activations too: weights only is usual"),
+        Word::new("table", "table").says(&[(WeightKind, "table")]).card_only(),
         Word::new("INT", "int").says(&[(WeightKind, "int")]).card_only(),
         Word::new("int8_per_channel_weight_only", "int8 per channel weight only")
             .says(&[(WeightBits, "8"), (WeightKind, "int"), (Group, "channel"), (ActBits, "16")])

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::methods::{block, group_size, number, truth};
 use crate::card::Field::{
     ActBits, ActGroup, ActKind, ActWhen, Beside, Group, Layout, Method, Order, ScaleBits,
-    WeightKind, ZeroBits,
+    Symmetric, WeightKind, ZeroBits,
 };
 use crate::card::{Fact, Field};
 
@@ -82,7 +82,8 @@ pub(super) fn modelopt(algorithm: &str) -> Vec<Fact> {
 pub(super) fn bitsandbytes(bits: Option<u64>, json: &Value) -> Vec<Fact> {
     let mut said = facts(&[(Method, "bitsandbytes")]);
     if bits == Some(8) {
-        said.extend(facts(&[(WeightKind, "int"), (Group, "channel"), (ActBits, "8")]));
+        said.extend(facts(&[(WeightKind, "int"), (Group, "channel"), (Symmetric, "yes")]));
+        said.push((ActBits, "8".into()));
         said.extend(facts(&[(ActKind, "int"), (ActWhen, "dynamic"), (ActGroup, "token")]));
         return said;
     }
