@@ -15,6 +15,7 @@ mod cards;
 mod check;
 mod config;
 mod error;
+mod export;
 mod facts;
 mod find;
 mod ggml;
@@ -23,13 +24,12 @@ mod words;
 
 use std::sync::LazyLock;
 
-use serde::Serialize;
-
 use crate::format::Format;
 pub use answers::Answers;
 pub use bytes::{WeightBytes, weight_bytes};
 pub use cards::CARDS;
 pub use error::CardError;
+pub use export::export;
 pub use word::{Fact, Field, Word};
 
 /// The longest text that is read as a name, in characters.
@@ -50,8 +50,8 @@ pub struct Card {
     pub embedding_too: bool,
 }
 
-/// Everything that is needed to read a card: what the browser gets.
-#[derive(Clone, Debug, Serialize)]
+/// Everything that is needed to read a card: what the browser gets, by [`export`].
+#[derive(Clone, Debug)]
 pub struct Grammar {
     /// The words. Of those that fit, the one with the most atoms counts, then the first.
     pub words: Vec<Word>,
@@ -59,10 +59,6 @@ pub struct Grammar {
     pub families: Vec<&'static str>,
     /// Words that an error names if none is near.
     pub examples: &'static str,
-    /// What each field is called, in the order in which contradictions are looked for.
-    pub labels: Vec<(Field, &'static str)>,
-    /// The longest text that is read.
-    pub longest: usize,
 }
 
 /// The grammar.
@@ -71,8 +67,6 @@ pub fn grammar() -> &'static Grammar {
         words: words::words().into_iter().chain(ggml::words()).collect(),
         families: find::FAMILIES.to_vec(),
         examples: find::EXAMPLES,
-        labels: Field::ALL.iter().map(|field| (*field, field.label())).collect(),
-        longest: LONGEST,
     });
     &GRAMMAR
 }

@@ -103,7 +103,9 @@ pub(super) fn words() -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     for (name, base, mean) in FILES {
         words.extend(file(name, base, mean));
-        words.extend(file(name, base, "").map(|word| per_layer(word, name)));
+        if name.ends_with("_XL") || name.starts_with("IQ") {
+            words.extend(file(name, base, "").map(|word| per_layer(word, name)));
+        }
     }
     words.push(
         Word::new("GGUF", "gguf")

@@ -1,10 +1,7 @@
 //! A word that cards use, and what it says: an entry of the grammar.
 
-use serde::Serialize;
-
 /// A thing that a card can state. The order is the one in which contradictions are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// A layout that fixes grid and granularity: `Q4_K`, `NF4`.
     Layout,
@@ -88,7 +85,7 @@ impl Field {
 pub type Fact = (Field, String);
 
 /// A word of the grammar.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
     /// Its atoms, a space between two. `{w}` is a number; `{g}` may be -1, `{d}` may have a point.
     pub pattern: String,
