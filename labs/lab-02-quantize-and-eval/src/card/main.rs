@@ -259,7 +259,8 @@ fn serving(
                 number(blocks)
             );
             lines.push(line("KV blocks", text));
-            lines.push(line("at once", format!("{} sequences", sig3(at_once))));
+            let fits = if at_once < 1.0 { ": not one fits" } else { "" };
+            lines.push(line("at once", format!("{} sequences{fits}", sig3(at_once))));
         }
     }
     for batch in [1, 8, 64] {
@@ -329,4 +330,98 @@ fn gb(bytes: u64) -> String {
 
 fn number(number: u64) -> String {
     usize::try_from(number).map_or_else(|_| number.to_string(), count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(words: &[&str]) -> Result<String> {
+        text(&Args::try_parse_from(["card"].iter().chain(words))?)
+    }
+
+    #[test]
+    fn a_card_is_answered_line_by_line() -> Result<()> {
+        let text = report(&["RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16"])?;
+        for words in [
+            "reads as         W4A16 int group_size=128 sym\n",
+            "bits a weight    4 + 16/128 = 4.1250 (usual)\n",
+            "open             the group size: 128 is usual; the config decides\n",
+            // The name names a model that is known.
+            "\nLlama-3.1-8B\nlinear layers    3,598,712,832 bytes\n",
+            "weights          5.70 GB, 2.82 times smaller than in 16 bits\n",
+        ] {
+            assert!(text.contains(words), "no `{words}` in\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_labs_own_function() -> Result<()> {
+        for words in ["W4A16 group_size=32 asym", "FP8-dynamic", "NVFP4", "AQLM 1x16", "BF16"] {
+            let card = read(words)?;
+            let format = card.format.clone().context("a format")?;
+            for (name, model) in architecture::PUBLISHED {
+                let counted = weight_bytes(&card, &model).context("bytes")?.linear;
+                let labs = quantize_and_eval::linear_bytes(&model, &format)?;
+                assert_eq!(counted, labs, "{words} on {name}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_gives_blocks_and_ceilings_in_the_order_that_formats_have() -> Result<()> {
+        let text = report(&["FP8-dynamic", "--model", "llama-3.1-70b", "--device", "a100"])?;
+        assert!(text.contains("A100 SXM has no unit for these activations"), "{text}");
+        assert!(text.contains("sequences: not one fits"), "{text}");
+        let text =
+            report(&["W4A16", "--model", "qwen3-8b", "--device", "h100", "--context", "999"])?;
+        assert!(text.contains("H100 SXM, sequences of 999 tokens"), "{text}");
+        assert!(text.contains("decode, batch 1 ") && text.contains("prefill "), "{text}");
+        let text = report(&["BF16", "--model", "llama-3.1-70b", "--device", "l40s"])?;
+        assert!(text.contains("room"), "weights that do not fit are said, not an error: {text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_read_for_its_scheme_and_its_sizes() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config.json");
+        let sizes = r#""hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+            "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49152,
+            "tie_word_embeddings": true"#;
+        let scheme = r#""quantization_config": {"quant_method": "awq", "bits": 4,
+            "group_size": 64, "zero_point": true}"#;
+        fs::write(&config, format!("{{{sizes}, {scheme}}}"))?;
+        for path in [folder.path(), &config] {
+            let text = report(&[&path.to_string_lossy()])?;
+            assert!(text.contains("4 + 16/64 + 4/64 = 4.3125"), "{text}");
+            assert!(text.contains("the model of the config"), "{text}");
+        }
+        fs::write(&config, format!("{{{sizes}}}"))?;
+        let path = config.to_string_lossy();
+        let text = report(&["W8A8", "--config", &path])?;
+        assert!(text.contains("everything else  56,693,376 bytes"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_an_error_that_names_it() {
+        for (words, part) in [
+            (&["W4A16 FP8"][..], "`W4A16` and `FP8` contradict each other"),
+            (
+                &["W4A16", "--model", "llama-9"],
+                "no model is called `llama-9` here: there are SmolLM2",
+            ),
+            (&["W4A16", "--model", "qwen3-8b", "--device", "h900"], "no device is called `h900`"),
+            (&["W4A16", "--device", "h100"], "--device needs a model"),
+            (&["AWQ", "--config", "no/such.json"], "cannot read no/such.json"),
+            (&["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"], "there are no ceilings"),
+            (&["W4A16", "--model", "qwen3-8b", "--device", "h100", "--context", "0"], "is 0"),
+        ] {
+            let error = report(words).expect_err(words[0]);
+            assert!(format!("{error:#}").contains(part), "{words:?}: no `{part}` in «{error:#}»");
+        }
+    }
 }
