@@ -23,7 +23,7 @@ const FIRST: &str = "TheBloke/Llama-2-13B-chat-GPTQ";
 /// If the first card cannot be read.
 pub fn html() -> Result<String> {
     let answers = read(FIRST).map_err(|error| anyhow!("{FIRST}: {error}"))?.answers;
-    let data = script(&json!({ "grammar": export(), "cards": CARDS, "first": FIRST }));
+    let data = script(&json!({ "grammar": export(), "cards": CARDS.as_slice(), "first": FIRST }));
     Ok(format!(
         "<figure class=\"reader\" id=\"interactive-{NAME}\" data-snippet=\"interactive {NAME}\" \
          data-widget=\"card\">\n<p class=\"predict\"><strong>Predict.</strong> {}</p>\n\
