@@ -29,7 +29,9 @@ pub fn html() -> Result<String> {
          data-widget=\"card\">\n<p class=\"predict\"><strong>Predict.</strong> {}</p>\n\
          <dl class=\"answers\" aria-label=\"What the card says\">{}</dl>\n<figcaption>{}</figcaption>\n\
          <script type=\"application/json\">{data}</script>\n</figure>\n",
-        prose("Which three of these answers does the name state, and which are only usual?"),
+        prose(
+            "Which of these answers does the name itself state, and which are only usual with its words?"
+        ),
         rows(&answers),
         prose("A card read as the three answers. What is marked as usual is custom, not stated."),
     ))
