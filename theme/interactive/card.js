@@ -235,7 +235,7 @@
         oneOf(WEIGHT_BITS, [1, 2, 3, 4, 5, 6, 7, 8, 16], "bits of a weight are 1 to 8, or 16");
         oneOf(ACT_BITS, [4, 6, 8, 16], "bits of an activation are 4, 6, 8 or 16");
         oneOf(SCALE_BITS, [8, 16, 32], "a scale has 8, 16 or 32 bits");
-        oneOf(ZERO_BITS, [0, 2, 3, 4, 8, 16], "a zero point has 2, 3, 4, 8 or 16 bits, or 0: none");
+        oneOf(ZERO_BITS, [0, 1, 2, 3, 4, 5, 6, 7, 8, 16], "a zero point has up to 8 bits, or 16; 0 is none");
         for (const field of [GROUP, ACT_GROUP]) {
             const said = value(field);
             if (said === null || ["tensor", "channel", "token"].includes(said)) continue;
@@ -260,6 +260,9 @@
             if (value(kind) === "float" && number !== null && !list.includes(Number(number))) {
                 throw refuse(bits, `no float of ${number} bits is known, only of ${list.join(", ")}`);
             }
+        }
+        if (value(WEIGHT_KIND) === "float" && isStated(known, SYMMETRIC) && value(SYMMETRIC) === "no") {
+            throw contradiction(grammar, SYMMETRIC, known[WEIGHT_KIND].by, "yes", known[SYMMETRIC].by, "no");
         }
         if (value(ACT_BITS) !== "16") return;
         for (const field of [ACT_KIND, ACT_WHEN, ACT_GROUP]) {
@@ -338,7 +341,9 @@
         return text;
     }
 
+    // Floats have no zero point.
     function zeroBits(known, weightBits) {
+        if (valueOf(known, WEIGHT_KIND) === "float") return 0;
         const said = valueOf(known, ZERO_BITS);
         if (said === "w") return weightBits;
         if (said !== null) return Number(said);
@@ -430,7 +435,7 @@
     function saysAll(known) {
         const all = fields => fields.every(field => known[field] !== null);
         return valueOf(known, WEIGHT_BITS) === "16"
-            || (all([GROUP, SYMMETRIC]) && (valueOf(known, ACT_BITS) === "16" || all([ACT_WHEN, ACT_GROUP])));
+            || (all([GROUP]) && (valueOf(known, WEIGHT_KIND) === "float" || all([SYMMETRIC])) && (valueOf(known, ACT_BITS) === "16" || all([ACT_WHEN, ACT_GROUP])));
     }
 
     function gridWords(known) {
@@ -446,7 +451,7 @@
         const bits = Number(value(WEIGHT_BITS));
         if (value(WEIGHT_BITS) !== null) {
             const zero = zeroBits(known, bits);
-            if (zero !== (symmetric === "no" ? bits : 0)) words.push(`zeros=${zero}`);
+            if (kind !== "float" && zero !== (symmetric === "no" ? bits : 0)) words.push(`zeros=${zero}`);
         }
         return words;
     }

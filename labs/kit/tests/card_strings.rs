@@ -615,6 +615,10 @@ fn what_cannot_be_read_is_named_with_what_is_known() {
         ("NVFP4 g128", "weights that share a scale 16 against 128"),
         ("W4A16 sym asym", "symmetric yes against no"),
         ("W4A16 dynamic", "scale of the activations none against dynamic"),
+        (
+            "fp8_per_tensor asym",
+            "`fp8_per_tensor` and `asym` contradict each other: symmetric yes against no",
+        ),
         ("MXFP4 int4", "kind of grid float against int"),
         ("group_size=0", "`group_size=0`: a group has 16, 32, 64, 128"),
         ("W4A16 g100", "`g100`: a group has 16, 32, 64, 128"),

@@ -172,8 +172,11 @@ fn beside(facts: &Facts) -> Option<Vec<Shared>> {
     Some([Shared { bits: scale, among }].into_iter().chain(zero).collect())
 }
 
-/// Bits of a zero point: as said, or those of a code where the grid is asymmetric.
+/// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
 fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
+    if facts.value(Field::WeightKind) == Some("float") {
+        return 0;
+    }
     let asymmetric = facts.value(Field::Symmetric) == Some("no");
     match (facts.value(Field::ZeroBits), asymmetric) {
         (Some("w"), _) | (None, true) => weight_bits,
@@ -298,7 +301,8 @@ fn canonical(facts: &Facts) -> String {
 fn says_all(facts: &Facts) -> bool {
     let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
     facts.value(Field::WeightBits) == Some("16")
-        || known(&[Field::Group, Field::Symmetric])
+        || known(&[Field::Group])
+            && (facts.value(Field::WeightKind) == Some("float") || known(&[Field::Symmetric]))
             && (facts.value(Field::ActBits) == Some("16")
                 || known(&[Field::ActWhen, Field::ActGroup]))
 }
@@ -327,7 +331,7 @@ fn grid_words(facts: &Facts) -> Vec<String> {
     if let Some(bits) = facts.number(Field::WeightBits) {
         let zero = zero_bits(facts, bits);
         let custom = if facts.value(Field::Symmetric) == Some("no") { bits } else { 0 };
-        words.extend((zero != custom).then(|| format!("zeros={zero}")));
+        words.extend((zero != custom && kind != Some("float")).then(|| format!("zeros={zero}")));
     }
     words
 }

@@ -21,8 +21,8 @@ pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
     number(
         facts,
         Field::ZeroBits,
-        &[0, 2, 3, 4, 8, 16],
-        "a zero point has 2, 3, 4, 8 or 16 bits, or 0: none",
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 16],
+        "a zero point has up to 8 bits, or 16; 0 is none",
     )?;
     group(facts, Field::Group)?;
     group(facts, Field::ActGroup)?;
@@ -31,6 +31,7 @@ pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
     suppose(facts);
     floats(facts, Field::WeightKind, Field::WeightBits, &[4, 8, 16])?;
     floats(facts, Field::ActKind, Field::ActBits, &[4, 6, 8, 16])?;
+    zero_points(facts)?;
     activations(facts)
 }
 
@@ -116,6 +117,23 @@ fn floats(facts: &Facts, kind: Field, bits: Field, known: &[u32]) -> Result<(), 
             let problem =
                 format!("no float of {number} bits is known, only of {}", list.join(", "));
             Err(refuse(facts, bits, &problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Floats have a sign of their own and no zero point.
+fn zero_points(facts: &Facts) -> Result<(), CardError> {
+    let (kind, symmetric) = (facts.get(Field::WeightKind), facts.get(Field::Symmetric));
+    match (kind, symmetric) {
+        (Some(kind), Some(no)) if kind.value == "float" && !no.usual && no.value == "no" => {
+            Err(CardError::Contradiction {
+                first: kind.by.clone(),
+                first_says: "yes".into(),
+                second: no.by.clone(),
+                second_says: "no".into(),
+                field: Field::Symmetric,
+            })
         }
         _ => Ok(()),
     }
