@@ -33,7 +33,10 @@ impl Library for Book {
     fn names(&self, kind: Kind) -> Vec<&'static str> {
         match kind {
             Kind::Figure => figures::ALL.iter().map(|entry| entry.name).collect(),
-            Kind::Interactive => interactive::ALL.iter().map(|entry| entry.name).collect(),
+            Kind::Interactive => {
+                let names = interactive::ALL.iter().map(|entry| entry.name);
+                names.chain([interactive::card::NAME]).collect()
+            }
             Kind::Table => tables::available().map(|entry| entry.name).collect(),
             Kind::Value => values::ALL.iter().map(|entry| entry.name).collect(),
         }
@@ -42,6 +45,7 @@ impl Library for Book {
     fn render(&self, kind: Kind, name: &str) -> Result<String> {
         match kind {
             Kind::Figure => Ok(make(figures::ALL.iter(), name)?.to_html(name)),
+            Kind::Interactive if name == interactive::card::NAME => interactive::card::html(),
             Kind::Interactive => make(interactive::ALL.iter(), name)?.to_html(name),
             Kind::Table => {
                 let table = make(tables::available(), name)?;

@@ -2,6 +2,7 @@
 
 mod book;
 mod capture;
+mod card;
 mod check;
 mod check_map;
 mod fetch;
@@ -43,6 +44,8 @@ enum Command {
     Grade(grade::Args),
     /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
     Inspect(inspect::Args),
+    /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
+    Card(quantize::Args),
     /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
         Command::Inspect(args) => return inspect::run(&args),
+        Command::Card(args) => return card::run(&args),
         Command::Quantize(args) => return quantize::run("quantize", &args),
         Command::Perplexity(args) => return quantize::run("perplexity", &args),
         Command::Fetch(args) => fetch::run(&args)?,

@@ -1,6 +1,7 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
+pub mod cards;
 pub mod checkpoint;
 pub mod cost_model;
 pub mod dequantization;
@@ -111,6 +112,9 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
     Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },
+    Entry { name: "card_strings", make: cards::strings },
+    Entry { name: "card_open", make: cards::open },
+    Entry { name: "card_contradictions", make: cards::contradictions },
     Entry { name: "published_recovery", make: outliers::published_recovery },
     Entry { name: "vllm_methods", make: vllm_map::methods },
     Entry { name: "vllm_process", make: vllm_map::process },
