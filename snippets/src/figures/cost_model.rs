@@ -87,7 +87,7 @@ fn drawing(context: u64) -> Result<Drawing> {
     let y = Axis::log("ceiling of decode, tokens/s (logarithmic)", 100.0..200_000.0)
         .ticks([100.0, 1000.0, 10_000.0, 100_000.0], |value| kit::table::count(value as usize));
     let lines = lines();
-    draw(Layout { left: 800, ..Layout::with_legend(2) }, x, y, |plot| {
+    draw(Layout { left: 800, right: 260, ..Layout::with_legend(2) }, x, y, |plot| {
         // W8A16 last: its dashes show on the two lines that it runs along.
         for (_, format, pen) in [0, 2, 3, 1].map(|at| &lines[at]) {
             line(plot, &Served::of(LLAMA31_8B, format.clone()), context, *pen)?;
