@@ -1,15 +1,13 @@
-//! llama.cpp, with the GGUF files that lab 05 writes.
+//! llama.cpp, with the files that its own `llama-quantize` writes: those that its users run.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use engines::checkpoints::{Named, original};
+use engines::checkpoints::original;
 use engines::llama_cpp::Tools;
 use engines::meters::{LlamaCpp, Plan};
 use engines::ready::root;
 use model::passage;
-
-use crate::checkpoint;
 
 /// The formats it is asked for, the original first.
 pub const FORMATS: [&str; 3] = ["f32", "q8_0", "q4_0"];
@@ -19,15 +17,14 @@ pub const FORMATS: [&str; 3] = ["f32", "q8_0", "q4_0"];
 /// # Errors
 /// If a file cannot be made.
 pub fn open(bin: &Path, formats: &[String], plan: &Plan) -> Result<LlamaCpp> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let tools = Tools::new(bin, threads);
+    let f32 = original(bin)?.path;
     let file = |format: &String| {
-        let path = match format.as_str() {
-            "f32" => original(bin)?.path,
-            other => {
-                let name = format!("gguf-{other}");
-                let path = checkpoint(&name, &["--scheme", &name])?;
-                Named { name, path }.gguf()?
-            }
-        };
+        let path = f32.with_file_name(format!("original-{format}.gguf"));
+        if !path.exists() {
+            tools.quantize(&f32, &path, &format.to_uppercase())?;
+        }
         Ok((format.clone(), path))
     };
     let models = formats.iter().map(file).collect::<Result<Vec<_>>>()?;
@@ -35,9 +32,8 @@ pub fn open(bin: &Path, formats: &[String], plan: &Plan) -> Result<LlamaCpp> {
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let passage_file = folder.join("passage.txt");
     std::fs::write(&passage_file, passage::ALICE).context("cannot write the passage")?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(LlamaCpp {
-        tools: Tools::new(bin, threads),
+        tools,
         models,
         passage: passage_file,
         base: folder.join("base"),
