@@ -15,6 +15,8 @@ use crate::rows::{largest, smallest};
 use crate::tables::lab_03::{self, mistakes};
 use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
 
+mod measured;
+
 /// A number in a sentence of a chapter.
 pub struct Value {
     /// What the chapter shows: the number with its unit.
@@ -33,6 +35,18 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "lab_01.worst_real_row", make: worst_real_row },
     Entry { name: "lab_01.scale_overhead", make: scale_overhead },
     Entry { name: "lab_01.memory_ratio", make: memory_ratio },
+    Entry { name: "measured.w8a8_reads", make: measured::w8a8_reads },
+    Entry { name: "measured.w4a16_reads", make: measured::w4a16_reads },
+    Entry { name: "measured.w4a8_one", make: measured::w4a8_one },
+    Entry { name: "measured.w8a8_many", make: measured::w8a8_many },
+    Entry { name: "measured.w4a16_one", make: measured::w4a16_one },
+    Entry { name: "measured.one_of_ceiling", make: measured::one_of_ceiling },
+    Entry { name: "measured.f32_one_of_ceiling", make: measured::f32_one_of_ceiling },
+    Entry { name: "measured.blocks", make: measured::blocks },
+    Entry { name: "measured.w8a16_nats", make: measured::w8a16_nats },
+    Entry { name: "measured.w8a8_nats", make: measured::w8a8_nats },
+    Entry { name: "measured.vllm_w8a8_one", make: measured::vllm_w8a8_one },
+    Entry { name: "measured.vllm_w8a8_many", make: measured::vllm_w8a8_many },
     Entry { name: "lab_03.row_errors", make: int4_row_errors },
     Entry { name: "lab_03.sharers", make: sharers },
     Entry { name: "lab_03.bytes_per_weight", make: bytes_per_weight },

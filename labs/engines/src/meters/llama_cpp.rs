@@ -93,13 +93,15 @@ impl Loaded for File<'_> {
     }
 }
 
-/// Bytes of a token, of `llama_kv_cache: size = 45.00 MiB ( 2048 cells, 30 layers, ...`.
+/// Bytes of a token, of `llama_kv_cache: size = 45.00 MiB ( 512 cells, 30 layers, 4/4 seqs), ...`:
+/// each sequence has so many cells.
 fn token_bytes(fact: &str) -> Option<f64> {
     let rest = fact.strip_prefix("llama_kv_cache: size = ")?;
     let (size, rest) = rest.split_once(" MiB")?;
-    let (cells, _) = rest.trim_start_matches([' ', '(']).split_once(" cells")?;
-    let (size, cells): (f64, f64) = (size.trim().parse().ok()?, cells.trim().parse().ok()?);
-    (size > 0.0 && cells > 0.0).then(|| size * f64::from(1 << 20) / cells)
+    let (cells, rest) = rest.trim_start_matches([' ', '(']).split_once(" cells")?;
+    let sequences = rest.split_once(" layers, ")?.1.split_once('/')?.0;
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| *number > 0.0);
+    Some(number(size)? * f64::from(1 << 20) / (number(cells)? * number(sequences)?))
 }
 
 #[cfg(test)]
@@ -107,11 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_of_a_token_are_the_size_of_the_cache_over_its_cells() {
-        // As build 11434 printed it for SmolLM2-135M: 2 x 30 layers x 3 heads x 64 x 2 bytes.
-        let fact = "llama_kv_cache: size = 45.00 MiB ( 2048 cells, 30 layers, 4/4 seqs), K (f16): \
-                    22.50 MiB, V (f16): 22.50 MiB";
-        assert_eq!(token_bytes(fact), Some(23_040.0));
+    fn the_bytes_of_a_token_are_the_size_of_the_cache_over_the_cells_of_all_sequences() {
+        // Printed by build 11434 for SmolLM2-135M: 2 x 30 layers x 3 heads x 64 x 2 bytes a token.
+        let log = include_str!("../../tests/recorded/llama-perplexity-lv4.err");
+        let line = log.lines().rev().find_map(|line| line.split_once("llama_kv_cache: size"));
+        let fact = format!("llama_kv_cache: size{}", line.expect("it is recorded").1);
+        let fact = fact.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(token_bytes(&fact), Some(23_040.0));
         for other in ["", "llama_kv_cache: size = 45.00 MiB", "print_info: file type = Q4_0"] {
             assert_eq!(token_bytes(other), None, "{other}");
         }

@@ -1,0 +1,123 @@
+//! Numbers of the three meters inside sentences, from the captures of `cargo book measure`.
+
+use anyhow::{Context, Result};
+use engines::meters::{Capture, Run, table};
+use kit::architecture::SMOLLM2_135M;
+use kit::table::{percent, times};
+
+use super::Value;
+use crate::tables::measured::committed;
+
+const OURS: &str = "this course";
+const VLLM: &str = "vLLM";
+/// Requests at once that stand for many.
+const MANY: usize = 64;
+
+fn run<'c>(capture: &'c Capture, format: &str) -> Result<&'c Run> {
+    let engine = &capture.provenance.engine;
+    capture.named(format).with_context(|| format!("the capture of {engine} has no {format}"))
+}
+
+fn reads(run: &Run) -> Option<f64> {
+    run.reading.as_ref().map(|reading| reading.tokens_per_s.median)
+}
+
+fn writes(run: &Run, requests: usize) -> Option<f64> {
+    run.writing_of(requests).map(|writing| writing.tokens_per_s.median)
+}
+
+/// What a meter says of one format as a multiple of what it says of another.
+fn gain(
+    engine: &str,
+    formats: [&str; 2],
+    meter: impl Fn(&Run) -> Option<f64>,
+    meaning: &'static str,
+) -> Result<Value> {
+    let capture = committed(engine)?;
+    let of = |format| meter(run(&capture, format)?).with_context(|| format!("{format} is timed"));
+    Ok(Value { text: times(of(formats[0])? / of(formats[1])?), meaning })
+}
+
+/// Activations in 8 bits, reading.
+pub fn w8a8_reads() -> Result<Value> {
+    gain(OURS, ["w8a8", "w8a16"], reads, "in ours, w8a8 reads a prompt faster than w8a16 by")
+}
+
+/// Weights alone in 4 bits, reading.
+pub fn w4a16_reads() -> Result<Value> {
+    gain(OURS, ["w4a16", "f32"], reads, "in ours, the rate of w4a16 over that of f32 in reading is")
+}
+
+/// Four bits over eight, one request.
+pub fn w4a8_one() -> Result<Value> {
+    let one = |run: &Run| writes(run, 1);
+    gain(OURS, ["w4a8", "w8a8"], one, "in ours, one request writes faster in w4a8 than w8a8 by")
+}
+
+/// Four bits over nothing, one request.
+pub fn w4a16_one() -> Result<Value> {
+    let one = |run: &Run| writes(run, 1);
+    gain(OURS, ["w4a16", "f32"], one, "in ours, one request writes faster in w4a16 than f32 by")
+}
+
+/// Eight bits over four, many requests.
+pub fn w8a8_many() -> Result<Value> {
+    let many = |run: &Run| writes(run, MANY);
+    gain(OURS, ["w8a8", "w4a16"], many, "in ours, 64 requests write faster in w8a8 than w4a16 by")
+}
+
+/// vLLM, one request.
+pub fn vllm_w8a8_one() -> Result<Value> {
+    let one = |run: &Run| writes(run, 1);
+    gain(VLLM, ["w8a8", "none"], one, "in vLLM, one request writes in w8a8 as a multiple of 16 bits")
+}
+
+/// vLLM, many requests.
+pub fn vllm_w8a8_many() -> Result<Value> {
+    let many = |run: &Run| writes(run, MANY);
+    gain(VLLM, ["w8a8", "none"], many, "in vLLM, 64 requests write in w8a8 as a multiple of 16 bits")
+}
+
+/// The part of its ceiling that one request of a format reaches in ours.
+fn of_ceiling(format: &str, meaning: &'static str) -> Result<Value> {
+    let capture = committed(OURS)?;
+    let run = run(&capture, format)?;
+    let at = capture.plan.batches.iter().position(|&requests| requests == 1);
+    let predicted = table::predicted(&capture, run, SMOLLM2_135M).context("it is predicted")?;
+    let ceiling = at.and_then(|at| predicted.writing.get(at)).context("one request is timed")?;
+    let measured = writes(run, 1).context("one request is timed")?;
+    Ok(Value { text: percent(measured / ceiling), meaning })
+}
+
+/// Four bits.
+pub fn one_of_ceiling() -> Result<Value> {
+    of_ceiling("w4a8", "in ours, one request in w4a8 reaches of its ceiling")
+}
+
+/// Nothing quantized.
+pub fn f32_one_of_ceiling() -> Result<Value> {
+    of_ceiling("f32", "in ours, one request in f32 reaches of its ceiling")
+}
+
+/// Blocks of 4-bit weights over those of none.
+pub fn blocks() -> Result<Value> {
+    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
+    gain(OURS, ["w4a16", "f32"], blocks, "in ours, w4a16 leaves more blocks than f32 by")
+}
+
+fn nats(format: &str, meaning: &'static str) -> Result<Value> {
+    let capture = committed(OURS)?;
+    let quality = run(&capture, format)?.sanity.as_ref();
+    let nats = quality.and_then(|quality| quality.mean_kl).context("it was compared")?;
+    Ok(Value { text: format!("{nats:.4} nats"), meaning })
+}
+
+/// Weights alone.
+pub fn w8a16_nats() -> Result<Value> {
+    nats("w8a16", "in ours, w8a16 diverges from the original by")
+}
+
+/// Both.
+pub fn w8a8_nats() -> Result<Value> {
+    nats("w8a8", "in ours, w8a8 diverges from the original by")
+}
