@@ -37,6 +37,28 @@ fn axe_finds_nothing_serious_on_any_page_light_or_dark() {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
+#[test]
+#[ignore = "needs the built book: cargo book test"]
+fn a_screen_reader_hears_whether_the_contents_are_open() {
+    let Some(mut browser) = start_or_skip() else { return };
+    let mut tab = browser.tab().expect("a tab");
+    tab.set_width(DESK).expect("a width");
+    tab.open(&file_url(&book_dir().join("index.html")).expect("a page")).expect("it opens");
+    for expected in ["true", "false", "true"] {
+        let said = tab.evaluate(CONTENTS_STATE).expect("the state");
+        assert_eq!(said, expected, "the checkbox of the contents must tell it");
+        tab.evaluate("document.getElementById('mdbook-sidebar-toggle').click()").expect("a click");
+    }
+}
+
+/// What the focusable part of the contents' switch says, if the part that is seen says nothing.
+const CONTENTS_STATE: &str = "(async () => {
+    await new Promise(done => setTimeout(done, 0));
+    const seen = document.getElementById('mdbook-sidebar-toggle');
+    if (seen.hasAttribute('aria-expanded')) return 'on the label';
+    return document.getElementById('mdbook-sidebar-toggle-anchor').getAttribute('aria-expanded');
+})()";
+
 /// Opens a page and says what is wrong with it.
 type Look = fn(&mut Tab<'_>, &str) -> Result<Vec<String>>;
 

@@ -115,7 +115,8 @@ impl Standing {
         let tests = starter::tests(source);
         let tasks = by_task(source, tests.into_iter().map(|name| (name, false)));
         let words = strip_ansi_codes(words);
-        let first = words.lines().find(|line| line.starts_with("error")).unwrap_or("error");
+        let error = words.lines().find(|line| line.starts_with("error"));
+        let first = error.or(words.lines().next()).unwrap_or("no reason given");
         Self { tasks, state: State::DoesNotCompile(first.into()) }
     }
 
