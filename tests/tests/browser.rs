@@ -1,5 +1,5 @@
-//! The built book as a reader sees it: every page, in Chromium, at the width of a phone and of a
-//! desk, light and dark.
+//! The built book as a reader sees it: every page, in Chromium, at the width of a phone, of a
+//! tablet and of a desk, light and dark.
 //!
 //! Without a browser this says `SKIPPED` and passes, unless `CI` is set: there it fails. The check
 //! of the book is ignored unless it is built: `cargo book test` builds it and runs it.
@@ -12,13 +12,16 @@ use book_tests::browser::{Tab, audit, file_url, start_or_skip as browser};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
 
 const PHONE: u32 = 380;
+const TABLET: u32 = 768;
 const DESK: u32 = 1440;
 
 /// The faces that every page sets text in.
 const TEXT_FACES: [&str; 2] = ["Source Serif 4", "Source Sans 3"];
 
-/// The themes whose colours are measured on the phone; on the desk it is all of them.
-const PHONE_THEMES: [&str; 2] = ["light", "navy"];
+/// How wide a page is made, and the themes whose colours are measured there. Between a phone and a
+/// desk no colour changes; what can is whether everything has its place.
+const LOOKS: [(u32, &[&str]); 3] =
+    [(DESK, &audit::THEMES), (TABLET, &[]), (PHONE, &["light", "navy"])];
 
 #[test]
 #[ignore = "needs the built book: cargo book test"]
@@ -29,7 +32,7 @@ fn every_page_holds_in_a_browser() {
     let pages: Vec<&Page> = site.chapters().filter(|page| page.path != NOT_FOUND_PAGE).collect();
     let mut findings = Vec::new();
     let mut tab = browser.tab().expect("a tab");
-    for (width, themes) in [(DESK, &audit::THEMES[..]), (PHONE, &PHONE_THEMES[..])] {
+    for (width, themes) in LOOKS {
         tab.set_width(width).expect("a width");
         for page in &pages {
             let file = site.root().join(&page.path);

@@ -1,4 +1,4 @@
-//! `cargo book grade`: the spec on the reader's starter, and what to do next.
+//! `cargo book grade LAB`: the spec on the reader's starter, and what to do next.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,8 +10,8 @@ use xtask::labs::{self, Lab};
 use xtask::spec::{Outcome, Spec};
 use xtask::workspace;
 
-use crate::progress;
 use crate::starter::{self, Function};
+use crate::{progress, summary};
 
 /// What a `todo!` says when it is reached.
 const TODO: &str = "not yet implemented: ";
@@ -19,40 +19,21 @@ const TODO: &str = "not yet implemented: ";
 /// Which lab to grade.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The lab: `lab-01`, `01` or its package. Without it, a summary of all labs.
+    /// The lab: `lab-01`, `01` or its package. Without it: how far you are with every lab, and what
+    /// to do next. The exit code is 0 only if every test passes, of the lab or of all labs.
     lab: Option<String>,
 }
 
 /// Grades one lab, or sums up all.
 ///
 /// # Errors
-/// If there is no such lab, or its starter does not compile.
+/// If there is no such lab, or its starter does not compile. In a summary that is no error.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let done = match &args.lab {
         Some(name) => grade(&labs::named(name)?)?,
-        None => summary(&labs::all()?)?,
+        None => summary::print(&labs::all()?)?,
     };
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A line per lab; true when all of them are done.
-fn summary(labs: &[Lab]) -> Result<bool> {
-    let mut next = None;
-    for lab in labs {
-        let spec = compile(lab)?;
-        let names = spec.names()?;
-        let mut passed = 0;
-        for name in &names {
-            passed += usize::from(spec.run(name)?.passed);
-        }
-        println!("{}  {passed} of {} tests pass", lab.package, names.len());
-        next = next.or((passed < names.len()).then_some(lab));
-    }
-    match next {
-        Some(lab) => println!("\nNext: cargo book grade {}", lab.short_name()),
-        None => println!("\nEvery lab is done."),
-    }
-    Ok(next.is_none())
 }
 
 /// A line per test, the first failure in full, the next thing to do; true when all tests pass.
@@ -65,19 +46,27 @@ fn grade(lab: &Lab) -> Result<bool> {
     let names = spec.names()?;
     let failures = run_by_task(&spec, &source, &names)?;
     println!("\n{} of {} tests pass.", names.len() - failures.len(), names.len());
-    // A wrong answer teaches more than a missing one: a body that is still `todo!` comes last.
-    let wrong = failures.iter().find(|(_, outcome)| !outcome.report.contains(TODO));
-    match wrong.or(failures.first()) {
+    match look_first(&failures) {
         None => congratulate(lab)?,
         Some((name, outcome)) => {
-            let untouched = |(_, outcome): &(_, Outcome)| outcome.report.contains(TODO);
-            if failures.len() == names.len() && failures.iter().all(untouched) {
+            if failures.len() == names.len() && failures.iter().all(is_todo) {
                 println!("On an untouched starter every test fails: this is the starting line.");
             }
             explain(lab, name, outcome, starter::heading(&source, name))?;
         }
     }
     Ok(failures.is_empty())
+}
+
+/// The failure to look at first. A wrong answer teaches more than a missing one: a body that is
+/// still `todo!` comes last.
+pub fn look_first<'a, N>(failures: &'a [(N, Outcome)]) -> Option<&'a (N, Outcome)> {
+    failures.iter().find(|failure| !is_todo(failure)).or(failures.first())
+}
+
+/// Whether a test failed because a body is not written yet.
+pub fn is_todo<N>((_, outcome): &(N, Outcome)) -> bool {
+    outcome.report.contains(TODO)
 }
 
 /// A line per test under the heading of its task; the answer is what did not pass.
@@ -101,7 +90,11 @@ fn run_by_task<'a>(
     Ok(failures)
 }
 
-fn compile(lab: &Lab) -> Result<Spec> {
+/// The spec of a lab, compiled with the reader's starter.
+///
+/// # Errors
+/// If it does not compile; the cause is what the compiler says.
+pub fn compile(lab: &Lab) -> Result<Spec> {
     let label = format!("compiling {} with your starter", lab.short_name());
     Spec::compile(lab, "starter", |command| {
         let colour = if console::colors_enabled_stderr() { "always" } else { "never" };
@@ -162,7 +155,7 @@ fn congratulate(lab: &Lab) -> Result<()> {
 }
 
 /// A path as the reader sees it from the root of the repository.
-fn relative(path: &Path) -> String {
+pub fn relative(path: &Path) -> String {
     let root = workspace::root();
     path.strip_prefix(&root).unwrap_or(path).display().to_string()
 }

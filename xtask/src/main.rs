@@ -16,6 +16,7 @@ mod quantize;
 mod serve_check;
 mod slice;
 mod starter;
+mod summary;
 mod tools;
 mod totals;
 
@@ -40,7 +41,7 @@ enum Command {
     Serve(book::ServeArgs),
     /// Run every check: formatting, lints, tests, examples, the built book.
     Test,
-    /// Run a lab's spec on your starter, and say what to do next.
+    /// Run a lab's spec on your starter, or every lab's, and say what to do next.
     Grade(grade::Args),
     /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
     Inspect(inspect::Args),

@@ -86,7 +86,7 @@ fn left_over(html: &str) -> Option<String> {
 }
 
 /// The files that SUMMARY.md links to.
-fn chapters(summary: &str) -> Vec<String> {
+pub fn chapters(summary: &str) -> Vec<String> {
     let links = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     links.filter(|link| link.ends_with(".md")).map(|link| link.replace("./", "")).collect()
 }

@@ -44,6 +44,13 @@ pub fn heading<'a>(spec: &'a str, name: &str) -> &'a str {
     headings.unwrap_or_default().trim_end_matches('-').trim()
 }
 
+/// The names of the tests of a spec, in its order, as its source tells them.
+pub fn tests(spec: &str) -> Vec<&str> {
+    let after_marks = spec.split("\n#[test]\n").skip(1);
+    let names = after_marks.filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+    names.map(|(name, _)| name).collect()
+}
+
 /// What to work on after the failure `report` under `heading`: the function in which it panicked,
 /// or, when an assertion of the spec failed, those of the task.
 pub fn next<'a>(functions: &'a [Function], report: &str, heading: &str) -> Vec<&'a Function> {
@@ -112,6 +119,12 @@ fn rows() {}
         assert_eq!(heading(SPEC, "codes"), "task 1: one value");
         assert_eq!(heading(SPEC, "rows"), "task 2: a matrix");
         assert_eq!(heading(SPEC, "not_there"), "");
+    }
+
+    #[test]
+    fn a_spec_that_does_not_compile_still_tells_the_names_of_its_tests() {
+        assert_eq!(tests(SPEC), ["codes", "rows"]);
+        assert_eq!(tests(""), Vec::<&str>::new());
     }
 
     #[test]

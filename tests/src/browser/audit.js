@@ -109,7 +109,8 @@ var audit = (() => {
 
     // One of each kind of thing that the keyboard reaches must show that it is there.
     function focus() {
-        const kinds = ["main p a[href]", "main .header", "#mdbook-menu-bar button", ".clip-button", "#mdbook-sidebar a[href]"];
+        const kinds = ["main p a[href]", "main .header", "#mdbook-menu-bar button", ".clip-button", "#mdbook-sidebar a[href]",
+            "main pre > code[tabindex]", "main .table-wrapper[tabindex]", "main .katex-display[tabindex]"];
         const findings = [];
         for (const kind of kinds) {
             const element = all(kind).find(isShown);

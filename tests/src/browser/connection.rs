@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-/// The longest that a single answer or event may take.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The longest that a single answer or event may take. axe needs seconds for a long page, and tens of
+/// seconds on a machine that is busy with other things.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// An open connection.
 pub(super) struct Connection {

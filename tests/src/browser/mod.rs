@@ -2,9 +2,10 @@
 //!
 //! [`find`] looks for an installed browser, [`Browser::start`] starts it with an empty profile, and
 //! a [`Tab`] opens pages and reports what they asked for and complained about. What the eye would
-//! see is asked of the page itself, by [`audit`].
+//! see is asked of the page itself, by [`audit`]; what a reader who listens would miss, by [`axe`].
 
 pub mod audit;
+pub mod axe;
 mod connection;
 mod launch;
 mod tab;
