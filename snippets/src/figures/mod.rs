@@ -3,6 +3,7 @@
 //! A file per chapter. Axes and marks are in [`plot`], colours and sizes in [`style`], and [`svg`]
 //! makes what plotters wrote fit for the page.
 
+mod choose;
 mod dequantization;
 mod histogram;
 mod lab_01;
@@ -41,6 +42,7 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
     Entry { name: "rules_grids", make: rules::rules_grids },
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
+    Entry { name: "choose_format", make: choose::decision },
     Entry { name: "measured_ours", make: measured::ours },
     Entry { name: "measured_vllm", make: measured::vllm },
     Entry { name: "measured_llama_cpp", make: measured::llama_cpp },

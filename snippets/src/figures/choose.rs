@@ -1,0 +1,142 @@
+//! Which format for which binding constraint: a decision whose every branch cites measured rows.
+
+use anyhow::{Context, Result};
+use engines::meters::{Capture, Run};
+use kit::table::{count, sig3, times};
+use plotters::style::text_anchor::HPos;
+
+use super::Figure;
+use super::plot::{Axis, Layout, Plot, draw};
+use super::style::{Ink, Pen};
+use super::svg::Drawing;
+use crate::tables::measured::{ENGINES, committed};
+
+/// Height of the figure, in branches.
+const BRANCHES: usize = 4;
+
+/// One branch: what binds, what to take, and the rows that say so.
+struct Branch {
+    /// What the service runs out of.
+    binds: &'static str,
+    /// The answer to the three questions.
+    take: &'static str,
+    /// The measured rows, one a line.
+    rows: Vec<String>,
+}
+
+/// The decision.
+pub fn decision() -> Result<Figure> {
+    let captures = ENGINES.into_iter().map(committed).collect::<Result<Vec<_>>>()?;
+    let branches = branches(&captures)?;
+    let alt = branches
+        .iter()
+        .map(|branch| format!("{} {} {}.", branch.binds, branch.take, branch.rows.join("; ")))
+        .collect::<Vec<_>>()
+        .join(" ");
+    Ok(Figure {
+        title: "Which format, by what runs out first".into(),
+        caption:
+            "Start from what your service runs out of. Each line under a branch is a row of this \
+                  chapter's captures: the best format of that engine, as a multiple of its own \
+                  first format."
+                .into(),
+        alt,
+        drawing: tree(&branches)?,
+    })
+}
+
+fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
+    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
+    let reads = |run: &Run| run.reading.as_ref().map(|reading| reading.tokens_per_s.median);
+    let one = |run: &Run| run.writing_of(1).map(|writing| writing.tokens_per_s.median);
+    let rows = |meter: &dyn Fn(&Run) -> Option<f64>, what: &str, show: &dyn Fn(f64) -> String| {
+        captures.iter().map(|capture| best(capture, meter, what, show)).collect::<Result<Vec<_>>>()
+    };
+    let blocks_shown = |blocks: f64| count(blocks as usize);
+    Ok(vec![
+        Branch {
+            binds: "Memory: too few KV blocks",
+            take: "fewest bits a weight: W4A16",
+            rows: rows(&blocks, "blocks", &blocks_shown)?,
+        },
+        Branch {
+            binds: "Bytes: few requests, writing",
+            take: "fewest bits a weight: W4A16",
+            rows: rows(&one, "tokens/s, 1 writes", &sig3)?,
+        },
+        Branch {
+            binds: "Arithmetic: prompts, many requests",
+            take: "activations in 8 bits: W8A8, FP8",
+            rows: rows(&reads, "tokens/s, reading", &sig3)?,
+        },
+        Branch {
+            binds: "Quality: nothing to spare",
+            take: "8-bit weights alone, or FP8; measure",
+            rows: captures.iter().map(closest).collect::<Result<Vec<_>>>()?,
+        },
+    ])
+}
+
+/// The format of a capture that a meter finds best, beside the first.
+fn best(
+    capture: &Capture,
+    meter: &dyn Fn(&Run) -> Option<f64>,
+    what: &str,
+    show: &dyn Fn(f64) -> String,
+) -> Result<String> {
+    let engine = &capture.provenance.engine;
+    let whole = || capture.runs.iter().filter(|run| run.error.is_none());
+    let base = whole().next().and_then(meter).with_context(|| format!("{engine}: no {what}"))?;
+    let measured = whole().filter_map(|run| Some((run, meter(run)?)));
+    let (run, value) =
+        measured.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(|| format!("no {what}"))?;
+    let (value, gain) = (show(value), times(value / base));
+    Ok(format!("{engine}: {} {value} {what} ({gain})", run.format))
+}
+
+/// The quantized format of a capture whose perplexity is nearest to the first's.
+fn closest(capture: &Capture) -> Result<String> {
+    let perplexity = |run: &Run| run.sanity.as_ref().map(|quality| quality.perplexity);
+    let mut whole = capture.runs.iter().filter(|run| run.error.is_none());
+    let base = whole.next().and_then(perplexity).context("the first format was scored")?;
+    let scored = whole.filter_map(|run| Some((run, perplexity(run)?)));
+    let distance = |value: f64| (value - base).abs();
+    let (run, value) = scored
+        .min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))
+        .context("a quantized format was scored")?;
+    let engine = &capture.provenance.engine;
+    Ok(format!("{engine}: {} perplexity {value:.2} (first {base:.2})", run.format))
+}
+
+fn tree(branches: &[Branch]) -> Result<Drawing> {
+    let lines = branches.iter().map(|branch| branch.rows.len() + 4).sum::<usize>() as f64;
+    let layout =
+        Layout { height: 240 * lines as u32 + 500, top: 380, left: 160, right: 160, bottom: 120 };
+    let x = Axis::linear("", 0.0..10.0).without_grid();
+    let y = Axis::linear("What runs out first?", 0.0..lines).without_grid();
+    draw(layout, x, y, |plot| {
+        let mut top = lines;
+        for branch in branches.iter().take(BRANCHES) {
+            let height = branch.rows.len() as f64 + 3.2;
+            draw_branch(plot, branch, top, height)?;
+            top -= height + 0.8;
+        }
+        // The stem that all branches leave from.
+        plot.line([(0.2, lines), (0.2, top + 0.8 + 3.2)], Pen::solid(Ink::Muted))
+    })
+}
+
+/// A box under the height `top`, with its answer and its rows.
+fn draw_branch(plot: &Plot<'_>, branch: &Branch, top: f64, height: f64) -> Result<()> {
+    let (left, right, bottom) = (0.7, 10.0, top - height + 0.3);
+    plot.line([(0.2, top - 0.7), (left, top - 0.7)], Pen::solid(Ink::Muted))?;
+    let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+    plot.guide(corners, Pen::solid(Ink::One))?;
+    let at = |line: f64| (left + 0.2, top - line);
+    plot.label(at(0.7), (0, 0), HPos::Left, Ink::Text, branch.binds)?;
+    plot.label(at(1.7), (0, 0), HPos::Left, Ink::One, branch.take)?;
+    for (index, row) in branch.rows.iter().enumerate() {
+        plot.label(at(2.7 + index as f64), (0, 0), HPos::Left, Ink::Muted, row)?;
+    }
+    Ok(())
+}
