@@ -209,7 +209,8 @@ fn way_to_glossary(chapter: &str) -> String {
 
 const FIRST: &str = "# One grid\n\nA `grid`, $grid$, and a [grid](../afterwards/glossary.md#grid).\n\n\
                      | grid |\n| --- |\n| zero points |\n\n```text\nscale\n```\n\nTwo grids.\n";
-const SECOND: &str = "# Two\n\nThe **[half to\neven](../afterwards/glossary.md#round-half-to-even)** rule.\n";
+const SECOND: &str =
+    "# Two\n\nThe **[half to\neven](../afterwards/glossary.md#round-half-to-even)** rule.\n";
 const TERMS: &str = "# Glossary\n\nGrid\n: Points.\n\nRound half to even\n: A rule. \
                      <!-- spelled: half to even; ties to even -->\n";
 
@@ -235,7 +236,10 @@ fn headings_code_tables_and_mathematics_are_no_running_text() {
 #[test]
 fn a_use_before_the_link_is_found_with_the_link_to_write() {
     let found = flawed("A `grid`", "Two Grids and `grid`");
-    assert_only(&found, "«Grids» is the first use of «Grid»: write [Grids](../afterwards/glossary.md#grid)");
+    assert_only(
+        &found,
+        "«Grids» is the first use of «Grid»: write [Grids](../afterwards/glossary.md#grid)",
+    );
     assert_only(&found, "src/a/first.md:3");
 }
 
