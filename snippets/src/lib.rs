@@ -1,11 +1,13 @@
-//! What the chapters embed: figures, tables and values, computed by the labs.
+//! What the chapters embed: figures, interactive figures, tables and values, computed by the labs.
 //!
-//! Each is an [`Entry`] of a list: [`figures::ALL`], [`tables::ALL`], [`values::ALL`]. A chapter
+//! Each is an [`Entry`] of a list: [`figures::ALL`], [`interactive::ALL`], [`tables::ALL`],
+//! [`values::ALL`]. A chapter
 //! names it, the preprocessor computes it, and insta pins tables and values under the same name.
 
 mod capture_files;
 pub mod figures;
 mod grid;
+pub mod interactive;
 pub mod published;
 mod rows;
 pub mod tables;
@@ -31,6 +33,10 @@ impl Library for Book {
     fn names(&self, kind: Kind) -> Vec<&'static str> {
         match kind {
             Kind::Figure => figures::ALL.iter().map(|entry| entry.name).collect(),
+            Kind::Interactive => {
+                let names = interactive::ALL.iter().map(|entry| entry.name);
+                names.chain([interactive::card::NAME]).collect()
+            }
             Kind::Table => tables::available().map(|entry| entry.name).collect(),
             Kind::Value => values::ALL.iter().map(|entry| entry.name).collect(),
         }
@@ -39,6 +45,8 @@ impl Library for Book {
     fn render(&self, kind: Kind, name: &str) -> Result<String> {
         match kind {
             Kind::Figure => Ok(make(figures::ALL.iter(), name)?.to_html(name)),
+            Kind::Interactive if name == interactive::card::NAME => interactive::card::html(),
+            Kind::Interactive => make(interactive::ALL.iter(), name)?.to_html(name),
             Kind::Table => {
                 let table = make(tables::available(), name)?;
                 Ok(format!(
@@ -59,7 +67,7 @@ impl Library for Book {
         let captures = captures.chain(tables::outliers::files()).chain(tables::engines::files());
         captures
             .chain(tables::measured::files())
-            .chain([tables::engines::control_file()])
+            .chain([tables::engines::control_file(), tables::vllm_map::file()])
             .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
             .chain(kit::checkpoint::golden::files())
             .collect()

@@ -85,19 +85,6 @@ pub const ASYNCHRONOUS: [Published; 3] = [
     },
 ];
 
-/// Dense peak rates and memory of five GPUs, from their data sheets.
-pub const CEILINGS: [Published; 5] = [
-    ceiling("A100 SXM", &["80", "2.0", "312", "none", "624"]),
-    ceiling("L40S", &["48", "0.86", "362", "733", "733"]),
-    ceiling("H100 SXM", &["80", "3.35", "989", "1979", "1979"]),
-    ceiling("H200 SXM", &["141", "4.80", "989", "1979", "1979"]),
-    ceiling("B200 SXM", &["180", "8.0", "2250", "4500", "4500"]),
-];
-
-const fn ceiling(setting: &'static str, numbers: &'static [&'static str]) -> Published {
-    Published { setting, place: "without sparsity", source: &ML_ENGINEERING, numbers }
-}
-
 /// Xiao and others, 2022.
 pub const SMOOTHQUANT: Source =
     Source { name: "Xiao et al.", url: "https://arxiv.org/abs/2211.10438" };

@@ -1,6 +1,7 @@
 //! Numbers inside sentences, computed by the labs. insta pins them all, each with its meaning.
 
 use anyhow::{Context, Result};
+use engines::vllm_map::Kind;
 use fake_quant_linear::{
     dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel, quantize_per_tensor,
 };
@@ -12,7 +13,7 @@ use kit::table::{count, percent, sig3, times};
 use crate::Entry;
 use crate::rows::{largest, smallest};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules};
+use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
@@ -83,6 +84,9 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "dequantization.materialized", make: materialized },
     Entry { name: "dequantization.f32_gain", make: f32_gain },
     Entry { name: "dequantization.int4_gain", make: int4_gain },
+    Entry { name: "vllm_map.files", make: vllm_files },
+    Entry { name: "vllm_map.classes", make: vllm_classes },
+    Entry { name: "vllm_map.schemes", make: vllm_schemes },
 ];
 
 fn quiet_per_tensor() -> Result<Value> {
@@ -321,4 +325,19 @@ fn materialized() -> Result<Value> {
         meaning: "With the whole matrix dequantized to memory first, a product takes, in units of \
                   the time with f32,",
     })
+}
+
+fn vllm_files() -> Result<Value> {
+    let files = count(vllm_map::number_of_files()?);
+    Ok(Value { text: files, meaning: "The Python files in vLLM's quantization folder are" })
+}
+
+fn vllm_classes() -> Result<Value> {
+    let classes = count(vllm_map::number_of_classes(None)?);
+    Ok(Value { text: classes, meaning: "The classes in vLLM's quantization folder are" })
+}
+
+fn vllm_schemes() -> Result<Value> {
+    let schemes = count(vllm_map::number_of_classes(Some(Kind::Scheme))?);
+    Ok(Value { text: schemes, meaning: "Those of them that quantize something are" })
 }

@@ -8,9 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use book_tests::browser::{Browser, Tab, audit, file_url, find};
+use book_tests::browser::{Tab, audit, file_url, start_or_skip as browser};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
-use kit::skip::{in_ci, left_out};
 
 const PHONE: u32 = 380;
 const DESK: u32 = 1440;
@@ -84,20 +83,6 @@ fn look(tab: &mut Tab<'_>, file: &Path, themes: &[&str]) -> Result<Vec<String>> 
     }
     findings.extend(tab.complaints());
     Ok(findings)
-}
-
-/// The browser of this machine; without one, a visible word about it.
-fn browser() -> Option<Browser> {
-    if let Some(program) = find() {
-        return Some(Browser::start(&program).expect("the browser starts"));
-    }
-    assert!(
-        !in_ci(),
-        "no Chromium found, and CI is set: install one (on Debian `apt-get install chromium`), or \
-         set CHROME to the program"
-    );
-    left_out("browser checks", "no Chromium found (set CHROME)");
-    None
 }
 
 // The checks of the checks.

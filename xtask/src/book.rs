@@ -65,9 +65,10 @@ pub fn build_with(tools: &Tools) -> Result<()> {
     let book = workspace::built_book();
     let found = marks::check(&workspace::root().join("src"), &book)?;
     println!(
-        "The book is built, {} pages with {} figures and {} tables, in {}: {}",
+        "The book is built, {} pages with {} figures, {} interactive ones and {} tables, in {}: {}",
         found.pages,
         found.figures,
+        found.interactives,
         found.tables,
         progress::human(started.elapsed()),
         book.join("index.html").display()

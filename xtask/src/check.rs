@@ -14,7 +14,7 @@ use crate::tools::{self, Tools};
 use crate::totals::Totals;
 
 /// The tests that need the built book: ignored until there is one.
-const BUILT_BOOK_TESTS: [&str; 2] = ["built_book", "browser"];
+const BUILT_BOOK_TESTS: [&str; 3] = ["built_book", "browser", "interactive"];
 
 /// Runs every step, whatever the others say, and ends with the totals.
 ///

@@ -2,5 +2,6 @@
 //! labs there are, and how a lab's spec is compiled and run.
 
 pub mod labs;
+pub mod python;
 pub mod spec;
 pub mod workspace;

@@ -2,7 +2,9 @@
 
 mod book;
 mod capture;
+mod card;
 mod check;
+mod check_map;
 mod fetch;
 mod grade;
 mod inspect;
@@ -42,6 +44,8 @@ enum Command {
     Grade(grade::Args),
     /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
     Inspect(inspect::Args),
+    /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
+    Card(quantize::Args),
     /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
@@ -56,6 +60,8 @@ enum Command {
     Measure(measure::Args),
     /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
     ServeCheck(serve_check::Args),
+    /// Compare the map of vLLM's quantization folder with an installed vLLM.
+    CheckMap(check_map::Args),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
         Command::Inspect(args) => return inspect::run(&args),
+        Command::Card(args) => return card::run(&args),
         Command::Quantize(args) => return quantize::run("quantize", &args),
         Command::Perplexity(args) => return quantize::run("perplexity", &args),
         Command::Fetch(args) => fetch::run(&args)?,
@@ -80,6 +87,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Capture(args) => return capture::run(&args),
         Command::Measure(args) => return measure::run(&args),
         Command::ServeCheck(args) => return serve_check::run(&args),
+        Command::CheckMap(args) => return check_map::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,8 @@ pub struct Found {
     pub pages: usize,
     /// Figures that chapters ask for, all there.
     pub figures: usize,
+    /// Interactive figures that chapters ask for, all there.
+    pub interactives: usize,
     /// Tables that chapters ask for, all there.
     pub tables: usize,
 }
@@ -42,8 +44,11 @@ pub fn check(source: &Path, book: &Path) -> Result<Found> {
             continue;
         };
         for (kind, name) in marks(&markdown) {
-            let count = if kind == "figure" { &mut found.figures } else { &mut found.tables };
-            *count += 1;
+            *match kind {
+                "figure" => &mut found.figures,
+                "interactive" => &mut found.interactives,
+                _ => &mut found.tables,
+            } += 1;
             if !html.contains(&format!("data-snippet=\"{kind} {name}\"")) {
                 problems.push(format!("{chapter}: the {kind} `{name}` is not in its page"));
             }
@@ -95,7 +100,7 @@ fn page_of(chapter: &str) -> PathBuf {
     path
 }
 
-/// The figures and tables a chapter asks for: kind and name. Marks that are shown as code, or
+/// The figures, interactive or not, and tables a chapter asks for: kind and name. Marks that are shown as code, or
 /// escaped with a backslash, ask for nothing.
 fn marks(markdown: &str) -> Vec<(&str, &str)> {
     let mut fence: Option<&str> = None;
@@ -122,7 +127,7 @@ fn marks_of_line(line: &str) -> impl Iterator<Item = (&str, &str)> {
         }
         let (mark, _) = line[at + open.len()..].split_once("}}")?;
         let (kind, name) = mark.trim().split_once(char::is_whitespace)?;
-        matches!(kind, "figure" | "table").then(|| (kind, name.trim()))
+        matches!(kind, "figure" | "interactive" | "table").then(|| (kind, name.trim()))
     })
 }
 
@@ -140,7 +145,7 @@ mod tests {
         fs::write(
             source.join("part/one.md"),
             "{{#figure a}}\n```text\n{{#figure shown}}\n```\n`{{#table shown}}` \\{{#table no}}\n\
-             {{#table b}} {{#value c}}\n",
+             {{#table b}} {{#value c}}\n{{#interactive d}}\n",
         )?;
         fs::write(built.join("part/one.html"), page)?;
         Ok(folder)
@@ -153,8 +158,11 @@ mod tests {
 
     #[test]
     fn a_complete_book_is_counted() -> Result<()> {
-        let found = checked("<figure data-snippet=\"figure a\"><p data-snippet=\"table b\">")?;
-        assert_eq!(found, Found { pages: 1, figures: 1, tables: 1 });
+        let found = checked(
+            "<figure data-snippet=\"figure a\"><figure data-snippet=\"interactive d\">\
+             <p data-snippet=\"table b\">",
+        )?;
+        assert_eq!(found, Found { pages: 1, figures: 1, interactives: 1, tables: 1 });
         Ok(())
     }
 
@@ -166,7 +174,8 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("the mark {{#table b}} was not replaced"), "{text}");
         assert!(text.contains("part/one.md: the table `b` is not in its page"), "{text}");
-        assert!(!text.contains("figure"), "{text}");
+        assert!(text.contains("the interactive `d` is not in its page"), "{text}");
+        assert!(!text.contains("the figure"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use xtask::workspace;
 pub struct Args {
     /// Options; `--help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    options: Vec<OsString>,
+    pub(crate) options: Vec<OsString>,
 }
 
 /// Runs `command` of the program in the reader's own folder, with what `LAB_IMPL` says.

@@ -7,6 +7,7 @@
 //! * [`llama_cpp`]: the tools of llama.cpp, through what they print.
 //! * [`score`]: perplexity of what a server serves, by llama.cpp's convention.
 //! * [`meters`]: throughput, capacity and output sanity, taken of every engine in the same way.
+//! * [`vllm_map`]: what lies in vLLM's quantization folder, a file that was written by hand.
 //! * [`check`], [`capture`]: what `cargo book serve-check` asks, and the file that it writes.
 //!
 //! ```no_run
@@ -41,5 +42,6 @@ pub mod provenance;
 pub mod ready;
 pub mod score;
 pub mod vllm;
+pub mod vllm_map;
 
 pub use error::EngineError;

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::KernelError;
 use crate::int8::in_panel;
 use crate::loops::{self, BLOCK, OFFSET, Quad4, ROWS};
-use crate::panels::{Expanded, Tile, by_panels, in_tiles};
+use crate::panels::{Expanded, Tile, by_panels};
 use crate::tokens::{PerGroup, check, padded};
 
 /// int4 weights in groups along a row, with an `f16` scale for each group, laid out for the products.
@@ -99,16 +99,16 @@ impl Int4 {
         let features = self.padded_features();
         let x_padded = padded(x, self.group_size, self.group_size.next_multiple_of(4));
         let x_padded = &x_padded[..];
-        Ok(by_panels(x.nrows(), self.out_features, self.in_features, |panels, rows| {
-            let mut numbers = vec![[0.0; ROWS]; if rows.len() > 1 { features } else { 0 }];
-            for (at, panel) in panels.enumerate() {
+        Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
+            let mut numbers = vec![[0.0; ROWS]; if piece.rows.len() > 1 { features } else { 0 }];
+            for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = self.panel(panel);
-                if rows.len() > 1 {
+                if piece.rows.len() > 1 {
                     loops::expand4(w, scales, &mut numbers);
                     let tile = Expanded { numbers: &numbers, x: x_padded, scales: None };
-                    in_tiles::<6>(rows, at * ROWS, &tile);
+                    piece.in_tiles::<6>(at, &tile);
                 } else {
-                    in_tiles::<1>(rows, at * ROWS, &OneToken { w, scales, x: x_padded });
+                    piece.in_tiles::<1>(at, &OneToken { w, scales, x: x_padded });
                 }
             }
         }))
@@ -131,10 +131,10 @@ impl Int4 {
         }
         let tokens = x.nrows();
         let x = &PerGroup::quantize(x, self.group_size)?;
-        Ok(by_panels(tokens, self.out_features, self.in_features, |panels, rows| {
-            for (at, panel) in panels.enumerate() {
+        Ok(by_panels(tokens, self.out_features, self.in_features, |mut piece| {
+            for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = self.panel(panel);
-                in_tiles::<4>(rows, at * ROWS, &W4A8 { w, scales, x });
+                piece.in_tiles::<4>(at, &W4A8 { w, scales, x });
             }
         }))
     }
@@ -179,7 +179,7 @@ impl Tile for W4A8<'_> {
     }
 }
 
-/// A panel and the only token.
+/// A panel and a token by itself.
 struct OneToken<'a> {
     w: &'a [Quad4],
     scales: &'a [[f16; ROWS]],
@@ -187,7 +187,8 @@ struct OneToken<'a> {
 }
 
 impl Tile for OneToken<'_> {
-    fn run<const T: usize>(&self, _: usize) -> [[f32; ROWS]; T] {
-        [loops::w4a16(self.w, self.scales, self.x.as_chunks::<4>().0); T]
+    fn run<const T: usize>(&self, token: usize) -> [[f32; ROWS]; T] {
+        let quads = &self.x.as_chunks::<4>().0[token * self.w.len()..];
+        [loops::w4a16(self.w, self.scales, quads); T]
     }
 }

@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use crate::KernelError;
 use crate::loops::{self, Pair8, ROWS};
-use crate::panels::{Expanded, Tile, by_panels, in_tiles};
+use crate::panels::{Expanded, Tile, by_panels};
 use crate::tokens::{PerToken, check, padded};
 
 /// The most features of which an `i32` holds the sum of products, each at most 128 * 127.
@@ -62,6 +62,17 @@ impl Int8 {
         size_of_val(&self.panels[..]) + size_of_val(&self.scales[..])
     }
 
+    /// Row `row` as numbers, each code times the scale; `None` if there are fewer rows.
+    pub fn row(&self, row: usize) -> Option<Vec<f32>> {
+        if row >= self.out_features {
+            return None;
+        }
+        let (panel, lane) = (self.panel(row / ROWS), row % ROWS);
+        let scale = self.scales[row / ROWS][lane];
+        let code = |feature: usize| panel[feature / 2][2 * lane + feature % 2];
+        Some((0..self.in_features).map(|feature| f32::from(code(feature)) * scale).collect())
+    }
+
     fn pairs(&self) -> usize {
         self.in_features.div_ceil(2)
     }
@@ -81,10 +92,10 @@ impl Int8 {
     pub fn w8a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check(x, self.in_features)?;
         let x = &PerToken::quantize(x)?;
-        Ok(by_panels(x.scales.len(), self.out_features, self.in_features, |panels, rows| {
-            for (at, panel) in panels.enumerate() {
+        Ok(by_panels(x.scales.len(), self.out_features, self.in_features, |mut piece| {
+            for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = (self.panel(panel), &self.scales[panel]);
-                in_tiles::<6>(rows, at * ROWS, &W8A8 { w, scales, x });
+                piece.in_tiles::<6>(at, &W8A8 { w, scales, x });
             }
         }))
     }
@@ -101,17 +112,17 @@ impl Int8 {
         let features = 2 * self.pairs();
         let x_padded = padded(x, self.in_features, features);
         let x_padded = &x_padded[..];
-        Ok(by_panels(x.nrows(), self.out_features, self.in_features, |panels, rows| {
-            let mut numbers = vec![[0.0; ROWS]; if rows.len() > 1 { features } else { 0 }];
-            for (at, panel) in panels.enumerate() {
+        Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
+            let mut numbers = vec![[0.0; ROWS]; if piece.rows.len() > 1 { features } else { 0 }];
+            for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = (self.panel(panel), &self.scales[panel]);
-                if rows.len() > 1 {
+                if piece.rows.len() > 1 {
                     loops::expand8(w, &mut numbers);
                     let scales = Some(scales);
                     let tile = Expanded { numbers: &numbers, x: x_padded, scales };
-                    in_tiles::<6>(rows, at * ROWS, &tile);
+                    piece.in_tiles::<6>(at, &tile);
                 } else {
-                    in_tiles::<1>(rows, at * ROWS, &OneToken { w, scales, x: x_padded });
+                    piece.in_tiles::<1>(at, &OneToken { w, scales, x: x_padded });
                 }
             }
         }))
@@ -144,7 +155,7 @@ impl Tile for W8A8<'_> {
     }
 }
 
-/// A panel and the only token.
+/// A panel and a token by itself.
 struct OneToken<'a> {
     w: &'a [Pair8],
     scales: &'a [f32; ROWS],
@@ -152,8 +163,9 @@ struct OneToken<'a> {
 }
 
 impl Tile for OneToken<'_> {
-    fn run<const T: usize>(&self, _: usize) -> [[f32; ROWS]; T] {
-        let mut sums = loops::w8a16(self.w, self.x.as_chunks::<2>().0);
+    fn run<const T: usize>(&self, token: usize) -> [[f32; ROWS]; T] {
+        let pairs = &self.x.as_chunks::<2>().0[token * self.w.len()..];
+        let mut sums = loops::w8a16(self.w, pairs);
         sums.iter_mut().zip(self.scales).for_each(|(sum, scale)| *sum *= scale);
         [sums; T]
     }

@@ -7,16 +7,26 @@ use crate::loops::{self, ROWS};
 /// Multiplications that are worth a task of their own: about the time of waking a thread up.
 const WORTH: usize = 1 << 16;
 
-/// Rows of the output, `[tokens][some of out_features]`.
-pub(crate) type Rows<'a> = [&'a mut [f32]];
+/// Tokens that a task multiplies with all of its panels before the next ones: few enough for their
+/// activations to stay near the core. A multiple of every size of tiles.
+const TOKENS: usize = 48;
 
-/// Fills `[tokens, out_features]`: calls `work` with the number of a panel, how many follow from it,
-/// and the columns of the output that are theirs. `features` is what a row of the weights has.
+/// What a piece of work fills.
+pub(crate) struct Piece<'a, 'rows> {
+    /// Which panels of the weights it takes.
+    pub(crate) panels: std::ops::Range<usize>,
+    /// Its first token.
+    pub(crate) token: usize,
+    /// Its columns of the output, `[tokens][16 for each panel, or what is left]`.
+    pub(crate) rows: &'a mut [&'rows mut [f32]],
+}
+
+/// Fills `[tokens, out_features]` piece by piece. `features` is what a row of the weights has.
 pub(crate) fn by_panels(
     tokens: usize,
     out_features: usize,
     features: usize,
-    work: impl Fn(std::ops::Range<usize>, &mut Rows<'_>) + Sync,
+    work: impl Fn(Piece<'_, '_>) + Sync,
 ) -> Array2<f32> {
     let mut out = Array2::zeros((tokens, out_features));
     let panels = out_features.div_ceil(ROWS);
@@ -31,7 +41,7 @@ fn split(
     out: ArrayViewMut2<f32>,
     first: usize,
     share: usize,
-    work: &(impl Fn(std::ops::Range<usize>, &mut Rows<'_>) + Sync),
+    work: &(impl Fn(Piece<'_, '_>) + Sync),
 ) {
     let panels = out.ncols().div_ceil(ROWS);
     if panels > share {
@@ -41,27 +51,22 @@ fn split(
         rayon::join(|| split(left, first, share, work), right);
         return;
     }
-    let rows = out.into_iter_rows();
-    let mut rows: Vec<&mut [f32]> = rows.collect();
-    work(first..first + panels, &mut rows);
+    let mut rows = slices(out);
+    for (block, rows) in rows.chunks_mut(TOKENS).enumerate() {
+        work(Piece { panels: first..first + panels, token: block * TOKENS, rows });
+    }
 }
 
 /// The rows of a view as slices.
-trait IntoRows<'a> {
-    fn into_iter_rows(self) -> impl Iterator<Item = &'a mut [f32]>;
-}
-
-impl<'a> IntoRows<'a> for ArrayViewMut2<'a, f32> {
-    fn into_iter_rows(mut self) -> impl Iterator<Item = &'a mut [f32]> {
-        let mut rows = Vec::new();
-        while self.nrows() > 0 {
-            let (first, rest) = self.split_at(Axis(0), 1);
-            // One row of a matrix in row order is a slice.
-            rows.extend(first.into_slice());
-            self = rest;
-        }
-        rows.into_iter()
+fn slices(mut out: ArrayViewMut2<'_, f32>) -> Vec<&mut [f32]> {
+    let mut rows = Vec::with_capacity(out.nrows());
+    while out.nrows() > 0 {
+        let (first, rest) = out.split_at(Axis(0), 1);
+        // One row of a matrix in row order is a slice.
+        rows.extend(first.into_slice());
+        out = rest;
     }
+    rows
 }
 
 /// A loop that computes a panel for `T` tokens from `first` on.
@@ -70,25 +75,25 @@ pub(crate) trait Tile {
     fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T];
 }
 
-/// Runs `tile` for all tokens, `MOST` (at most 6) at a time, and writes the results of its panel to
-/// the columns from `column` on.
-pub(crate) fn in_tiles<const MOST: usize>(rows: &mut Rows<'_>, column: usize, tile: &impl Tile) {
-    let mut first = 0;
-    while first < rows.len() {
-        let left = &mut rows[first..];
-        match left.len().min(MOST) {
-            1 => write(left, column, tile.run::<1>(first)),
-            2 => write(left, column, tile.run::<2>(first)),
-            3 => write(left, column, tile.run::<3>(first)),
-            4 => write(left, column, tile.run::<4>(first)),
-            5 => write(left, column, tile.run::<5>(first)),
-            _ => write(left, column, tile.run::<6>(first)),
+impl Piece<'_, '_> {
+    /// Runs `tile` for all tokens, `MOST` (at most 6) at a time, and writes the results, those of the
+    /// `at`-th of the panels, to their columns.
+    pub(crate) fn in_tiles<const MOST: usize>(&mut self, at: usize, tile: &impl Tile) {
+        for (index, rows) in self.rows.chunks_mut(MOST).enumerate() {
+            let (first, column) = (self.token + index * MOST, at * ROWS);
+            match rows.len() {
+                1 => write(rows, column, tile.run::<1>(first)),
+                2 => write(rows, column, tile.run::<2>(first)),
+                3 => write(rows, column, tile.run::<3>(first)),
+                4 => write(rows, column, tile.run::<4>(first)),
+                5 => write(rows, column, tile.run::<5>(first)),
+                _ => write(rows, column, tile.run::<6>(first)),
+            }
         }
-        first += MOST;
     }
 }
 
-fn write<const T: usize>(rows: &mut Rows<'_>, column: usize, results: [[f32; ROWS]; T]) {
+fn write<const T: usize>(rows: &mut [&mut [f32]], column: usize, results: [[f32; ROWS]; T]) {
     for (row, results) in rows.iter_mut().zip(&results) {
         let row = &mut row[column..];
         let columns = row.len().min(ROWS);

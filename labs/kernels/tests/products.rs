@@ -8,8 +8,16 @@ use ndarray::{Array2, s};
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// Tokens, rows, columns: tiles and panels that are full, and some that are not.
-const SHAPES: [(usize, usize, usize); 7] =
-    [(1, 32, 64), (1, 37, 96), (2, 16, 32), (5, 3, 160), (6, 48, 64), (13, 21, 96), (33, 64, 32)];
+const SHAPES: [(usize, usize, usize); 8] = [
+    (1, 32, 64),
+    (1, 37, 96),
+    (2, 16, 32),
+    (5, 3, 160),
+    (6, 48, 64),
+    (13, 21, 96),
+    (33, 64, 32),
+    (49, 16, 32),
+];
 
 /// Codes from `-most - 1` to `most`, every one of them somewhere.
 fn codes(seed: usize, rows: usize, columns: usize, most: i32) -> Array2<i8> {
@@ -68,7 +76,8 @@ fn quantize(x: &Array2<f32>, size: usize) -> (Array2<i8>, Array2<f32>) {
 
 #[test]
 fn f32_products_are_those_of_f64_within_the_bound_of_their_sums() {
-    for (tokens, rows, columns) in SHAPES.into_iter().chain([(1, 37, 45), (5, 37, 45), (33, 3, 1)])
+    for (tokens, rows, columns) in
+        SHAPES.into_iter().chain([(1, 37, 45), (5, 37, 45), (33, 3, 1), (130, 9, 45)])
     {
         let (x, w) = (normal_matrix(1, tokens, columns), normal_matrix(2, rows, columns));
         let what = format!("f32 [{tokens}, {rows}, {columns}]");
@@ -195,7 +204,7 @@ fn the_number_of_threads_changes_no_bit() -> Result {
     let int8 = Int8::new(&codes(1, rows, columns, 127), &scales(rows))?;
     let int4 = Int4::new(&codes(2, rows, columns, 7), &f16_scales(rows, 3))?;
     let w = normal_matrix(9, rows, columns);
-    for tokens in [1, 40] {
+    for tokens in [1, 40, 130] {
         let x = normal_matrix(10, tokens, columns);
         let all = || -> std::result::Result<_, KernelError> {
             let f32 = plain::product(&x, &w);
@@ -273,5 +282,20 @@ fn no_rows_and_no_tokens_give_nothing() -> Result {
     let int4 = Int4::new(&codes(1, 4, 64, 7), &f16_scales(4, 2))?;
     assert_eq!(int4.w4a8(&Array2::zeros((0, 64)))?.dim(), (0, 4));
     assert_eq!(int4.w4a16(&Array2::zeros((0, 64)))?.dim(), (0, 4));
+    Ok(())
+}
+
+#[test]
+fn a_row_is_its_codes_times_its_scale() -> Result {
+    for (rows, columns) in [(32, 64), (21, 33)] {
+        let (codes, scales) = (codes(3, rows, columns, 127), scales(rows));
+        let int8 = Int8::new(&codes, &scales)?;
+        for row in 0..rows {
+            let expected: Vec<f32> =
+                codes.row(row).iter().map(|&code| f32::from(code) * scales[row]).collect();
+            assert_eq!(int8.row(row), Some(expected), "row {row} of {rows} x {columns}");
+        }
+        assert_eq!(int8.row(rows), None);
+    }
     Ok(())
 }

@@ -19,7 +19,8 @@ pub struct Device {
 pub struct Rates {
     /// `f32`.
     pub f32: Option<f64>,
-    /// `bf16` and `f16`, summed in `f32`.
+    /// `bf16` and `f16`, summed in `f32`: the unit of everything that is not quantized. Of an engine
+    /// that computes in `f32` where others take 16 bits, what it reaches in that.
     pub sixteen: Option<f64>,
     /// FP8 E4M3.
     pub fp8: Option<f64>,

@@ -13,10 +13,12 @@
 //! * [`wrong`]: plausible wrong answers, kept as code.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
+//! * [`card`]: any card string or config, as the three answers.
 //! * [`capture`]: the file of a run on one machine, and what a program can say of its run.
 
 pub mod architecture;
 pub mod capture;
+pub mod card;
 pub mod checkpoint;
 pub mod data;
 pub mod device;

@@ -14,6 +14,7 @@ pub mod capture;
 #[cfg(feature = "gpu")]
 pub mod cuda;
 mod error;
+pub mod exercises;
 pub mod floors;
 #[cfg(feature = "gpu")]
 pub mod formats;
@@ -33,7 +34,7 @@ pub mod slice;
 pub mod solution;
 pub mod starter;
 pub mod work;
-// pub mod wrong_answers;
+pub mod wrong_answers;
 
 pub use error::CostError;
 pub use served::{BLOCK_TOKENS, Floors, ModelFormat, Served, UTILIZATION};

@@ -62,7 +62,7 @@ pub fn matrix_bytes(
 fn sharers(out_features: u64, in_features: u64, among: Group) -> Result<[u64; 2], CostError> {
     if let Group::Size(group_size) = among {
         not_zero("the group size", group_size)?;
-        if in_features % group_size != 0 {
+        if !in_features.is_multiple_of(group_size) {
             return Err(CostError::Indivisible { in_features, group_size });
         }
     }
@@ -113,9 +113,9 @@ pub fn linear_bytes(architecture: &Architecture, format: &Format) -> Result<u64,
 /// # Errors
 /// As [`linear_bytes`].
 pub fn model_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<u64, CostError> {
+    let rest = outside_tables_bytes(architecture, format)?;
     let tables = if architecture.tied { 1 } else { 2 };
-    let tables = multiply(tables, table_bytes(architecture, format)?)?;
-    add(outside_tables_bytes(architecture, format)?, tables)
+    add(rest, multiply(tables, table_bytes(architecture, format)?)?)
 }
 
 /// The bytes of weights that a step of decode reads, for however many sequences: all but an
@@ -372,11 +372,11 @@ pub fn crossover_batch(
     device: &Device,
     context_tokens: u64,
 ) -> Result<Option<f64>, CostError> {
-    let without_context = decode_floors(served, device, 1, 0)?;
-    let with_context = decode_floors(served, device, 1, context_tokens)?;
-    let kv_s = with_context.memory_s - without_context.memory_s;
-    let gain_s = with_context.arithmetic_s - kv_s;
-    Ok((gain_s > 0.0).then(|| without_context.memory_s / gain_s))
+    let one = decode_floors(served, device, 1, 0)?;
+    let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
+    let kv_s = context_tokens as f64 * kv as f64 / device.bytes_per_s;
+    let gain_s = one.arithmetic_s - kv_s;
+    Ok((gain_s > 0.0).then(|| one.memory_s / gain_s))
 }
 // ANCHOR_END: crossover_batch
 

@@ -1,20 +1,76 @@
-//! How fast SmolLM2 runs: `cargo bench -p model`. Rates are tokens per second.
+//! How fast SmolLM2 runs, in each format: `cargo bench -p model`. Rates are tokens per second.
 //!
 //! It needs the fetched model (`cargo book fetch`) and says so where it is not there. A decoded token
-//! reads every weight once, 538 MB in `f32`: the memory is the limit. Prefill multiplies.
+//! reads every weight once, 538 MB in `f32`: the memory is the limit. Many tokens, of one prompt or of
+//! many sequences, share what is read: then it is the arithmetic.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
-use divan::Bencher;
-use divan::counter::ItemsCount;
-use model::{Cache, Model};
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use fake_quant_linear::solution as lab_01;
+use half::f16;
+use int4_groups::solution as lab_03;
+use model::{Cache, Format, LinearError, Model, Quantizer};
+use ndarray::{Array2, s};
 
-static MODEL: LazyLock<Model> = LazyLock::new(|| {
+static ORIGINAL: LazyLock<Model> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/model/SmolLM2-135M-Instruct.Q4_1.gguf");
     Model::load(path).expect("the fetched model: run `cargo book fetch` first")
 });
+
+/// The variant that ran last: all of them at once would take memory that a laptop may not have.
+static LAST: Mutex<Option<(Variant, Model)>> = Mutex::new(None);
+
+/// `f32`, or a format.
+#[derive(Clone, Copy, PartialEq)]
+struct Variant(Option<Format>);
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(format) => format.fmt(f),
+            None => f.write_str("f32"),
+        }
+    }
+}
+
+fn variants() -> impl Iterator<Item = Variant> {
+    [None].into_iter().chain(Format::ALL.map(Some)).map(Variant)
+}
+
+/// The rules of labs 01 and 03.
+struct Labs;
+
+impl Quantizer for Labs {
+    fn int8(&self, w: &Array2<f32>) -> Result<(Array2<i8>, Vec<f32>), LinearError> {
+        let quantized = lab_01::quantize_per_channel(w)?;
+        Ok((quantized.q().clone(), quantized.scales().iter().copied().collect()))
+    }
+
+    fn int4(&self, w: &Array2<f32>, size: usize) -> Result<(Array2<i8>, Array2<f16>), LinearError> {
+        let quantized = lab_03::quantize_groups(w, size)?;
+        Ok((quantized.q().clone(), quantized.scales().clone()))
+    }
+}
+
+impl Variant {
+    fn model(self) -> Model {
+        let mut last = LAST.lock().expect("no bench panicked");
+        match &*last {
+            Some((variant, model)) if *variant == self => model.clone(),
+            _ => {
+                let new = |format| ORIGINAL.quantized(format, &Labs).expect("finite weights");
+                let model = self.0.map_or_else(|| ORIGINAL.clone(), new);
+                *last = Some((self, model.clone()));
+                model
+            }
+        }
+    }
+}
 
 fn main() {
     divan::main();
@@ -25,26 +81,56 @@ fn tokens(count: u32) -> Vec<u32> {
     (0..count).map(|i| (i * 7919 + 13) % 49_152).collect()
 }
 
-/// 512 tokens at once, and the logits of the last one: what a prompt takes.
+/// Plain reading of 512 MiB, bytes per second: the ceiling of decoding.
 #[divan::bench(sample_count = 10)]
-fn prefill_512(bencher: Bencher) {
-    let (model, tokens) = (&*MODEL, tokens(512));
+fn read(bencher: Bencher) {
+    let words = vec![1_u64; 1 << 26];
+    bencher.counter(BytesCount::of_slice(&words)).bench_local(|| kernels::read(black_box(&words)));
+}
+
+/// 512 tokens at once, and the logits of the last one: what a prompt takes.
+#[divan::bench(sample_count = 10, args = variants())]
+fn prefill_512(bencher: Bencher, variant: Variant) {
+    let (model, tokens) = (variant.model(), tokens(512));
     bencher.counter(ItemsCount::new(512_u32)).bench_local(|| {
         let mut cache = Cache::new(model.config(), 512).expect("512 fit");
         let hidden = model.hidden(&tokens, &mut cache, &mut |_, _| ()).expect("valid tokens");
-        let last = hidden.slice(ndarray::s![511.., ..]).to_owned();
+        let last = hidden.slice(s![511.., ..]).to_owned();
         model.logits(&last, &mut |_, _| ()).expect("the head runs")
     });
 }
 
 /// 64 tokens one by one, from an empty cache: what text takes.
-#[divan::bench(sample_count = 5)]
-fn decode_64(bencher: Bencher) {
-    let (model, tokens) = (&*MODEL, tokens(64));
+#[divan::bench(sample_count = 5, args = variants())]
+fn decode_64(bencher: Bencher, variant: Variant) {
+    let (model, tokens) = (variant.model(), tokens(64));
     bencher.counter(ItemsCount::new(64_u32)).bench_local(|| {
         let mut cache = Cache::new(model.config(), 64).expect("64 fit");
         for token in &tokens {
-            divan::black_box(model.forward(&[*token], &mut cache).expect("a valid token"));
+            black_box(model.forward(&[*token], &mut cache).expect("a valid token"));
+        }
+    });
+}
+
+/// A token of each of 16 sequences, 16 times.
+#[divan::bench(sample_count = 5, args = variants())]
+fn decode_16_of_16(bencher: Bencher, variant: Variant) {
+    steps(bencher, variant, 16, 16);
+}
+
+/// A token of each of 64 sequences, 8 times.
+#[divan::bench(sample_count = 5, args = variants())]
+fn decode_8_of_64(bencher: Bencher, variant: Variant) {
+    steps(bencher, variant, 64, 8);
+}
+
+fn steps(bencher: Bencher, variant: Variant, sequences: u32, steps: u32) {
+    let (model, tokens) = (variant.model(), tokens(sequences));
+    let new = |_| Cache::new(model.config(), steps as usize).expect("they fit");
+    bencher.counter(ItemsCount::new(sequences * steps)).bench_local(|| {
+        let mut caches: Vec<Cache> = (0..sequences).map(new).collect();
+        for _ in 0..steps {
+            black_box(model.step(&tokens, &mut caches).expect("valid tokens"));
         }
     });
 }

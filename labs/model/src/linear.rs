@@ -30,4 +30,11 @@ pub trait Linear: Send + Sync {
     fn weight(&self) -> Option<&Array2<f32>> {
         None
     }
+
+    /// Row `index` of the weights as numbers, `[in_features]`; `None` if there is no such row or the
+    /// layer does not give it. An embedding is looked up by it.
+    fn row(&self, index: usize) -> Option<Vec<f32>> {
+        let weight = self.weight()?;
+        (index < weight.nrows()).then(|| weight.row(index).to_vec())
+    }
 }

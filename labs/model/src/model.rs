@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array1, Array2, Axis, s};
 
 use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
-use crate::{Cache, Config, Dense, Linear, ModelError, Place, Projection, assemble};
+use crate::{Cache, Config, Linear, ModelError, Place, Projection, assemble};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
 pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
@@ -18,7 +18,7 @@ pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
 #[derive(Clone)]
 pub struct Model {
     pub(crate) config: Config,
-    pub(crate) embedding: Arc<Dense>,
+    pub(crate) embedding: Arc<dyn Linear>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) last_norm: Arc<[f32]>,
     pub(crate) head: Arc<dyn Linear>,
@@ -74,7 +74,7 @@ impl Model {
 
     /// Whether the head is the embedding, the same memory.
     pub fn is_tied(&self) -> bool {
-        let embedding: *const Dense = Arc::as_ptr(&self.embedding);
+        let embedding: *const dyn Linear = Arc::as_ptr(&self.embedding);
         std::ptr::addr_eq(embedding, Arc::as_ptr(&self.head))
     }
 
@@ -253,15 +253,17 @@ impl Model {
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
-        let Some(weight) = self.embedding.weight().filter(|_| !tokens.is_empty()) else {
+        if tokens.is_empty() {
             return Err(ModelError::NoTokens);
-        };
-        let vocab_size = weight.nrows();
-        if let Some(&id) = tokens.iter().find(|&&id| id as usize >= vocab_size) {
-            return Err(ModelError::Token { id, vocab_size });
         }
-        let rows: Vec<usize> = tokens.iter().map(|&id| id as usize).collect();
-        Ok(weight.select(Axis(0), &rows))
+        let (vocab_size, hidden_size) = (self.embedding.out_features(), self.config.hidden_size);
+        let mut x = Array2::zeros((tokens.len(), hidden_size));
+        for (mut x, &id) in x.rows_mut().into_iter().zip(tokens) {
+            let row = self.embedding.row(id as usize).filter(|row| row.len() == hidden_size);
+            let row = row.ok_or(ModelError::Token { id, vocab_size })?;
+            x.assign(&Array1::from(row));
+        }
+        Ok(x)
     }
 
     /// What attention adds to the residual stream `x`.

@@ -178,11 +178,20 @@ impl Linear for QuantizedLinear {
             Weights::Int4(weights) => weights.memory_bytes(),
         }
     }
+
+    /// Of int8 only: no embedding has four bits here.
+    fn row(&self, index: usize) -> Option<Vec<f32>> {
+        match &self.weights {
+            Weights::Int8(weights) => weights.row(index),
+            Weights::Int4(_) => None,
+        }
+    }
 }
 
 impl Model {
-    /// The same model with every linear layer in `format`, the head in 8 bits in all of them. The
-    /// embedding stays as it is: a token reads one row of it. Norms stay as well.
+    /// The same model with every linear layer in `format`, the head in 8 bits in all of them.
+    /// An embedding that is the head is it still, and in 8 bits too; one of its own stays as it is,
+    /// as the norms do.
     ///
     /// # Errors
     /// [`ModelError::Linear`] if a layer is not `f32`, `quantizer` refuses it, or its codes do not
@@ -196,6 +205,9 @@ impl Model {
                 w.ok_or_else(|| named("its weights are not f32: quantize the original".into()))?;
             let new = QuantizedLinear::quantize(w, format.at(place), quantizer).map_err(named)?;
             model.replace(place, Arc::new(new))?;
+        }
+        if self.is_tied() {
+            model.embedding = Arc::clone(&model.head);
         }
         Ok(model)
     }

@@ -43,7 +43,7 @@ fn replacement(mark: &Mark, made: &str, prefix: &str) -> String {
     match (mark.kind, mark.in_table) {
         (Kind::Value, true) => made.replace('|', "\\|"),
         (Kind::Value, false) => made.to_owned(),
-        (Kind::Figure | Kind::Table, _) => block(made, prefix),
+        (Kind::Figure | Kind::Interactive | Kind::Table, _) => block(made, prefix),
     }
 }
 
@@ -76,7 +76,7 @@ pub fn finish(kind: Kind, made: String) -> Result<String> {
             ensure!(!made.contains('\n'), "it has more than one line");
             Ok(made)
         }
-        Kind::Figure => {
+        Kind::Figure | Kind::Interactive => {
             let lines = made.trim_matches('\n');
             let has_gap = lines.lines().any(|line| line.trim().is_empty());
             ensure!(!lines.is_empty(), "it is empty");

@@ -1,7 +1,7 @@
 //! The mechanics of `mdbook-snippets`, which knows chapters and nothing of quantization.
 //!
-//! * For the rendered book it replaces the marks `{{#figure name}}`, `{{#table name}}` and
-//!   `{{#value name}}` by what a [`Library`] makes of the names.
+//! * For the rendered book it replaces the marks `{{#figure name}}`, `{{#interactive name}}`,
+//!   `{{#table name}}` and `{{#value name}}` by what a [`Library`] makes of the names.
 //! * For `mdbook test` it runs the Rust examples against the crates that it was built from.
 //! * For both it checks what mdBook lets pass: unknown marks, includes of nothing, code
 //!   blocks without a language.
@@ -38,8 +38,9 @@ pub trait Library: Sync {
     /// The names of this kind.
     fn names(&self, kind: Kind) -> Vec<&'static str>;
 
-    /// Computes one of them: for a figure an HTML block without empty lines, for a table Markdown
-    /// with its caption, for a value one line of Markdown that goes into the sentence.
+    /// Computes one of them: for a figure, interactive or not, an HTML block without empty lines, for
+    /// a table Markdown with its caption, for a value one line of Markdown that goes into the
+    /// sentence.
     ///
     /// # Errors
     /// If it cannot be computed, a data file is missing, say.
@@ -49,11 +50,14 @@ pub trait Library: Sync {
     fn data_files(&self) -> Vec<PathBuf>;
 }
 
-/// The three kinds of mark: `{{#figure name}}`, `{{#table name}}`, `{{#value name}}`.
+/// The four kinds of mark: `{{#figure name}}`, `{{#interactive name}}`, `{{#table name}}`,
+/// `{{#value name}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A plot with its caption.
     Figure,
+    /// A plot that a script of the book brings to life.
+    Interactive,
     /// A table with its title.
     Table,
     /// A number inside a sentence.
@@ -62,20 +66,31 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Figure, Self::Table, Self::Value];
+    pub const ALL: [Self; 4] = [Self::Figure, Self::Interactive, Self::Table, Self::Value];
 
     /// The word that stands in the mark.
     pub fn word(self) -> &'static str {
         match self {
             Self::Figure => "figure",
+            Self::Interactive => "interactive",
             Self::Table => "table",
             Self::Value => "value",
         }
     }
 
+    /// What it is, with its article, in a sentence.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Figure => "a figure",
+            Self::Interactive => "an interactive figure",
+            Self::Table => "a table",
+            Self::Value => "a value",
+        }
+    }
+
     fn verb(self) -> &'static str {
         match self {
-            Self::Figure => "drawing",
+            Self::Figure | Self::Interactive => "drawing",
             Self::Table => "filling",
             Self::Value => "computing",
         }

@@ -1,4 +1,5 @@
-//! The marks of a chapter: `{{#figure name}}`, `{{#table name}}`, `{{#value name}}`.
+//! The marks of a chapter: `{{#figure name}}`, `{{#interactive name}}`, `{{#table name}}`,
+//! `{{#value name}}`.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -28,8 +29,9 @@ static ANY: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// The beginning of one of our marks.
-static OURS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\{\{[ \t]*#[ \t]*(figure|table|value)\b").expect("a regex"));
+static OURS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\{\{[ \t]*#[ \t]*(figure|interactive|table|value)\b").expect("a regex")
+});
 
 static NAME: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[\w.-]+$").expect("a regex"));
 
@@ -113,9 +115,11 @@ fn known(kind: Kind, name: &str, library: &dyn Library) -> Result<(), String> {
     }
     let word = kind.word();
     if let Some(other) = Kind::ALL.into_iter().find(|&k| library.names(k).contains(&name)) {
-        let other = other.word();
         return Err(format!(
-            "`{name}` is a {other}, not a {word}: write `{{{{#{other} {name}}}}}`"
+            "`{name}` is {}, not {}: write `{{{{#{} {name}}}}}`",
+            other.noun(),
+            kind.noun(),
+            other.word(),
         ));
     }
     Err(format!("there is no {word} `{name}`: {}", nearest(name, &names)))
@@ -131,6 +135,7 @@ mod tests {
         fn names(&self, kind: Kind) -> Vec<&'static str> {
             match kind {
                 Kind::Figure => vec!["outlier_row"],
+                Kind::Interactive => vec!["outlier"],
                 Kind::Table => vec!["memory"],
                 Kind::Value => vec!["lab_01.error"],
             }
@@ -184,6 +189,12 @@ mod tests {
     fn every_mistake_says_what_to_write() {
         let cases = [
             ("{{#figure outlier_rwo}}", "1: there is no figure `outlier_rwo`: the nearest is"),
+            ("{{#interactive outlire}}", "1: there is no interactive `outlire`: the nearest is"),
+            (
+                "{{#figure outlier}}",
+                "1: `outlier` is an interactive figure, not a figure: write `{{#inter",
+            ),
+            ("see {{#interactive outlier}}", "1: the interactive `outlier` is a block"),
             ("{{#figure memory}}", "1: `memory` is a table, not a figure: write `{{#table mem"),
             ("{{#figur outlier_row}}", "1: there is no mark `{{#figur`: the nearest is `figure`"),
             ("{{#Figure outlier_row}}", "1: there is no mark `{{#Figure`"),

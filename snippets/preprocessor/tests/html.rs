@@ -24,10 +24,10 @@ fn rendered(text: &str) -> String {
 
 #[test]
 fn marks_of_all_kinds_are_replaced() {
-    let text =
-        "# T\n\nThe error is {{#value lab.error}}.\n\n{{#table two_rows}}\n\n{{#figure plot}}\n";
+    let text = "# T\n\nThe error is {{#value lab.error}}.\n\n{{#table two_rows}}\n\n{{#figure plot}}\n\n\
+        {{#interactive slider}}\n";
     let expected = "# T\n\nThe error is 0.65 %.\n\n\n| a |\n|---|\n| 1 |\n\n\n\n\
-        <figure>\n<svg/>\n</figure>\n\n";
+        <figure>\n<svg/>\n</figure>\n\n\n\n<figure><script>{}</script></figure>\n\n";
     assert_eq!(rendered(text), expected);
 }
 

@@ -1,17 +1,15 @@
-//! Figures of lab 03: what a group window does to one loud weight, and error against bytes.
+//! The figure of lab 03: what a group window does to one loud weight.
 
 use anyhow::Result;
 use int4_groups::{dequantize_groups, quantize_groups};
-use kit::real_slice::{TENSORS, label};
-use kit::table::percent;
 use ndarray::{Axis as NdAxis, s};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, MARKER, Mark, Pen, Shape};
 use super::svg::Drawing;
-use crate::tables::lab_03::{LOUD_COLUMN, LOUDNESS, Trade, planted, trades};
+use crate::tables::lab_03::{LOUD_COLUMN, LOUDNESS, planted};
 
 /// The row of the planted control that is drawn, and how many of its weights.
 const ROW: usize = 0;
@@ -110,73 +108,4 @@ fn window_legend(plot: &Plot<'_>) -> Result<()> {
     let weight = Mark::new(Shape::Dot, Ink::Muted).sized(MARKER - 18);
     plot.legend(1, &[Key::Mark(weight, "a weight; half a step of:")])?;
     plot.legend(2, &keys)
-}
-
-/// The matrices of the trade, each with its mark and pen: the quietest rows first.
-const TRADED: [(&str, Mark, Pen); 3] = [
-    (TENSORS[3], Mark::new(Shape::Square, Ink::One), Pen::solid(Ink::One)),
-    (TENSORS[6], Mark::new(Shape::Ring, Ink::Three), Pen::dashed(Ink::Three)),
-    (TENSORS[8], Mark::new(Shape::Dot, Ink::Two), Pen::dotted(Ink::Two)),
-];
-
-/// Error against bits a weight on real matrices: what each group size buys.
-pub fn group_size_trade() -> Result<Figure> {
-    let curves = TRADED.iter().map(|(name, ..)| trades(name)).collect::<Result<Vec<_>>>()?;
-    let longest = &curves[2];
-    let ends = |curve: &[Trade]| match (curve.first(), curve.last()) {
-        (Some(first), Some(last)) => {
-            format!("from {} to {}", percent(first.error), percent(last.error))
-        }
-        _ => String::new(),
-    };
-    Ok(Figure {
-        title: "Error against bits a weight for int4 with groups of several sizes".into(),
-        caption: format!(
-            "Three real matrices. A point is a group size, from the whole row at the left to 8 at \
-             the right. Between the row and groups of 32 half a bit takes {} {}; what comes after \
-             that is bought at a bit and more.",
-            label(TRADED[2].0),
-            match longest.iter().find(|trade| trade.size == 32) {
-                Some(at_32) =>
-                    format!("from {} to {}", percent(longest[0].error), percent(at_32.error)),
-                None => ends(longest),
-            }
-        ),
-        alt: format!(
-            "Line plot, bits a weight from 4 to 6 against relative error. All three curves fall \
-             steeply before 4.5 bits and slowly after. {} falls {}, {} {}.",
-            label(TRADED[0].0),
-            ends(&curves[0]),
-            label(TRADED[2].0),
-            ends(longest),
-        ),
-        drawing: trade_plot(&curves)?,
-    })
-}
-
-fn trade_plot(curves: &[Vec<Trade>]) -> Result<Drawing> {
-    let all = || curves.iter().flatten();
-    let errors: Vec<f64> = all().map(|trade| trade.error).collect();
-    let bits: Vec<f64> = all().map(|trade| trade.bits).collect();
-    let x = Axis::linear("bits a weight, scales counted", 3.9..6.15)
-        .ticks([4.0, 4.5, 5.0, 5.5, 6.0], plain)
-        .holding(&bits);
-    let y = Axis::linear("relative error", 0.06..0.19)
-        .ticks([0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18], axis_percent)
-        .holding(&errors);
-    draw(Layout::with_legend(2), x, y, |plot| {
-        for (curve, (_, mark, pen)) in curves.iter().zip(TRADED) {
-            let points = || curve.iter().map(|trade| (trade.bits, trade.error));
-            plot.line(points(), pen)?;
-            plot.marks(points(), mark)?;
-        }
-        // One curve names its sizes, above the marks; the last of the lowest end stay apart.
-        for trade in &curves[2] {
-            let text = if trade.size == 1536 { "the row".into() } else { trade.size.to_string() };
-            plot.label((trade.bits, trade.error), (90, -110), HPos::Left, Ink::Text, &text)?;
-        }
-        let names = TRADED.map(|(name, ..)| label(name));
-        plot.legend(1, &[Key::Mark(TRADED[0].1, &names[0]), Key::Mark(TRADED[1].1, &names[1])])?;
-        plot.legend(2, &[Key::Mark(TRADED[2].1, &names[2])])
-    })
 }

@@ -4,6 +4,7 @@
 //! makes what plotters wrote fit for the page.
 
 mod choose;
+mod cost_model;
 mod dequantization;
 mod histogram;
 mod lab_01;
@@ -14,11 +15,11 @@ mod layouts;
 pub mod measured;
 mod mental_model;
 mod outliers;
-mod plot;
+pub(crate) mod plot;
 mod rounding;
 mod rules;
-mod style;
-mod svg;
+pub(crate) mod style;
+pub(crate) mod svg;
 
 use crate::Entry;
 use svg::{Drawing, escape};
@@ -33,7 +34,6 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "real_row_errors", make: lab_01::real_row_errors },
     Entry { name: "real_tensor_errors", make: lab_01::real_tensor_errors },
     Entry { name: "group_window", make: lab_03::group_window },
-    Entry { name: "group_size_trade", make: lab_03::group_size_trade },
     Entry { name: "layout_words", make: layouts::words },
     Entry { name: "layout_blocks", make: layouts::blocks },
     Entry { name: "rounding_stairs", make: rounding::rounding_stairs },
@@ -46,6 +46,8 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "measured_ours", make: measured::ours },
     Entry { name: "measured_vllm", make: measured::vllm },
     Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
+    Entry { name: "cost_crossover", make: cost_model::crossover },
+    Entry { name: "cost_context", make: cost_model::context },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
     Entry { name: "landscape_before", make: landscape::before },
     Entry { name: "landscape_after", make: landscape::after },
@@ -54,6 +56,11 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "residual_peaks", make: outliers::residual_peaks },
     Entry { name: "model_alpha", make: outliers::model_alpha },
 ];
+
+/// A sentence for the page: a number and its unit stay on one line.
+pub(crate) fn prose(text: &str) -> String {
+    escape(text).replace(" %", "\u{a0}%").replace(" dB", "\u{a0}dB")
+}
 
 /// The name of a real tensor as a sentence begins with it: `Layer 29 q_proj`.
 fn subject(tensor: &str) -> String {
@@ -75,12 +82,11 @@ pub struct Figure {
 impl Figure {
     /// An HTML block without empty lines, so that Markdown leaves it alone.
     pub fn to_html(&self, name: &str) -> String {
-        // A number and its unit stay on one line.
-        let caption = escape(&self.caption).replace(" %", "\u{a0}%").replace(" dB", "\u{a0}dB");
+        let caption = prose(&self.caption);
         format!(
             "<figure class=\"plot\" id=\"figure-{name}\" data-snippet=\"figure {name}\">\n{}\n\
              <figcaption>{caption}</figcaption>\n</figure>\n",
-            self.to_svg(name)
+            svg_element(&format!("figure-{name}"), &self.title, &self.alt, &self.drawing)
         )
     }
 
@@ -94,23 +100,23 @@ impl Figure {
             "<style>svg {{ {} background: var(--plot-bg); font-family: sans-serif; }}</style>",
             colours.join(" ")
         );
-        let svg = self.to_svg("measured");
+        let svg = svg_element("measured", &self.title, &self.alt, &self.drawing);
         let (open, rest) = svg.split_once('>').unwrap_or((&svg, ""));
         format!("{open} xmlns=\"http://www.w3.org/2000/svg\">{style}{rest}\n")
     }
+}
 
-    /// The `<svg>` element: as wide as the page allows, named and described for screen readers.
-    fn to_svg(&self, name: &str) -> String {
-        let Drawing { width, height, body } = &self.drawing;
-        let (title, alt) = (escape(&self.title), escape(&self.alt));
-        format!(
-            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"inherit\" \
-             stroke-linejoin=\"round\" \
-             aria-labelledby=\"figure-{name}-title figure-{name}-desc\">\n\
-             <title id=\"figure-{name}-title\">{title}</title>\n\
-             <desc id=\"figure-{name}-desc\">{alt}</desc>\n{body}</svg>"
-        )
-    }
+/// The `<svg>` element: as wide as the page allows, named and described for screen readers. `id` is
+/// what the ids of name and description begin with.
+pub(crate) fn svg_element(id: &str, title: &str, alt: &str, drawing: &Drawing) -> String {
+    let Drawing { width, height, body } = drawing;
+    let (title, alt) = (escape(title), escape(alt));
+    format!(
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" font-family=\"inherit\" \
+         stroke-linejoin=\"round\" aria-labelledby=\"{id}-title {id}-desc\">\n\
+         <title id=\"{id}-title\">{title}</title>\n\
+         <desc id=\"{id}-desc\">{alt}</desc>\n{body}</svg>"
+    )
 }
 
 #[cfg(test)]

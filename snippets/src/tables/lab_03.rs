@@ -125,36 +125,6 @@ pub fn row_errors() -> Result<Vec<f64>> {
     TENSORS.iter().map(error).collect()
 }
 
-/// Error and bytes of one group size on one matrix.
-pub struct Trade {
-    /// Weights in a group.
-    pub size: usize,
-    /// Bits a weight, scales counted.
-    pub bits: f64,
-    /// Error relative to the norm.
-    pub error: f64,
-}
-
-/// Error and bytes of `name` for the row and the sizes that divide it, from large groups to small.
-///
-/// # Errors
-/// If there is no such tensor.
-pub fn trades(name: &str) -> Result<Vec<Trade>> {
-    let w = real_slice::tensor(name)?;
-    let row = w.ncols();
-    let sizes = [row, 192].into_iter().chain(SIZES).chain([8]);
-    let mut trades = Vec::new();
-    for size in sizes.filter(|size| row.is_multiple_of(*size)) {
-        let quantized = quantize_groups(&w, size)?;
-        trades.push(Trade {
-            size,
-            bits: 8.0 * memory_bytes(&quantized) as f64 / w.len() as f64,
-            error: relative_error(&w, &dequantize_groups(&quantized)),
-        });
-    }
-    Ok(trades)
-}
-
 /// What a smaller group buys and costs on one real matrix.
 pub fn group_size_trade() -> Result<Table> {
     let w = real_slice::tensor(TRADED)?;

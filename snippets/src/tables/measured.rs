@@ -4,11 +4,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use engines::meters::{Capture, table};
+use engines::meters::{Capture, Run, table};
 use kit::Table;
 use kit::architecture::SMOLLM2_135M;
 use kit::capture::{CaptureFile, Spread};
-use kit::table::{count, sig3};
+use kit::table::{count, sig3, times};
+
+use crate::published::BATCH_CROSSOVER;
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
@@ -128,6 +130,51 @@ pub fn ceilings() -> Result<Table> {
             giga(&ceilings.f32_operations_per_s),
             giga(&ceilings.int8_operations_per_s),
         ]);
+    }
+    Ok(table)
+}
+
+/// Eight-bit activations over four-bit weights alone, as work per weight grows: measured here and
+/// published.
+pub fn crossing() -> Result<Table> {
+    let mut table =
+        Table::new("8-bit weights and activations, as a multiple of 4-bit weights alone")
+            .text("run")
+            .text("8 bits, both")
+            .text("4 bits, weights")
+            .text("work")
+            .number("8 bits (tokens/s)")
+            .number("4 bits (tokens/s)")
+            .number("8 bits is");
+    let capture = committed(OURS)?;
+    let run = |format: &str| {
+        capture.named(format).with_context(|| format!("the capture of ours has no {format}"))
+    };
+    let (eight, four) = (run("w8a8")?, run("w4a16")?);
+    let mut row =
+        |run: String, formats: [&str; 2], work: String, speeds: [f64; 2], source: bool| {
+            let shown = speeds.map(|speed| if source { speed.to_string() } else { sig3(speed) });
+            let [eight, four] = formats.map(String::from);
+            let [fast, slow] = shown;
+            table.row([run, eight, four, work, fast, slow, times(speeds[0] / speeds[1])]);
+        };
+    let here = format!("ours, {} processors", capture.provenance.processors);
+    for &requests in &capture.plan.batches {
+        let speed = |run: &Run| run.writing_of(requests).map(|w| w.tokens_per_s.median);
+        let speeds = speed(eight).zip(speed(four)).context("every format was timed")?;
+        let work = if requests == 1 { "1 writes".into() } else { format!("{requests} write") };
+        row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
+    }
+    let reading = |run: &Run| run.reading.as_ref().map(|reading| reading.tokens_per_s.median);
+    let speeds = reading(eight).zip(reading(four)).context("every format was timed")?;
+    let work = format!("reads {}", capture.plan.prompt);
+    row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
+    for published in &BATCH_CROSSOVER {
+        let batch = published.setting.rsplit(", ").next().unwrap_or_default().to_string();
+        let number = |index: usize| -> Result<f64> { Ok(published.numbers[index].parse()?) };
+        let source = published.source;
+        let run = format!("published: 8B, one H200, [{}]({})", source.name, source.url);
+        row(run, ["FP8", "INT4 AWQ"], batch, [number(1)?, number(2)?], true);
     }
     Ok(table)
 }

@@ -2,104 +2,119 @@
 
 use anyhow::Result;
 use kit::Table;
+use kit::architecture::PUBLISHED;
+use kit::checkpoint::Group;
+use kit::format::{Format, Grid, Shared};
 use kit::meters::sqnr_db;
 use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, sig3, times};
+// The solution: this chapter comes before the labs.
+use quantize_and_eval::solution::{bits_per_weight, matrix_bytes};
 
 use crate::grid::{per_channel_round_trip, qmax};
 
-/// A format as the answers to the three questions, and the bits that follow from them.
-struct Format {
+/// A format as the answers to the three questions, and what it stores.
+struct Answers {
     name: &'static str,
     grid: &'static str,
     granularity: &'static str,
     quantized: &'static str,
-    code_bits: f64,
-    /// Bits of scale (and zero point) shared by how many weights.
-    shared: &'static [(f64, f64)],
+    codes: Grid,
+    /// Scales and zero points.
+    shared: &'static [Shared],
 }
 
-/// In-features of the 4,096 x 4,096 projections of an 8B model: what a row scale is shared by.
-const ROW: f64 = 4096.0;
+/// Width of the projections of an 8B model: what a row scale is shared by.
+const ROW: u64 = 4096;
 
-const FORMATS: [Format; 9] = [
-    Format {
+const FORMATS: [Answers; 9] = [
+    Answers {
         name: "bf16",
         grid: "16-bit float",
         granularity: "none",
         quantized: "nothing",
-        code_bits: 16.0,
+        codes: Grid::Sixteen,
         shared: &[],
     },
-    Format {
+    Answers {
         name: "INT8 W8A8",
         grid: "-127..127",
         granularity: "row; token",
         quantized: "weights and activations",
-        code_bits: 8.0,
-        shared: &[(32.0, ROW)],
+        codes: Grid::Int(8),
+        shared: &[Shared { bits: 32, among: Group::Channel }],
     },
-    Format {
+    Answers {
         name: "FP8 W8A8 (dynamic)",
         grid: "E4M3, ±448",
         granularity: "row; token",
         quantized: "weights and activations",
-        code_bits: 8.0,
-        shared: &[(32.0, ROW)],
+        codes: Grid::E4M3,
+        shared: &[Shared { bits: 32, among: Group::Channel }],
     },
-    Format {
+    Answers {
         name: "W4A16 g128 (GPTQ, symmetric)",
         grid: "-8..7",
         granularity: "128 weights",
         quantized: "weights",
-        code_bits: 4.0,
-        shared: &[(16.0, 128.0)],
+        codes: Grid::Int(4),
+        shared: &[Shared { bits: 16, among: Group::Size(128) }],
     },
-    Format {
+    Answers {
         name: "AWQ g128",
         grid: "0..15 and a zero",
         granularity: "128 weights",
         quantized: "weights",
-        code_bits: 4.0,
-        shared: &[(16.0, 128.0), (4.0, 128.0)],
+        codes: Grid::Int(4),
+        shared: &[
+            Shared { bits: 16, among: Group::Size(128) },
+            Shared { bits: 4, among: Group::Size(128) },
+        ],
     },
-    Format {
+    Answers {
         name: "GGUF Q8_0",
         grid: "-127..127",
         granularity: "32 weights",
         quantized: "weights",
-        code_bits: 8.0,
-        shared: &[(16.0, 32.0)],
+        codes: Grid::Int(8),
+        shared: &[Shared { bits: 16, among: Group::Size(32) }],
     },
-    Format {
+    Answers {
         name: "GGUF Q4_0",
         grid: "-8..7",
         granularity: "32 weights",
         quantized: "weights",
-        code_bits: 4.0,
-        shared: &[(16.0, 32.0)],
+        codes: Grid::Int(4),
+        shared: &[Shared { bits: 16, among: Group::Size(32) }],
     },
-    Format {
+    Answers {
         name: "MXFP4",
         grid: "E2M1, ±6",
         granularity: "32 weights",
         quantized: "weights (or both)",
-        code_bits: 4.0,
-        shared: &[(8.0, 32.0)],
+        codes: Grid::E2M1,
+        shared: &[Shared { bits: 8, among: Group::Size(32) }],
     },
-    Format {
+    Answers {
         name: "NVFP4",
         grid: "E2M1, ±6",
         granularity: "16 weights",
         quantized: "weights and activations",
-        code_bits: 4.0,
-        shared: &[(8.0, 16.0)],
+        codes: Grid::E2M1,
+        shared: &[Shared { bits: 8, among: Group::Size(16) }],
     },
 ];
 
-impl Format {
-    fn bits_per_weight(&self) -> f64 {
-        self.code_bits + self.shared.iter().map(|(bits, weights)| bits / weights).sum::<f64>()
+impl Answers {
+    /// Of a square projection of an 8B model.
+    fn bits_per_weight(&self) -> Result<f64> {
+        let format = Format {
+            name: self.name.into(),
+            weights: self.codes,
+            activations: Grid::Sixteen,
+            shared: self.shared.into(),
+        };
+        Ok(bits_per_weight(matrix_bytes(ROW, ROW, &format)?, ROW * ROW)?)
     }
 }
 
@@ -117,27 +132,14 @@ pub fn three_questions() -> Result<Table> {
             format.grid.to_string(),
             format.granularity.to_string(),
             format.quantized.to_string(),
-            format!("{:.3}", format.bits_per_weight()),
+            format!("{:.3}", format.bits_per_weight()?),
         ]);
     }
     Ok(table)
 }
 
-/// An architecture, from its published `config.json`.
-struct Architecture {
-    name: &'static str,
-    /// All parameters.
-    parameters: usize,
-    /// Those in the linear layers of the blocks: what is usually quantized.
-    linear: usize,
-}
-
-const ARCHITECTURES: [Architecture; 4] = [
-    Architecture { name: "SmolLM2-135M", parameters: 134_515_008, linear: 106_168_320 },
-    Architecture { name: "Qwen2.5-0.5B", parameters: 494_032_768, linear: 357_826_560 },
-    Architecture { name: "Llama-3.1-8B", parameters: 8_030_261_248, linear: 6_979_321_856 },
-    Architecture { name: "Llama-3.1-70B", parameters: 70_553_706_496, linear: 68_451_041_280 },
-];
+/// The models of the introduction: small, and one of each usual size.
+const MODELS: [&str; 4] = ["SmolLM2-135M", "Qwen2.5-0.5B", "Llama-3.1-8B", "Llama-3.1-70B"];
 
 /// Weight bytes of four models in three formats: embeddings, norms and head stay in 16 bits.
 pub fn model_bytes() -> Result<Table> {
@@ -149,15 +151,19 @@ pub fn model_bytes() -> Result<Table> {
         .number("int8 per channel")
         .number("int4 g128")
         .number("int4 is smaller by");
-    for model in &ARCHITECTURES {
-        let rest = 16.0 * (model.parameters - model.linear) as f64;
-        let gigabytes =
-            |format: &Format| (rest + format.bits_per_weight() * model.linear as f64) / 8.0 / 1e9;
-        let [bf16, int8, int4] = [&FORMATS[0], &FORMATS[1], &FORMATS[3]].map(gigabytes);
+    let bits = [
+        FORMATS[0].bits_per_weight()?,
+        FORMATS[1].bits_per_weight()?,
+        FORMATS[3].bits_per_weight()?,
+    ];
+    for (name, model) in PUBLISHED.iter().filter(|(name, _)| MODELS.contains(name)) {
+        let (parameters, linear) = (model.parameters(), model.linear_weights());
+        let rest = 16.0 * (parameters - linear) as f64;
+        let [bf16, int8, int4] = bits.map(|bits| (rest + bits * linear as f64) / 8.0 / 1e9);
         table.row([
-            model.name.to_string(),
-            count(model.parameters),
-            format!("{:.1} %", 100.0 * model.linear as f64 / model.parameters as f64),
+            name.to_string(),
+            count(usize::try_from(parameters)?),
+            format!("{:.1} %", 100.0 * linear as f64 / parameters as f64),
             sig3(bf16),
             sig3(int8),
             sig3(int4),

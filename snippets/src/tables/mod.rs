@@ -1,7 +1,9 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
+pub mod cards;
 pub mod checkpoint;
+pub mod cost_model;
 pub mod dequantization;
 pub mod engines;
 pub mod grids;
@@ -17,6 +19,7 @@ pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
+pub mod vllm_map;
 
 use kit::Table;
 
@@ -36,6 +39,11 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "rounding_ties", make: rounding::ties },
     Entry { name: "clip_rules", make: rounding::clip_rules },
     Entry { name: "zero_guards", make: rounding::zero_guards },
+    Entry { name: "cost_weights", make: cost_model::weights },
+    Entry { name: "cost_kv", make: cost_model::kv },
+    Entry { name: "cost_capacity", make: cost_model::capacity },
+    Entry { name: "cost_ceilings", make: cost_model::ceilings },
+    Entry { name: "cost_contexts", make: cost_model::contexts },
     Entry { name: "published_ceilings", make: lab_02::published_ceilings },
     Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
     Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
@@ -98,12 +106,34 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "measured_sanity_vllm", make: measured::sanity_vllm },
     Entry { name: "measured_sanity_llama_cpp", make: measured::sanity_llama_cpp },
     Entry { name: "measured_ceilings", make: measured::ceilings },
+    Entry { name: "choose_crossing", make: measured::crossing },
     Entry { name: "measured_refused", make: measured::refused },
     Entry { name: "measured_runs", make: measured::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
     Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },
+    Entry { name: "card_strings", make: cards::strings },
+    Entry { name: "card_open", make: cards::open },
+    Entry { name: "card_contradictions", make: cards::contradictions },
     Entry { name: "published_recovery", make: outliers::published_recovery },
+    Entry { name: "vllm_methods", make: vllm_map::methods },
+    Entry { name: "vllm_process", make: vllm_map::process },
+    Entry { name: "vllm_apply", make: vllm_map::apply },
+    Entry { name: "vllm_integer_weights", make: vllm_map::integer_weights },
+    Entry { name: "vllm_integer_both", make: vllm_map::integer_both },
+    Entry { name: "vllm_fp8", make: vllm_map::fp8 },
+    Entry { name: "vllm_fp4", make: vllm_map::fp4 },
+    Entry { name: "vllm_configured", make: vllm_map::configured },
+    Entry { name: "vllm_parts", make: vllm_map::parts },
+    Entry { name: "vllm_experts", make: vllm_map::experts },
+    Entry { name: "vllm_kv_cache", make: vllm_map::kv_cache },
+    Entry { name: "vllm_files_top", make: vllm_map::files_top },
+    Entry { name: "vllm_files_compressed_tensors", make: vllm_map::files_compressed_tensors },
+    Entry { name: "vllm_files_inc", make: vllm_map::files_inc },
+    Entry { name: "vllm_files_quark", make: vllm_map::files_quark },
+    Entry { name: "vllm_files_online", make: vllm_map::files_online },
+    Entry { name: "vllm_files_utils", make: vllm_map::files_utils },
+    Entry { name: "vllm_elsewhere", make: vllm_map::elsewhere },
 ];
 
 /// The tables there are now: those above, and those of captures if there are captures.

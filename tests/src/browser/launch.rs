@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use kit::skip::{in_ci, left_out};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -60,6 +61,24 @@ pub fn find() -> Option<PathBuf> {
         NAMES.map(|name| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
     });
     on_path.chain(PLACES.map(PathBuf::from)).find(|program| program.is_file())
+}
+
+/// The browser of this machine, started; without one, a visible word that the checks are left out.
+///
+/// # Panics
+/// If the browser does not start, and where CI is set if there is none.
+pub fn start_or_skip() -> Option<Browser> {
+    if let Some(program) = find() {
+        let started = Browser::start(&program);
+        return Some(started.unwrap_or_else(|error| panic!("{error:#}")));
+    }
+    assert!(
+        !in_ci(),
+        "no Chromium found, and CI is set: install one (on Debian `apt-get install chromium`), or \
+         set CHROME to the program"
+    );
+    left_out("browser checks", "no Chromium found (set CHROME)");
+    None
 }
 
 impl Browser {

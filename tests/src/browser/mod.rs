@@ -9,5 +9,5 @@ mod connection;
 mod launch;
 mod tab;
 
-pub use launch::{Browser, find};
+pub use launch::{Browser, find, start_or_skip};
 pub use tab::{Tab, file_url};

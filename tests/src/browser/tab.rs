@@ -79,6 +79,69 @@ impl<'a> Tab<'a> {
         Ok(())
     }
 
+    /// Opens a page whose own scripts do not run, and waits until it is there. What is asked of it
+    /// afterwards does run.
+    ///
+    /// # Errors
+    /// If the page cannot be opened.
+    pub fn open_without_scripts(&mut self, url: &str) -> Result<()> {
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}))?;
+        self.connection.take_events(&self.session);
+        self.call("Page.navigate", json!({"url": url}))?;
+        self.connection.wait_for(&self.session, "Page.loadEventFired")?;
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": false}))?;
+        Ok(())
+    }
+
+    /// Lays the page out as for the printer, or for the screen again.
+    ///
+    /// # Errors
+    /// If the browser does not answer.
+    pub fn set_print(&mut self, print: bool) -> Result<()> {
+        let media = if print { "print" } else { "screen" };
+        self.call("Emulation.setEmulatedMedia", json!({"media": media}))?;
+        Ok(())
+    }
+
+    /// Presses and lets go of a key as a hand does: `ArrowRight`, `Enter`, `Tab`.
+    ///
+    /// # Errors
+    /// If the browser does not answer.
+    pub fn press(&mut self, key: &str) -> Result<()> {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            " " => 32,
+            "ArrowLeft" => 37,
+            "ArrowRight" => 39,
+            other => bail!("no code is known for the key {other}"),
+        };
+        // Enter presses a button by the character that it types.
+        let text = if key == "Enter" { "\r" } else { "" };
+        for (what, text) in [("keyDown", text), ("keyUp", "")] {
+            let event = json!({
+                "type": what, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
+            });
+            self.call("Input.dispatchKeyEvent", event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the mouse down at one place of the window and lets it go at another.
+    ///
+    /// # Errors
+    /// If the browser does not answer.
+    pub fn drag(&mut self, from: (f64, f64), to: (f64, f64)) -> Result<()> {
+        let steps = [("mousePressed", from), ("mouseMoved", to), ("mouseReleased", to)];
+        for (what, (x, y)) in steps {
+            let event = json!({
+                "type": what, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1,
+            });
+            self.call("Input.dispatchMouseEvent", event)?;
+        }
+        Ok(())
+    }
+
     /// Runs a script in the page and returns its value, awaited if it is a promise.
     ///
     /// # Errors

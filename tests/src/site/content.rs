@@ -94,6 +94,35 @@ pub fn incomplete_figures(site: &Site) -> Vec<String> {
     findings
 }
 
+/// Interactive figures that ask nothing, whose data is not JSON, or that show more than one drawing
+/// before a script has run.
+pub fn broken_interactives(site: &Site) -> Vec<String> {
+    let mut findings = Vec::new();
+    for page in site.chapters() {
+        for figure in page.select("figure.interactive") {
+            let name = figure.attr("id").unwrap_or_default();
+            let mut finding = |what: &str| {
+                findings.push(page.finding(format!("interactive figure «{name}» {what}")));
+            };
+            let data = figure.select(&selector("script[type='application/json']")).next();
+            let data = data.map(|script| script.text().collect::<String>()).unwrap_or_default();
+            if serde_json::from_str::<serde_json::Value>(&data).is_err() {
+                finding("has no data that a script could read");
+            }
+            if figure.attr("data-widget").is_none_or(str::is_empty) {
+                finding("names no script");
+            }
+            if figure.select(&selector(".predict")).next().is_none_or(|p| !words(p).contains('?')) {
+                finding("asks nothing");
+            }
+            if figure.select(&selector(".picture:not([hidden])")).count() != 1 {
+                finding("does not show one drawing without its script");
+            }
+        }
+    }
+    findings
+}
+
 /// Whether a screen reader has something to say: a label, or a title that is not empty.
 fn is_named(page: &Page, svg: ElementRef<'_>) -> bool {
     let label = svg.attr("aria-label").is_some_and(|label| !label.trim().is_empty());

@@ -249,21 +249,22 @@ pub(super) fn expand4(w: &[Quad4], scales: &[[f16; ROWS]], numbers: &mut [[f32; 
 pub(super) fn w4a8<const T: usize>(
     w: &[Quad4],
     scales: &[[f16; ROWS]],
-    mut x: [Token8<'_>; T],
+    x: [Token8<'_>; T],
 ) -> Tile<f32, T> {
     let (blocks, _) = w.as_chunks::<{ BLOCK / 4 }>();
     let in_group = (blocks.len() / scales.len().max(1)).max(1);
-    for x in &mut x {
-        x.quads = &x.quads[..w.len()];
-        x.offsets = &x.offsets[..blocks.len()];
-        x.scales = &x.scales[..scales.len()];
+    let mut quads = [&[][..]; T];
+    for t in 0..T {
+        quads[t] = &x[t].quads.as_chunks::<{ BLOCK / 4 }>().0[..blocks.len()];
     }
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    for (group, scales) in scales.iter().enumerate() {
+    let groups = blocks.chunks_exact(in_group).zip(scales);
+    for (group, (blocks, scales)) in groups.enumerate() {
         let scales = halves::<_, LANES>(scales);
         let scales = [load_f16(scales[0]), load_f16(scales[1])];
-        for at in group * in_group..(group + 1) * in_group {
-            let exact = block::<T>(&blocks[at], at, &x);
+        for (at, block) in blocks.iter().enumerate() {
+            let at = group * in_group + at;
+            let exact = block_sums::<T>(block, quads.map(|quads| &quads[at]));
             for t in 0..T {
                 let offset = _mm256_set1_epi32(x[t].offsets[at]);
                 let x = _mm256_set1_ps(x[t].scales[group]);
@@ -278,13 +279,12 @@ pub(super) fn w4a8<const T: usize>(
     f32_results(sums)
 }
 
-/// The sums of `(code + 8) * code` over block `at`.
+/// The sums of `(code + 8) * code` over a block.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn block<const T: usize>(
+fn block_sums<const T: usize>(
     quads: &[Quad4; BLOCK / 4],
-    at: usize,
-    x: &[Token8<'_>; T],
+    x: [&[[i8; 4]; BLOCK / 4]; T],
 ) -> [[__m256i; 2]; T] {
     const { assert!(BLOCK as i32 / 2 * (7 + OFFSET as i32) * 127 <= i16::MAX as i32) };
     let nibbles = _mm256_set1_epi8(0x0F);
@@ -294,8 +294,8 @@ fn block<const T: usize>(
         let low = _mm256_and_si256(both, nibbles);
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibbles);
         for t in 0..T {
-            let x = x[t].quads[at * (BLOCK / 4) + quad].map(i8::cast_unsigned);
-            let x = _mm256_set1_epi32(u32::from_le_bytes(x).cast_signed());
+            let x = x[t][quad].map(i8::cast_unsigned);
+            let x = _mm256_set1_epi32(i32::from_le_bytes(x));
             // Bytes without a sign times bytes with one, two products added up in 16 bits.
             sums[t][0] = _mm256_add_epi16(sums[t][0], _mm256_maddubs_epi16(low, x));
             sums[t][1] = _mm256_add_epi16(sums[t][1], _mm256_maddubs_epi16(high, x));

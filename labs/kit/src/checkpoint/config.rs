@@ -5,6 +5,7 @@
 
 mod methods;
 mod patterns;
+mod said;
 
 use std::fs::File;
 use std::io::Read;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{CheckpointError, GptqVersion, Group, Scheme};
+use crate::card::Fact;
 use patterns::Pattern;
 
 /// The longest config that is read, in bytes; real ones have some kilobytes.
@@ -33,6 +35,8 @@ pub struct Expected {
     pub symmetric: Option<bool>,
     /// compressed-tensors' name for the layout.
     pub format: Option<String>,
+    /// What no shape shows: kind of grid, activations, order. In the words of [`card`](crate::card).
+    pub said: Vec<Fact>,
 }
 
 /// Whether the config wants a module quantized.
@@ -61,6 +65,8 @@ pub struct QuantConfig {
     pub gptq_version: GptqVersion,
     /// GPTQ: whether rows were reordered.
     pub desc_act: Option<bool>,
+    /// How keys and values are kept, in the words of [`card`](crate::card).
+    pub kv_cache: Option<String>,
     ignore: Vec<Pattern>,
     groups: Vec<(Vec<Pattern>, Expected)>,
     /// Whether a group names a class of modules, which no file shows.
@@ -95,6 +101,7 @@ impl QuantConfig {
             unverifiable: Vec::new(),
             gptq_version: GptqVersion::Unsaid,
             desc_act: None,
+            kv_cache: None,
             ignore: Vec::new(),
             groups: Vec::new(),
             names_classes: false,
@@ -124,6 +131,16 @@ impl QuantConfig {
         }
     }
 
+    /// What the config says of each group of modules, in its order.
+    pub fn groups(&self) -> impl Iterator<Item = &Expected> {
+        self.groups.iter().map(|(_, expected)| expected)
+    }
+
+    /// The modules to leave alone, as the config names them.
+    pub fn left_alone(&self) -> impl Iterator<Item = &str> {
+        self.ignore.iter().map(Pattern::text)
+    }
+
     /// Whether the config says anything about modules that could be checked.
     pub fn is_specific(&self) -> bool {
         !self.groups.is_empty()
@@ -143,7 +160,9 @@ impl QuantConfig {
             "fp8" | "fbgemm_fp8" => matches!(scheme, Scheme::Fp8 | Scheme::Fp8ScaleInv),
             "mxfp4" => matches!(scheme, Scheme::Mxfp4 | Scheme::Mxfp4GptOss),
             "bitsandbytes" => matches!(scheme, Scheme::BnbTable { .. } | Scheme::BnbInt8),
-            "modelopt" => matches!(scheme, Scheme::Nvfp4ModelOpt | Scheme::Fp8),
+            "modelopt" => {
+                matches!(scheme, Scheme::Nvfp4ModelOpt | Scheme::Fp8 | Scheme::Mxfp8)
+            }
             "compressed-tensors" => match format? {
                 "pack-quantized" => scheme == Scheme::PackQuantized,
                 "int-quantized" => scheme == Scheme::IntQuantized,

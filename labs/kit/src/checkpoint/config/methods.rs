@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::patterns::Pattern;
+use super::said;
 use super::{Expected, Group, QuantConfig};
 use crate::checkpoint::GptqVersion;
 use crate::checkpoint::names::printable;
@@ -21,10 +22,19 @@ impl QuantConfig {
                     bits: Some(4),
                     group: Some(Group::Size(32)),
                     symmetric: Some(true),
-                    format: None,
+                    said: said::mxfp4(),
+                    ..Expected::default()
                 });
                 self.leave_pieces(json, "modules_to_not_convert");
             }
+            Some("auto-round") => self.everywhere(Expected {
+                bits: number(json, &["bits"]),
+                group: group_size(json, &["group_size"]),
+                symmetric: truth(json, "sym"),
+                said: said::auto_round(),
+                ..Expected::default()
+            }),
+            Some("quark") => self.read_quark(json),
             Some("bitsandbytes") => self.read_bitsandbytes(json),
             Some(other) => self.notes.push(format!(
                 "quant_method `{}` is not known here: its fields were not checked",
@@ -39,7 +49,8 @@ impl QuantConfig {
             bits: number(json, &["bits", "w_bit"]),
             group: group_size(json, &["group_size", "q_group_size"]),
             symmetric: truth(json, "zero_point").map(|stored| !stored),
-            format: None,
+            said: said::awq(),
+            ..Expected::default()
         });
         self.leave_pieces(json, "modules_to_not_convert");
         self.mention(json, &["zero_point"]);
@@ -58,7 +69,8 @@ impl QuantConfig {
             bits: number(json, &["bits"]),
             group: group_size(json, &["group_size"]),
             symmetric: truth(json, "sym"),
-            format: None,
+            said: said::gptq(truth(json, "desc_act")),
+            ..Expected::default()
         });
         self.desc_act = truth(json, "desc_act");
         self.gptq_version = match json.get("checkpoint_format").and_then(Value::as_str) {
@@ -89,7 +101,9 @@ impl QuantConfig {
                 targets.extend(self.noted(Pattern::compressed(text)));
                 self.names_classes |= is_class(text);
             }
-            self.groups.push((targets, compressed_weights(weights, format)));
+            let mut expected = compressed_weights(weights, format);
+            expected.said = said::compressed(group, expected.format.as_deref());
+            self.groups.push((targets, expected));
         }
         if self.groups.is_empty() {
             self.notes.push("config_groups has no group with weights: nothing was checked".into());
@@ -98,6 +112,7 @@ impl QuantConfig {
             let pattern = self.noted(Pattern::compressed(text));
             self.ignore.extend(pattern);
         }
+        self.kv_cache = said::kv_cache(json);
     }
 
     fn read_fp8(&mut self, json: &Value) {
@@ -105,7 +120,8 @@ impl QuantConfig {
             bits: Some(8),
             group: block(json.get("weight_block_size")),
             symmetric: Some(true),
-            format: None,
+            said: said::fp8(self.method.as_deref(), json),
+            ..Expected::default()
         });
         self.leave_pieces(json, "modules_to_not_convert");
         self.leave_pieces(json, "ignored_layers");
@@ -115,7 +131,8 @@ impl QuantConfig {
     fn read_modelopt(&mut self, json: &Value) {
         let algorithm = json.get("quant_algo").and_then(Value::as_str);
         let (bits, group) = match algorithm {
-            Some("FP8") => (8, None),
+            Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "FP8_PB_WO") => (8, None),
+            Some("MXFP8") => (8, Some(Group::Size(32))),
             Some("NVFP4" | "W4A16_NVFP4") => {
                 (4, Some(group_size(json, &["group_size"]).unwrap_or(Group::Size(16))))
             }
@@ -126,12 +143,37 @@ impl QuantConfig {
                 return;
             }
         };
-        let symmetric = Some(true);
-        self.everywhere(Expected { bits: Some(bits), group, symmetric, format: None });
+        let (symmetric, said) = (Some(true), said::modelopt(algorithm.unwrap_or_default()));
+        self.everywhere(Expected { bits: Some(bits), group, symmetric, format: None, said });
+        self.kv_cache = said::kv_cache(json);
         for text in texts(json.get("ignore")).chain(texts(json.get("exclude_modules"))) {
             let pattern = self.noted(Pattern::wildcard(text));
             self.ignore.extend(pattern);
         }
+    }
+
+    fn read_quark(&mut self, json: &Value) {
+        let config = &json["global_quant_config"];
+        let (weights, inputs) = (&config["weight"], &config["input_tensors"]);
+        let Some((bits, _)) = said::quark_grid(weights) else {
+            let name = printable(weights["dtype"].as_str().unwrap_or("(none)"));
+            let note = format!("the weights' dtype {name} is not known here: nothing was checked");
+            self.notes.push(note);
+            return;
+        };
+        let group = match weights["qscheme"].as_str() {
+            Some("per_tensor") => Some(Group::Tensor),
+            Some("per_channel") => Some(Group::Channel),
+            _ => group_size(weights, &["group_size"]),
+        };
+        self.everywhere(Expected {
+            bits: Some(bits),
+            group,
+            symmetric: truth(weights, "symmetric"),
+            said: said::quark(weights, inputs),
+            ..Expected::default()
+        });
+        self.leave_pieces(json, "exclude");
     }
 
     fn read_bitsandbytes(&mut self, json: &Value) {
@@ -142,7 +184,8 @@ impl QuantConfig {
             (_, Some(true)) => Some(8),
             _ => None,
         };
-        self.everywhere(Expected { bits, ..Expected::default() });
+        let said = said::bitsandbytes(bits, json);
+        self.everywhere(Expected { bits, said, ..Expected::default() });
         self.leave_pieces(json, "llm_int8_skip_modules");
         self.mention(json, &["bnb_4bit_quant_type", "bnb_4bit_use_double_quant"]);
     }
@@ -191,26 +234,27 @@ fn compressed_weights(json: &Value, format: Option<&str>) -> Expected {
         group,
         symmetric: truth(json, "symmetric"),
         format: format.map(str::to_owned),
+        said: Vec::new(),
     }
 }
 
-fn number(json: &Value, keys: &[&str]) -> Option<u64> {
+pub(super) fn number(json: &Value, keys: &[&str]) -> Option<u64> {
     keys.iter().find_map(|key| json.get(*key)).and_then(Value::as_u64)
 }
 
-fn truth(json: &Value, key: &str) -> Option<bool> {
+pub(super) fn truth(json: &Value, key: &str) -> Option<bool> {
     json.get(key).and_then(Value::as_bool)
 }
 
 /// A group size; -1 is one group for the whole row.
-fn group_size(json: &Value, keys: &[&str]) -> Option<Group> {
+pub(super) fn group_size(json: &Value, keys: &[&str]) -> Option<Group> {
     match keys.iter().find_map(|key| json.get(*key)).and_then(Value::as_i64)? {
         -1 => Some(Group::Channel),
         size => u64::try_from(size).ok().filter(|&size| size > 0).map(Group::Size),
     }
 }
 
-fn block(json: Option<&Value>) -> Option<Group> {
+pub(super) fn block(json: Option<&Value>) -> Option<Group> {
     let sides: Vec<u64> = json?.as_array()?.iter().filter_map(Value::as_u64).collect();
     match *sides.as_slice() {
         [rows, columns] if rows > 0 && columns > 0 => Some(Group::Block(rows, columns)),

@@ -1,0 +1,189 @@
+//! The names of GGUF files: a type of GGML, and for a file that mixes types, which one is its base.
+
+use super::word::Field::{
+    ActBits, Beside, Group, Layout, Mean, Method, Symmetric, WeightBits, WeightKind,
+};
+use super::word::Word;
+
+/// A type of GGML: its name, bits of a code, kind, neighbours that share a scale, whether blocks have
+/// a minimum, and what lies beside the codes.
+pub(super) struct Type {
+    pub(super) name: &'static str,
+    bits: &'static str,
+    kind: &'static str,
+    group: &'static str,
+    minimum: bool,
+    beside: &'static str,
+}
+
+const fn of(
+    name: &'static str,
+    [bits, kind, group]: [&'static str; 3],
+    minimum: bool,
+    beside: &'static str,
+) -> Type {
+    Type { name, bits, kind, group, minimum, beside }
+}
+
+/// The quantized types (`ggml-common.h`). What indices, signs and scales take beyond `bits` is beside.
+pub(super) const TYPES: [Type; 20] = [
+    of("Q4_0", ["4", "int", "32"], false, "16@32"),
+    of("Q4_1", ["4", "int", "32"], true, "16@32 16@32"),
+    of("Q5_0", ["5", "int", "32"], false, "16@32"),
+    of("Q5_1", ["5", "int", "32"], true, "16@32 16@32"),
+    of("Q8_0", ["8", "int", "32"], false, "16@32"),
+    of("Q2_K", ["2", "int", "16"], true, "4@16 4@16 32@256"),
+    of("Q3_K", ["3", "int", "16"], false, "6@16 16@256"),
+    of("Q4_K", ["4", "int", "32"], true, "6@32 6@32 32@256"),
+    of("Q5_K", ["5", "int", "32"], true, "6@32 6@32 32@256"),
+    of("Q6_K", ["6", "int", "16"], false, "8@16 16@256"),
+    of("IQ4_NL", ["4", "table", "32"], false, "16@32"),
+    of("IQ4_XS", ["4", "table", "32"], false, "6@32 16@256"),
+    of("IQ3_S", ["3", "table", "32"], false, "1@4 4@32 16@256"),
+    of("IQ3_XXS", ["3", "table", "32"], false, "16@256"),
+    of("IQ2_S", ["2", "table", "16"], false, "2@8 4@16 16@256"),
+    of("IQ2_XS", ["2", "table", "16"], false, "4@16 16@256"),
+    of("IQ2_XXS", ["2", "table", "32"], false, "16@256"),
+    of("IQ1_M", ["1", "table", "16"], false, "4@8 3@16 16@256"),
+    of("IQ1_S", ["1", "table", "32"], false, "3@8 4@32 16@256"),
+    of("TQ2_0", ["2", "int", "256"], false, "16@256"),
+];
+
+/// A kind of file: its name, its base type, and the mean bits of a weight of Llama-3.1-8B in it as
+/// llama.cpp's `tools/quantize/README.md` lists them (empty if it does not).
+const FILES: [(&str, &str, &str); 44] = [
+    ("Q4_0", "Q4_0", ""),
+    ("Q4_1", "Q4_1", ""),
+    ("Q5_0", "Q5_0", ""),
+    ("Q5_1", "Q5_1", ""),
+    ("Q8_0", "Q8_0", "8.5008"),
+    ("Q2_K", "Q2_K", "3.1593"),
+    ("Q2_K_S", "Q2_K", "2.9697"),
+    ("Q2_K_L", "Q2_K", ""),
+    ("Q2_K_XL", "Q2_K", ""),
+    ("Q3_K", "Q3_K", ""),
+    ("Q3_K_S", "Q3_K", "3.6429"),
+    ("Q3_K_M", "Q3_K", "3.9960"),
+    ("Q3_K_L", "Q3_K", "4.2979"),
+    ("Q3_K_XL", "Q3_K", ""),
+    ("Q4_K", "Q4_K", ""),
+    ("Q4_K_S", "Q4_K", "4.6672"),
+    ("Q4_K_M", "Q4_K", "4.8944"),
+    ("Q4_K_L", "Q4_K", ""),
+    ("Q4_K_XL", "Q4_K", ""),
+    ("Q5_K", "Q5_K", ""),
+    ("Q5_K_S", "Q5_K", "5.5704"),
+    ("Q5_K_M", "Q5_K", "5.7036"),
+    ("Q5_K_L", "Q5_K", ""),
+    ("Q5_K_XL", "Q5_K", ""),
+    ("Q6_K", "Q6_K", "6.5633"),
+    ("Q6_K_L", "Q6_K", ""),
+    ("Q6_K_XL", "Q6_K", ""),
+    ("Q8_K_XL", "Q8_0", ""),
+    ("IQ4_NL", "IQ4_NL", "4.6818"),
+    ("IQ4_XS", "IQ4_XS", "4.4597"),
+    ("IQ3_M", "IQ3_S", "3.7628"),
+    ("IQ3_S", "IQ3_S", "3.6606"),
+    ("IQ3_XS", "IQ3_S", "3.4977"),
+    ("IQ3_XXS", "IQ3_XXS", "3.2548"),
+    ("IQ2_M", "IQ2_S", "2.9294"),
+    ("IQ2_S", "IQ2_S", "2.7403"),
+    ("IQ2_XS", "IQ2_XS", "2.5882"),
+    ("IQ2_XXS", "IQ2_XXS", "2.3824"),
+    ("IQ1_M", "IQ1_M", "2.1460"),
+    ("IQ1_S", "IQ1_S", "2.0042"),
+    ("TQ2_0", "TQ2_0", ""),
+    ("Q4_0_4_4", "Q4_0", ""),
+    ("Q4_0_4_8", "Q4_0", ""),
+    ("Q4_0_8_8", "Q4_0", ""),
+];
+
+/// GGUF's words.
+pub(super) fn words() -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    for (name, base, mean) in FILES {
+        words.extend(file(name, base, mean));
+        if name.ends_with("_XL") || name.starts_with("IQ") {
+            words.extend(file(name, base, "").map(|word| per_layer(word, name)));
+        }
+    }
+    words.push(
+        Word::new("GGUF", "gguf")
+            .says(&[(Method, "GGUF")])
+            .open(WeightBits, "the type: a GGUF file has it in its header, tensor by tensor"),
+    );
+    words.push(
+        Word::new("i1", "i1")
+            .note("i1: an importance matrix weighed the errors; the layout is the same"),
+    );
+    words.push(
+        Word::new("imatrix", "imatrix")
+            .note("imatrix: an importance matrix weighed the errors; the layout is the same"),
+    );
+    words
+}
+
+fn file(name: &str, base: &str, mean: &str) -> Option<Word> {
+    let kind = TYPES.iter().find(|kind| kind.name == base)?;
+    let mut word = Word::new(name, &name.to_ascii_lowercase().replace('_', " "))
+        .says(&[(Method, "GGUF"), (Layout, name), (WeightBits, kind.bits), (WeightKind, kind.kind)])
+        .says(&[(Group, kind.group), (Beside, kind.beside), (ActBits, "16")])
+        .says(&[(Symmetric, if kind.minimum || kind.kind == "table" { "no" } else { "yes" })]);
+    if !mean.is_empty() {
+        word = word.says(&[(Mean, mean)]);
+    }
+    if is_a_mix(name) {
+        let note = format!(
+            "a mix: most matrices are {base}, some have a bigger type; the file's header says which"
+        );
+        word = word.note(&note);
+    }
+    Some(word)
+}
+
+/// Whether files of this name hold more than one quantized type by design.
+fn is_a_mix(name: &str) -> bool {
+    let suffixes = ["_S", "_M", "_L", "_XL", "Q2_K"];
+    name.starts_with('Q') && suffixes.iter().any(|suffix| name.ends_with(suffix))
+        || ["IQ3_M", "IQ3_XS", "IQ2_M"].contains(&name)
+}
+
+/// unsloth's `UD-`: another type for each layer.
+fn per_layer(word: Word, name: &str) -> Word {
+    let mut word =
+        word.note("UD: unsloth chooses a type for each layer; the name is that of the base");
+    word.pattern.insert_str(0, "ud ");
+    word.name = format!("UD-{name}");
+    for (field, value) in &mut word.says {
+        if *field == Layout {
+            *value = format!("UD-{name}");
+        }
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::TensorType;
+
+    #[test]
+    fn every_type_costs_what_its_block_weighs() {
+        let types: Vec<TensorType> = (0..64).map(TensorType::from_id).collect();
+        for kind in TYPES {
+            let listed = types.iter().find(|listed| listed.to_string() == kind.name);
+            let (weights, bytes) = listed.and_then(|listed| listed.block()).expect(kind.name);
+            let beside = kind.beside.split(' ').map(|part| {
+                let (bits, among) = part.split_once('@').expect(part);
+                bits.parse::<f64>().expect(bits) / among.parse::<f64>().expect(among)
+            });
+            let bits = kind.bits.parse::<f64>().expect(kind.bits) + beside.sum::<f64>();
+            let name = kind.name;
+            assert_eq!(
+                bits,
+                bytes as f64 * 8.0 / weights as f64,
+                "{name} is a block of {bytes} bytes"
+            );
+        }
+    }
+}

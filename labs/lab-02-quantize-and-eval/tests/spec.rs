@@ -1,0 +1,1031 @@
+//! The spec of lab 02. Each test's name is a sentence, each failure says where to look.
+//!
+//! `LAB_IMPL=starter cargo test -p lab-02-quantize-and-eval --test spec` grades `src/starter.rs`.
+//!
+//! Bytes, blocks and tokens are whole numbers, so they are compared exactly. What real engines
+//! printed is read from the files that they wrote.
+
+use std::borrow::Cow;
+
+use kit::architecture::{
+    Architecture, ArchitectureError, LLAMA31_8B, LLAMA31_70B, MISTRAL_7B, PUBLISHED, QWEN3_8B,
+    QWEN25_05B, QWEN25_7B, SMOLLM2_135M,
+};
+use kit::checkpoint::Group;
+use kit::device::{A100, B200, Device, H100, L40S, Rates};
+use kit::format::{Format, Grid, Shared};
+use quantize_and_eval::{
+    BLOCK_TOKENS, CostError, Floors, ModelFormat, Served, UTILIZATION, bits_per_weight,
+    bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_floors,
+    decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens,
+    linear_bytes, matrix_bytes, model_bytes, operations_per_s, prefill_floors,
+    prefill_tokens_per_s, shortest_s, step_weight_bytes,
+};
+use serde_json::Value;
+
+/// What llama.cpp said of a GGUF that is Q4_0 all over but for its embedding, which is Q8_0.
+const LLAMA_CPP_LOG: &str = include_str!("../../engines/tests/recorded/llama-perplexity-lv4.err");
+/// What vLLM 0.32.0 said of SmolLM2-135M in bf16 with one GiB for the cache.
+const VLLM_LOG: &str = include_str!("../../engines/tests/recorded/vllm-w8a8.log");
+/// Both engines on lab 05's checkpoints.
+const LLAMA_CPP: &str =
+    include_str!("../../lab-05-quantize-a-real-model/captures/llama-cpp-epyc-milan-2.json");
+const VLLM: &str =
+    include_str!("../../lab-05-quantize-a-real-model/captures/vllm-epyc-milan-2.json");
+
+/// What a lab function returns on good input.
+fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
+}
+
+/// Asserts that `found` is `expected`, and says what it means where it is one of `signatures`.
+#[track_caller]
+fn assert_count(what: &str, found: u64, expected: u64, signatures: &[(u64, &str)]) {
+    let known = signatures.iter().find(|(value, _)| *value == found);
+    let diagnosis = known.map_or("", |(_, meaning)| meaning);
+    assert_eq!(found, expected, "\n{what}: {found}, and it is {expected}. {diagnosis}");
+}
+
+/// A chain of at most 32 operations in f64, each off by at most half an epsilon.
+const ROUNDINGS: f64 = 16.0 * f64::EPSILON;
+
+fn same(found: f64, expected: f64) -> bool {
+    (found - expected).abs() <= ROUNDINGS * expected.abs()
+}
+
+/// As [`assert_count`] for numbers that are no counts: equal but for roundings.
+#[track_caller]
+fn assert_number(what: &str, found: f64, expected: f64, signatures: &[(f64, &str)]) {
+    let known = signatures.iter().find(|(value, _)| same(found, *value));
+    let diagnosis = known.map_or("", |(_, meaning)| meaning);
+    assert!(same(found, expected), "\n{what}: {found:e}, and it is {expected:e}. {diagnosis}");
+}
+
+/// A format with something shared beside its codes.
+fn format(weights: Grid, activations: Grid, shared: &[(u32, Group)]) -> Format {
+    let shared = shared.iter().map(|&(bits, among)| Shared { bits, among }).collect();
+    Format { name: Cow::Borrowed("of the spec"), weights, activations, shared }
+}
+
+/// AWQ: an f16 scale and a 4-bit zero point for each group.
+fn awq(group_size: u64) -> Format {
+    let group = Group::Size(group_size);
+    format(Grid::Int(4), Grid::Sixteen, &[(16, group), (4, group)])
+}
+
+/// A GGML block of 32 codes and an f16 scale.
+fn ggml(bits: u32) -> Format {
+    format(Grid::Int(bits), Grid::Sixteen, &[(16, Group::Size(32))])
+}
+
+fn f32_all_over() -> ModelFormat {
+    let plain = format(Grid::F32, Grid::F32, &[]);
+    ModelFormat { linear: plain.clone(), embedding: plain, vectors: Grid::F32 }
+}
+
+/// Every rate another number, so that no two can be mistaken for each other.
+const ODD: Device = Device {
+    memory_bytes: 1 << 30,
+    bytes_per_s: 1e11,
+    operations_per_s: Rates {
+        f32: Some(1e12),
+        sixteen: Some(2e12),
+        fp8: Some(3e12),
+        int8: Some(5e12),
+        fp4: Some(7e12),
+    },
+};
+
+/// The number after `marker`, with commas between thousands or without.
+fn number_after(text: &str, marker: &str) -> f64 {
+    let (_, rest) = text
+        .split_once(marker)
+        .unwrap_or_else(|| panic!("no {marker:?} in the file of the engine"));
+    let digits: String = rest
+        .trim_start_matches([' ', '='])
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || [',', '.'].contains(c))
+        .filter(|c| *c != ',')
+        .collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number after {marker:?}"))
+}
+
+/// The checkpoint that a capture calls `name`.
+fn captured(capture: &str, name: &str) -> Value {
+    let capture: Value = must(serde_json::from_str(capture));
+    let checkpoints = capture["checkpoints"].as_array().cloned().unwrap_or_default();
+    let found = checkpoints.into_iter().find(|checkpoint| checkpoint["name"] == name);
+    found.unwrap_or_else(|| panic!("the capture has no {name}"))
+}
+
+fn whole(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number"))
+}
+
+// ---- task 1: bytes of a matrix ---------------------------------------------------------------------
+
+#[test]
+fn a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty() {
+    assert_count(
+        "80 GB of a data sheet",
+        must(bytes_from_gb(80.0)),
+        80_000_000_000,
+        &[(80 << 30, "That is 80 GiB: a data sheet counts in powers of ten.")],
+    );
+    assert_count(
+        "1 GiB of an engine's flag",
+        must(bytes_from_gib(1.0)),
+        1_073_741_824,
+        &[(1_000_000_000, "That is 1 GB: engines count in powers of two where they say GiB.")],
+    );
+    assert_count(
+        "1.9999999999 GB",
+        must(bytes_from_gb(1.999_999_999_9)),
+        2_000_000_000,
+        &[(1_999_999_999, "That is truncated: round to the nearest byte.")],
+    );
+    assert_eq!(bytes_from_gib(0.0), Ok(0), "nothing is a size");
+}
+
+#[test]
+fn what_is_no_size_is_refused() {
+    for size in [-1.0, -1e-12, f64::NAN, f64::INFINITY, 1e30] {
+        for (unit, found) in [("GB", bytes_from_gb(size)), ("GiB", bytes_from_gib(size))] {
+            assert!(
+                matches!(found, Err(CostError::NotASize(_))),
+                "{size} {unit} gave {found:?}: a cast to u64 saturates without a word, so look first"
+            );
+        }
+    }
+}
+
+#[test]
+fn codes_are_counted_in_bytes() {
+    let (weights, bf16) = (4096 * 4096, must(matrix_bytes(4096, 4096, &Format::BF16)));
+    assert_count(
+        "a matrix of 4,096 x 4,096 in bf16",
+        bf16,
+        2 * weights,
+        &[(16 * weights, "Those are its bits: eight of them are a byte.")],
+    );
+    let int4 = format(Grid::Int(4), Grid::Sixteen, &[]);
+    let found = must(matrix_bytes(4096, 4096, &int4));
+    assert_count(
+        "its codes alone in int4",
+        found,
+        weights / 2,
+        &[
+            (4 * weights, "Those are its bits: eight of them are a byte."),
+            (weights, "That is a byte for each code: two codes of 4 bits share one."),
+        ],
+    );
+    let found = must(matrix_bytes(3, 5, &int4));
+    assert_count(
+        "15 codes of 4 bits",
+        found,
+        8,
+        &[(7, "60 bits are seven bytes and a half, and the last half takes a byte: round up.")],
+    );
+}
+
+#[test]
+fn the_scales_are_stored_beside_the_codes() {
+    let found = must(matrix_bytes(4096, 2048, &Format::w4a16(128)));
+    let codes = 4096 * 2048 / 2;
+    let scales = 4096 * 16 * 2;
+    assert_count(
+        "a matrix of 4,096 x 2,048 in W4A16 g128",
+        found,
+        codes + scales,
+        &[
+            (codes, "The scales are not counted: each group of 128 has one, of 16 bits."),
+            (codes + 8 * scales, "The scales are counted in bits."),
+            (codes + 2 * scales, "The scales are counted as f32: the format says 16 bits."),
+            (codes + 16 * 2, "One row's scales: every row has its own groups."),
+        ],
+    );
+}
+
+#[test]
+fn a_scale_per_channel_is_one_for_each_row() {
+    let found = must(matrix_bytes(1024, 4096, &Format::W8A8));
+    let codes = 1024 * 4096;
+    assert_count(
+        "a matrix of 1,024 x 4,096 in W8A8",
+        found,
+        codes + 1024 * 4,
+        &[
+            (codes, "The scales are not counted."),
+            (codes + 4096 * 4, "That is a scale for each column. A channel of a weight is a row."),
+            (codes + 4, "That is one scale for the whole matrix."),
+        ],
+    );
+    let per_tensor = format(Grid::E4M3, Grid::E4M3, &[(32, Group::Tensor)]);
+    assert_eq!(matrix_bytes(1024, 4096, &per_tensor), Ok(codes + 4), "one f32 for the matrix");
+}
+
+#[test]
+fn the_zero_points_are_stored_too() {
+    let found = must(matrix_bytes(4096, 4096, &awq(128)));
+    let (codes, groups) = (4096 * 4096 / 2, 4096 * 32);
+    assert_count(
+        "a matrix of 4,096 x 4,096 in AWQ g128",
+        found,
+        codes + groups * 2 + groups / 2,
+        &[
+            (codes + groups * 2, "The zero points are missing: go over all of `format.shared`."),
+            (codes + groups / 2, "The scales are missing: go over all of `format.shared`."),
+            (codes + groups * 4, "A zero point has 4 bits here, not those of a scale."),
+        ],
+    );
+}
+
+#[test]
+fn a_block_that_the_edge_cuts_off_has_a_scale_all_the_same() {
+    let blocks = format(Grid::E4M3, Grid::E4M3, &[(32, Group::Block(128, 128))]);
+    let found = must(matrix_bytes(576, 1500, &blocks));
+    let codes = 576 * 1500;
+    assert_count(
+        "a matrix of 576 x 1,500 in blocks of 128 x 128",
+        found,
+        codes + 5 * 12 * 4,
+        &[
+            (codes + 4 * 11 * 4, "Only whole blocks have a scale there: round up, 4.5 rows are 5."),
+            (codes, "The scales are not counted."),
+        ],
+    );
+}
+
+#[test]
+fn groups_that_do_not_tile_a_row_are_refused_with_both_numbers() {
+    assert_eq!(
+        matrix_bytes(576, 576, &Format::w4a16(128)),
+        Err(CostError::Indivisible { in_features: 576, group_size: 128 }),
+        "576 is four and a half groups of 128: no format of int4 stores half a group"
+    );
+    assert_eq!(
+        matrix_bytes(128, 576, &Format::w4a16(64)),
+        Ok(128 * 576 / 2 + 128 * 9 * 2),
+        "576 is nine groups of 64; out_features need not divide"
+    );
+}
+
+#[test]
+fn a_matrix_of_nothing_and_one_of_too_much_are_refused() {
+    let w4a16 = Format::w4a16(128);
+    for (out, inputs, zero) in [(0, 128, "out_features"), (128, 0, "in_features")] {
+        let found = matrix_bytes(out, inputs, &w4a16);
+        assert_eq!(found, Err(CostError::Zero(zero)), "a matrix of {out} x {inputs}");
+    }
+    for group in [Group::Size(0), Group::Block(0, 128), Group::Block(128, 0)] {
+        let found = matrix_bytes(128, 128, &format(Grid::Int(4), Grid::Sixteen, &[(16, group)]));
+        assert!(matches!(found, Err(CostError::Zero(_))), "{group:?} gave {found:?}");
+    }
+    let unread = format(Grid::Int(4), Grid::Sixteen, &[(16, Group::Unread)]);
+    assert_eq!(matrix_bytes(128, 128, &unread), Err(CostError::UnreadGroup));
+    for (out, inputs) in [(1 << 62, 128), (u64::MAX, 1)] {
+        let found = matrix_bytes(out, inputs, &Format::BF16);
+        assert!(
+            matches!(found, Err(CostError::TooLarge(_))),
+            "{out} x {inputs} gave {found:?}: use checked_mul, a product of u64 may wrap"
+        );
+    }
+}
+
+#[test]
+fn bits_per_weight_count_all_that_is_stored() {
+    let weights = 4096 * 4096;
+    for (name, stored, bits) in [
+        ("bf16", Format::BF16, 16.0),
+        ("W4A16 g128", Format::w4a16(128), 4.125),
+        ("AWQ g128", awq(128), 4.15625),
+        ("Q8_0", ggml(8), 8.5),
+        ("Q4_0", ggml(4), 4.5),
+    ] {
+        let bytes = must(matrix_bytes(4096, 4096, &stored));
+        let found = must(bits_per_weight(bytes, weights));
+        assert_number(
+            &format!("bits per weight of {name}"),
+            found,
+            bits,
+            &[
+                (bits / 8.0, "Those are bytes per weight."),
+                (8.0 / bits, "Those are weights per byte."),
+                (bits.floor(), "Those are the bits of a code: the scales are stored too."),
+            ],
+        );
+    }
+    assert_eq!(bits_per_weight(16, 0), Err(CostError::Zero("the number of weights")));
+}
+
+// ---- task 2: bytes of a model ----------------------------------------------------------------------
+
+#[test]
+fn the_linear_layers_of_a_published_model_have_seven_matrices_each() {
+    // 6,979,321,856 weights at 4.125 bits; 43,008 output channels in each of 32 layers.
+    let model = LLAMA31_8B;
+    let one_layer = 3_598_712_832 / 32;
+    let without_gate = 3_598_712_832 - 32 * 14_336 * 4096 / 8 * 33 / 8;
+    assert_count(
+        "the linear layers of Llama-3.1-8B in W4A16 g128",
+        must(linear_bytes(&model, &Format::w4a16(128))),
+        3_598_712_832,
+        &[
+            (one_layer, "That is one layer of 32."),
+            (4_013_948_928, "Key and value projections are as wide as the key-value heads."),
+            (without_gate, "The MLP has three matrices: gate, up and down."),
+            (3_489_660_928, "Those are the codes alone: the scales are stored too."),
+        ],
+    );
+    assert_count(
+        "the same in W8A8",
+        must(linear_bytes(&model, &Format::W8A8)),
+        6_979_321_856 + 32 * 43_008 * 4,
+        &[(6_979_321_856, "Those are the codes alone: each output channel has an f32.")],
+    );
+}
+
+#[test]
+fn the_embedding_the_head_and_the_norms_stay_in_16_bits() {
+    let table = 128_256 * 4096;
+    let norms = (32 * 2 + 1) * 4096;
+    for (linear, bytes, code_bytes) in [
+        (Format::BF16, 13_958_643_712, 2.0),
+        (Format::W8A8, 6_984_826_880, 1.0),
+        (Format::FP8, 6_984_826_880, 1.0),
+        (Format::w4a16(128), 3_598_712_832, 33.0 / 64.0),
+    ] {
+        let what = format!("Llama-3.1-8B in {}", linear.name);
+        let scales = if linear.shared.iter().any(|s| s.among == Group::Channel) {
+            2 * 128_256 * 4
+        } else {
+            0
+        };
+        let quantized = (2.0 * table as f64 * code_bytes) as u64 + scales;
+        let expected = bytes + 2 * 2 * table + 2 * norms;
+        assert_count(
+            &what,
+            must(model_bytes(&LLAMA31_8B, &ModelFormat::of(linear))),
+            expected,
+            &[
+                (
+                    bytes + quantized + 2 * norms,
+                    "The embedding and the head are quantized too: they have a format of their own.",
+                ),
+                (
+                    expected - 2 * table,
+                    "Embedding and head are two matrices: this one is not tied.",
+                ),
+                (bytes, "Those are the linear layers alone."),
+                (expected - 2 * norms, "The norms are missing."),
+                (expected - norms, "The norms are in 16 bits, in whatever the layers are."),
+                (expected - 3 * norms / 2, "The norms are in 16 bits, in whatever the layers are."),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_tied_embedding_is_stored_once() {
+    for (name, model, bytes) in
+        [("SmolLM2-135M", SMOLLM2_135M, 269_030_016), ("Qwen2.5-0.5B", QWEN25_05B, 988_065_536)]
+    {
+        let table = 2 * model.vocabulary * model.hidden;
+        assert_count(
+            &format!("{name} in bf16"),
+            must(model_bytes(&model, &ModelFormat::of(Format::BF16))),
+            bytes,
+            &[
+                (bytes + table, "The head is the embedding here: it is stored once."),
+                (bytes - table, "The embedding is missing."),
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_bytes_are_those_that_llama_cpp_printed() {
+    let of = |bits, table: Format| ModelFormat {
+        linear: ggml(bits),
+        embedding: table,
+        vectors: Grid::F32,
+    };
+    let capture = |name| {
+        let facts = captured(LLAMA_CPP, name)["facts"].to_string();
+        number_after(&facts, "model buffer size")
+    };
+    for (what, format, printed) in [
+        ("all F32", f32_all_over(), capture("original")),
+        ("Q8_0, embedding F16", of(8, Format::BF16), capture("gguf-q8_0")),
+        ("Q4_0, embedding F16", of(4, Format::BF16), capture("gguf-q4_0")),
+        ("Q4_0, embedding Q8_0", of(4, ggml(8)), number_after(LLAMA_CPP_LOG, "file size")),
+    ] {
+        let bytes = must(model_bytes(&SMOLLM2_135M, &format));
+        let mebibytes = bytes as f64 / f64::from(1 << 20);
+        // Two decimals were printed.
+        assert!(
+            (mebibytes - printed).abs() <= 0.005,
+            "SmolLM2-135M, {what}: llama.cpp printed {printed} MiB, you have {mebibytes:.2}. \
+             Norms are f32 in a GGUF, and a block of 32 codes has an f16 scale"
+        );
+    }
+}
+
+#[test]
+fn the_bytes_are_those_of_lab_05s_files() {
+    // What a file has beside the weights: a header with an entry for each tensor, which is its name,
+    // type, shape and two offsets (60 bytes at least, 160 at most). Packed matrices of
+    // compressed-tensors also store their shape, two i64.
+    for (name, linear, tensors, shapes) in [
+        ("none", Format::BF16, 272, 0),
+        ("w8a8", Format::W8A8, 272 + 210, 0),
+        ("fp8", Format::FP8, 272 + 210, 0),
+        ("w4a16", Format::w4a16(64), 272 + 2 * 210, 210 * 16),
+        ("awq", awq(64), 272 + 2 * 210, 0),
+    ] {
+        let file = whole(&captured(VLLM, name)["weight_bytes"]);
+        let predicted = must(model_bytes(&SMOLLM2_135M, &ModelFormat::of(linear))) + shapes;
+        let header = file as i64 - predicted as i64;
+        assert!(
+            (60 * tensors..=160 * tensors).contains(&header),
+            "{name}: the file has {file} bytes and you predict {predicted}. The {header} bytes \
+             between them are not the header of {tensors} tensors: something is not counted, or \
+             counted twice"
+        );
+    }
+}
+
+#[test]
+fn a_step_multiplies_with_the_head_and_only_looks_up_the_embedding() {
+    let format = ModelFormat::of(Format::BF16);
+    let table = 2 * 128_256 * 4096;
+    let all = 16_060_522_496;
+    assert_count(
+        "the weights that a step of Llama-3.1-8B reads in bf16",
+        must(step_weight_bytes(&LLAMA31_8B, &format)),
+        all - table,
+        &[
+            (all, "Of an embedding that is stored apart a step reads one row for each token."),
+            (all - 2 * table, "The head is a matrix product like the others: all of it is read."),
+        ],
+    );
+    let tied = 269_030_016;
+    assert_count(
+        "the same of SmolLM2-135M, which is tied",
+        must(step_weight_bytes(&SMOLLM2_135M, &format)),
+        tied,
+        &[(tied - 2 * 49_152 * 576, "A tied embedding is the head, and the head is read.")],
+    );
+}
+
+#[test]
+fn sizes_that_are_those_of_no_model_are_refused() {
+    let format = ModelFormat::of(Format::BF16);
+    let no_layers = Architecture { layers: 0, ..LLAMA31_8B };
+    let five = Architecture { kv_heads: 5, ..LLAMA31_8B };
+    let absurd = Architecture { hidden: u64::MAX, ..LLAMA31_8B };
+    let zero = CostError::Architecture(ArchitectureError::Zero("layers"));
+    let uneven = CostError::Architecture(ArchitectureError::Uneven { heads: 32, kv_heads: 5 });
+    for (model, expected) in [(no_layers, Some(zero)), (five, Some(uneven)), (absurd, None)] {
+        for (what, found) in [
+            ("linear_bytes", linear_bytes(&model, &Format::BF16)),
+            ("model_bytes", model_bytes(&model, &format)),
+            ("step_weight_bytes", step_weight_bytes(&model, &format)),
+            ("kv_bytes_per_token", kv_bytes_per_token(&model, Grid::Sixteen)),
+        ] {
+            let error = found.as_ref().err();
+            let right = expected
+                .as_ref()
+                .map_or(matches!(error, Some(CostError::Architecture(_))), |expected| {
+                    error == Some(expected)
+                });
+            assert!(right, "{what} of {model:?} gave {found:?}: `Architecture::check` says why");
+        }
+    }
+    assert_eq!(
+        model_bytes(&SMOLLM2_135M, &ModelFormat::of(Format::w4a16(128))),
+        Err(CostError::Indivisible { in_features: 576, group_size: 128 }),
+        "SmolLM2-135M has rows of 576: there is no W4A16 g128 of it"
+    );
+}
+
+// ---- task 3: room for the KV cache -----------------------------------------------------------------
+
+#[test]
+fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
+    for (name, model, bytes) in [
+        ("Llama-3.1-8B", LLAMA31_8B, 131_072),
+        ("Llama-3.1-70B", LLAMA31_70B, 327_680),
+        ("Qwen2.5-7B", QWEN25_7B, 57_344),
+        ("Qwen2.5-0.5B", QWEN25_05B, 12_288),
+        ("Qwen3-8B", QWEN3_8B, 147_456),
+        ("Mistral-7B-v0.1", MISTRAL_7B, 131_072),
+        ("SmolLM2-135M", SMOLLM2_135M, 23_040),
+    ] {
+        assert_count(
+            &format!("KV bytes per token of {name} in 16 bits"),
+            must(kv_bytes_per_token(&model, Grid::Sixteen)),
+            bytes,
+            &[
+                (bytes / 2, "The factor 2 is missing: a key and a value."),
+                (
+                    bytes / model.kv_heads * model.heads,
+                    "Those are the query heads. Several share a key-value head, which is cached once.",
+                ),
+                (bytes / model.layers, "That is one layer: each keeps its own keys and values."),
+                (8 * bytes, "Those are bits."),
+            ],
+        );
+    }
+    for (kv, bytes) in [(Grid::E4M3, 65_536), (Grid::Int(4), 32_768), (Grid::F32, 262_144)] {
+        assert_count(
+            &format!("KV bytes per token of Llama-3.1-8B in {kv:?}"),
+            must(kv_bytes_per_token(&LLAMA31_8B, kv)),
+            bytes,
+            &[(131_072, "That is the cache in 16 bits: it has a grid of its own.")],
+        );
+    }
+}
+
+#[test]
+fn llama_cpps_kv_buffer_has_these_bytes() {
+    let printed = number_after(LLAMA_CPP_LOG, "KV buffer size");
+    // "512 cells, 30 layers, 4/4 seqs", f16.
+    let bytes = 4 * 512 * must(kv_bytes_per_token(&SMOLLM2_135M, Grid::Sixteen));
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    assert!(
+        (mebibytes - printed).abs() <= 0.005,
+        "llama.cpp printed {printed} MiB for 4 sequences of 512 tokens, you have {mebibytes:.2}"
+    );
+}
+
+#[test]
+fn the_blocks_are_those_that_vllm_printed() {
+    let gib = must(bytes_from_gib(1.0));
+    let bf16 = must(kv_bytes_per_token(&SMOLLM2_135M, Grid::Sixteen));
+    assert_count(
+        "blocks of 128 tokens of SmolLM2-135M in bf16 in one GiB",
+        must(kv_blocks(gib, 128, bf16)),
+        364,
+        &[
+            (365, "A block that does not fit is none: round down."),
+            (339, "That is one GB: the flag said GiB."),
+            (728, "The factor 2 is missing: a key and a value."),
+            (121, "Those are the query heads."),
+            (46_603, "Those are tokens: a block has 128."),
+        ],
+    );
+    let tokens = number_after(VLLM_LOG, "CPU KV cache size:");
+    assert_eq!(must(kv_tokens(364, 128)) as f64, tokens, "vLLM said how many tokens fit");
+    let printed = number_after(VLLM_LOG, "Maximum concurrency for 1,024 tokens per request:");
+    assert_eq!(must(concurrency(364, 128, 1024)), printed, "and how many requests of 1,024");
+    assert_eq!(must(concurrency(364, 128, 2048)), 22.75, "of 2,048 it printed 22.75x");
+
+    let capture = &captured(VLLM, "none")["kv_cache"];
+    let f32 = must(kv_bytes_per_token(&SMOLLM2_135M, Grid::F32));
+    let (memory, block) = (whole(&capture["memory_bytes"]), whole(&capture["block_size"]));
+    let blocks = must(kv_blocks(memory, block, f32));
+    assert_eq!(blocks, whole(&capture["num_blocks"]), "float32 has half the blocks");
+    assert_eq!(must(kv_tokens(blocks, block)), whole(&capture["size_tokens"]));
+
+    // A small Llama in float32 with 64 MiB, the same engine.
+    let small = Architecture { layers: 4, heads: 8, kv_heads: 2, head_dim: 32, ..SMOLLM2_135M };
+    let per_token = must(kv_bytes_per_token(&small, Grid::F32));
+    assert_eq!(must(kv_blocks(64 << 20, 128, per_token)), 256, "a page of 262,144 bytes");
+}
+
+#[test]
+fn utilization_is_a_share_of_the_whole_memory() {
+    let (memory, taken) = (80_000_000_000, 16_060_522_496);
+    assert_count(
+        "what Llama-3.1-8B in bf16 leaves to the cache of an H100",
+        must(kv_available_bytes(memory, UTILIZATION, taken)),
+        73_600_000_000 - taken,
+        &[
+            (
+                58_824_319_304,
+                "The share was taken of what is left. It is of the total: vLLM's \
+                 `ceil(total * utilization) - taken`.",
+            ),
+            (58_824_319_303, "The share was taken of what is left. It is of the total."),
+            (memory - taken, "The utilization is not there: an engine leaves the rest alone."),
+        ],
+    );
+    assert_count(
+        "0.92 of 101 bytes, 90 taken",
+        must(kv_available_bytes(101, 0.92, 90)),
+        3,
+        &[(2, "92.92 bytes are requested as 93: vLLM takes the ceiling.")],
+    );
+    assert_eq!(kv_available_bytes(100, 1.0, 100), Ok(0), "all of it taken leaves nothing");
+}
+
+#[test]
+fn an_engine_that_would_not_start_is_an_error() {
+    let seventy = must(model_bytes(&LLAMA31_70B, &ModelFormat::of(Format::BF16)));
+    assert_eq!(
+        kv_available_bytes(H100.memory_bytes, UTILIZATION, seventy),
+        Err(CostError::NoRoom { requested_bytes: 73_600_000_000, taken_bytes: seventy }),
+        "Llama-3.1-70B in bf16 on one H100: no cache of 0 bytes, no engine"
+    );
+    for utilization in [0.0, -0.5, 1.01, 92.0, f64::NAN] {
+        let found = kv_available_bytes(1000, utilization, 0);
+        assert!(
+            matches!(found, Err(CostError::Utilization(_))),
+            "a utilization of {utilization} gave {found:?}: it is a share, above 0 and at most 1"
+        );
+    }
+    assert_eq!(kv_available_bytes(0, 0.9, 0), Err(CostError::Zero("the device's memory")));
+}
+
+#[test]
+fn a_sequence_takes_whole_blocks() {
+    let found = must(concurrency(100, BLOCK_TOKENS, 17));
+    assert_number(
+        "sequences of 17 tokens in 100 blocks of 16",
+        found,
+        50.0,
+        &[
+            (
+                1600.0 / 17.0,
+                "Those are tokens over tokens. A sequence of 17 takes two blocks, and the rest of \
+                 the second is nobody else's.",
+            ),
+            (100.0, "One block each: 17 tokens do not fit into one, so round up."),
+        ],
+    );
+    let found = must(concurrency(91, 16, 4096));
+    assert_number(
+        "sequences of 4,096 tokens in 91 blocks of 16",
+        found,
+        91.0 / 256.0,
+        &[(0.0, "vLLM prints fractions, 22.75x: do not round to whole sequences.")],
+    );
+}
+
+#[test]
+fn room_for_nothing_is_refused() {
+    for (what, found) in [
+        ("kv_blocks of no tokens", kv_blocks(1000, 0, 10)),
+        ("kv_blocks of tokens without bytes", kv_blocks(1000, 16, 0)),
+        ("kv_tokens of empty blocks", kv_tokens(10, 0)),
+        ("concurrency in empty blocks", concurrency(10, 0, 16).map(|n| n as u64)),
+        ("concurrency of no context", concurrency(10, 16, 0).map(|n| n as u64)),
+    ] {
+        assert!(matches!(found, Err(CostError::Zero(_))), "{what} gave {found:?}");
+    }
+    for (what, found) in
+        [("kv_blocks", kv_blocks(1000, 1 << 40, 1 << 40)), ("kv_tokens", kv_tokens(u64::MAX, 16))]
+    {
+        assert!(matches!(found, Err(CostError::TooLarge(_))), "{what} gave {found:?}");
+    }
+    assert_eq!(kv_blocks(100, 16, 10), Ok(0), "a block that does not fit is none, and no error");
+}
+
+// ---- task 4: decode --------------------------------------------------------------------------------
+
+#[test]
+fn weights_alone_in_4_bits_multiply_at_the_16_bit_rate() {
+    for (what, format) in [
+        ("W4A16", Format::w4a16(128)),
+        ("W8A16", format(Grid::Int(8), Grid::Sixteen, &[])),
+        ("FP8 weights alone", format(Grid::E4M3, Grid::Sixteen, &[])),
+        ("NF4", format(Grid::Table(4), Grid::Sixteen, &[])),
+        ("bf16", Format::BF16),
+    ] {
+        assert_number(
+            &format!("the rate of {what}"),
+            must(operations_per_s(&ODD, &format)),
+            2e12,
+            &[
+                (
+                    5e12,
+                    "That is the int8 unit. The activations are in 16 bits, so the weights are \
+                     unpacked to 16 bits and multiply there.",
+                ),
+                (3e12, "That is the FP8 unit, and the activations are in 16 bits."),
+                (7e12, "That is the FP4 unit, and the activations are in 16 bits."),
+            ],
+        );
+    }
+    let f32 = format(Grid::F32, Grid::F32, &[]);
+    assert_number("the rate of f32", must(operations_per_s(&ODD, &f32)), 1e12, &[]);
+}
+
+#[test]
+fn two_quantized_operands_multiply_at_the_rate_of_the_activations() {
+    let of = |weights, activations| format(weights, activations, &[]);
+    for (what, format, rate) in [
+        ("W8A8", Format::W8A8, 5e12),
+        ("FP8", Format::FP8, 3e12),
+        ("NVFP4", of(Grid::E2M1, Grid::E2M1), 7e12),
+        ("W4A8", of(Grid::Int(4), Grid::Int(8)), 5e12),
+        ("W4A8 in FP8", of(Grid::Int(4), Grid::E4M3), 3e12),
+        ("W8A7", of(Grid::Int(8), Grid::Int(7)), 5e12),
+        ("activations alone", of(Grid::Sixteen, Grid::Int(8)), 2e12),
+    ] {
+        assert_number(
+            &format!("the rate of {what}"),
+            must(operations_per_s(&ODD, &format)),
+            rate,
+            &[
+                (2e12, "That is the 16-bit unit: this format quantizes the activations too."),
+                (5e12, "That is the int8 unit: look at the grids of weights and activations."),
+                (3e12, "That is the FP8 unit: look at the grids of weights and activations."),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
+    assert_eq!(
+        operations_per_s(&A100, &Format::FP8),
+        Err(CostError::NoRate(Grid::E4M3)),
+        "an A100 multiplies no FP8: an engine runs such weights with activations in 16 bits, and \
+         whoever asks should know"
+    );
+    let nvfp4 = format(Grid::E2M1, Grid::E2M1, &[]);
+    assert_eq!(operations_per_s(&L40S, &nvfp4), Err(CostError::NoRate(Grid::E2M1)));
+    assert_eq!(operations_per_s(&B200, &nvfp4), Ok(9000e12));
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let rates = Rates { sixteen: Some(rate), ..ODD.operations_per_s };
+        let found = operations_per_s(&Device { operations_per_s: rates, ..ODD }, &Format::BF16);
+        assert!(matches!(found, Err(CostError::NotPositive { .. })), "{rate} gave {found:?}");
+    }
+}
+
+#[test]
+fn a_step_takes_as_long_as_the_larger_floor() {
+    for (memory_s, arithmetic_s) in [(0.003, 0.001), (0.001, 0.003)] {
+        assert_number(
+            &format!("{memory_s} s of reading beside {arithmetic_s} s of arithmetic"),
+            must(shortest_s(Floors { memory_s, arithmetic_s })),
+            0.003,
+            &[
+                (0.004, "That is their sum: a device reads and multiplies at once."),
+                (0.001, "That is the smaller one: a step can be faster than neither."),
+            ],
+        );
+    }
+    assert_eq!(shortest_s(Floors { memory_s: 0.0, arithmetic_s: 2.0 }), Ok(2.0));
+    for value in [f64::NAN, -1.0, f64::INFINITY] {
+        for (memory_s, arithmetic_s) in [(value, 1.0), (1.0, value)] {
+            let found = shortest_s(Floors { memory_s, arithmetic_s });
+            assert!(matches!(found, Err(CostError::NotPositive { .. })), "{value} gave {found:?}");
+        }
+    }
+    let found = shortest_s(Floors { memory_s: 0.0, arithmetic_s: 0.0 });
+    assert!(matches!(found, Err(CostError::NotPositive { .. })), "a step of no time: {found:?}");
+}
+
+#[test]
+fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
+    let served = Served::of(LLAMA31_8B, Format::BF16);
+    // Bytes over bytes per second, so that a signature is a number of bytes.
+    let bytes = |batch, context| {
+        must(decode_floors(&served, &H100, batch, context)).memory_s * H100.bytes_per_s
+    };
+    let weights = 15_009_849_344.0;
+    let (kv, context) = (131_072.0, 4096.0);
+    assert_number(
+        "the bytes of a step of one sequence without a context",
+        bytes(1, 0),
+        weights,
+        &[
+            (16_060_522_496.0, "All of the file: a step only looks up its rows of the embedding."),
+            (weights + kv, "There is no context yet, so there is no cache to read."),
+        ],
+    );
+    assert_number(
+        "the bytes of a step of 64 sequences of 4,096 tokens",
+        bytes(64, 4096),
+        weights + 64.0 * context * kv,
+        &[
+            (weights + context * kv, "The cache is read once: each sequence has its own."),
+            (64.0 * (weights + context * kv), "The weights are read once for all sequences."),
+            (weights + 64.0 * kv, "Only one token of each cache: a step reads all of its context."),
+            (weights, "The KV cache is missing."),
+        ],
+    );
+    let fp8_kv = Served { kv: Grid::E4M3, ..served.clone() };
+    let floors = must(decode_floors(&fp8_kv, &H100, 64, 4096));
+    assert_number(
+        "the same with the cache in FP8",
+        floors.memory_s * H100.bytes_per_s,
+        weights + 64.0 * context * kv / 2.0,
+        &[(weights + 64.0 * context * kv, "That is a cache in 16 bits: it has its own grid.")],
+    );
+}
+
+#[test]
+fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
+    let (linear, head) = (6_979_321_856.0, 525_336_576.0);
+    for (format, rate) in [(Format::W8A8, 1979e12), (Format::w4a16(128), 989e12)] {
+        let served = Served::of(LLAMA31_8B, format);
+        let found = must(decode_floors(&served, &H100, 64, 4096)).arithmetic_s;
+        let expected = 64.0 * (2.0 * linear / rate + 2.0 * head / 989e12);
+        assert_number(
+            &format!("seconds of arithmetic of 64 sequences in {}", served.format.linear.name),
+            found,
+            expected,
+            &[
+                (expected / 2.0, "A multiply-add is two operations."),
+                (expected / 64.0, "Each sequence multiplies with every weight: times the batch."),
+                (128.0 * (linear + head) / 1979e12, "The head is in 16 bits, and so is its rate."),
+                (128.0 * linear / rate, "The head is missing: it is a matrix product as well."),
+                (
+                    expected + 128.0 * head / 989e12,
+                    "The embedding is looked up, not multiplied with.",
+                ),
+                (
+                    128.0 * (linear / 1979e12 + head / 989e12),
+                    "The activations of W4A16 are in 16 bits: its arithmetic is at that rate.",
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn tokens_per_second_are_those_of_all_sequences() {
+    let served = Served::of(LLAMA31_8B, Format::FP8);
+    for (batch, context) in [(1, 1024), (64, 1024), (64, 0), (4096, 0)] {
+        let floors = must(decode_floors(&served, &H100, batch, context));
+        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        assert_number(
+            &format!("tokens per second of {batch} sequences of {context} tokens"),
+            must(decode_tokens_per_s(&served, &H100, batch, context)),
+            batch as f64 / step_s,
+            &[
+                (1.0 / step_s, "Those of one sequence: each of the batch gets a token in a step."),
+                (step_s, "Those are seconds per step."),
+                (
+                    batch as f64 / (floors.memory_s + floors.arithmetic_s),
+                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn decode_of_nothing_or_on_nothing_is_refused() {
+    let served = Served::of(LLAMA31_8B, Format::BF16);
+    for (what, found) in [
+        ("decode_floors", decode_floors(&served, &H100, 0, 1).err()),
+        ("decode_tokens_per_s", decode_tokens_per_s(&served, &H100, 0, 1).err()),
+    ] {
+        assert_eq!(found, Some(CostError::Zero("the batch")), "{what} without a sequence");
+    }
+    for bytes_per_s in [0.0, f64::NAN, -1.0] {
+        let found = decode_floors(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
+        assert!(
+            matches!(found, Err(CostError::NotPositive { .. })),
+            "a bandwidth of {bytes_per_s} gave {found:?}"
+        );
+    }
+    let on_a100 = decode_tokens_per_s(&Served::of(LLAMA31_8B, Format::FP8), &A100, 1, 1);
+    assert_eq!(on_a100, Err(CostError::NoRate(Grid::E4M3)));
+}
+
+// ---- task 5: prefill, and where they cross ---------------------------------------------------------
+
+/// Arithmetic of attention in one layer of Llama-3.1-8B for a prompt: 32 heads of 128, each token
+/// against itself and all before it.
+fn attention(tokens: f64) -> f64 {
+    32.0 * 4.0 * 32.0 * 128.0 * tokens * (tokens + 1.0) / 2.0
+}
+
+#[test]
+fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
+    let served = Served::of(LLAMA31_8B, Format::W8A8);
+    let floors = must(prefill_floors(&served, &H100, 2048));
+    let weights = 6_984_826_880.0;
+    assert_number(
+        "bytes of reading a prompt of 2,048 tokens in W8A8",
+        floors.memory_s * H100.bytes_per_s,
+        weights,
+        &[
+            (2048.0 * weights, "The weights are read once for all tokens of the prompt."),
+            (9_086_705_664.0, "The head runs for the last token alone: linear layers only."),
+        ],
+    );
+    let linear = 2.0 * 6_979_321_856.0 * 2048.0;
+    let expected = linear / 1979e12 + attention(2048.0) / 989e12;
+    assert_number(
+        "seconds of arithmetic of the same prompt",
+        floors.arithmetic_s,
+        expected,
+        &[
+            (linear / 1979e12, "Attention is missing: it grows with the square of the prompt."),
+            (expected / 2.0, "A multiply-add is two operations."),
+            (linear / 2048.0 / 1979e12 + attention(2048.0) / 989e12, "Times the tokens."),
+            (
+                (linear + attention(2048.0)) / 1979e12,
+                "Attention is not quantized: it runs at the 16-bit rate.",
+            ),
+        ],
+    );
+    assert_eq!(prefill_floors(&served, &H100, 0), Err(CostError::Zero("the prompt")));
+}
+
+#[test]
+fn attention_grows_with_the_square_of_the_prompt() {
+    let served = Served::of(LLAMA31_8B, Format::BF16);
+    let tokens = 131_072.0;
+    let linear = 2.0 * 6_979_321_856.0 * tokens;
+    let expected = (linear + attention(tokens)) / 989e12;
+    let (twice, quarter) = (attention(tokens) * 2.0 * tokens / (tokens + 1.0), 0.25);
+    assert_number(
+        "seconds of arithmetic of a prompt of 131,072 tokens in bf16",
+        must(prefill_floors(&served, &H100, 131_072)).arithmetic_s,
+        expected,
+        &[
+            (linear / 989e12, "Attention is missing: here it is more than the linear layers."),
+            (
+                (linear + twice) / 989e12,
+                "A token attends to those before it, not to those after: half of the square.",
+            ),
+            (
+                (linear + quarter * attention(tokens)) / 989e12,
+                "Those are the key-value heads: every query head multiplies.",
+            ),
+            (
+                (linear + attention(tokens) / 2.0) / 989e12,
+                "Queries times keys, and weights times values: two products, four operations.",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
+    let served = Served::of(LLAMA31_8B, Format::w4a16(128));
+    for tokens in [1, 16, 2048] {
+        let floors = must(prefill_floors(&served, &H100, tokens));
+        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        assert_number(
+            &format!("tokens per second of a prompt of {tokens}"),
+            must(prefill_tokens_per_s(&served, &H100, tokens)),
+            tokens as f64 / step_s,
+            &[
+                (1.0 / step_s, "Those are prompts per second: it has many tokens."),
+                (
+                    tokens as f64 / (floors.memory_s + floors.arithmetic_s),
+                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn at_the_crossover_both_floors_are_the_same() {
+    for (name, model) in PUBLISHED {
+        for format in [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(32)] {
+            for context in [0, 16] {
+                let served = Served::of(model, format.clone());
+                let what = format!("{name} in {} at {context} tokens", served.format.linear.name);
+                let Some(batch) = must(crossover_batch(&served, &H100, context)) else {
+                    panic!("{what}: there is a crossover, the arithmetic grows faster")
+                };
+                let one = must(decode_floors(&served, &H100, 1, 0));
+                let kv = must(kv_bytes_per_token(&model, Grid::Sixteen)) as f64 * context as f64;
+                let kv_s = kv / H100.bytes_per_s;
+                let [reading, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
+                // The difference of arithmetic and cache carries the roundings of both.
+                let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - kv_s);
+                let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
+                    "Reading grows with the batch too, by the cache of a sequence: it is missing."
+                } else if batch.fract() == 0.0 {
+                    "The crossover need not be a whole batch: do not round it."
+                } else {
+                    "Where do the two lines meet? Both grow with the batch: reading by the cache \
+                     of a sequence, arithmetic by its operations."
+                };
+                assert!(
+                    (reading - arithmetic).abs() <= bound * reading,
+                    "{what}: at batch {batch} a step reads for {reading:e} s and computes for \
+                     {arithmetic:e} s. {meaning}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_context_keeps_decode_bound_by_memory_at_any_batch() {
+    let served = Served::of(LLAMA31_8B, Format::BF16);
+    for context in [512, 4096, 131_072] {
+        let found = crossover_batch(&served, &H100, context);
+        assert_eq!(
+            found,
+            Ok(None),
+            "at {context} tokens a sequence's cache takes longer to read than its arithmetic: a \
+             larger batch brings no crossover. A negative batch or one without the cache is wrong"
+        );
+        let floors = must(decode_floors(&served, &H100, 1_000_000, context));
+        assert!(floors.memory_s > floors.arithmetic_s, "{floors:?}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Lab 01's planted control with a loudness that the reader turns: one row against all others.
+
+use anyhow::Result;
+use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
+use kit::data::{normal_matrix, with_outlier_row};
+use kit::meters::relative_error;
+use kit::table::{count, percent, sig3};
+
+use super::Interactive;
+use super::curves::{Curve, Places, draw_curves};
+use super::replay::{Control, Replay, Said, Step, field};
+use crate::figures::Figure;
+use crate::figures::plot::{Axis, Layout, axis_percent, plain};
+use crate::figures::style::{Ink, Mark, Pen, Shape};
+use crate::figures::svg::Drawing;
+use crate::rows::largest;
+use crate::tables::lab_01::{LOUD_ROW, quiet, row_errors};
+
+/// From 1 to 1,000 times as loud, eight settings to a power of ten.
+const SETTINGS: u32 = 24;
+const PER_DECADE: f64 = 8.0;
+
+/// What one loudness does.
+struct Outcome {
+    loudness: f64,
+    step: f64,
+    /// Of the 63 quiet rows, on average.
+    per_tensor: f64,
+    per_channel: f64,
+    /// The whole matrix at once, one scale for the tensor.
+    whole: f64,
+    /// Quiet weights whose code is 0, and how many there are.
+    zeros: usize,
+    of: usize,
+    /// The last code that a quiet weight reaches.
+    reach: f64,
+}
+
+impl Outcome {
+    fn of(setting: u32) -> Result<Self> {
+        let loudness = libm::pow(10.0, f64::from(setting) / PER_DECADE);
+        let w = with_outlier_row(&normal_matrix(42, 64, 128), LOUD_ROW, loudness as f32);
+        let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
+        let codes = quiet_codes(&tensor);
+        Ok(Self {
+            loudness,
+            step: f64::from(tensor.scales()[(0, 0)]),
+            per_tensor: quiet(&row_errors(&w, &tensor)),
+            per_channel: quiet(&row_errors(&w, &channel)),
+            whole: relative_error(&w, &dequantize(&tensor)),
+            zeros: codes.iter().filter(|&&code| code == 0.0).count(),
+            of: codes.len(),
+            reach: largest(&codes),
+        })
+    }
+
+    fn numbers(&self) -> Vec<String> {
+        vec![
+            sig3(self.loudness),
+            sig3(self.step),
+            percent(self.per_tensor),
+            count(self.zeros),
+            count(self.of),
+            percent(self.zeros as f64 / self.of as f64),
+            format!("{:.0}", self.reach),
+            percent(self.whole),
+            percent(self.per_channel),
+        ]
+    }
+}
+
+/// The magnitudes of the codes of all rows but the loud one.
+fn quiet_codes(quantized: &Quantized) -> Vec<f64> {
+    let codes = quantized.q().indexed_iter().filter(|((row, _), _)| *row != LOUD_ROW);
+    codes.map(|(_, &code)| f64::from(code).abs()).collect()
+}
+
+const SENTENCE: &str = "Row 7 is {0} times as loud, and one step of the tensor's grid is {1}. With \
+    one scale for the tensor the other 63 rows lose {2} on average: {3} of their {4} weights ({5}) \
+    become 0, and the largest of them reaches code {6} of 127. The error of the whole matrix says \
+    {7}. With one scale per row the 63 rows lose {8}.";
+
+/// How loud one row must be to ruin the others.
+pub fn one_loud_row() -> Result<Interactive> {
+    let outcomes = (0..=SETTINGS).map(Outcome::of).collect::<Result<Vec<_>>>()?;
+    let layout = Layout::with_legend(3);
+    let (drawing, places) = plot(layout, &outcomes)?;
+    let [first, middle, last] = [0, outcomes.len() / 2, outcomes.len() - 1].map(|i| &outcomes[i]);
+    let peak = largest(&outcomes.iter().map(|outcome| outcome.whole).collect::<Vec<_>>());
+    let replay = Replay {
+        controls: vec![Control {
+            label: "how many times as loud row 7 is",
+            values: outcomes.iter().map(|outcome| format!("{}x", sig3(outcome.loudness))).collect(),
+            start: 0,
+            slider: true,
+        }],
+        sentence: SENTENCE.into(),
+        inks: vec![Ink::Two, Ink::Four, Ink::One],
+        field: field(&layout),
+        steps: steps(&outcomes, &places),
+    };
+    Ok(Interactive {
+        figure: Figure {
+            title: "Error of 63 quiet rows against the loudness of one".into(),
+            caption: format!(
+                "Row {LOUD_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
+                 tensor the other rows lose {} at 1, {} at {} and {} at 1,000; with one scale per \
+                 row {} at all of them. The error of the whole matrix is {} at most and ends at \
+                 {}: it never says that 63 rows are gone.",
+                percent(first.per_tensor),
+                percent(middle.per_tensor),
+                sig3(middle.loudness),
+                percent(last.per_tensor),
+                percent(last.per_channel),
+                percent(peak),
+                percent(last.whole),
+            ),
+            alt: format!(
+                "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from \
+                 {} to {} with one scale for the tensor and is flat at {} with one per row. The \
+                 error of the whole matrix rises to {} and falls to {}.",
+                percent(first.per_tensor),
+                percent(last.per_tensor),
+                percent(last.per_channel),
+                percent(peak),
+                percent(last.whole),
+            ),
+            drawing,
+        },
+        predict: "How loud must one row of 64 be before half of all other weights become 0, on \
+            one int8 grid for all? (Half of all normal values are within 0.67 of 0. A weight \
+            becomes 0 under half a step, and a step is the largest weight over 127.)"
+            .into(),
+        then: "Then turn it up until they do.".into(),
+        others: Vec::new(),
+        widget: "replay",
+        data: replay.to_json()?,
+    })
+}
+
+fn plot(layout: Layout, outcomes: &[Outcome]) -> Result<(Drawing, Places)> {
+    let curve = |name: &str, shape, pen: Pen, error: fn(&Outcome) -> f64| Curve {
+        name: name.into(),
+        mark: Mark::new(shape, pen.ink),
+        pen,
+        points: outcomes.iter().map(|outcome| (outcome.loudness, error(outcome))).collect(),
+    };
+    let curves = [
+        curve("the 63 others, one scale for the tensor", Shape::Dot, Pen::solid(Ink::Two), |o| {
+            o.per_tensor
+        }),
+        curve("the whole matrix, one scale", Shape::Ring, Pen::dotted(Ink::Four), |o| o.whole),
+        curve("the 63 others, one scale per row", Shape::Square, Pen::dashed(Ink::One), |o| {
+            o.per_channel
+        }),
+    ];
+    let x = Axis::log("how many times as loud row 7 is", 0.9..1120.0).ticks(
+        [1.0, 10.0, 100.0, 1000.0],
+        |value| {
+            if value < 1e3 { plain(value) } else { "1,000".into() }
+        },
+    );
+    let y = Axis::log("relative error", 0.004..1.4)
+        .ticks([0.005, 0.01, 0.03, 0.1, 0.3, 1.0], axis_percent);
+    draw_curves(layout, x, y, &curves)
+}
+
+fn steps(outcomes: &[Outcome], places: &Places) -> Vec<Step> {
+    let step = |(index, outcome): (usize, &Outcome)| Step {
+        picture: 0,
+        points: places.iter().map(|curve| curve[index]).collect(),
+        said: Said::Numbers(outcome.numbers()),
+    };
+    outcomes.iter().enumerate().map(step).collect()
+}

@@ -1,0 +1,102 @@
+//! The tables of the chapter on cards: what `kit::card` says of names that are out there.
+
+use anyhow::{Result, anyhow, bail};
+use kit::Table;
+use kit::architecture::LLAMA31_8B;
+use kit::card::{Card, read, weight_bytes};
+use kit::table::sig3;
+
+/// Names that say enough for a number of bytes.
+const NAMES: [&str; 20] = [
+    "RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16",
+    "RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8",
+    "RedHatAI/Meta-Llama-3.1-8B-quantized.w8a16",
+    "neuralmagic/Meta-Llama-3-8B-Instruct-FP8",
+    "RedHatAI/phi-4-FP8-dynamic",
+    "RedHatAI/Llama-3.1-8B-Instruct-FP8-block",
+    "RedHatAI/Kimi-K3-NVFP4",
+    "openai/gpt-oss-20b",
+    "TheBloke/zephyr-7B-beta-AWQ",
+    "Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8",
+    "TheBloke/Llama-2-13B-chat-GPTQ:gptq-4bit-32g-actorder_True",
+    "Intel/Qwen3-8B-int4-AutoRound",
+    "unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit",
+    "mlx-community/Qwen2.5-72B-Instruct-4bit",
+    "mit-han-lab/Llama-3-8B-QServe-g128",
+    "meta-llama/Llama-3.2-1B-Instruct-SpinQuant_INT4_EO8",
+    "ISTA-DASLab/Meta-Llama-3.1-8B-Instruct-AQLM-PV-2Bit-1x16-hf",
+    "turboderp/Llama-3.1-8B-Instruct-exl2 @4.0bpw",
+    "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q4_K_M",
+    "google/gemma-3-4b-it-qat-q4_0-gguf",
+];
+
+/// Names whose config decides something.
+const OPEN: [&str; 7] = [
+    "hugging-quants/Meta-Llama-3.1-8B-Instruct-GPTQ-INT4",
+    "Qwen/Qwen3-VL-235B-A22B-Thinking-FP8",
+    "TheBloke/zephyr-7B-beta-AWQ",
+    "unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit",
+    "tbhot3ww/Llama-3.2-3B-Instruct-NVFP4",
+    "RedHatAI/GLM-5.2-NVFP4-FP8",
+    "gemma-3-4b-it-qat",
+];
+
+/// Texts that are no card.
+const WRONG: [&str; 8] = [
+    "W4A16 FP8",
+    "w8a8 4bit",
+    "Q4_0 group_size=128",
+    "NVFP4 g128",
+    "W4A16 dynamic",
+    "W4A16 g100",
+    "Q4_K_X",
+    "W4A16 symetric",
+];
+
+fn card(name: &str) -> Result<Card> {
+    read(name).map_err(|error| anyhow!("{name}: {error}"))
+}
+
+/// Names, what each reads as, bits of a weight, and GB of an 8B model.
+pub fn strings() -> Result<Table> {
+    let mut table = Table::new("Cards read as arithmetic, and the weights of Llama-3.1-8B in each")
+        .text("card")
+        .text("reads as")
+        .text("bits a weight")
+        .number("8B, GB");
+    for name in NAMES {
+        let card = card(name)?;
+        let Some(bytes) = weight_bytes(&card, &LLAMA31_8B) else { bail!("{name} has no bytes") };
+        let about = if bytes.about { "about " } else { "" };
+        let gb = format!("{about}{}", sig3(bytes.total() as f64 / 1e9));
+        table.row([code(name), code(&card.answers.canonical), card.answers.bits, gb]);
+    }
+    Ok(table)
+}
+
+/// What names leave to the config.
+pub fn open() -> Result<Table> {
+    let mut table = Table::new("What a name leaves open").text("card").text("the config decides");
+    for name in OPEN {
+        for sentence in card(name)?.answers.open {
+            table.row([code(name), sentence]);
+        }
+    }
+    Ok(table)
+}
+
+/// What contradicts itself or means nothing.
+pub fn contradictions() -> Result<Table> {
+    let mut table = Table::new("Texts that are no card").text("text").text("what is wrong");
+    for text in WRONG {
+        match read(text) {
+            Ok(card) => bail!("{text} reads as {}", card.answers.canonical),
+            Err(error) => table.row([code(text), error.to_string()]),
+        }
+    }
+    Ok(table)
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}

@@ -1,0 +1,209 @@
+//! The tables of the chapter "The cost model": computed from sizes and data sheets, nothing measured.
+
+use anyhow::Result;
+use kit::Table;
+use kit::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
+use kit::device::{self, Device};
+use kit::format::{Format, Grid};
+use kit::table::{count, sig3, times};
+use quantize_and_eval::{
+    BLOCK_TOKENS, CostError, ModelFormat, Served, UTILIZATION, concurrency, crossover_batch,
+    decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens, model_bytes,
+    prefill_tokens_per_s,
+};
+
+/// Tokens of each sequence where a table counts how many fit.
+const CONTEXT: u64 = 8192;
+/// Tokens of a prompt.
+const PROMPT: u64 = 2048;
+/// Tokens of each sequence in decode.
+const DECODE_CONTEXT: u64 = 1024;
+
+/// What a format stores, in the chapter's order.
+fn formats() -> [Format; 4] {
+    [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(128)]
+}
+
+fn number(value: u64) -> Result<String> {
+    Ok(count(usize::try_from(value)?))
+}
+
+fn gigabytes(bytes: u64) -> String {
+    sig3(bytes as f64 / 1e9)
+}
+
+/// Bytes of the weights of published models.
+pub fn weights() -> Result<Table> {
+    let mut table = Table::new("Weights of published models, GB (10⁹ bytes); all else in 16 bits")
+        .text("model")
+        .number("bf16")
+        .number("W8A8 or FP8")
+        .number("W4A16 g128")
+        .number("W4A16 is smaller by");
+    for (name, model) in PUBLISHED {
+        let bytes = |format| model_bytes(&model, &ModelFormat::of(format));
+        let bf16 = bytes(Format::BF16)?;
+        let [int4, smaller] = match bytes(Format::w4a16(128)) {
+            Ok(int4) => [gigabytes(int4), times(bf16 as f64 / int4 as f64)],
+            Err(CostError::Indivisible { in_features, .. }) => {
+                [format!("{in_features} does not divide"), "-".into()]
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let row = [gigabytes(bf16), gigabytes(bytes(Format::W8A8)?), int4, smaller];
+        table.row([name.to_string()].into_iter().chain(row));
+    }
+    Ok(table)
+}
+
+/// What a token of each published model keeps.
+pub fn kv() -> Result<Table> {
+    let mut table = Table::new("KV cache of published models")
+        .text("model")
+        .number("layers")
+        .number("heads")
+        .number("KV heads")
+        .number("bytes a token, 16 bits")
+        .number("bytes a token, FP8")
+        .number("one sequence of 32,768 tokens, 16 bits (GB)");
+    for (name, model) in PUBLISHED {
+        let sixteen = kv_bytes_per_token(&model, Grid::Sixteen)?;
+        table.row([
+            name.to_string(),
+            model.layers.to_string(),
+            model.heads.to_string(),
+            model.kv_heads.to_string(),
+            number(sixteen)?,
+            number(kv_bytes_per_token(&model, Grid::E4M3)?)?,
+            gigabytes(32_768 * sixteen),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Blocks of KV cache that fit beside the weights.
+pub fn capacity() -> Result<Table> {
+    let mut table = Table::new(format!(
+        "What fits: utilization {UTILIZATION}, blocks of {BLOCK_TOKENS} tokens, KV cache in 16 bits"
+    ))
+    .text("device")
+    .text("model")
+    .text("format")
+    .number("weights (GB)")
+    .number("left for the cache (GB)")
+    .number("blocks")
+    .number("tokens")
+    .number(format!("sequences of {}", count(usize::try_from(CONTEXT)?)));
+    for (device_name, device, model_name, model) in [
+        ("L40S", device::L40S, "Llama-3.1-8B", LLAMA31_8B),
+        ("H100 SXM", device::H100, "Llama-3.1-8B", LLAMA31_8B),
+        ("H100 SXM", device::H100, "Llama-3.1-70B", LLAMA31_70B),
+        ("H200 SXM", device::H200, "Llama-3.1-70B", LLAMA31_70B),
+    ] {
+        for format in [Format::BF16, Format::W8A8, Format::w4a16(128)] {
+            let mut cells = vec![device_name.to_string(), model_name.to_string()];
+            cells.push(if format == Format::W8A8 {
+                "W8A8 or FP8".into()
+            } else {
+                format.name.to_string()
+            });
+            cells.extend(room(&device, &model, format)?);
+            table.row(cells);
+        }
+    }
+    Ok(table)
+}
+
+/// Weights, what is left, blocks, tokens and sequences of `model` in `format` on `device`.
+fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String; 5]> {
+    let weights = model_bytes(model, &ModelFormat::of(format))?;
+    let left = match kv_available_bytes(device.memory_bytes, UTILIZATION, weights) {
+        Err(CostError::NoRoom { .. }) => {
+            let dash = || "-".to_string();
+            return Ok([gigabytes(weights), "does not start".into(), dash(), dash(), dash()]);
+        }
+        left => left?,
+    };
+    let blocks = kv_blocks(left, BLOCK_TOKENS, kv_bytes_per_token(model, Grid::Sixteen)?)?;
+    Ok([
+        gigabytes(weights),
+        gigabytes(left),
+        number(blocks)?,
+        number(kv_tokens(blocks, BLOCK_TOKENS)?)?,
+        format!("{:.1}", concurrency(blocks, BLOCK_TOKENS, CONTEXT)?),
+    ])
+}
+
+/// Tokens per second that no engine can exceed.
+pub fn ceilings() -> Result<Table> {
+    let mut table = Table::new(format!(
+        "Ceilings of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
+        number(DECODE_CONTEXT)?,
+        number(PROMPT)?,
+    ))
+    .text("device")
+    .text("format")
+    .number("decode, batch 1")
+    .number("batch 8")
+    .number("batch 64")
+    .number("prefill")
+    .number("crossover without a cache");
+    for (name, device) in [
+        ("A100 SXM", device::A100),
+        ("L40S", device::L40S),
+        ("H100 SXM", device::H100),
+        ("H200 SXM", device::H200),
+    ] {
+        for format in formats() {
+            let served = Served::of(LLAMA31_8B, format);
+            let cells = match ceiling(&served, &device) {
+                Err(CostError::NoRate(_)) => {
+                    ["no FP8 unit"].into_iter().chain(["-"; 4]).map(String::from).collect()
+                }
+                cells => cells?,
+            };
+            let head = [name.to_string(), served.format.linear.name.to_string()];
+            table.row(head.into_iter().chain(cells));
+        }
+    }
+    Ok(table)
+}
+
+fn ceiling(served: &Served, device: &Device) -> Result<Vec<String>, CostError> {
+    let mut cells = Vec::new();
+    for batch in [1, 8, 64] {
+        cells.push(whole(decode_tokens_per_s(served, device, batch, DECODE_CONTEXT)?));
+    }
+    cells.push(whole(prefill_tokens_per_s(served, device, PROMPT)?));
+    let crossover = crossover_batch(served, device, 0)?;
+    cells.push(crossover.map_or_else(|| "none".into(), |batch| format!("{batch:.0}")));
+    Ok(cells)
+}
+
+/// A rate with three significant digits and commas.
+fn whole(rate: f64) -> String {
+    let digits = sig3(rate);
+    digits.parse::<usize>().map_or(digits, count)
+}
+
+/// The batch at which decode stops being bound by memory, as the context grows.
+pub fn contexts() -> Result<Table> {
+    let mut table = Table::new("Llama-3.1-8B on an H100: the batch at which arithmetic takes over")
+        .number("tokens of each sequence")
+        .number("bf16")
+        .number("W8A8 or FP8")
+        .number("W4A16 g128")
+        .number("W8A8, FP8 cache");
+    for context in [0, 16, 32, 64, 128, 256, 512] {
+        let fp8_cache = Served { kv: Grid::E4M3, ..Served::of(LLAMA31_8B, Format::W8A8) };
+        let served = [Format::BF16, Format::W8A8, Format::w4a16(128)]
+            .map(|format| Served::of(LLAMA31_8B, format));
+        let mut cells = vec![number(context)?];
+        for served in served.iter().chain([&fp8_cache]) {
+            let batch = crossover_batch(served, &device::H100, context)?;
+            cells.push(batch.map_or_else(|| "never".into(), |batch| format!("{batch:.0}")));
+        }
+        table.row(cells);
+    }
+    Ok(table)
+}
