@@ -191,7 +191,7 @@
         return {
             predictions,
             binds: whatBinds(predictions[0], setting.batch),
-            room: bestOf(it => (it.decode.refused ? null : it.fit)),
+            room: bestOf(it => (it.decode.refused ? null : Math.floor(it.fit))),
             writing: bestOf(it => it.decode.tokensPerS ?? null),
             reading: bestOf(it => it.prefill.tokensPerS ?? null),
         };
@@ -297,14 +297,14 @@
 
         const named = ({ formats: winners }) => {
             const names = winners.map(index => formats[index].name);
-            return names.length === formats.length ? "all alike" : names.join(" and ");
+            return names.join(", ").replace(/, (?=[^,]*$)/, " and ");
         };
         const over = ({ formats: winners, gain }) =>
             (gain === null || winners.includes(0) ? "" : `, ${times(gain)} bf16`);
         const bound = (best, which, predictions) => `bound by ${predictions[best.formats[0]][which].binds}`;
 
         function binding(now, { binds, predictions: [base] }) {
-            if (base.fit.refused === "no room") return "bf16 does not start: its weights are larger than the memory.";
+            if (base.fit.refused === "no room") return "bf16 does not start: its weights are more than the engine may take.";
             if (binds === "room") return `For bf16 room binds: ${count(Math.floor(base.fit))} of them fit.`;
             return binds === "bytes" ? "For bf16 bytes bind." : "For bf16 arithmetic binds.";
         }
@@ -316,7 +316,7 @@
                 + `${now.memoryGb} GB, ${course.sig3(now.terabytesPerS)} TB/s.`;
             if (room === null) return `${asked} No format has room for one of them.`;
             return `${asked} ${binding(now, out)} `
-                + `Most room: ${named(room)}, ${count(Math.floor(room.value))} requests${over(room)}. `
+                + `Most room: ${named(room)}, ${count(room.value)} requests${over(room)}. `
                 + `Writes fastest: ${named(writing)}, at most ${rate(writing.value)} tokens/s${over(writing)}, ${bound(writing, "decode", predictions)}. `
                 + `Reads fastest: ${named(reading)}, at most ${rate(reading.value)} tokens/s${over(reading)}, ${bound(reading, "prefill", predictions)}.`;
         }
@@ -327,11 +327,17 @@
         figure.querySelector("figcaption").before(table);
 
         function tell(out) {
+            // Why a format has no number is said once, in the first row that lacks it.
+            const told = new Set();
+            const reason = (index, text) => {
+                const key = `${index} ${text}`;
+                return told.has(key) ? "-" : told.add(key) && text;
+            };
             body.replaceChildren(...ROWS.map(([name, part, say, who]) => {
                 const winners = who(out)?.formats ?? [];
                 const cells = out.predictions.map((prediction, index) => {
                     const value = part(prediction);
-                    if (value.refused) return element("td", { class: "refused" }, value.text);
+                    if (value.refused) return element("td", { class: "refused" }, reason(index, value.text));
                     const text = say(value);
                     return element("td", {}, winners.includes(index) ? element("strong", {}, text) : text);
                 });

@@ -119,8 +119,8 @@ fn verdict(out: &Outlook, formats: &[Format]) -> Result<String> {
         let names: Vec<&str> =
             best.formats.iter().filter_map(|&at| Some(&*formats.get(at)?.name)).collect();
         let gain = best.gain.context("bf16 has it")?;
-        let value = if unit == "requests" { best.value.floor() } else { best.value };
-        let shown = sig3(value).parse::<usize>().map_or_else(|_| sig3(value), count);
+        let digits = sig3(best.value);
+        let shown = digits.parse::<usize>().map_or(digits, count);
         Ok(format!("{}: {shown} {unit}, {} bf16", names.join(" and "), times(gain)))
     };
     Ok(format!(
@@ -193,7 +193,6 @@ fn data(places: &Places) -> Result<Value> {
 pub fn format_json(format: &Format) -> Result<Value> {
     let grid = |grid: Grid| -> Result<Value> {
         let unit = match grid {
-            Grid::F32 => "f32",
             Grid::Sixteen => "sixteen",
             Grid::E4M3 => "fp8",
             Grid::Int(..=8) => "int8",
@@ -232,7 +231,7 @@ pub fn model_json(model: &Architecture) -> Value {
 
 /// Rates as the script takes them; one that is not there is null.
 pub fn rates_json(rates: &Rates) -> Value {
-    json!({ "f32": rates.f32, "sixteen": rates.sixteen, "fp8": rates.fp8, "int8": rates.int8 })
+    json!({ "sixteen": rates.sixteen, "fp8": rates.fp8, "int8": rates.int8 })
 }
 
 /// A setting as the script takes it.

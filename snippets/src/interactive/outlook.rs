@@ -140,7 +140,7 @@ pub struct Outlook {
     pub predictions: Vec<Prediction>,
     /// What the first format runs out of: room, bytes or arithmetic. `None` if it has no ceiling.
     pub binds: Option<&'static str>,
-    /// Who has most room, of those that run.
+    /// Who has room for most whole requests, of those that run.
     pub room: Option<Best>,
     /// Who writes fastest.
     pub writing: Option<Best>,
@@ -156,7 +156,7 @@ pub fn outlook(setting: &Setting, formats: &[Format]) -> Outlook {
     };
     Outlook {
         binds: predictions.first().and_then(|first| binds(first, setting.batch)),
-        room: best_of(|it| it.decode.as_ref().ok().and(it.fit.clone().ok())),
+        room: best_of(|it| it.decode.as_ref().ok().and(it.fit.clone().ok()).map(f64::floor)),
         writing: best_of(|it| it.decode.as_ref().ok().map(|step| step.tokens_per_s)),
         reading: best_of(|it| it.prefill.as_ref().ok().map(|step| step.tokens_per_s)),
         predictions,
