@@ -11,12 +11,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use book_tests::browser::{Tab, file_url, start_or_skip};
 use book_tests::site::{PRINT_PAGE, Site, book_dir};
+use kit::architecture;
 use kit::data::Normal;
+use kit::device;
+use kit::format;
+use kit::format::Format;
 use kit::meters::row_relative_errors;
 use kit::table::{percent, sig3};
 use ndarray::Array2;
+use quantize_and_eval::{BLOCK_TOKENS, CostError, UTILIZATION};
 use serde_json::{Value, json};
+use snippets::interactive::calculator::{format_json, setting_json};
 use snippets::interactive::grid::{Grid, round_trip};
+use snippets::interactive::outlook::{Best, Outlook, Setting, Step, outlook};
 
 // ---- what the scripts compute
 
@@ -27,7 +34,7 @@ fn scripts() -> String {
         let file = folder.join(name);
         fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     };
-    ["course.js", "replay.js", "grid.js"].map(read).join("\n")
+    ["course.js", "replay.js", "grid.js", "calculator.js"].map(read).join("\n")
 }
 
 /// Opens a page that holds nothing but these scripts.
@@ -173,6 +180,253 @@ fn the_script_writes_numbers_as_the_tables_do() {
     for (value, answer) in values.iter().zip(answers.as_array().expect("a list")) {
         assert_eq!(answer[0], sig3(*value).as_str(), "{value}");
         assert_eq!(answer[1], percent(*value).replace(' ', "\u{a0}").as_str(), "{value}");
+    }
+}
+
+// ---- the calculator
+
+/// Settings with every device, model and cache, on a data sheet's numbers and on others, and some
+/// that the lab refuses.
+fn settings() -> Vec<Setting> {
+    let mut normal = Normal::seeded(902);
+    // Any number below `end`, about evenly: digits of a normal number behind the first.
+    let mut below = |end: u64| (normal.sample().abs() * 1e9) as u64 % end;
+    let mut made: Vec<Setting> = (0..400)
+        .map(|index| {
+            let (_, sheet) = device::PUBLISHED[below(5) as usize];
+            let own = index % 2 == 0;
+            let (gigabytes, terabytes) = (4 + below(190), 1 + below(900));
+            let published = (sheet.memory_bytes as f64 / 1e9, sheet.bytes_per_s / 1e12);
+            let chosen = (gigabytes as f64 + 0.3, terabytes as f64 / 100.0);
+            let (memory_gb, terabytes_per_s) = if own { chosen } else { published };
+            Setting {
+                memory_gb,
+                terabytes_per_s,
+                rates: sheet.operations_per_s,
+                architecture: architecture::PUBLISHED[below(7) as usize].1,
+                kv: [format::Grid::Sixteen, format::Grid::E4M3][below(2) as usize],
+                utilization: if own { (50 + below(51)) as f64 / 100.0 } else { UTILIZATION },
+                block_tokens: [BLOCK_TOKENS, 128][below(2) as usize],
+                context_tokens: 1 + below(1 << (1 + below(17))),
+                batch: 1 + below(1 << (1 + below(11))),
+            }
+        })
+        .collect();
+    let sound = Setting {
+        memory_gb: 80.0,
+        terabytes_per_s: 3.35,
+        rates: device::H100.operations_per_s,
+        architecture: architecture::LLAMA31_8B,
+        kv: format::Grid::Sixteen,
+        utilization: UTILIZATION,
+        block_tokens: BLOCK_TOKENS,
+        context_tokens: 2048,
+        batch: 16,
+    };
+    let mut broken = |change: fn(&mut Setting)| {
+        let mut setting = sound.clone();
+        change(&mut setting);
+        made.push(setting);
+    };
+    broken(|_| ());
+    broken(|it| it.memory_gb = 0.0);
+    broken(|it| it.memory_gb = -1.0);
+    broken(|it| it.memory_gb = 1e12);
+    broken(|it| it.memory_gb = 16.0);
+    broken(|it| it.terabytes_per_s = 0.0);
+    broken(|it| it.terabytes_per_s = -3.35);
+    broken(|it| it.utilization = 0.0);
+    broken(|it| it.utilization = 1.5);
+    broken(|it| it.utilization = 1.0);
+    broken(|it| it.block_tokens = 0);
+    broken(|it| it.context_tokens = 0);
+    broken(|it| it.context_tokens = 10_000_000);
+    broken(|it| it.batch = 0);
+    broken(|it| it.rates.sixteen = None);
+    broken(|it| it.rates.int8 = Some(0.0));
+    broken(|it| it.rates = kit::device::Rates::default());
+    made
+}
+
+/// The formats that are compared: those of the figure, and two that others use.
+fn formats() -> Vec<Format> {
+    let figure = [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(128)];
+    let w8a16 = Format { activations: format::Grid::Sixteen, ..Format::W8A8 };
+    figure.into_iter().chain([Format::w4a16(32), w8a16]).collect()
+}
+
+/// What the labs say, in the script's words.
+fn lab_says(out: &Outlook) -> Value {
+    fn number<T: serde::Serialize>(value: &Result<T, CostError>) -> Value {
+        value.as_ref().map_or_else(refused, |value| json!(value))
+    }
+    fn refused(error: &CostError) -> Value {
+        json!(match error {
+            CostError::Zero(_) => "zero",
+            CostError::Indivisible { .. } => "indivisible",
+            CostError::NotASize(_) => "size",
+            CostError::Utilization(_) => "utilization",
+            CostError::NoRoom { .. } => "no room",
+            CostError::NoRate(_) => "no unit",
+            CostError::NotPositive { .. } => "not positive",
+            other => panic!("no setting should give {other}"),
+        })
+    }
+    let step = |step: &Result<Step, CostError>| match step {
+        Ok(it) => {
+            json!([it.floors.memory_s, it.floors.arithmetic_s, it.tokens_per_s, it.binds()])
+        }
+        Err(error) => refused(error),
+    };
+    let best = |best: &Option<Best>| match best {
+        Some(best) => json!([best.formats, best.value, best.gain]),
+        None => Value::Null,
+    };
+    let predictions = out.predictions.iter().map(|it| {
+        let numbers = [number(&it.weight_bytes), number(&it.blocks), number(&it.fit)];
+        json!([numbers, step(&it.decode), step(&it.prefill)])
+    });
+    json!([
+        predictions.collect::<Vec<_>>(),
+        [best(&out.room), best(&out.writing), best(&out.reading)],
+        out.binds,
+    ])
+}
+
+/// The script's answer in the same shape. Numbers are written out, since JSON on its way here might
+/// round them.
+const SCRIPT_SAYS: &str = "
+    const exact = value => JSON.parse(JSON.stringify(value, (_, it) => (typeof it === 'number' ? String(it) : it)));
+    const number = it => it.refused ?? it;
+    const step = it => it.refused ?? [it.memoryS, it.arithmeticS, it.tokensPerS, it.binds];
+    const best = it => it && [it.formats, it.value, it.gain];
+    const prediction = it =>
+        [[number(it.weightBytes), number(it.blocks), number(it.fit)], step(it.decode), step(it.prefill)];
+    const says = out =>
+        exact([out.predictions.map(prediction), [best(out.room), best(out.writing), best(out.reading)], out.binds]);
+";
+
+/// Whether they are the same to the bit.
+fn same(lab: &Value, script: &Value) -> bool {
+    match (lab, script) {
+        (Value::Number(lab), Value::String(script)) => {
+            script.parse::<f64>().is_ok_and(|script| lab.as_f64() == Some(script))
+        }
+        (Value::Array(lab), Value::Array(script)) => {
+            lab.len() == script.len() && lab.iter().zip(script).all(|(lab, it)| same(lab, it))
+        }
+        (lab, script) => lab == script,
+    }
+}
+
+/// Where the calculator and lab 02 differ on these settings, a sentence each.
+fn miscalculations(tab: &mut Tab<'_>, settings: &[Setting]) -> Result<Vec<String>> {
+    let formats = formats();
+    let told = formats.iter().map(format_json).collect::<Result<Vec<_>>>()?;
+    let asked: Vec<Value> = settings.iter().map(setting_json).collect();
+    let script = format!(
+        "(() => {{ {SCRIPT_SAYS} return {}.map(setting => says(course.outlook(setting, {}))); }})()",
+        json!(asked),
+        json!(told)
+    );
+    let answers = tab.evaluate(&script)?;
+    let answers = answers.as_array().context("a list")?;
+    ensure!(answers.len() == settings.len(), "{} answers", answers.len());
+    let mut found = Vec::new();
+    for (setting, answer) in settings.iter().zip(answers) {
+        let lab = lab_says(&outlook(setting, &formats));
+        if !same(&lab, answer) {
+            found.push(format!("{setting:?}: the script says {answer}, the lab {lab}"));
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_calculator_is_the_cost_model_of_the_lab_on_random_settings() {
+    let Some(mut browser) = start_or_skip() else { return };
+    let mut tab = browser.tab().expect("a tab");
+    let _page = open_scripts(&mut tab, &scripts()).expect("the page opens");
+    let found = miscalculations(&mut tab, &settings()).expect("answers");
+    assert!(found.is_empty(), "{} differ, the first: {}", found.len(), found[0]);
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn random_settings_of_the_calculator_meet_every_answer_and_every_refusal() {
+    let said: Vec<String> = settings()
+        .iter()
+        .map(|setting| lab_says(&outlook(setting, &formats())).to_string())
+        .collect();
+    let expected = [
+        "zero",
+        "indivisible",
+        "size",
+        "utilization",
+        "no room",
+        "no unit",
+        "not positive",
+        "bytes",
+        "arithmetic",
+        "room",
+        "null",
+    ];
+    for word in expected {
+        let word = if word == "null" { word.into() } else { format!("\"{word}\"") };
+        assert!(said.iter().any(|answer| answer.contains(&word)), "no setting says {word}");
+    }
+}
+
+/// Mistakes that a calculator like this is likely to have: what is replaced, and by what.
+const MISCALCULATIONS: [(&str, &str); 16] = [
+    // A key without its value.
+    ("packed(2 * model.layers * model.kvHeads", "packed(model.layers * model.kvHeads"),
+    // Query heads keep no cache.
+    ("model.layers * model.kvHeads * model.headDim", "model.layers * model.heads * model.headDim"),
+    // GiB for GB.
+    ("gigabytes * 1e9", "gigabytes * 2 ** 30"),
+    // Four-bit weights at the rate of an int8 product.
+    ("units.includes(\"sixteen\") ? \"sixteen\" : format.activations.unit", "format.weights.unit"),
+    // The share of what is left, not of the device.
+    (
+        "Math.ceil(memoryBytes * utilization) - takenBytes",
+        "Math.ceil((memoryBytes - takenBytes) * utilization)",
+    ),
+    // Scales are stored too.
+    ("beside.reduce((sum, more) => sum + more, codes)", "codes"),
+    // A tied head is no second table.
+    ("(model.tied ? 1 : 2) * tableBytes", "2 * tableBytes"),
+    // An embedding is looked up, not read.
+    ("stepWeightBytes(model, format) + batch", "modelBytes(model, format) + batch"),
+    // Each request brings a cache.
+    ("batch * contextTokens * kvBytesPerToken", "contextTokens * kvBytesPerToken"),
+    // The cache may be in fewer bits.
+    ("model.headDim, kvBits);", "model.headDim, 16);"),
+    // A request takes whole blocks.
+    ("Math.ceil(contextTokens / blockTokens)", "contextTokens / blockTokens"),
+    // Reading and arithmetic overlap.
+    ("Math.max(memoryS, arithmeticS)", "memoryS + arithmeticS"),
+    // Requests that do not fit do not run.
+    ("Math.min(batch, Math.floor(given(fit)))", "batch"),
+    // The head is multiplied with.
+    ("batch * (linearS + headS)", "batch * linearS"),
+    // A multiply-add is two operations.
+    ("const linear = 2 * linearWeights(model)", "const linear = linearWeights(model)"),
+    // Attention is arithmetic too.
+    (" + attention / operationsPerS(rates, SIXTEEN)", ""),
+];
+
+#[test]
+fn a_mistake_in_the_calculator_is_found() {
+    let Some(mut browser) = start_or_skip() else { return };
+    let mut tab = browser.tab().expect("a tab");
+    for (right, wrong) in MISCALCULATIONS {
+        let sound = scripts();
+        assert_eq!(sound.matches(right).count(), 1, "the script has {right} once");
+        let page = open_scripts(&mut tab, &sound.replace(right, wrong)).expect("the page opens");
+        let found = miscalculations(&mut tab, &settings()).map_or(true, |found| !found.is_empty());
+        assert!(found, "{wrong} in the place of {right} goes unnoticed");
+        drop(page);
     }
 }
 

@@ -7,11 +7,13 @@
 //! `tests/tests/interactive.rs` holds to the labs'. `theme/README.md` says how one is added.
 
 pub mod card;
+pub mod calculator;
 mod curves;
 pub mod grid;
 mod groups;
 mod migration;
 mod outlier;
+pub mod outlook;
 mod replay;
 
 use anyhow::{Result, ensure};
@@ -27,6 +29,7 @@ pub const ALL: &[Entry<Interactive>] = &[
     Entry { name: "one_loud_row", make: outlier::one_loud_row },
     Entry { name: "group_sizes", make: groups::group_sizes },
     Entry { name: "migration_sides", make: migration::migration_sides },
+    Entry { name: "calculator", make: calculator::calculator },
 ];
 
 /// The data of one figure is no larger than this, in bytes.

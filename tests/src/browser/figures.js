@@ -91,7 +91,7 @@ var figures = (() => {
     const said = id => of(id).querySelector("output").textContent;
     const isWithin = id => of(id).contains(document.activeElement);
     const stops = id => all("fieldset, input[type=range], select, button", of(id)).length;
-    const focusFirst = id => of(id).querySelector("input:checked, input[type=range]").focus();
+    const focusFirst = id => of(id).querySelector("input:checked, input[type=range], select").focus();
     const focusReset = id => of(id).querySelector("button").focus({ focusVisible: true });
     const choose = (id, set, option) => all("input", all("fieldset", of(id))[set])[option].click();
     const data = id => JSON.parse(of(id).querySelector("script").textContent);
