@@ -143,7 +143,7 @@ fn a_vllm_that_is_started_gets_what_the_device_leaves()
     let Source::Start(started, bytes) = Vllm::options(options(), &plan, 100, false)? else {
         panic!("a server that is started");
     };
-    assert_eq!((started.max_model_len, bytes), (640, 100));
+    assert_eq!((started.max_model_len, bytes, started.kv_gib), (640, 100, None));
     let words = started.more.join(" ");
     assert_eq!(words, "--no-enable-prefix-caching --kv-cache-memory-bytes=400");
     let Source::Start(own, _) = Vllm::options(options(), &plan, 100, true)? else {

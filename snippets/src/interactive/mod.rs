@@ -6,8 +6,8 @@
 //! Whatever number it says was computed here, by the labs, or by a function of the script that
 //! `tests/tests/interactive.rs` holds to the labs'. `theme/README.md` says how one is added.
 
-pub mod card;
 pub mod calculator;
+pub mod card;
 mod curves;
 pub mod grid;
 mod groups;

@@ -69,13 +69,23 @@ pub fn w8a8_many() -> Result<Value> {
 /// vLLM, one request.
 pub fn vllm_w8a8_one() -> Result<Value> {
     let one = |run: &Run| writes(run, 1);
-    gain(VLLM, ["w8a8", "none"], one, "in vLLM, one request writes in w8a8 as a multiple of 16 bits")
+    gain(
+        VLLM,
+        ["w8a8", "none"],
+        one,
+        "in vLLM, one request writes in w8a8 as a multiple of 16 bits",
+    )
 }
 
 /// vLLM, many requests.
 pub fn vllm_w8a8_many() -> Result<Value> {
     let many = |run: &Run| writes(run, MANY);
-    gain(VLLM, ["w8a8", "none"], many, "in vLLM, 64 requests write in w8a8 as a multiple of 16 bits")
+    gain(
+        VLLM,
+        ["w8a8", "none"],
+        many,
+        "in vLLM, 64 requests write in w8a8 as a multiple of 16 bits",
+    )
 }
 
 /// The part of its ceiling that one request of a format reaches in ours.

@@ -52,6 +52,7 @@ impl Vllm {
         weight_bytes: u64,
         own_memory: bool,
     ) -> Result<Source, MeterError> {
+        options.kv_gib = None;
         options.max_model_len = plan.longest().next_multiple_of(128);
         options.more.push("--no-enable-prefix-caching".into());
         if own_memory {

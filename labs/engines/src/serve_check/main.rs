@@ -181,7 +181,7 @@ fn vllm(cli: &Cli, program: &Path, checkpoints: &[Named], each: Each) -> Result<
         let log = root().join("target/engines/logs").join(format!("vllm-{}.log", named.name));
         let mut options = Options::new(program, &named.path, &log);
         options.dtype = cli.dtype.clone();
-        options.kv_gib = cli.kv_gib;
+        options.kv_gib = Some(cli.kv_gib);
         let mut checkpoint = named.checkpoint()?;
         let say = &mut |line: &str| eprintln!("  {line}");
         let scored = check::vllm(&options, &questions, text, base.as_ref(), &mut checkpoint, say);

@@ -30,8 +30,9 @@ pub struct Options {
     pub dtype: String,
     /// `--max-model-len`, tokens; a prompt that is scored has to be shorter.
     pub max_model_len: usize,
-    /// GiB for the KV cache on the processor.
-    pub kv_gib: u32,
+    /// GiB for the KV cache on the processor; `None` leaves it to [`Options::more`], which vLLM does
+    /// not look at where this is set.
+    pub kv_gib: Option<u32>,
     /// The port on this machine; `None` takes a free one.
     pub port: Option<u16>,
     /// More options of `vllm serve`.
@@ -50,7 +51,7 @@ impl Options {
             model: model.into(),
             dtype: "auto".into(),
             max_model_len: 1024,
-            kv_gib: 1,
+            kv_gib: Some(1),
             port: None,
             more: Vec::new(),
             log: log.into(),
@@ -90,7 +91,7 @@ impl Server {
         let start = Instant::now();
         let prepare = |command: &mut std::process::Command| {
             command.args(options.arguments(port));
-            command.env("VLLM_CPU_KVCACHE_SPACE", options.kv_gib.to_string());
+            command.envs(options.kv_gib.map(|gib| ("VLLM_CPU_KVCACHE_SPACE", gib.to_string())));
             // Both cores of a small machine; by default it keeps one for itself.
             command.env("VLLM_CPU_NUM_OF_RESERVED_CPU", "0");
             // Nothing is loaded from elsewhere, and nothing is told elsewhere.
