@@ -195,6 +195,8 @@ fn settings() -> Vec<Setting> {
         .map(|index| {
             let (_, sheet) = device::PUBLISHED[below(5) as usize];
             let own = index % 2 == 0;
+            // Small numbers as often as large ones.
+            let [most_tokens, most_requests] = [17, 11].map(|bits| 2 << below(bits));
             let (gigabytes, terabytes) = (4 + below(190), 1 + below(900));
             let published = (sheet.memory_bytes as f64 / 1e9, sheet.bytes_per_s / 1e12);
             let chosen = (gigabytes as f64 + 0.3, terabytes as f64 / 100.0);
@@ -207,8 +209,8 @@ fn settings() -> Vec<Setting> {
                 kv: [format::Grid::Sixteen, format::Grid::E4M3][below(2) as usize],
                 utilization: if own { (50 + below(51)) as f64 / 100.0 } else { UTILIZATION },
                 block_tokens: [BLOCK_TOKENS, 128][below(2) as usize],
-                context_tokens: 1 + below(1 << (1 + below(17))),
-                batch: 1 + below(1 << (1 + below(11))),
+                context_tokens: 1 + below(most_tokens),
+                batch: 1 + below(most_requests),
             }
         })
         .collect();

@@ -270,7 +270,7 @@ fn plot(setting: &Setting, with_lines: bool) -> Result<(Drawing, Places)> {
     let y = Axis::linear("ceiling of decode, as a multiple of bf16's", 0.0..MOST)
         .ticks([0.0, 1.0, 2.0, 3.0, 4.0], |value| format!("{value}x"));
     let mut places = Places { from: 0, to: 0, zero: 0, top: 0 };
-    let drawing = draw(Layout::with_legend(1), x, y, |plot| {
+    let drawing = draw(Layout { right: 260, ..Layout::with_legend(1) }, x, y, |plot| {
         let lines = lines();
         if with_lines {
             for (format, pen) in &lines {
