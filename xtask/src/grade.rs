@@ -60,7 +60,7 @@ fn grade(lab: &Lab) -> Result<bool> {
 
 /// The failure to look at first. A wrong answer teaches more than a missing one: a body that is
 /// still `todo!` comes last.
-pub fn look_first<'a, N>(failures: &'a [(N, Outcome)]) -> Option<&'a (N, Outcome)> {
+pub fn look_first<N>(failures: &[(N, Outcome)]) -> Option<&(N, Outcome)> {
     failures.iter().find(|failure| !is_todo(failure)).or(failures.first())
 }
 

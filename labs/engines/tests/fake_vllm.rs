@@ -373,7 +373,7 @@ mod life {
         let (folder, mut options) =
             program("echo \"$@\" $VLLM_CPU_KVCACHE_SPACE $HF_HUB_OFFLINE; exit 1");
         options.dtype = "float32".into();
-        options.kv_gib = 3;
+        options.kv_gib = Some(3);
         options.more = vec!["--kv-cache-dtype".into(), "fp8".into()];
         let error = Server::start(&options).expect_err("it ends").to_string();
         let model = folder.path().display();

@@ -290,9 +290,9 @@ fn a_row_is_its_codes_times_its_scale() -> Result {
     for (rows, columns) in [(32, 64), (21, 33)] {
         let (codes, scales) = (codes(3, rows, columns, 127), scales(rows));
         let int8 = Int8::new(&codes, &scales)?;
-        for row in 0..rows {
+        for (row, scale) in scales.iter().enumerate() {
             let expected: Vec<f32> =
-                codes.row(row).iter().map(|&code| f32::from(code) * scales[row]).collect();
+                codes.row(row).iter().map(|&code| f32::from(code) * scale).collect();
             assert_eq!(int8.row(row), Some(expected), "row {row} of {rows} x {columns}");
         }
         assert_eq!(int8.row(rows), None);
