@@ -45,8 +45,6 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "measured.blocks", make: measured::blocks },
     Entry { name: "measured.w8a16_nats", make: measured::w8a16_nats },
     Entry { name: "measured.w8a8_nats", make: measured::w8a8_nats },
-    Entry { name: "measured.vllm_w8a8_one", make: measured::vllm_w8a8_one },
-    Entry { name: "measured.vllm_w8a8_many", make: measured::vllm_w8a8_many },
     Entry { name: "lab_03.row_errors", make: int4_row_errors },
     Entry { name: "lab_03.sharers", make: sharers },
     Entry { name: "lab_03.bytes_per_weight", make: bytes_per_weight },

@@ -95,7 +95,7 @@ fn the_gpu_chapter_shows_every_captured_table_or_says_that_there_is_no_capture()
     let chapter = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/measure/lab-02.md");
     let text = std::fs::read_to_string(chapter).expect(chapter);
     let captured = snippets::tables::captured::available();
-    let without = text.contains("There is no capture of ours in this edition.");
+    let without = text.contains("There is no capture from a GPU in this edition.");
     assert_eq!(
         without,
         captured.is_empty(),

@@ -44,7 +44,6 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
     Entry { name: "choose_format", make: choose::decision },
     Entry { name: "measured_ours", make: measured::ours },
-    Entry { name: "measured_vllm", make: measured::vllm },
     Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
     Entry { name: "cost_crossover", make: cost_model::crossover },
     Entry { name: "cost_context", make: cost_model::context },
