@@ -183,19 +183,6 @@ fn a_server_of_somebody_else_is_asked_by_its_first_model() -> Result<(), EngineE
 }
 
 #[test]
-fn a_port_that_somebody_listens_at_is_not_taken() -> std::io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    let (program, folder) = (std::path::Path::new("/bin/sh"), tempfile::tempdir()?);
-    let mut options =
-        engines::vllm::Options::new(program, folder.path(), &folder.path().join("log"));
-    options.port = Some(port);
-    let error = Server::start(&options).expect_err("somebody listens there").to_string();
-    assert!(error.contains(&format!("port {port} is not free")), "{error}");
-    Ok(())
-}
-
-#[test]
 fn a_server_that_is_never_well_is_given_up() {
     let url = serve(Box::new(|_, _| (503, String::new())));
     let error = Server::attach(&url, Duration::from_millis(300)).expect_err("never well");

@@ -111,7 +111,7 @@ fn closest(capture: &Capture) -> Result<String> {
 fn tree(branches: &[Branch]) -> Result<Drawing> {
     let lines = branches.iter().map(|branch| branch.rows.len() + 4).sum::<usize>() as f64;
     let layout =
-        Layout { height: 240 * lines as u32 + 500, top: 380, left: 160, right: 160, bottom: 120 };
+        Layout { height: 200 * lines as u32 + 500, top: 380, left: 160, right: 160, bottom: 120 };
     let x = Axis::linear("", 0.0..10.0).without_grid();
     let y = Axis::linear("What runs out first?", 0.0..lines).without_grid();
     draw(layout, x, y, |plot| {

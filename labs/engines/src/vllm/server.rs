@@ -86,7 +86,7 @@ impl Server {
     /// If vLLM is not there, ends before it serves, or is not ready in time; the last lines of its
     /// log are in the message.
     pub fn start(options: &Options) -> Result<Self, EngineError> {
-        let port = free_port(options.port)?;
+        let port = options.port.map_or_else(free_port, Ok)?;
         let url = format!("http://127.0.0.1:{port}");
         let start = Instant::now();
         let prepare = |command: &mut std::process::Command| {
@@ -176,13 +176,10 @@ fn complaint_of(running: &Running) -> String {
     running.log().map_or_else(|error| error.to_string(), |log| complaint(&log))
 }
 
-/// The port that was asked for, or any; nobody listens at it now. Another program's server there
-/// would be taken for the one that is started.
-fn free_port(asked: Option<u16>) -> Result<u16, EngineError> {
-    let bound = TcpListener::bind(("127.0.0.1", asked.unwrap_or(0)));
-    let address = bound.and_then(|listener| listener.local_addr());
-    let which = asked.map_or("no port is".into(), |port| format!("port {port} is not"));
-    address
+/// A port that nobody listens at now.
+fn free_port() -> Result<u16, EngineError> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    bound
         .map(|address| address.port())
-        .map_err(|error| EngineError::Asked(format!("{which} free on this machine: {error}")))
+        .map_err(|error| EngineError::Asked(format!("no port is free on this machine: {error}")))
 }
