@@ -19,8 +19,7 @@ pub fn json_in(folder: &str) -> Vec<PathBuf> {
 /// # Errors
 /// If there is not exactly one, or it cannot be read; the message says what to do.
 pub fn the_one<C: CaptureFile>(folder: &str, what: &str) -> Result<C> {
-    let shown = Path::new(folder).components().rev().take(3).collect::<Vec<_>>();
-    let shown: PathBuf = shown.into_iter().rev().collect();
+    let shown = shown(folder);
     match &json_in(folder)[..] {
         [file] => C::load(file).context(file.display().to_string()),
         [] => bail!(
@@ -34,6 +33,37 @@ pub fn the_one<C: CaptureFile>(folder: &str, what: &str) -> Result<C> {
             shown.display()
         ),
     }
+}
+
+/// The one capture of `engine` in `folder`; `engine_of` says whose a capture is.
+///
+/// # Errors
+/// If there is not exactly one, or a file cannot be read.
+pub fn of_engine<C: CaptureFile>(
+    folder: &str,
+    engine: &str,
+    engine_of: impl Fn(&C) -> &str,
+) -> Result<C> {
+    let mut found = Vec::new();
+    for file in json_in(folder) {
+        let capture = C::load(&file).context(file.display().to_string())?;
+        if engine_of(&capture) == engine {
+            found.push(capture);
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        number => bail!(
+            "there are {number} captures of {engine} in {}, and the chapter speaks of one",
+            shown(folder).display()
+        ),
+    }
+}
+
+/// The last parts of a folder's path: what a message shows of it.
+fn shown(folder: &str) -> PathBuf {
+    let last: Vec<_> = Path::new(folder).components().rev().take(3).collect();
+    last.into_iter().rev().collect()
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ fn gpu(args: &GpuArgs) -> Result<ExitCode> {
         let status = command.status().context("cannot start cargo")?;
         if !status.success() {
             // 1: a format failed, and said so; 2: no GPU or no CUDA. `gpu-meters` has told which.
-            return Ok(ExitCode::from(status.code().and_then(|c| c.try_into().ok()).unwrap_or(1)));
+            return Ok(workspace::exit_code(status));
         }
     }
     show("captures", &out)

@@ -29,5 +29,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         command.arg("--package").arg(package);
     }
     let status = command.status().with_context(|| format!("cannot start {python}"))?;
-    Ok(ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)))
+    Ok(workspace::exit_code(status))
 }

@@ -2,7 +2,6 @@
 
 mod book;
 mod capture;
-mod card;
 mod check;
 mod check_map;
 mod fetch;
@@ -11,9 +10,8 @@ mod inspect;
 mod libtest;
 mod marks;
 mod measure;
+mod program;
 mod progress;
-mod quantize;
-mod serve_check;
 mod slice;
 mod starter;
 mod summary;
@@ -46,11 +44,11 @@ enum Command {
     /// Say what a checkpoint is: scheme, bits, groups, and whether its config agrees.
     Inspect(inspect::Args),
     /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
-    Card(quantize::Args),
+    Card(program::Args),
     /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
-    Quantize(quantize::Args),
+    Quantize(program::Args),
     /// The perplexity of a checkpoint on the course's passage.
-    Perplexity(quantize::Args),
+    Perplexity(program::Args),
     /// Get the whole model that the real slice is cut from (93 MB, once).
     Fetch(fetch::Args),
     /// Cut the real slice out of the fetched model again.
@@ -58,9 +56,9 @@ enum Command {
     /// Take the book's measurements again, on this machine.
     Capture(capture::Args),
     /// Take the three meters of each format, predicted beside measured: throughput, capacity, sanity.
-    Measure(measure::Args),
+    Measure(program::Args),
     /// Serve checkpoints with vLLM or llama.cpp, and write down what came.
-    ServeCheck(serve_check::Args),
+    ServeCheck(program::Args),
     /// Compare the map of vLLM's quantization folder with an installed vLLM.
     CheckMap(check_map::Args),
 }
@@ -80,14 +78,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
         Command::Inspect(args) => return inspect::run(&args),
-        Command::Card(args) => return card::run(&args),
-        Command::Quantize(args) => return quantize::run("quantize", &args),
-        Command::Perplexity(args) => return quantize::run("perplexity", &args),
+        Command::Card(args) => return program::run(program::CARD, &args),
+        Command::Quantize(args) => return program::run(program::QUANTIZE, &args),
+        Command::Perplexity(args) => return program::run(program::PERPLEXITY, &args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Slice(args) => slice::run(&args)?,
         Command::Capture(args) => return capture::run(&args),
         Command::Measure(args) => return measure::run(&args),
-        Command::ServeCheck(args) => return serve_check::run(&args),
+        Command::ServeCheck(args) => return program::run(program::SERVE_CHECK, &args),
         Command::CheckMap(args) => return check_map::run(&args),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,22 +1,14 @@
 //! `cargo book measure`: three meters of each format, predicted beside measured.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use xtask::workspace;
 
 use crate::book::succeed;
-
-/// What `measure` is told; `--help` shows it.
-#[derive(clap::Args)]
-#[command(disable_help_flag = true)]
-pub struct Args {
-    /// `--engine ours`, `vllm`, `llama.cpp` or `gpu`, and options.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
-    arguments: Vec<OsString>,
-}
+use crate::program::{self, Args};
 
 /// Builds and runs the program of the package `engines`, and draws the figure of its capture. On a GPU
 /// the meters are those of `gpu-meters`: [`crate::capture`] runs it.
@@ -24,31 +16,24 @@ pub struct Args {
 /// # Errors
 /// If cargo cannot be started, or the figure cannot be drawn.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(rest) = without_gpu(&args.arguments) {
+    if let Some(rest) = without_gpu(&args.options) {
         return crate::capture::gpu_with(&rest);
     }
-    let mut command = workspace::cargo();
-    // A path in the arguments is right where the command was typed.
-    command.current_dir(std::env::current_dir().context("there is no working folder")?);
-    command.args(["run", "--quiet", "--release", "--manifest-path"]);
-    command.arg(workspace::root().join("Cargo.toml"));
-    command.args(["--package", "engines", "--features", "check", "--bin", "measure", "--"]);
+    let mut command = program::command(program::MEASURE)?;
     // Where the program puts the path of its capture, for the figure.
     let told = tempfile::NamedTempFile::new().context("no temporary file")?;
     command.env("MEASURE_TELL", told.path());
-    let status = command.args(&args.arguments).status().context("cannot start cargo")?;
+    let status = command.args(&args.options).status().context("cannot start cargo")?;
     let capture = std::fs::read_to_string(told.path()).unwrap_or_default();
     if !status.success() || capture.is_empty() {
-        return Ok(ExitCode::from(
-            status.code().and_then(|code| code.try_into().ok()).unwrap_or(1),
-        ));
+        return Ok(workspace::exit_code(status));
     }
-    draw(&PathBuf::from(capture))?;
+    draw(Path::new(&capture))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The figure of a capture, beside it.
-fn draw(capture: &std::path::Path) -> Result<()> {
+fn draw(capture: &Path) -> Result<()> {
     let figure = capture.with_extension("svg");
     let mut command = workspace::cargo();
     command.args(["run", "--quiet", "--package", "snippets", "--bin", "mdbook-snippets", "--"]);

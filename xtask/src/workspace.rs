@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode, ExitStatus};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
@@ -36,6 +36,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         }
     }
     command
+}
+
+/// What this program ends with when all it did was to run another.
+pub fn exit_code(status: ExitStatus) -> ExitCode {
+    // No code: a signal ended it. A code of 256 or more is none of a program here.
+    ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))
 }
 
 fn is_of_the_running_package(variable: &str) -> bool {

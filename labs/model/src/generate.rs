@@ -1,6 +1,6 @@
 //! Text from the model.
 
-use ndarray::Array2;
+use ndarray::ArrayView1;
 
 use crate::{Cache, Model, ModelError};
 
@@ -15,7 +15,7 @@ pub fn greedy(model: &Model, prompt: &[u32], count: usize) -> Result<Vec<u32>, M
     let mut new = prompt.to_vec();
     for _ in 0..count {
         let hidden = model.hidden(&new, &mut cache, &mut |_, _| ())?;
-        let token = most_likely(&model.logits_of_last(&hidden)?);
+        let token = most_likely(model.logits_of_last(&hidden)?.row(0));
         tokens.push(token);
         if model.config().eos.contains(&token) {
             break;
@@ -25,12 +25,10 @@ pub fn greedy(model: &Model, prompt: &[u32], count: usize) -> Result<Vec<u32>, M
     Ok(tokens)
 }
 
-/// The index of the largest logit of the last row, the first one among equals.
-fn most_likely(logits: &Array2<f32>) -> u32 {
-    let last = logits.rows().into_iter().next_back();
-    let best = last
+/// The token with the largest of these logits, `[vocab_size]`; the first one among equals.
+pub fn most_likely(logits: ArrayView1<f32>) -> u32 {
+    let best = logits
         .into_iter()
-        .flatten()
         .enumerate()
         .fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best });
     best.0 as u32

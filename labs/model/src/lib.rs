@@ -56,7 +56,7 @@ pub use cache::Cache;
 pub use config::Config;
 pub use dense::Dense;
 pub use error::ModelError;
-pub use generate::greedy;
+pub use generate::{greedy, most_likely};
 pub use linear::{Linear, LinearError};
 pub use model::{Model, Tap};
 pub use norm::Norm;

@@ -247,7 +247,10 @@ impl Model {
     }
 
     /// The logits of the last row of [`Model::hidden`], `[1, vocab_size]`.
-    pub(crate) fn logits_of_last(&self, hidden: &Array2<f32>) -> Result<Array2<f32>, ModelError> {
+    ///
+    /// # Errors
+    /// If the head fails.
+    pub fn logits_of_last(&self, hidden: &Array2<f32>) -> Result<Array2<f32>, ModelError> {
         let last = hidden.slice(s![hidden.nrows().saturating_sub(1).., ..]).to_owned();
         self.logits(&last, &mut |_, _| ())
     }

@@ -11,8 +11,8 @@ use super::style::{Ink, Pen};
 use super::svg::Drawing;
 use crate::tables::measured::{ENGINES, committed};
 
-/// Height of the figure, in branches.
-const BRANCHES: usize = 4;
+/// How far under the top of its box a branch leaves the stem, in lines.
+const JOINT: f64 = 0.7;
 
 /// One branch: what binds, what to take, and the rows that say so.
 struct Branch {
@@ -115,21 +115,21 @@ fn tree(branches: &[Branch]) -> Result<Drawing> {
     let x = Axis::linear("", 0.0..10.0).without_grid();
     let y = Axis::linear("What runs out first?", 0.0..lines).without_grid();
     draw(layout, x, y, |plot| {
-        let mut top = lines;
-        for branch in branches.iter().take(BRANCHES) {
+        let (mut top, mut last) = (lines, lines);
+        for branch in branches {
             let height = branch.rows.len() as f64 + 3.2;
             draw_branch(plot, branch, top, height)?;
-            top -= height + 0.8;
+            (top, last) = (top - height - 0.8, top - JOINT);
         }
         // The stem that all branches leave from.
-        plot.line([(0.2, lines), (0.2, top + 0.8 + 3.2)], Pen::solid(Ink::Muted))
+        plot.line([(0.2, lines), (0.2, last)], Pen::solid(Ink::Muted))
     })
 }
 
 /// A box under the height `top`, with its answer and its rows.
 fn draw_branch(plot: &Plot<'_>, branch: &Branch, top: f64, height: f64) -> Result<()> {
     let (left, right, bottom) = (0.7, 10.0, top - height + 0.3);
-    plot.line([(0.2, top - 0.7), (left, top - 0.7)], Pen::solid(Ink::Muted))?;
+    plot.line([(0.2, top - JOINT), (left, top - JOINT)], Pen::solid(Ink::Muted))?;
     let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
     plot.guide(corners, Pen::solid(Ink::One))?;
     let at = |line: f64| (left + 0.2, top - line);

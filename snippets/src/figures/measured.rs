@@ -140,7 +140,7 @@ fn marks(meters: &[String], others: &[&Run], gains: &[Gain]) -> Result<Drawing> 
             }
             plot.marks([(at, gain.measured)], Mark::new(Shape::Dot, ink))?;
         }
-        plot.label((-0.6, 1.0), (40, -110), HPos::Left, Ink::Muted, "no gain")?;
+        plot.label(ends[1], (-40, 120), HPos::Right, Ink::Muted, "no gain")?;
         let keys: Vec<Key> = others
             .iter()
             .zip(INKS)

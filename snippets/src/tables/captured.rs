@@ -30,13 +30,7 @@ pub const ALL: &[Entry<Table>] = &[
 
 /// The committed capture files, by name.
 pub fn files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(FOLDER).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
-        .collect();
-    files.sort();
-    files
+    crate::capture_files::json_in(FOLDER)
 }
 
 /// The tables that a chapter can embed: all of them, or none while there is no capture.

@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use engines::capture::{Capture, Checkpoint};
 use kit::Table;
 use kit::capture::CaptureFile;
 use kit::table::{count, percent};
+
+use crate::capture_files::of_engine;
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
@@ -28,20 +30,7 @@ pub fn control_file() -> PathBuf {
 /// # Errors
 /// If there is not exactly one, or one cannot be read.
 pub fn committed(engine: &str) -> Result<Capture> {
-    let mut found = Vec::new();
-    for file in files() {
-        let capture = Capture::load(&file).context(file.display().to_string())?;
-        if capture.provenance.engine == engine {
-            found.push(capture);
-        }
-    }
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        number => bail!(
-            "there are {number} captures of {engine} in labs/lab-05-quantize-a-real-model/captures, \
-             and the chapter speaks of one"
-        ),
-    }
+    of_engine(FOLDER, engine, |capture: &Capture| &capture.provenance.engine)
 }
 
 /// The engines, as their captures name them.

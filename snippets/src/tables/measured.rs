@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use engines::meters::{Capture, Run, table};
 use kit::Table;
 use kit::architecture::SMOLLM2_135M;
-use kit::capture::{CaptureFile, Spread};
+use kit::capture::Spread;
 use kit::table::{count, sig3, times};
 
+use crate::capture_files::of_engine;
 use crate::published::BATCH_CROSSOVER;
 
 /// The folder that the committed captures lie in.
@@ -31,20 +32,7 @@ pub fn files() -> Vec<PathBuf> {
 /// # Errors
 /// If there is not exactly one, or one cannot be read.
 pub fn committed(engine: &str) -> Result<Capture> {
-    let mut found = Vec::new();
-    for file in files() {
-        let capture = Capture::load(&file).context(file.display().to_string())?;
-        if capture.provenance.engine == engine {
-            found.push(capture);
-        }
-    }
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        number => bail!(
-            "there are {number} captures of {engine} in \
-             labs/lab-02-quantize-and-eval/captures/engines, and the chapter speaks of one"
-        ),
-    }
+    of_engine(FOLDER, engine, |capture: &Capture| &capture.provenance.engine)
 }
 
 /// The three tables of a capture, as text for a terminal.

@@ -192,21 +192,6 @@ fn engine(cli: &Cli, plan: &Plan) -> Result<(Box<dyn Engine>, String, Vec<String
     Ok((engine, ready.version, formats))
 }
 
-/// The folder of a checkpoint, written by lab 05's program if it is not there.
-fn checkpoint(name: &str, options: &[&str]) -> Result<PathBuf> {
-    let folder = root().join("target/checkpoints").join(name);
-    if folder.exists() {
-        return Ok(folder);
-    }
-    eprintln!("writing target/checkpoints/{name}");
-    let mut command = std::process::Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(root()).args(["book", "quantize"]).args(options);
-    let out = Path::new("target/checkpoints").join(name);
-    let status = command.arg("--out").arg(out).status().context("cannot start cargo")?;
-    ensure!(status.success(), "the checkpoint {name} could not be written");
-    Ok(folder)
-}
-
 fn without_paths(mut run: Run) -> Run {
     run.error.iter_mut().for_each(without_folders);
     run.facts.iter_mut().for_each(without_folders);

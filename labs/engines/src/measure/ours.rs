@@ -4,16 +4,14 @@
 use anyhow::{Context, Result};
 use engines::capture::Quality;
 use engines::checkpoints::fetched;
-use engines::meters::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told, rates};
+use engines::meters::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told, WRITTEN, rates};
 use engines::ours::Scorer;
 use half::f16;
-use model::{Cache, Format, LinearError, Model, Quantizer, Tokenizer, greedy};
-use ndarray::{Array2, s};
+use model::{Cache, Format, LinearError, Model, Quantizer, Tokenizer, greedy, most_likely};
+use ndarray::Array2;
 
 /// The formats it is asked for, the original first.
 pub const FORMATS: [&str; 5] = ["f32", "w8a16", "w8a8", "w4a16", "w4a8"];
-/// Tokens that it writes to show that it can.
-const WRITTEN: usize = 14;
 
 /// The model as it was fetched, and what it predicts of the passage.
 pub struct Ours {
@@ -82,8 +80,7 @@ impl Variant<'_> {
     /// Reads a prompt; the likeliest token behind it.
     fn prefill(&self, prompt: &[u32], cache: &mut Cache) -> Result<u32, MeterError> {
         let hidden = self.model.hidden(prompt, cache, &mut |_, _| ())?;
-        let last = hidden.slice(s![hidden.nrows() - 1.., ..]).to_owned();
-        Ok(likeliest(&self.model.logits(&last, &mut |_, _| ())?)[0])
+        Ok(most_likely(self.model.logits_of_last(&hidden)?.row(0)))
     }
 
     /// Runs all requests of a load together: the prompts one after the other, then a token of each
@@ -106,11 +103,7 @@ impl Variant<'_> {
 
 /// The likeliest token of each row of logits.
 fn likeliest(logits: &Array2<f32>) -> Vec<u32> {
-    let best = |row: ndarray::ArrayView1<f32>| {
-        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        best.map_or(0, |(token, _)| token as u32)
-    };
-    logits.rows().into_iter().map(best).collect()
+    logits.rows().into_iter().map(most_likely).collect()
 }
 
 impl Loaded for Variant<'_> {
@@ -134,8 +127,8 @@ impl Loaded for Variant<'_> {
         rates(&self.ours.plan, || self.run(load).map(|_| tokens))
     }
 
-    fn serve(&mut self, load: Load) -> Result<Option<Vec<f64>>, MeterError> {
-        rates(&self.ours.plan, || self.run(load)).map(Some)
+    fn serve(&mut self, load: Load) -> Result<Vec<f64>, MeterError> {
+        rates(&self.ours.plan, || self.run(load))
     }
 
     fn sanity(&mut self, prompt: &str) -> Result<(String, Quality), MeterError> {

@@ -1,15 +1,15 @@
 //! vLLM, with the checkpoints that lab 05 writes, or a server that runs already.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use engines::checkpoints::{Named, fetched};
 use engines::meters::{Plan, Source, Vllm};
 use engines::ready::root;
 use engines::vllm::Options;
 use model::{Config, Tokenizer, passage};
 
-use crate::{Cli, checkpoint};
+use crate::Cli;
 
 /// The formats it is asked for, the original first. Which of them it can serve depends on the
 /// machine: what it says is in the capture.
@@ -61,4 +61,19 @@ fn with(sources: Vec<(String, Source)>, plan: &Plan) -> Result<Vllm> {
         plan: plan.clone(),
         base: None,
     })
+}
+
+/// The folder of a checkpoint, written by lab 05's program if it is not there.
+fn checkpoint(name: &str, options: &[&str]) -> Result<PathBuf> {
+    let folder = root().join("target/checkpoints").join(name);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    eprintln!("writing target/checkpoints/{name}");
+    let mut command = std::process::Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root()).args(["book", "quantize"]).args(options);
+    let out = Path::new("target/checkpoints").join(name);
+    let status = command.arg("--out").arg(out).status().context("cannot start cargo")?;
+    ensure!(status.success(), "the checkpoint {name} could not be written");
+    Ok(folder)
 }

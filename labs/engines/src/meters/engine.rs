@@ -3,6 +3,9 @@
 use super::Load;
 use crate::capture::Quality;
 
+/// Tokens that a model writes to show that it can.
+pub const WRITTEN: usize = 14;
+
 /// What an engine says when it fails: an error of any engine.
 pub type MeterError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -41,13 +44,14 @@ pub trait Loaded {
 
     /// The throughput meter under a load: runs its requests at once, several times, and gives the
     /// tokens written per second of wall time, from the first request sent to the last answer, of
-    /// each. `None` if the engine has no such mode.
+    /// each.
     ///
     /// # Errors
     /// If the engine fails.
-    fn serve(&mut self, load: Load) -> Result<Option<Vec<f64>>, MeterError>;
+    fn serve(&mut self, load: Load) -> Result<Vec<f64>, MeterError>;
 
-    /// The meter of output sanity: how it continues `prompt`, and how it predicts the passage.
+    /// The meter of output sanity: how it continues `prompt` by [`WRITTEN`] tokens, and how it
+    /// predicts the passage.
     ///
     /// # Errors
     /// If the engine fails.

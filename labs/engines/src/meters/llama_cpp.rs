@@ -2,13 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told};
+use super::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told, WRITTEN};
 use crate::EngineError;
 use crate::capture::Quality;
 use crate::llama_cpp::{Logits, Tools};
-
-/// Tokens that a model writes to show that it can.
-pub(super) const WRITTEN: usize = 14;
 
 /// llama.cpp, with a file for each format.
 #[derive(Debug)]
@@ -65,14 +62,14 @@ impl Loaded for File<'_> {
         Ok(reading.ok_or_else(missing)?.samples_ts)
     }
 
-    fn serve(&mut self, load: Load) -> Result<Option<Vec<f64>>, MeterError> {
+    fn serve(&mut self, load: Load) -> Result<Vec<f64>, MeterError> {
         // A process each: the tool warms up by itself, and reads the time of one run.
         let once = |_| -> Result<f64, MeterError> {
             let Load { requests, prompt, written } = load;
             let read = self.engine.tools.batched(self.model, prompt, written, requests)?;
             Ok(load.all_written() as f64 / read.t)
         };
-        (0..self.engine.plan.repetitions.clamp(1, 3)).map(once).collect::<Result<_, _>>().map(Some)
+        (0..self.engine.plan.repetitions.clamp(1, 3)).map(once).collect()
     }
 
     fn sanity(&mut self, prompt: &str) -> Result<(String, Quality), MeterError> {

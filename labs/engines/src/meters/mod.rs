@@ -14,7 +14,7 @@ mod take;
 mod vllm;
 
 pub use capture::{Capacity, Capture, Ceilings, Run, Throughput};
-pub use engine::{Engine, KvCache, Loaded, MeterError, Told};
+pub use engine::{Engine, KvCache, Loaded, MeterError, Told, WRITTEN};
 pub use llama_cpp::LlamaCpp;
 pub use plan::{Load, Plan};
 pub use take::{rates, take};

@@ -44,7 +44,7 @@ fn meters(
     run.reading = Some(Throughput { requests: 1, tokens_per_s: spread(&samples)? });
     say(&format!("reads {:.0} tokens/s", median(&samples)));
     for &requests in &plan.batches {
-        let Some(samples) = loaded.serve(plan.load(requests))? else { continue };
+        let samples = loaded.serve(plan.load(requests))?;
         run.writing.push(Throughput { requests, tokens_per_s: spread(&samples)? });
         say(&format!("{requests} at once: writes {:.1} tokens/s", median(&samples)));
     }

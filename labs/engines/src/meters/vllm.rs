@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::llama_cpp::WRITTEN;
 use super::take::{kv_bytes, rates};
-use super::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told};
+use super::{Engine, KvCache, Load, Loaded, MeterError, Plan, Told, WRITTEN};
 use crate::EngineError;
 use crate::capture::Quality;
 use crate::score::{Cut, Scored, perplexity};
@@ -122,11 +121,11 @@ impl Loaded for Served<'_> {
         read.map_err(|error| format!("{error}\n{}", self.server.complaint()).into())
     }
 
-    fn serve(&mut self, load: Load) -> Result<Option<Vec<f64>>, MeterError> {
+    fn serve(&mut self, load: Load) -> Result<Vec<f64>, MeterError> {
         let (client, vocabulary) = (self.server.client(), self.engine.vocabulary);
         let served = rates(&self.engine.plan, || at_once(client, load, vocabulary));
         let explained = |error| format!("{error}\n{}", self.server.complaint()).into();
-        served.map(Some).map_err(explained)
+        served.map_err(explained)
     }
 
     fn sanity(&mut self, prompt: &str) -> Result<(String, Quality), MeterError> {
