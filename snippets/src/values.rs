@@ -15,6 +15,7 @@ use crate::rows::{largest, smallest};
 use crate::tables::lab_03::{self, mistakes};
 use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
 
+mod gpu;
 mod measured;
 
 /// A number in a sentence of a chapter.
@@ -45,6 +46,22 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "measured.blocks", make: measured::blocks },
     Entry { name: "measured.w8a16_nats", make: measured::w8a16_nats },
     Entry { name: "measured.w8a8_nats", make: measured::w8a8_nats },
+    Entry { name: "measured.vllm_w8a8_one", make: measured::vllm_w8a8_one },
+    Entry { name: "measured.vllm_w8a8_many", make: measured::vllm_w8a8_many },
+    Entry { name: "gpu.w4a16_one", make: gpu::w4a16_one },
+    Entry { name: "gpu.w4a16_one_h100", make: gpu::w4a16_one_h100 },
+    Entry { name: "gpu.w4a16_64", make: gpu::w4a16_64 },
+    Entry { name: "gpu.fp8_64", make: gpu::fp8_64 },
+    Entry { name: "gpu.fp8_prompt", make: gpu::fp8_prompt },
+    Entry { name: "gpu.int8_prompt", make: gpu::int8_prompt },
+    Entry { name: "gpu.w4a16_prompt", make: gpu::w4a16_prompt },
+    Entry { name: "gpu.copy_cards", make: gpu::copy_cards },
+    Entry { name: "gpu.bf16_cards", make: gpu::bf16_cards },
+    Entry { name: "gpu.w4a16_cards", make: gpu::w4a16_cards },
+    Entry { name: "gpu.bf16_of_floor", make: gpu::bf16_of_floor },
+    Entry { name: "gpu.w4a16_of_floor", make: gpu::w4a16_of_floor },
+    Entry { name: "gpu.small_int8_quantizing", make: gpu::small_int8_quantizing },
+    Entry { name: "gpu.small_int8_one", make: gpu::small_int8_one },
     Entry { name: "lab_03.row_errors", make: int4_row_errors },
     Entry { name: "lab_03.sharers", make: sharers },
     Entry { name: "lab_03.bytes_per_weight", make: bytes_per_weight },

@@ -22,6 +22,11 @@ pub fn ours() -> Result<Figure> {
     of(&committed("this course")?)
 }
 
+/// vLLM.
+pub fn vllm() -> Result<Figure> {
+    of(&committed("vLLM")?)
+}
+
 /// llama.cpp.
 pub fn llama_cpp() -> Result<Figure> {
     of(&committed("llama.cpp")?)

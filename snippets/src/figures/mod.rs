@@ -6,6 +6,7 @@
 mod choose;
 mod cost_model;
 mod dequantization;
+mod gpu;
 mod histogram;
 mod lab_01;
 mod lab_03;
@@ -44,7 +45,9 @@ pub const ALL: &[Entry<Figure>] = &[
     Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
     Entry { name: "choose_format", make: choose::decision },
     Entry { name: "measured_ours", make: measured::ours },
+    Entry { name: "measured_vllm", make: measured::vllm },
     Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
+    Entry { name: "gpu_gains", make: gpu::gains },
     Entry { name: "cost_crossover", make: cost_model::crossover },
     Entry { name: "cost_context", make: cost_model::context },
     Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },

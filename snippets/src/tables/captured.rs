@@ -22,6 +22,7 @@ const FOLDER: &str =
 pub const ALL: &[Entry<Table>] = &[
     Entry { name: "gpu_runs", make: || Ok(runs(&committed()?)) },
     Entry { name: "gpu_ceilings", make: || Ok(ceilings(&committed()?)) },
+    Entry { name: "gpu_gains", make: || Ok(gains(&committed()?)) },
     Entry { name: "gpu_throughput", make: || Ok(throughput(&committed()?)) },
     Entry { name: "gpu_capacity", make: || Ok(capacity(&committed()?)) },
     Entry { name: "gpu_sanity", make: || Ok(sanity(&committed()?)) },
@@ -46,9 +47,24 @@ pub fn committed() -> Result<Vec<Capture>> {
     files().iter().map(|path| Capture::load(path).context(path.display().to_string())).collect()
 }
 
+/// The committed capture of the GPU whose name has `part` in it.
+///
+/// # Errors
+/// If there is none, or a file cannot be read.
+pub fn of_gpu(part: &str) -> Result<Capture> {
+    let mut captures = committed()?.into_iter();
+    let found = captures.find(|capture| capture.provenance().gpu.contains(part));
+    found.with_context(|| format!("there is no capture of an {part} in {FOLDER}"))
+}
+
+/// Tokens a second of `model` in `format` with `tokens` in a step.
+pub fn rate(capture: &Capture, model: &str, format: &str, tokens: usize) -> Option<f64> {
+    capture.step(model, format, tokens).map(|step| step.tokens_per_s)
+}
+
 /// Every table of `captures`, as text for a terminal.
 pub fn all(captures: &[Capture]) -> String {
-    let tables = [runs, ceilings, throughput, capacity, sanity, readings];
+    let tables = [runs, ceilings, throughput, gains, capacity, sanity, readings];
     tables.map(|table| table(captures).to_string()).join("\n")
 }
 
@@ -122,6 +138,33 @@ fn throughput(captures: &[Capture]) -> Table {
             percent(step.floor_ms / step.time_ms.median),
             step.bound_by.clone(),
         ]);
+    }
+    table
+}
+
+/// Meter 1 beside the first format: one column for each number of tokens in a step.
+fn gains(captures: &[Capture]) -> Table {
+    let all: BTreeSet<usize> =
+        captures.iter().flat_map(Capture::steps).map(|step| step.tokens).collect();
+    let mut table = Table::new("Tokens/s as a multiple of the first format's, by tokens in a step")
+        .text("GPU")
+        .text("model")
+        .text("format");
+    for &tokens in &all {
+        table = table.number(count(tokens));
+    }
+    for capture in captures {
+        for (model, format) in pairs(capture) {
+            let first = pairs(capture).into_iter().find(|pair| pair.0 == model);
+            let base = first.map_or(format, |pair| pair.1);
+            let gain = |&tokens: &usize| {
+                let of = |format| rate(capture, model, format, tokens);
+                of(format).zip(of(base)).map_or("–".into(), |(own, base)| times(own / base))
+            };
+            let gpu = capture.provenance().gpu.clone();
+            let cells = [gpu, model.to_string(), format.to_string()];
+            table.row(cells.into_iter().chain(all.iter().map(gain)));
+        }
     }
     table
 }
@@ -284,7 +327,7 @@ mod tests {
     #[test]
     fn every_table_names_the_gpu_in_every_row() {
         let captures = [made_up(&[("bf16", 100.0, 50), ("int8", 150.0, 60)])];
-        for table in [runs, ceilings, throughput, capacity, sanity, readings] {
+        for table in [runs, ceilings, throughput, gains, capacity, sanity, readings] {
             let text = table(&captures).to_markdown();
             assert!(text.lines().count() > 2, "a table without rows: {text}");
             for row in text.lines().skip(2) {
@@ -298,6 +341,12 @@ mod tests {
         let text = readings(&[made_up(&[("bf16", 100.0, 50), ("int8", 150.0, 60)])]).to_markdown();
         assert!(text.contains("int8: 1.50x the tokens/s of bf16"), "{text}");
         assert!(text.contains("int8: 1.20x those of bf16"), "{text}");
+    }
+
+    #[test]
+    fn a_gain_is_a_multiple_of_the_first_format() {
+        let text = gains(&[made_up(&[("bf16", 100.0, 50), ("int8", 150.0, 60)])]).to_markdown();
+        assert!(text.contains("1.00x") && text.contains("1.50x"), "{text}");
     }
 
     #[test]

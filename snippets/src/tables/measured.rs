@@ -18,8 +18,9 @@ const FOLDER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-02-quantize-and-eval/captures/engines");
 
 /// The engines, as their captures name them.
-pub const ENGINES: [&str; 2] = [OURS, LLAMA_CPP];
+pub const ENGINES: [&str; 3] = [OURS, VLLM, LLAMA_CPP];
 const OURS: &str = "this course";
+const VLLM: &str = "vLLM";
 const LLAMA_CPP: &str = "llama.cpp";
 
 /// The committed capture files.
@@ -57,6 +58,11 @@ pub fn capacity_ours() -> Result<Table> {
     capacity(OURS)
 }
 
+/// Capacity of vLLM.
+pub fn capacity_vllm() -> Result<Table> {
+    capacity(VLLM)
+}
+
 /// Capacity of llama.cpp.
 pub fn capacity_llama_cpp() -> Result<Table> {
     capacity(LLAMA_CPP)
@@ -67,6 +73,11 @@ pub fn throughput_ours() -> Result<Table> {
     throughput(OURS)
 }
 
+/// Throughput of vLLM.
+pub fn throughput_vllm() -> Result<Table> {
+    throughput(VLLM)
+}
+
 /// Throughput of llama.cpp.
 pub fn throughput_llama_cpp() -> Result<Table> {
     throughput(LLAMA_CPP)
@@ -75,6 +86,11 @@ pub fn throughput_llama_cpp() -> Result<Table> {
 /// Output sanity of this course's model.
 pub fn sanity_ours() -> Result<Table> {
     sanity(OURS)
+}
+
+/// Output sanity of vLLM.
+pub fn sanity_vllm() -> Result<Table> {
+    sanity(VLLM)
 }
 
 /// Output sanity of llama.cpp.
@@ -172,4 +188,28 @@ pub fn runs() -> Result<Table> {
         ]);
     }
     Ok(table)
+}
+
+/// What failed, in the engine's words: the last line of each.
+pub fn refused() -> Result<Table> {
+    let mut table = Table::new("What was asked for and refused").text("engine").text("format");
+    table = table.text("in the engine's words");
+    for engine in ENGINES {
+        for run in committed(engine)?.runs {
+            let Some(error) = run.error else { continue };
+            let line = error.lines().rev().find(|line| line.contains("Error")).unwrap_or(&error);
+            table.row([engine.into(), format!("`{}`", run.format), shortened(line)]);
+        }
+    }
+    Ok(table)
+}
+
+/// A line of a log, cut where a table would burst.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 160;
+    let line = line.trim().replace(['`', '\\'], "'");
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
 }

@@ -9,8 +9,11 @@ use super::Value;
 use crate::tables::measured::committed;
 
 const OURS: &str = "this course";
+const VLLM: &str = "vLLM";
 /// Requests at once that stand for many.
 const MANY: usize = 64;
+/// The same in vLLM.
+const VLLM_MANY: usize = 16;
 
 fn run<'c>(capture: &'c Capture, format: &str) -> Result<&'c Run> {
     let engine = &capture.provenance.engine;
@@ -63,6 +66,28 @@ pub fn w4a16_one() -> Result<Value> {
 pub fn w8a8_many() -> Result<Value> {
     let many = |run: &Run| writes(run, MANY);
     gain(OURS, ["w8a8", "w4a16"], many, "in ours, 64 requests write faster in w8a8 than w4a16 by")
+}
+
+/// vLLM, one request.
+pub fn vllm_w8a8_one() -> Result<Value> {
+    let one = |run: &Run| writes(run, 1);
+    gain(
+        VLLM,
+        ["w8a8", "none"],
+        one,
+        "in vLLM, one request writes in w8a8 as a multiple of 16 bits",
+    )
+}
+
+/// vLLM, many requests.
+pub fn vllm_w8a8_many() -> Result<Value> {
+    let many = |run: &Run| writes(run, VLLM_MANY);
+    gain(
+        VLLM,
+        ["w8a8", "none"],
+        many,
+        "in vLLM, 16 requests write in w8a8 as a multiple of 16 bits",
+    )
 }
 
 /// The part of its ceiling that one request of a format reaches in ours.

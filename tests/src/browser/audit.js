@@ -96,7 +96,8 @@ var audit = (() => {
             .filter(face => face.status === "error")
             .map(face => `font: ${face.family} did not load`);
         const loaded = [...loadedFamilies()];
-        if (document.querySelector(".katex") && !loaded.some(family => family.startsWith("KaTeX_"))) {
+        // What is folded away has not asked for its font yet.
+        if (all("main .katex-html").some(isShown) && !loaded.some(family => family.startsWith("KaTeX_"))) {
             findings.push("font: there is mathematics and none of KaTeX's fonts");
         }
         return findings;
