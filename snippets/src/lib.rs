@@ -67,7 +67,11 @@ impl Library for Book {
         let captures = captures.chain(tables::outliers::files()).chain(tables::engines::files());
         captures
             .chain(tables::measured::files())
-            .chain([tables::engines::control_file(), tables::vllm_map::file()])
+            .chain([
+                tables::engines::control_file(),
+                tables::engines::avx512_file(),
+                tables::vllm_map::file(),
+            ])
             .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
             .chain(kit::checkpoint::golden::files())
             .collect()

@@ -9,6 +9,7 @@ use super::Figure;
 use super::plot::{Axis, Layout, Plot, draw};
 use super::style::{Ink, Pen};
 use super::svg::Drawing;
+use crate::tables::captured;
 use crate::tables::measured::{ENGINES, committed};
 
 /// How far under the top of its box a branch leaves the stem, in lines.
@@ -53,21 +54,25 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
         captures.iter().map(|capture| best(capture, meter, what, show)).collect::<Result<Vec<_>>>()
     };
     let blocks_shown = |blocks: f64| count(blocks as usize);
+    let with_gpu = |mut rows: Vec<String>, row: String| {
+        rows.push(row);
+        rows
+    };
     Ok(vec![
         Branch {
             binds: "Memory: too few KV blocks",
             take: "fewest bits a weight: W4A16",
-            rows: rows(&blocks, "blocks", &blocks_shown)?,
+            rows: with_gpu(rows(&blocks, "blocks", &blocks_shown)?, gpu_blocks()?),
         },
         Branch {
             binds: "Bytes: few requests, writing",
             take: "fewest bits a weight: W4A16",
-            rows: rows(&one, "tokens/s, 1 writes", &sig3)?,
+            rows: with_gpu(rows(&one, "tokens/s, 1 writes", &sig3)?, gpu_step(1)?),
         },
         Branch {
             binds: "Arithmetic: prompts, many requests",
             take: "activations in 8 bits: W8A8, FP8",
-            rows: rows(&reads, "tokens/s, reading", &sig3)?,
+            rows: with_gpu(rows(&reads, "tokens/s, reading", &sig3)?, gpu_step(2048)?),
         },
         Branch {
             binds: "Quality: nothing to spare",
@@ -75,6 +80,35 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
             rows: captures.iter().map(closest).collect::<Result<Vec<_>>>()?,
         },
     ])
+}
+
+/// The card and the model of the rows from a GPU.
+const GPU: (&str, &str) = ("H200", "llama-3.1-8b");
+
+/// The fastest format of a step of so many tokens on a GPU, beside bf16.
+fn gpu_step(tokens: usize) -> Result<String> {
+    let (gpu, model) = GPU;
+    let capture = captured::of_gpu(gpu)?;
+    let of = |format: &str| captured::rate(&capture, model, format, tokens);
+    let steps = capture.runs().filter(|run| run.model == model);
+    let speeds = steps.filter_map(|run| Some((run.format, of(run.format)?)));
+    let (format, speed) =
+        speeds.max_by(|a, b| a.1.total_cmp(&b.1)).context("the step was timed")?;
+    let gain = times(speed / of("bf16").context("bf16 was timed")?);
+    let (speed, tokens) = (count(speed.round() as usize), count(tokens));
+    Ok(format!("{gpu}, 8B: {format} {speed} tokens/s, {tokens} a step ({gain})"))
+}
+
+/// The format that leaves the most blocks on a GPU, beside bf16.
+fn gpu_blocks() -> Result<String> {
+    let (gpu, model) = GPU;
+    let capture = captured::of_gpu(gpu)?;
+    let rooms = || capture.capacity().filter(|room| room.model == model);
+    let most = rooms().max_by_key(|room| room.kv_blocks).context("room was measured")?;
+    let base = rooms().find(|room| room.format == "bf16").context("bf16 was measured")?;
+    let gain = times(most.kv_blocks as f64 / base.kv_blocks as f64);
+    let blocks = count(most.kv_blocks as usize);
+    Ok(format!("{gpu}, 8B: {} {blocks} blocks ({gain})", most.format))
 }
 
 /// The format of a capture that a meter finds best, beside the first.

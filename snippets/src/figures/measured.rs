@@ -48,7 +48,7 @@ pub fn of(capture: &Capture) -> Result<Figure> {
     let whole: Vec<&Run> = capture.runs.iter().filter(|run| run.error.is_none()).collect();
     let (base, others) = whole.split_first().context("no format was measured")?;
     ensure!(!others.is_empty(), "one format has nothing to be compared with");
-    let others = &others[..others.len().min(INKS.len())];
+    let (others, left_out) = others.split_at(others.len().min(INKS.len()));
     let meters = meters(capture);
     let gains: Vec<Gain> = others
         .iter()
@@ -64,10 +64,11 @@ pub fn of(capture: &Capture) -> Result<Figure> {
         title: format!("What each format buys in {engine}, as a multiple of {}", base.format),
         caption: format!(
             "Rings: predicted by the cost model from this run's ceilings. Dots: measured. {}, over {} \
-             processors. The largest gain is that of {format} in \"{meter}\": {}.",
+             processors. The largest gain is that of {format} in \"{meter}\": {}.{}",
             capture.provenance.processor,
             capture.provenance.processors,
             times(best.measured),
+            if left_out.is_empty() { String::new() } else { not_drawn(left_out) },
         ),
         alt: gains
             .iter()
@@ -83,6 +84,12 @@ pub fn of(capture: &Capture) -> Result<Figure> {
             .join(" "),
         drawing: marks(&meters, others, &gains)?,
     })
+}
+
+/// A figure has room for so many formats; the tables have all of them.
+fn not_drawn(left_out: &[&Run]) -> String {
+    let names: Vec<&str> = left_out.iter().map(|run| run.format.as_str()).collect();
+    format!(" Not drawn: {}.", names.join(", "))
 }
 
 /// The names of the meters, as the axis shows them.

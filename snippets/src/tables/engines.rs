@@ -1,7 +1,7 @@
 //! The tables of "Captured: three engines, one model", read from the captures that `cargo book
 //! serve-check` took.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use engines::capture::{Capture, Checkpoint};
@@ -25,12 +25,21 @@ pub fn control_file() -> PathBuf {
     PathBuf::from(FOLDER).join("control/vllm-seven-bits.json")
 }
 
+/// The file of vLLM's capture on a processor with AVX-512 and VNNI.
+pub fn avx512_file() -> PathBuf {
+    PathBuf::from(FOLDER).join("avx512/vllm-epyc-avx512-2.json")
+}
+
 /// The committed capture of an engine.
 ///
 /// # Errors
 /// If there is not exactly one, or one cannot be read.
 pub fn committed(engine: &str) -> Result<Capture> {
     of_engine(FOLDER, engine, |capture: &Capture| &capture.provenance.engine)
+}
+
+fn load(file: &Path) -> Result<Capture> {
+    Capture::load(file).context(file.display().to_string())
 }
 
 /// The engines, as their captures name them.
@@ -107,10 +116,40 @@ pub fn gguf() -> Result<Table> {
     Ok(table)
 }
 
+/// The same folders and the same engine, on a processor that has the kernels.
+pub fn avx512() -> Result<Table> {
+    let (ours, without) = (committed(OURS)?, committed(VLLM)?);
+    let with = load(&avx512_file())?;
+    let mut table = Table::new("The same files in vLLM, without AVX-512 and with AVX-512 and VNNI")
+        .text("checkpoint")
+        .number("perplexity, ours")
+        .number("vLLM without")
+        .number("vLLM with")
+        .number("with, apart from ours by")
+        .number("rounding may")
+        .text("type of what is not quantized, with");
+    for checkpoint in &with.checkpoints {
+        let name = &checkpoint.name;
+        let own = ours.named(name).and_then(|own| own.quality.as_ref());
+        let own = own.with_context(|| format!("ours has not scored {name}"))?;
+        let apart = checkpoint.quality.as_ref().map(|quality| quality.perplexity / own.perplexity);
+        let may = own.mean_kl.map(|_| allowed(&ours, name)).transpose()?;
+        table.row([
+            format!("`{name}`"),
+            format!("{:.4}", own.perplexity),
+            perplexity(without.named(name)),
+            perplexity(Some(checkpoint)),
+            apart.map_or("-".into(), |ratio| format!("{:+.2} %", 100.0 * (ratio - 1.0))),
+            may.map_or("-".into(), |part| format!("±{:.2} %", 100.0 * part)),
+            checkpoint.dtype.clone().unwrap_or("-".into()),
+        ]);
+    }
+    Ok(table)
+}
+
 /// The capture of the control: the same model in seven bits, served by vLLM.
 fn control() -> Result<Capture> {
-    let file = control_file();
-    Capture::load(&file).context(file.display().to_string())
+    load(&control_file())
 }
 
 /// Eight bits and seven, by an engine whose pairs of products saturate and by one whose do not.
@@ -253,8 +292,9 @@ pub fn runs() -> Result<Table> {
         .text("machine")
         .text("date")
         .text("commit");
-    for engine in [OURS, VLLM, LLAMA_CPP] {
-        let of = committed(engine)?.provenance;
+    let captures = [committed(OURS)?, committed(VLLM)?, load(&avx512_file())?, committed(LLAMA_CPP)?];
+    for capture in captures {
+        let of = capture.provenance;
         table.row([
             of.engine,
             of.engine_version,

@@ -12,6 +12,7 @@ use kit::table::{count, sig3, times};
 
 use crate::capture_files::of_engine;
 use crate::published::BATCH_CROSSOVER;
+use crate::tables::captured;
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
@@ -157,6 +158,14 @@ pub fn crossing() -> Result<Table> {
     let speeds = reading(eight).zip(reading(four)).context("every format was timed")?;
     let work = format!("reads {}", capture.plan.prompt);
     row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
+    let gpu = captured::of_gpu("H200")?;
+    for tokens in [1, 16, 64, 2048] {
+        let speed = |format| captured::rate(&gpu, "llama-3.1-8b", format, tokens);
+        let speeds = speed("fp8-tensor").zip(speed("w4a16-g128")).context("a step was timed")?;
+        let run = "captured: linear layers of 8B, one H200".to_string();
+        let work = format!("{} tokens a step", count(tokens));
+        row(run, ["`fp8-tensor`", "`w4a16-g128`"], work, speeds.into(), false);
+    }
     for published in &BATCH_CROSSOVER {
         let batch = published.setting.rsplit(", ").next().unwrap_or_default().to_string();
         let number = |index: usize| -> Result<f64> { Ok(published.numbers[index].parse()?) };

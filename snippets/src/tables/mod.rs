@@ -95,6 +95,7 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "engines_answers", make: engines::answers },
     Entry { name: "engines_vllm_read", make: engines::vllm_read },
     Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
+    Entry { name: "engines_avx512", make: engines::avx512 },
     Entry { name: "engines_runs", make: engines::runs },
     Entry { name: "measured_capacity_ours", make: measured::capacity_ours },
     Entry { name: "measured_capacity_vllm", make: measured::capacity_vllm },
