@@ -213,8 +213,10 @@ fn sanity(captures: &[Capture]) -> Table {
             let of_pair = |m: &str, f: &str| m == model && f == format;
             let checks: Vec<_> = capture.sanity().filter(|c| of_pair(c.model, c.format)).collect();
             let share = |error: Option<f64>, bound: f64| error.map_or(f64::INFINITY, |e| e / bound);
+            // The code that is farthest from its weight is half a step away in every sound format.
             let closest = checks
                 .iter()
+                .filter(|check| check.meter != "grid")
                 .max_by(|a, b| share(a.error, a.bound).total_cmp(&share(b.error, b.bound)));
             let Some(closest) = closest else { continue };
             let passed = checks.iter().filter(|check| check.passed).count();
@@ -259,9 +261,11 @@ fn readings(captures: &[Capture]) -> Table {
     table
 }
 
-/// Model and format of each run, in the order of the file.
+/// Model and format of each run, the formats of a model together, in the order of the file.
 fn pairs(capture: &Capture) -> Vec<(&str, &str)> {
-    capture.runs().map(|run| (run.model, run.format)).collect()
+    let mut pairs: Vec<_> = capture.runs().map(|run| (run.model, run.format)).collect();
+    pairs.sort_by_key(|pair| pair.0);
+    pairs
 }
 
 /// The batch sizes that `model` was measured at.

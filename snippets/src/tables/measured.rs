@@ -198,27 +198,3 @@ pub fn runs() -> Result<Table> {
     }
     Ok(table)
 }
-
-/// What failed, in the engine's words: the last line of each.
-pub fn refused() -> Result<Table> {
-    let mut table = Table::new("What was asked for and refused").text("engine").text("format");
-    table = table.text("in the engine's words");
-    for engine in ENGINES {
-        for run in committed(engine)?.runs {
-            let Some(error) = run.error else { continue };
-            let line = error.lines().rev().find(|line| line.contains("Error")).unwrap_or(&error);
-            table.row([engine.into(), format!("`{}`", run.format), shortened(line)]);
-        }
-    }
-    Ok(table)
-}
-
-/// A line of a log, cut where a table would burst.
-fn shortened(line: &str) -> String {
-    const MOST: usize = 160;
-    let line = line.trim().replace(['`', '\\'], "'");
-    match line.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
-    }
-}

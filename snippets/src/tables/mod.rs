@@ -108,7 +108,6 @@ pub const ALL: &[Entry<Table>] = &[
     Entry { name: "measured_sanity_llama_cpp", make: measured::sanity_llama_cpp },
     Entry { name: "measured_ceilings", make: measured::ceilings },
     Entry { name: "choose_crossing", make: measured::crossing },
-    Entry { name: "measured_refused", make: measured::refused },
     Entry { name: "measured_runs", make: measured::runs },
     Entry { name: "published_collapse", make: outliers::published_collapse },
     Entry { name: "published_emergence", make: outliers::published_emergence },
