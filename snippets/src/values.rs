@@ -47,6 +47,7 @@ pub const ALL: &[Entry<Value>] = &[
     Entry { name: "measured.w8a16_nats", make: measured::w8a16_nats },
     Entry { name: "measured.w8a8_nats", make: measured::w8a8_nats },
     Entry { name: "measured.vllm_w8a8_one", make: measured::vllm_w8a8_one },
+    Entry { name: "measured.vllm_w8a8_reads", make: measured::vllm_w8a8_reads },
     Entry { name: "measured.vllm_w8a8_many", make: measured::vllm_w8a8_many },
     Entry { name: "gpu.w4a16_one", make: gpu::w4a16_one },
     Entry { name: "gpu.w4a16_one_h100", make: gpu::w4a16_one_h100 },

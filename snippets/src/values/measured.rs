@@ -79,6 +79,11 @@ pub fn vllm_w8a8_one() -> Result<Value> {
     )
 }
 
+/// vLLM, reading.
+pub fn vllm_w8a8_reads() -> Result<Value> {
+    gain(VLLM, ["w8a8", "none"], reads, "in vLLM, w8a8 reads as a multiple of 16 bits")
+}
+
 /// vLLM, many requests.
 pub fn vllm_w8a8_many() -> Result<Value> {
     let many = |run: &Run| writes(run, VLLM_MANY);
