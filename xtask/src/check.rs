@@ -1,9 +1,10 @@
 //! `cargo book test`: everything that must hold, one step after the other.
 
 use std::process::{Command, ExitCode};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use console::style;
 use xtask::workspace;
 
@@ -29,22 +30,58 @@ pub fn run() -> Result<ExitCode> {
         let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         whole(workspace::cargo().args(lint))
     });
-    report.step("units, specs, wrong answers, starters, snapshots: cargo test", || {
+    report.step("units, specs, snapshots: cargo test", || {
         libtest(&["--no-fail-fast"], &[])
     });
+    // One crate after the other is compiled there, which leaves a core idle: so beside the examples.
+    let contracts = thread::spawn(contracts);
     match tools::ready() {
-        Ok(tools) => check_book(&mut report, &tools),
+        Ok(tools) => {
+            report.step("every Rust example of every chapter: mdbook test", || examples(&tools));
+            check_contracts(&mut report, contracts);
+            check_book(&mut report, &tools);
+        }
         Err(error) => {
             report.step("mdbook and mdbook-katex", || Err(error));
+            check_contracts(&mut report, contracts);
             report.leave_out("everything about the book", "it needs mdbook and mdbook-katex");
         }
     }
     Ok(report.end())
 }
 
+/// What a run beside another step printed, and how it ended.
+type Aside = (Vec<String>, Result<Totals>);
+
+/// The tests that compile every lab three times; they are ignored in `cargo test`.
+fn contracts() -> Aside {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace", "--test", "lab_contract", "--", "--ignored"]);
+    let mut listener = Libtest::default();
+    let mut said = Vec::new();
+    let status = progress::lines(&mut command, |line| match line {
+        Line::Out(text) => said.extend(listener.hear(text)),
+        Line::Err(text) if is_compiler_progress(text) => {}
+        Line::Err(text) => said.push(text.to_string()),
+        Line::Silence => {}
+    });
+    said.append(&mut listener.unfinished);
+    let totals = listener.totals;
+    (said, status.and_then(|status| verdict("cargo test", status.success(), totals)))
+}
+
+/// Waits for the labs' contracts and counts them.
+fn check_contracts(report: &mut Report, contracts: JoinHandle<Aside>) {
+    let checks = report.step("starters and wrong answers of every lab, beside it", || {
+        let (said, totals) = contracts.join().map_err(|_| anyhow!("the thread panicked"))?;
+        said.iter().for_each(|line| println!("{line}"));
+        totals
+    });
+    report.ran_after_all(checks);
+}
+
 /// The steps that need mdBook.
 fn check_book(report: &mut Report, tools: &Tools) {
-    report.step("every Rust example of every chapter: mdbook test", || examples(tools));
     let built = report.step("the book: mdbook build", || {
         book::build_with(tools)?;
         Ok(Totals::one(true))
@@ -57,8 +94,7 @@ fn check_book(report: &mut Report, tools: &Tools) {
         let targets: Vec<_> = BUILT_BOOK_TESTS.iter().flat_map(|name| ["--test", name]).collect();
         libtest(&targets, &["--ignored"])
     });
-    // They were left out of `cargo test`, where there was no book yet. Now they have run.
-    report.totals.skipped = (report.totals.skipped - checks.count()).max(checks.skipped);
+    report.ran_after_all(checks);
 }
 
 /// A program that passes or fails as a whole; what it printed is shown when it fails.
@@ -147,6 +183,11 @@ impl Report {
         self.lines.push(line);
         self.totals.add(totals);
         totals
+    }
+
+    /// Takes back that `checks` were left out: `cargo test` ignored them, and now they have run.
+    fn ran_after_all(&mut self, checks: Totals) {
+        self.totals.skipped = (self.totals.skipped - checks.count()).max(checks.skipped);
     }
 
     /// Notes that `what` could not be run.
