@@ -30,9 +30,7 @@ pub fn run() -> Result<ExitCode> {
         let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         whole(workspace::cargo().args(lint))
     });
-    report.step("units, specs, snapshots: cargo test", || {
-        libtest(&["--no-fail-fast"], &[])
-    });
+    report.step("units, specs, snapshots: cargo test", || libtest(&["--no-fail-fast"], &[]));
     // One crate after the other is compiled there, which leaves a core idle: so beside the examples.
     let contracts = thread::spawn(contracts);
     match tools::ready() {

@@ -65,8 +65,7 @@ fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
     let floor = |format, tokens| capture.step(MODEL, format, tokens).map(|step| step.floor_ms);
     let steps = capture.steps().filter(|step| step.model == MODEL && step.format == format);
     let gain = |tokens: usize| {
-        let measured =
-            rate(capture, MODEL, format, tokens)? / rate(capture, MODEL, BASE, tokens)?;
+        let measured = rate(capture, MODEL, format, tokens)? / rate(capture, MODEL, BASE, tokens)?;
         Some(Gain { tokens, floor: floor(BASE, tokens)? / floor(format, tokens)?, measured })
     };
     steps

@@ -292,7 +292,8 @@ pub fn runs() -> Result<Table> {
         .text("machine")
         .text("date")
         .text("commit");
-    let captures = [committed(OURS)?, committed(VLLM)?, load(&avx512_file())?, committed(LLAMA_CPP)?];
+    let captures =
+        [committed(OURS)?, committed(VLLM)?, load(&avx512_file())?, committed(LLAMA_CPP)?];
     for capture in captures {
         let of = capture.provenance;
         table.row([

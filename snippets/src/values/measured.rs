@@ -68,15 +68,20 @@ pub fn w8a8_many() -> Result<Value> {
     gain(OURS, ["w8a8", "w4a16"], many, "in ours, 64 requests write faster in w8a8 than w4a16 by")
 }
 
-/// vLLM, one request.
-pub fn vllm_w8a8_one() -> Result<Value> {
+/// vLLM, one request in four bits.
+pub fn vllm_w4a16_one() -> Result<Value> {
     let one = |run: &Run| writes(run, 1);
     gain(
         VLLM,
-        ["w8a8", "none"],
+        ["w4a16", "none"],
         one,
-        "in vLLM, one request writes in w8a8 as a multiple of 16 bits",
+        "in vLLM, one request writes in w4a16 as a multiple of 16 bits",
     )
+}
+
+/// vLLM, reading in four bits.
+pub fn vllm_w4a16_reads() -> Result<Value> {
+    gain(VLLM, ["w4a16", "none"], reads, "in vLLM, w4a16 reads as a multiple of 16 bits")
 }
 
 /// vLLM, reading.

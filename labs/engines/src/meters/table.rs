@@ -112,7 +112,8 @@ pub fn sanity(capture: &Capture) -> Table {
         let quality = run.sanity.as_ref();
         let nats = quality.and_then(|quality| quality.mean_kl);
         let same = quality.and_then(|quality| quality.same_top);
-        let answer = run.answer.as_ref().map(|answer| format!("`\"{}\"`", answer.replace('\n', "⏎")));
+        let answer =
+            run.answer.as_ref().map(|answer| format!("`\"{}\"`", answer.replace('\n', "⏎")));
         let failed = || run.error.as_ref().map_or_else(dash, |_| "failed".into());
         table.row([
             format!("`{}`", run.format),
