@@ -39,7 +39,8 @@ pub fn decision() -> Result<Figure> {
         caption:
             "Start from what your service runs out of. Each line under a branch is a row of this \
                   chapter's captures: the best format of that engine, as a multiple of its own \
-                  first format."
+                  first format. H200: the linear layers of Llama-3.1-8B, beside bf16; a step is so \
+                  many tokens."
                 .into(),
         alt,
         drawing: tree(&branches)?,
@@ -101,8 +102,8 @@ fn gpu_step(tokens: usize) -> Result<String> {
     let (format, speed) =
         speeds.max_by(|a, b| a.1.total_cmp(&b.1)).context("the step was timed")?;
     let gain = times(speed / of("bf16").context("bf16 was timed")?);
-    let (speed, tokens) = (count(speed.round() as usize), count(tokens));
-    Ok(format!("{gpu}, 8B: {format} {speed} tokens/s, {tokens} a step ({gain})"))
+    let (speed, tokens) = (sig3(speed), count(tokens));
+    Ok(format!("{gpu}: {format} {speed} tokens/s, step {tokens} ({gain})"))
 }
 
 /// The format that leaves the most blocks on a GPU, beside bf16.
@@ -114,7 +115,7 @@ fn gpu_blocks() -> Result<String> {
     let base = rooms().find(|room| room.format == "bf16").context("bf16 was measured")?;
     let gain = times(most.kv_blocks as f64 / base.kv_blocks as f64);
     let blocks = count(most.kv_blocks as usize);
-    Ok(format!("{gpu}, 8B: {} {blocks} blocks ({gain})", most.format))
+    Ok(format!("{gpu}: {} {blocks} blocks ({gain})", most.format))
 }
 
 /// The format of a capture that a meter finds best, beside the first.
@@ -151,7 +152,7 @@ fn closest(capture: &Capture) -> Result<String> {
 fn tree(branches: &[Branch]) -> Result<Drawing> {
     let lines = branches.iter().map(|branch| branch.rows.len() + 4).sum::<usize>() as f64;
     let layout =
-        Layout { height: 200 * lines as u32 + 500, top: 380, left: 160, right: 160, bottom: 120 };
+        Layout { height: 165 * lines as u32 + 500, top: 380, left: 160, right: 160, bottom: 120 };
     let x = Axis::linear("", 0.0..10.0).without_grid();
     let y = Axis::linear("What runs out first?", 0.0..lines).without_grid();
     draw(layout, x, y, |plot| {

@@ -53,9 +53,8 @@ pub fn gains() -> Result<Figure> {
                 .ticks(tokens, |tokens| count(tokens as usize));
             let all: Vec<f64> =
                 lines.iter().flatten().flat_map(|gain| [gain.floor, gain.measured]).collect();
-            let y = Axis::log("times bf16", 0.3..4.5)
-                .ticks([0.25, 0.5, 1.0, 2.0, 4.0], plain)
-                .holding(&all);
+            let y =
+                Axis::log("times bf16", 0.3..4.5).ticks([0.5, 1.0, 2.0, 4.0], plain).holding(&all);
             draw(Layout::with_legend(2), x, y, |plot| marks(plot, &lines))?
         },
     })
