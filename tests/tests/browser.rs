@@ -139,7 +139,7 @@ const FLAWS: [(&str, &str, &str); 24] = [
     ("x=\"20\"", "x=\"390\"", "figure: «row» is cut off at the edge"),
     ("Words,", "Words $$ s $$,", "math: left as it was typed «Words $$ s $$"),
     ("Words,", "<b class='katex-error'>s</b>", "math: KaTeX refused «s»"),
-    ("Words,", "<b class='katex-html'>s</b>", "none of KaTeX's fonts"),
+    ("Words,", "<b class='katex'>s</b>", "none of KaTeX's fonts"),
     ("class=\"clip-button\"", "", "copy button: none at <code>"),
     ("a {", "a:focus { outline: none } a {", "focus: not visible on main p a"),
 ];

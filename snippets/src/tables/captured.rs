@@ -81,8 +81,9 @@ fn runs(captures: &[Capture]) -> Table {
         .text("command");
     for capture in captures {
         let run = capture.provenance();
+        let commit: String = run.commit.chars().take(12).collect();
         let cells = [&run.gpu, &run.driver, &run.cuda, &run.cublaslt];
-        let more = [&run.machine, &run.date, &run.commit, &run.command];
+        let more = [&run.machine, &run.date, &commit, &run.command];
         table.row(cells.into_iter().chain(more).map(String::as_str));
     }
     table
