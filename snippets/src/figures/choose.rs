@@ -9,7 +9,7 @@ use super::Figure;
 use super::plot::{Axis, Layout, Plot, draw};
 use super::style::{Ink, Pen};
 use super::svg::Drawing;
-use crate::tables::captured;
+use crate::tables::captured::{self, H200, LLAMA};
 use crate::tables::measured::{ENGINES, committed};
 
 /// How far under the top of its box a branch leaves the stem, in lines.
@@ -51,35 +51,35 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
     let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
     let reads = |run: &Run| run.reading.as_ref().map(|reading| reading.tokens_per_s.median);
     let one = |run: &Run| run.writing_of(1).map(|writing| writing.tokens_per_s.median);
-    let rows = |meter: &dyn Fn(&Run) -> Option<f64>, what: &str, show: &dyn Fn(f64) -> String| {
-        captures.iter().map(|capture| best(capture, meter, what, show)).collect::<Result<Vec<_>>>()
+    let rows = |captures: &[&Capture],
+                meter: &dyn Fn(&Run) -> Option<f64>,
+                what: &str,
+                show: &dyn Fn(f64) -> String,
+                gpu: String| {
+        let best = captures.iter().map(|capture| best(capture, meter, what, show));
+        best.chain([Ok(gpu)]).collect::<Result<Vec<_>>>()
     };
     let blocks_shown = |blocks: f64| count(blocks as usize);
-    let with_gpu = |mut rows: Vec<String>, row: String| {
-        rows.push(row);
-        rows
-    };
+    let all: Vec<&Capture> = captures.iter().collect();
     // One request in vLLM waits for the engine and not for bytes: the chapter of the three meters
     // says so, and its row would be of something else.
-    let bound_by_bytes = captures.iter().filter(|capture| capture.provenance.engine != "vLLM");
-    let one_writes = bound_by_bytes
-        .map(|capture| best(capture, &one, "tokens/s, 1 writes", &sig3))
-        .collect::<Result<Vec<_>>>()?;
+    let by_bytes = |capture: &&Capture| capture.provenance.engine != "vLLM";
+    let bound_by_bytes: Vec<&Capture> = captures.iter().filter(by_bytes).collect();
     Ok(vec![
         Branch {
             binds: "Memory: too few KV blocks",
             take: "fewest bits a weight: W4A16",
-            rows: with_gpu(rows(&blocks, "blocks", &blocks_shown)?, gpu_blocks()?),
+            rows: rows(&all, &blocks, "blocks", &blocks_shown, gpu_blocks()?)?,
         },
         Branch {
             binds: "Bytes: few requests, writing",
             take: "fewest bits a weight: W4A16",
-            rows: with_gpu(one_writes, gpu_step(1)?),
+            rows: rows(&bound_by_bytes, &one, "tokens/s, 1 writes", &sig3, gpu_step(1)?)?,
         },
         Branch {
             binds: "Arithmetic: prompts, many requests",
             take: "activations in 8 bits: W8A8, FP8",
-            rows: with_gpu(rows(&reads, "tokens/s, reading", &sig3)?, gpu_step(2048)?),
+            rows: rows(&all, &reads, "tokens/s, reading", &sig3, gpu_step(2048)?)?,
         },
         Branch {
             binds: "Quality: nothing to spare",
@@ -89,33 +89,28 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
     ])
 }
 
-/// The card and the model of the rows from a GPU.
-const GPU: (&str, &str) = ("H200", "llama-3.1-8b");
-
 /// The fastest format of a step of so many tokens on a GPU, beside bf16.
 fn gpu_step(tokens: usize) -> Result<String> {
-    let (gpu, model) = GPU;
-    let capture = captured::of_gpu(gpu)?;
-    let of = |format: &str| captured::rate(&capture, model, format, tokens);
-    let steps = capture.runs().filter(|run| run.model == model);
+    let capture = captured::of_gpu(H200)?;
+    let of = |format: &str| captured::rate(&capture, LLAMA, format, tokens);
+    let steps = capture.runs().filter(|run| run.model == LLAMA);
     let speeds = steps.filter_map(|run| Some((run.format, of(run.format)?)));
     let (format, speed) =
         speeds.max_by(|a, b| a.1.total_cmp(&b.1)).context("the step was timed")?;
     let gain = times(speed / of("bf16").context("bf16 was timed")?);
     let (speed, tokens) = (sig3(speed), count(tokens));
-    Ok(format!("{gpu}: {format} {speed} tokens/s, step {tokens} ({gain})"))
+    Ok(format!("{H200}: {format} {speed} tokens/s, step {tokens} ({gain})"))
 }
 
 /// The format that leaves the most blocks on a GPU, beside bf16.
 fn gpu_blocks() -> Result<String> {
-    let (gpu, model) = GPU;
-    let capture = captured::of_gpu(gpu)?;
-    let rooms = || capture.capacity().filter(|room| room.model == model);
+    let capture = captured::of_gpu(H200)?;
+    let rooms = || capture.capacity().filter(|room| room.model == LLAMA);
     let most = rooms().max_by_key(|room| room.kv_blocks).context("room was measured")?;
     let base = rooms().find(|room| room.format == "bf16").context("bf16 was measured")?;
     let gain = times(most.kv_blocks as f64 / base.kv_blocks as f64);
     let blocks = count(most.kv_blocks as usize);
-    Ok(format!("{gpu}: {} {blocks} blocks ({gain})", most.format))
+    Ok(format!("{H200}: {} {blocks} blocks ({gain})", most.format))
 }
 
 /// The format of a capture that a meter finds best, beside the first.

@@ -7,11 +7,8 @@ use quantize_and_eval::capture::Capture;
 use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
-use crate::tables::captured::{of_gpu, rate};
+use crate::tables::captured::{H200, LLAMA, of_gpu, rate};
 
-/// Whose linear layers are drawn, and on which card.
-const MODEL: &str = "llama-3.1-8b";
-const GPU: &str = "H200";
 /// The format that the others are multiples of.
 const BASE: &str = "bf16";
 /// The others, with their inks.
@@ -32,7 +29,7 @@ struct Gain {
 
 /// The gains of every format, one line each.
 pub fn gains() -> Result<Figure> {
-    let capture = of_gpu(GPU)?;
+    let capture = of_gpu(H200)?;
     let lines: Vec<Vec<Gain>> =
         FORMATS.iter().map(|(format, _)| gains_of(&capture, format)).collect::<Result<_>>()?;
     let named = || FORMATS.iter().map(|format| format.0).zip(&lines);
@@ -61,10 +58,10 @@ pub fn gains() -> Result<Figure> {
 }
 
 fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
-    let floor = |format, tokens| capture.step(MODEL, format, tokens).map(|step| step.floor_ms);
-    let steps = capture.steps().filter(|step| step.model == MODEL && step.format == format);
+    let floor = |format, tokens| capture.step(LLAMA, format, tokens).map(|step| step.floor_ms);
+    let steps = capture.steps().filter(|step| step.model == LLAMA && step.format == format);
     let gain = |tokens: usize| {
-        let measured = rate(capture, MODEL, format, tokens)? / rate(capture, MODEL, BASE, tokens)?;
+        let measured = rate(capture, LLAMA, format, tokens)? / rate(capture, LLAMA, BASE, tokens)?;
         Some(Gain { tokens, floor: floor(BASE, tokens)? / floor(format, tokens)?, measured })
     };
     steps

@@ -18,6 +18,12 @@ use crate::Entry;
 const FOLDER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-02-quantize-and-eval/captures");
 
+/// The card that chapters speak of where one is enough, as [`of_gpu`] takes it.
+pub const H200: &str = "H200";
+
+/// The larger of the two models, as the captures name it.
+pub const LLAMA: &str = "llama-3.1-8b";
+
 /// The tables that can be made, if there is anything to make them of.
 pub const ALL: &[Entry<Table>] = &[
     Entry { name: "gpu_runs", make: || Ok(runs(&committed()?)) },

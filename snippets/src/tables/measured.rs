@@ -158,9 +158,9 @@ pub fn crossing() -> Result<Table> {
     let speeds = reading(eight).zip(reading(four)).context("every format was timed")?;
     let work = format!("reads {}", capture.plan.prompt);
     row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
-    let gpu = captured::of_gpu("H200")?;
+    let gpu = captured::of_gpu(captured::H200)?;
     for tokens in [1, 16, 64, 2048] {
-        let speed = |format| captured::rate(&gpu, "llama-3.1-8b", format, tokens);
+        let speed = |format| captured::rate(&gpu, captured::LLAMA, format, tokens);
         let speeds = speed("fp8-tensor").zip(speed("w4a16-g128")).context("a step was timed")?;
         let run = "captured: linear layers of 8B, one H200".to_string();
         let work = format!("{} tokens a step", count(tokens));

@@ -4,15 +4,14 @@ use anyhow::{Context, Result};
 use kit::table::{percent, times};
 
 use super::Value;
-use crate::tables::captured::{of_gpu, rate};
+use crate::tables::captured::{H200, LLAMA, of_gpu, rate};
 
-const MODEL: &str = "llama-3.1-8b";
 /// Tokens in a step that stand for reading a prompt.
 const PROMPT: usize = 2048;
 
 /// Tokens a second of `format` on `gpu`, with `tokens` in a step.
 fn speed(gpu: &str, format: &str, tokens: usize) -> Result<f64> {
-    let speed = rate(&of_gpu(gpu)?, MODEL, format, tokens);
+    let speed = rate(&of_gpu(gpu)?, LLAMA, format, tokens);
     speed.with_context(|| format!("{format} has no step of {tokens} on the {gpu}"))
 }
 
@@ -24,7 +23,7 @@ fn gain(gpu: &str, format: &str, tokens: usize, meaning: &'static str) -> Result
 
 /// One token, four bits.
 pub fn w4a16_one() -> Result<Value> {
-    gain("H200", "w4a16-g128", 1, "on an H200, one token a step in W4A16 as a multiple of bf16 is")
+    gain(H200, "w4a16-g128", 1, "on an H200, one token a step in W4A16 as a multiple of bf16 is")
 }
 
 /// The same on a card with less bandwidth.
@@ -34,27 +33,27 @@ pub fn w4a16_one_h100() -> Result<Value> {
 
 /// 64 tokens, four bits.
 pub fn w4a16_64() -> Result<Value> {
-    gain("H200", "w4a16-g128", 64, "on an H200, 64 tokens a step in W4A16 as a multiple of bf16 is")
+    gain(H200, "w4a16-g128", 64, "on an H200, 64 tokens a step in W4A16 as a multiple of bf16 is")
 }
 
 /// 64 tokens, FP8.
 pub fn fp8_64() -> Result<Value> {
-    gain("H200", "fp8-tensor", 64, "on an H200, 64 tokens a step in FP8 as a multiple of bf16 is")
+    gain(H200, "fp8-tensor", 64, "on an H200, 64 tokens a step in FP8 as a multiple of bf16 is")
 }
 
 /// A prompt, FP8 with a scale per token and channel.
 pub fn fp8_prompt() -> Result<Value> {
-    gain("H200", "fp8-channel", PROMPT, "on an H200, a prompt in FP8 as a multiple of bf16 is")
+    gain(H200, "fp8-channel", PROMPT, "on an H200, a prompt in FP8 as a multiple of bf16 is")
 }
 
 /// A prompt, int8.
 pub fn int8_prompt() -> Result<Value> {
-    gain("H200", "int8", PROMPT, "on an H200, a prompt in int8 as a multiple of bf16 is")
+    gain(H200, "int8", PROMPT, "on an H200, a prompt in int8 as a multiple of bf16 is")
 }
 
 /// A prompt, four bits.
 pub fn w4a16_prompt() -> Result<Value> {
-    gain("H200", "w4a16-g128", PROMPT, "on an H200, a prompt in W4A16 as a multiple of bf16 is")
+    gain(H200, "w4a16-g128", PROMPT, "on an H200, a prompt in W4A16 as a multiple of bf16 is")
 }
 
 /// The measured bandwidth of one card over that of the other.
@@ -65,13 +64,13 @@ pub fn copy_cards() -> Result<Value> {
         let copy = ceilings.find(|ceiling| ceiling.name == "copy").context("a copy was timed")?;
         Ok(copy.rate.max)
     };
-    let text = times(copy("H200")? / copy("H100")?);
+    let text = times(copy(H200)? / copy("H100")?);
     Ok(Value { text, meaning: "the bandwidth of the H200 over that of the H100 is" })
 }
 
 /// The same of a format with one token in a step.
 fn cards(format: &str, meaning: &'static str) -> Result<Value> {
-    Ok(Value { text: times(speed("H200", format, 1)? / speed("H100", format, 1)?), meaning })
+    Ok(Value { text: times(speed(H200, format, 1)? / speed("H100", format, 1)?), meaning })
 }
 
 /// bf16 on one card over the other.
@@ -86,8 +85,8 @@ pub fn w4a16_cards() -> Result<Value> {
 
 /// The part of its floor's speed that one token in a format reaches.
 fn of_floor(format: &str, meaning: &'static str) -> Result<Value> {
-    let capture = of_gpu("H200")?;
-    let step = capture.step(MODEL, format, 1).context("one token was timed")?;
+    let capture = of_gpu(H200)?;
+    let step = capture.step(LLAMA, format, 1).context("one token was timed")?;
     Ok(Value { text: percent(step.floor_ms / step.time_ms.median), meaning })
 }
 
@@ -103,7 +102,7 @@ pub fn w4a16_of_floor() -> Result<Value> {
 
 /// The part of a small model's int8 step that goes into quantizing activations.
 pub fn small_int8_quantizing() -> Result<Value> {
-    let capture = of_gpu("H200")?;
+    let capture = of_gpu(H200)?;
     let step = capture.step("qwen2.5-0.5b", "int8", 1).context("one token was timed")?;
     let quantizing = step.activation_ms.context("its quantizing was timed apart")?;
     Ok(Value {
@@ -114,7 +113,7 @@ pub fn small_int8_quantizing() -> Result<Value> {
 
 /// int8 against bf16 in the small model.
 pub fn small_int8_one() -> Result<Value> {
-    let capture = of_gpu("H200")?;
+    let capture = of_gpu(H200)?;
     let speed = |format| rate(&capture, "qwen2.5-0.5b", format, 1).context("one token was timed");
     Ok(Value {
         text: times(speed("int8")? / speed("bf16")?),
