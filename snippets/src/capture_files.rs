@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kit::capture::CaptureFile;
+use measure::capture::CaptureFile;
 
 /// The `.json` files in `folder`, by name; none if there is no such folder.
 pub fn json_in(folder: &str) -> Vec<PathBuf> {
@@ -69,7 +69,7 @@ fn shown(folder: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use int4_groups::capture::Capture;
+    use measure::cpu::capture::Capture;
 
     #[test]
     fn no_capture_and_two_are_refused_with_the_folder_and_what_to_do() -> Result<()> {

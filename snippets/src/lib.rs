@@ -73,7 +73,7 @@ impl Library for Book {
                 tables::vllm_map::file(),
             ])
             .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
-            .chain(kit::checkpoint::golden::files())
+            .chain(formats::checkpoint::golden::files())
             .collect()
     }
 }

@@ -1,14 +1,14 @@
 //! Numbers inside sentences, computed by the labs. insta pins them all, each with its meaning.
 
 use anyhow::{Context, Result};
-use engines::vllm_map::Kind;
 use fake_quant_linear::{
     dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel, quantize_per_tensor,
 };
+use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::meters::relative_error;
 use kit::real_slice::{self, TENSORS};
-use kit::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::table::{count, percent, sig3, times};
+use measure::engines::vllm_map::Kind;
 
 use crate::Entry;
 use crate::rows::{largest, smallest};

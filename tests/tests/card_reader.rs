@@ -1,4 +1,4 @@
-//! The book's card reader, in Chromium, held to `kit::card`: the same answers on every card of the list
+//! The book's card reader, in Chromium, held to `formats::card`: the same answers on every card of the list
 //! and on thousands of compositions of known words, and the same errors.
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use book_tests::browser::{Tab, file_url, start_or_skip};
-use kit::card::{CARDS, export, grammar, read};
+use formats::card::{CARDS, export, grammar, read};
 use serde_json::{Value, json};
 
 /// The scripts that the reader needs.
@@ -78,7 +78,7 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// What `kit::card` says, in the form of the script.
+/// What `formats::card` says, in the form of the script.
 fn says(text: &str) -> Value {
     read(text).map_or_else(
         |error| json!({ "error": error.to_string() }),
@@ -86,7 +86,7 @@ fn says(text: &str) -> Value {
     )
 }
 
-/// The texts on which the script and `kit::card` differ, with both answers.
+/// The texts on which the script and `formats::card` differ, with both answers.
 fn differences(
     tab: &mut Tab<'_>,
     scripts: &str,
@@ -113,7 +113,7 @@ fn differences(
     Ok(differ.map(|((text, answer), said)| format!("«{text}»: {answer}\n  not {said}")).collect())
 }
 
-/// What `kit::card` says of each text.
+/// What `formats::card` says of each text.
 fn said(texts: &[String]) -> Vec<Value> {
     texts.iter().map(|text| says(text)).collect()
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use book_tests::browser::{Tab, file_url, start_or_skip};
 use book_tests::site::{PRINT_PAGE, Site, book_dir};
-use kit::architecture;
+use formats::architecture;
+use formats::device;
+use formats::format;
+use formats::format::Format;
 use kit::data::Normal;
-use kit::device;
-use kit::format;
-use kit::format::Format;
 use kit::meters::row_relative_errors;
 use kit::table::{percent, sig3};
 use ndarray::Array2;
@@ -246,7 +246,7 @@ fn settings() -> Vec<Setting> {
     broken(|it| it.batch = 0);
     broken(|it| it.rates.sixteen = None);
     broken(|it| it.rates.int8 = Some(0.0));
-    broken(|it| it.rates = kit::device::Rates::default());
+    broken(|it| it.rates = formats::device::Rates::default());
     made
 }
 

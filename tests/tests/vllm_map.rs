@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use engines::vllm_map::{self, VllmMap};
 use kit::skip::left_out;
+use measure::engines::vllm_map::{self, VllmMap};
 use regex::Regex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,14 +42,14 @@ fn the_map_names_what_the_installed_vllm_has_and_nothing_else() -> Result<()> {
     let Some(package) = installed() else {
         left_out(
             "the map against vLLM itself",
-            "there is no vLLM: labs/engines/README.md says how",
+            "there is no vLLM: labs/measure/src/engines/README.md says how",
         );
         return Ok(());
     };
     let Some(output) = check(&package, Path::new(vllm_map::PATH))? else { return Ok(()) };
     ensure!(
         output.status.success(),
-        "the map in labs/engines/vllm-map and the package differ:\n{}",
+        "the map in labs/measure/src/engines/vllm-map and the package differ:\n{}",
         said(&output)
     );
     Ok(())

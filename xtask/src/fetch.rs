@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use kit::workspace::target;
+
 use checksum::Pinned;
 use download::Download;
 
@@ -53,13 +55,7 @@ pub fn default_model() -> PathBuf {
 }
 
 fn default_dir() -> PathBuf {
-    crate_root().join("target").join("model")
-}
-
-/// The root of the workspace.
-fn crate_root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+    target("model")
 }
 
 /// Gets the model, or finds that it is there and whole.

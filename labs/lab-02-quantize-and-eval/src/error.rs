@@ -1,7 +1,7 @@
 //! What can be wrong with the input of the cost model.
 
-use kit::architecture::ArchitectureError;
-use kit::format::Grid;
+use formats::architecture::ArchitectureError;
+use formats::format::Grid;
 
 /// What can be wrong with the input of the cost model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

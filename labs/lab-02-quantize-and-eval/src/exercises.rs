@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use kit::architecture::{LLAMA31_8B, LLAMA31_70B, QWEN3_8B, QWEN25_7B};
-use kit::checkpoint::Group;
-use kit::device::{H100, H200, L40S};
-use kit::format::{Format, Grid, Shared};
+use formats::architecture::{LLAMA31_8B, LLAMA31_70B, QWEN3_8B, QWEN25_7B};
+use formats::device::{H100, H200, L40S};
+use formats::format::Group;
+use formats::format::{Format, Grid, Shared};
 
 use crate::solution::{
     bits_per_weight, concurrency, decode_tokens_per_s, kv_available_bytes, kv_blocks,

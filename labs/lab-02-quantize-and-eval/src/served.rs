@@ -1,7 +1,7 @@
 //! What the cost model is asked about: a model, the formats it is served in, and two floors.
 
-use kit::architecture::Architecture;
-use kit::format::{Format, Grid};
+use formats::architecture::Architecture;
+use formats::format::{Format, Grid};
 
 /// Tokens in a block of vLLM's KV cache on a GPU, unless it is told otherwise. On a CPU it is 128.
 pub const BLOCK_TOKENS: u64 = 16;

@@ -1,9 +1,9 @@
 //! The reference. Written to be read: the chapter shows it piece by piece.
 
-use kit::architecture::Architecture;
-use kit::checkpoint::Group;
-use kit::device::Device;
-use kit::format::{Format, Grid};
+use formats::architecture::Architecture;
+use formats::device::Device;
+use formats::format::Group;
+use formats::format::{Format, Grid};
 
 use crate::{CostError, Floors, ModelFormat, Served};
 

@@ -4,9 +4,9 @@
 //! lab-02-quantize-and-eval --test spec`. On the untouched file every test of the spec fails: that is
 //! the starting line, not a broken set-up.
 
-use kit::architecture::Architecture;
-use kit::device::Device;
-use kit::format::{Format, Grid};
+use formats::architecture::Architecture;
+use formats::device::Device;
+use formats::format::{Format, Grid};
 
 use crate::{CostError, Floors, ModelFormat, Served};
 

@@ -4,10 +4,10 @@
 //! one step. `LAB_IMPL=wrong WRONG_ANSWER=kv_without_the_two cargo test -p lab-02-quantize-and-eval
 //! --test spec` runs the spec on one of them. The test `every_wrong_answer_is_caught` runs them all.
 
-use kit::architecture::Architecture;
-use kit::checkpoint::Group;
-use kit::device::Device;
-use kit::format::{Format, Grid, Shared};
+use formats::architecture::Architecture;
+use formats::device::Device;
+use formats::format::Group;
+use formats::format::{Format, Grid, Shared};
 use kit::wrong_answers;
 
 use crate::{CostError, Floors, ModelFormat, Served, solution};

@@ -7,13 +7,13 @@
 
 use std::borrow::Cow;
 
-use kit::architecture::{
+use formats::architecture::{
     Architecture, ArchitectureError, LLAMA31_8B, LLAMA31_70B, MISTRAL_7B, PUBLISHED, QWEN3_8B,
     QWEN25_05B, QWEN25_7B, SMOLLM2_135M,
 };
-use kit::checkpoint::Group;
-use kit::device::{A100, B200, Device, H100, L40S, Rates};
-use kit::format::{Format, Grid, Shared};
+use formats::device::{A100, B200, Device, H100, L40S, Rates};
+use formats::format::Group;
+use formats::format::{Format, Grid, Shared};
 use quantize_and_eval::{
     BLOCK_TOKENS, CostError, Floors, ModelFormat, Served, UTILIZATION, bits_per_weight,
     bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_floors,
@@ -24,14 +24,13 @@ use quantize_and_eval::{
 use serde_json::Value;
 
 /// What llama.cpp said of a GGUF that is Q4_0 all over but for its embedding, which is Q8_0.
-const LLAMA_CPP_LOG: &str = include_str!("../../engines/tests/recorded/llama-perplexity-lv4.err");
+const LLAMA_CPP_LOG: &str = include_str!("../../measure/tests/recorded/llama-perplexity-lv4.err");
 /// What vLLM 0.32.0 said of SmolLM2-135M in bf16 with one GiB for the cache.
-const VLLM_LOG: &str = include_str!("../../engines/tests/recorded/vllm-w8a8.log");
+const VLLM_LOG: &str = include_str!("../../measure/tests/recorded/vllm-w8a8.log");
 /// Both engines on lab 05's checkpoints.
 const LLAMA_CPP: &str =
-    include_str!("../../lab-05-quantize-a-real-model/captures/llama-cpp-epyc-milan-2.json");
-const VLLM: &str =
-    include_str!("../../lab-05-quantize-a-real-model/captures/vllm-epyc-milan-2.json");
+    include_str!("../../measure/src/engines/captures/serve/llama-cpp-epyc-milan-2.json");
+const VLLM: &str = include_str!("../../measure/src/engines/captures/serve/vllm-epyc-milan-2.json");
 
 /// What a lab function returns on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {

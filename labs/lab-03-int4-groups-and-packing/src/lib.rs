@@ -3,22 +3,16 @@
 //! The grid is int4, -7 to 7. A scale belongs to `group_size` neighbours inside a row, so the shape
 //! of [`Int4Groups::scales`], `[out_features, in_features / group_size]`, is again the answer to
 //! "what granularity?". Codes of four bits share bytes and words, and who shares with whom is the
-//! layout: [`layouts`] has those of AutoAWQ, GPTQ, compressed-tensors and GGML.
-//!
-//! [`kernels`] has fast versions, held to the readable ones by their tests.
+//! layout: `formats::layouts` has those of AutoAWQ, GPTQ, compressed-tensors and GGML.
 //!
 //! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
 //! is the file to edit.
 
-pub mod capture;
-mod groups;
-pub mod kernels;
-pub mod layouts;
 pub mod solution;
 pub mod starter;
 pub mod wrong_answers;
 
-pub use groups::{
+pub use kit::int4::{
     AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite,
     sizes_that_divide,
 };

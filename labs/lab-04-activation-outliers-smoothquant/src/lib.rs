@@ -12,11 +12,8 @@
 //! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
 //! is the file to edit.
 
-pub mod capture;
 pub mod decomposition;
 mod error;
-#[cfg(feature = "meters")]
-pub mod meters;
 mod migrated;
 pub mod solution;
 pub mod starter;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use fake_quant_linear::QuantError;
+use formats::checkpoint::CheckpointError;
+use formats::gguf::GgufError;
+use formats::layouts::LayoutError;
 use int4_groups::Int4Error;
-use int4_groups::layouts::LayoutError;
-use kit::checkpoint::CheckpointError;
-use kit::gguf::GgufError;
 use model::ModelError;
 use smoothquant::SmoothError;
 
@@ -115,12 +115,12 @@ pub enum QuantizeError {
 
 impl QuantizeError {
     /// Names the file that the file system refuses.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |error| Self::Io { path: path.into(), error }
     }
 
     /// Names the tensor that something is wrong with.
-    pub(crate) fn within(self, name: &str) -> Self {
+    pub fn within(self, name: &str) -> Self {
         match self {
             Self::Tensor { .. } => self,
             error => Self::Tensor { name: name.into(), error: Box::new(error) },

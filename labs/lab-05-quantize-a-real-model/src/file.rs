@@ -7,7 +7,7 @@
 //!   elements), and by name among equals;
 //! * JSON without spaces, `__metadata__` first, filled up with spaces to a multiple of 8 bytes.
 
-use kit::checkpoint::{Storage, Tensor};
+use formats::checkpoint::{Storage, Tensor};
 use serde_json::{Value, json};
 
 use crate::QuantizeError;

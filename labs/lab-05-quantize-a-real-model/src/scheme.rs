@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use kit::checkpoint::{Dtype, Storage, Tensor};
-use kit::gguf::{BLOCK, TensorType};
+use formats::checkpoint::{Dtype, Storage, Tensor};
+use formats::gguf::{BLOCK, TensorType};
 
 use crate::QuantizeError;
 

@@ -1,6 +1,6 @@
 //! The reference. Written to be read: the chapter shows it piece by piece.
 
-use int4_groups::layouts::{Grouped, awq, compressed_tensors, ggml, gptq};
+use formats::layouts::{Grouped, awq, compressed_tensors, ggml, gptq};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -255,6 +255,6 @@ pub fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
         bytes += parts(tensor, recipe).iter().map(|part| part.bytes).sum::<u64>();
         weights += tensor.elements();
     }
-    kit::checkpoint::bits_per_weight(bytes, weights)
+    formats::checkpoint::bits_per_weight(bytes, weights)
 }
 // ANCHOR_END: predicted_bytes

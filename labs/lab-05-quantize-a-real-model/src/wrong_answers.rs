@@ -198,8 +198,8 @@ wrong_answers! {
     ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             parts_with(tensor, recipe, |_, mut part| {
-                if part.storage == Storage::Blocks(kit::gguf::TensorType::F32) {
-                    part.storage = Storage::Blocks(kit::gguf::TensorType::F16);
+                if part.storage == Storage::Blocks(formats::gguf::TensorType::F32) {
+                    part.storage = Storage::Blocks(formats::gguf::TensorType::F16);
                     part.bytes /= 2;
                 }
                 Some(part)
@@ -370,7 +370,7 @@ wrong_answers! {
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
         fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
             let weights = tensors.iter().map(Tensor::elements).sum();
-            kit::checkpoint::bits_per_weight(data(tensors, recipe).1, weights)
+            formats::checkpoint::bits_per_weight(data(tensors, recipe).1, weights)
         }
     }
 

@@ -6,18 +6,20 @@
 use std::path::Path;
 
 use fake_quant_linear::solution::{dequantize, quantize_per_channel};
+use formats::checkpoint::{QuantConfig, examine};
+use formats::format::Group;
+use formats::rules::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
 use int4_groups::solution::{dequantize_groups, quantize_groups};
-use kit::checkpoint::{Group, QuantConfig, examine};
 use kit::data::normal_matrix;
-use kit::rules::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
 use model::Weights;
 use ndarray::{Array2, array};
-use quantize_model::loaded::Checkpoint;
 use quantize_model::{
-    Decision, Dtype, Float, Job, QuantizeError, Reason, Recipe, Scheme, Storage, Tensor,
-    TensorType, bits_per_weight, decide, decode, fp8, left_alone, part, parts, predicted_bytes,
-    quantization_config, quantize, write,
+    Decision, Dtype, Float, QuantizeError, Reason, Recipe, Scheme, Storage, Tensor, TensorType,
+    bits_per_weight, decide, fp8, left_alone, part, parts, predicted_bytes, quantization_config,
+    quantize,
 };
+use quantizer::loaded::Checkpoint;
+use quantizer::{Job, decode, write};
 use serde_json::{Value, json};
 
 const Q_PROJ: &str = "model.layers.0.self_attn.q_proj.weight";

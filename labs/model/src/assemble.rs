@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kit::gguf::Gguf;
+use formats::gguf::Gguf;
 use ndarray::Array2;
 
 use crate::config::{from_gguf, from_hugging_face};
@@ -29,7 +29,7 @@ pub(crate) fn source(path: &Path) -> Result<Source, ModelError> {
     if !metadata.is_dir() {
         return Ok(Source::Gguf(path.into()));
     }
-    let checkpoint = kit::checkpoint::open(path)?;
+    let checkpoint = formats::checkpoint::open(path)?;
     match checkpoint.files.as_slice() {
         [only] if only.path.extension().is_some_and(|ending| ending == "gguf") => {
             Ok(Source::Gguf(only.path.clone()))

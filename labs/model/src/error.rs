@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kit::checkpoint::CheckpointError;
-use kit::gguf::GgufError;
+use formats::checkpoint::CheckpointError;
+use formats::gguf::GgufError;
 
 use crate::linear::LinearError;
 use crate::norm::Norm;

@@ -6,8 +6,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use kit::checkpoint::{self, Tensor, gguf_tensors};
-use kit::gguf::{Gguf, dequantize};
+use formats::checkpoint::{self, Tensor, gguf_tensors};
+use formats::gguf::{Gguf, dequantize};
 use ndarray::Array2;
 
 use crate::assemble::{Source, source};
@@ -142,7 +142,7 @@ impl GgufFile {
             let info = gguf.info(&name)?;
             (info.kind, info.shape.clone(), gguf.bytes(&name)?)
         };
-        let not_a_matrix = || kit::gguf::GgufError::NotAMatrix { name, shape: shape.clone() };
+        let not_a_matrix = || formats::gguf::GgufError::NotAMatrix { name, shape: shape.clone() };
         let dim = match *shape.as_slice() {
             [columns] => (1, columns),
             [rows, columns] => (rows, columns),

@@ -1,8 +1,8 @@
 //! Which format for which binding constraint: a decision whose every branch cites measured rows.
 
 use anyhow::{Context, Result};
-use engines::meters::{Capture, Run};
 use kit::table::{count, sig3, times};
+use measure::engines::meters::{Capture, Run};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;

@@ -1,10 +1,10 @@
 //! The figures of the chapter "The cost model": computed, nothing measured.
 
 use anyhow::{Context, Result};
-use kit::architecture::LLAMA31_8B;
-use kit::checkpoint::Group;
-use kit::device::H100;
-use kit::format::{Format, Grid, Shared};
+use formats::architecture::LLAMA31_8B;
+use formats::device::H100;
+use formats::format::Group;
+use formats::format::{Format, Grid, Shared};
 use kit::table::sig3;
 use quantize_and_eval::{CostError, Served, crossover_batch, decode_tokens_per_s};
 

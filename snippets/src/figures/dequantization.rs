@@ -1,8 +1,8 @@
 //! The figure of the chapter "Where dequantization really happens".
 
 use anyhow::{Context, Result};
-use int4_groups::capture::{Capture, Product};
 use kit::table::{sig3, times};
+use measure::cpu::capture::{Capture, Product};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;

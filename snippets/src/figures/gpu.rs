@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{count, times};
-use quantize_and_eval::capture::Capture;
+use measure::gpu::capture::Capture;
 
 use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};

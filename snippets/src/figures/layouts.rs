@@ -1,9 +1,9 @@
 //! The bit layouts of lab 03, drawn from the tables that its packers read.
 
 use anyhow::Result;
-use int4_groups::layouts::ggml::{BlockByte, block_bytes};
-use int4_groups::layouts::{Along, WordLayout, awq, compressed_tensors, gptq};
-use kit::gguf::TensorType;
+use formats::gguf::TensorType;
+use formats::layouts::ggml::{BlockByte, block_bytes};
+use formats::layouts::{Along, WordLayout, awq, compressed_tensors, gptq};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;

@@ -1,9 +1,9 @@
 //! What a format buys beside the one it is compared with: predicted and measured, meter by meter.
 
 use anyhow::{Context, Result, ensure};
-use engines::meters::{Capture, Run, table};
-use kit::architecture::SMOLLM2_135M;
+use formats::architecture::SMOLLM2_135M;
 use kit::table::times;
+use measure::engines::meters::{Capture, Run, table};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -114,7 +114,7 @@ fn gains(capture: &Capture, base: &Run, run: &Run, format: usize) -> Vec<Gain> {
             gains.push(Gain { meter, format, predicted: predicted.and_then(ratio), measured });
         }
     };
-    let median = |throughput: &engines::meters::Throughput| throughput.tokens_per_s.median;
+    let median = |throughput: &measure::engines::meters::Throughput| throughput.tokens_per_s.median;
     let reading = |run: &Run| run.reading.as_ref().map(median);
     add(0, reading(run).zip(reading(base)), both.map(|(own, base)| (own.reading, base.reading)));
     for (index, &requests) in capture.plan.batches.iter().enumerate() {

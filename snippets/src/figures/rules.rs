@@ -1,7 +1,7 @@
 //! The figure of the chapter "One name, many rules".
 
 use anyhow::{Context, Result};
-use kit::rules::{AUTOAWQ_SYMMETRIC, COMPRESSED_TENSORS_SYMMETRIC, GGML_Q4_0, Rule};
+use formats::rules::{AUTOAWQ_SYMMETRIC, COMPRESSED_TENSORS_SYMMETRIC, GGML_Q4_0, Rule};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;

@@ -2,10 +2,10 @@
 //! functions that it is held to.
 
 use anyhow::{Context, Result, bail};
-use kit::architecture::{Architecture, LLAMA31_8B, PUBLISHED};
-use kit::checkpoint::Group;
-use kit::device::{self, Rates};
-use kit::format::{Format, Grid};
+use formats::architecture::{Architecture, LLAMA31_8B, PUBLISHED};
+use formats::device::{self, Rates};
+use formats::format::Group;
+use formats::format::{Format, Grid};
 use kit::table::{count, sig3, times};
 use quantize_and_eval::{BLOCK_TOKENS, UTILIZATION};
 use serde_json::{Value, json};

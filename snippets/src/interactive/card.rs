@@ -1,10 +1,10 @@
-//! The card reader: any card's string, read in the page by the grammar of `kit::card`.
+//! The card reader: any card's string, read in the page by the grammar of `formats::card`.
 //!
 //! It is a list of answers and no drawing, so it is a figure of its own kind. Without its script it
 //! shows the answers to one card.
 
 use anyhow::{Result, anyhow};
-use kit::card::{Answers, CARDS, export, read};
+use formats::card::{Answers, CARDS, export, read};
 use serde_json::json;
 
 use super::script;

@@ -1,9 +1,9 @@
 //! What the calculator says of a setting, by the cost model of lab 02: the script's own
 //! `course.outlook` is held to [`outlook`], on random settings.
 
-use kit::architecture::Architecture;
-use kit::device::{Device, Rates};
-use kit::format::{Format, Grid};
+use formats::architecture::Architecture;
+use formats::device::{Device, Rates};
+use formats::format::{Format, Grid};
 use quantize_and_eval::{
     CostError, Floors, ModelFormat, Served, bytes_from_gb, concurrency, decode_floors,
     kv_available_bytes, kv_blocks, kv_bytes_per_token, model_bytes, prefill_floors, shortest_s,

@@ -8,15 +8,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use kit::Table;
-use kit::capture::CaptureFile;
 use kit::table::{count, percent, sig3, times};
-use quantize_and_eval::capture::{Capture, Measured, StepTime};
+use measure::capture::CaptureFile;
+use measure::gpu::capture::{Capture, Measured, StepTime};
 
 use crate::Entry;
 
 /// The folder that committed captures lie in.
-const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-02-quantize-and-eval/captures");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/gpu/captures");
 
 /// The card that chapters speak of where one is enough, as [`of_gpu`] takes it.
 pub const H200: &str = "H200";

@@ -1,9 +1,9 @@
-//! The tables of the chapter on cards: what `kit::card` says of names that are out there.
+//! The tables of the chapter on cards: what `formats::card` says of names that are out there.
 
 use anyhow::{Result, anyhow, bail};
+use formats::architecture::LLAMA31_8B;
+use formats::card::{Card, read, weight_bytes};
 use kit::Table;
-use kit::architecture::LLAMA31_8B;
-use kit::card::{Card, read, weight_bytes};
 use kit::table::sig3;
 
 /// Names that say enough for a number of bytes.

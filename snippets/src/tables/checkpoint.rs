@@ -2,11 +2,12 @@
 //! files that other people's tools wrote.
 
 use anyhow::{Context, Result, ensure};
-use kit::Table;
-use kit::checkpoint::{
-    Dtype, Group, Inspection, Quantized, Storage, Tensor, classify, golden, inspect, report,
+use formats::checkpoint::{
+    Dtype, Inspection, Quantized, Storage, Tensor, classify, golden, inspect, report,
 };
-use kit::gguf::TensorType;
+use formats::format::Group;
+use formats::gguf::TensorType;
+use kit::Table;
 use kit::table::count;
 
 /// The matrix of [`shapes`]: a down projection of SmolLM2-135M.

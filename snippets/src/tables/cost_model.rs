@@ -1,10 +1,10 @@
 //! The tables of the chapter "The cost model": computed from sizes and data sheets, nothing measured.
 
 use anyhow::Result;
+use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
+use formats::device::{self, Device};
+use formats::format::{Format, Grid};
 use kit::Table;
-use kit::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
-use kit::device::{self, Device};
-use kit::format::{Format, Grid};
 use kit::table::{count, sig3, times};
 use quantize_and_eval::{
     BLOCK_TOKENS, CostError, ModelFormat, Served, UTILIZATION, concurrency, crossover_batch,

@@ -4,15 +4,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use int4_groups::capture::{Capture, Product, Quantizing};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
+use measure::cpu::capture::{Capture, Product, Quantizing};
 
 use crate::capture_files;
 
 /// The folder that the committed capture lies in.
-const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-03-int4-groups-and-packing/captures");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/cpu/captures");
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use engines::capture::{Capture, Checkpoint};
 use kit::Table;
-use kit::capture::CaptureFile;
 use kit::table::{count, percent};
+use measure::capture::CaptureFile;
+use measure::engines::capture::{Capture, Checkpoint};
 
 use crate::capture_files::of_engine;
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-05-quantize-a-real-model/captures");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/engines/captures/serve");
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {

@@ -1,7 +1,8 @@
 //! The tables of lab 02.
 
 use anyhow::Result;
-use kit::{Table, device};
+use formats::device;
+use kit::Table;
 
 use crate::published::{self, ASYNCHRONOUS, BATCH_CROSSOVER, ML_ENGINEERING};
 
@@ -17,7 +18,7 @@ pub fn published_asynchronous() -> Result<Table> {
     Ok(published::table("mean speed-up over BF16 under load", &columns, &ASYNCHRONOUS))
 }
 
-/// Published peak rates: those of [`kit::device`], with their source.
+/// Published peak rates: those of [`formats::device`], with their source.
 pub fn published_ceilings() -> Result<Table> {
     let mut table = Table::new("Published, not measured here: what the data sheets say, dense")
         .text("device")

@@ -1,12 +1,12 @@
 //! The same int4 matrix in the layouts of real checkpoints.
 
 use anyhow::{Context, Result};
+use formats::gguf::{BLOCK, TensorType, dequantize};
+use formats::layouts::gptq::Version;
+use formats::layouts::{Grouped, Stored, awq, compressed_tensors, ggml, gptq};
 use int4_groups::Int4Groups;
-use int4_groups::layouts::gptq::Version;
-use int4_groups::layouts::{Grouped, Stored, awq, compressed_tensors, ggml, gptq};
 use int4_groups::solution::{dequantize_groups, quantize_groups};
 use kit::Table;
-use kit::gguf::{BLOCK, TensorType, dequantize};
 use kit::meters::max_abs_error;
 use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, sig3};

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use engines::meters::{Capture, Run, table};
+use formats::architecture::SMOLLM2_135M;
 use kit::Table;
-use kit::architecture::SMOLLM2_135M;
-use kit::capture::Spread;
 use kit::table::{count, sig3, times};
+use measure::capture::Spread;
+use measure::engines::meters::{Capture, Run, table};
 
 use crate::capture_files::of_engine;
 use crate::published::BATCH_CROSSOVER;
@@ -16,7 +16,7 @@ use crate::tables::captured;
 
 /// The folder that the committed captures lie in.
 const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-02-quantize-and-eval/captures/engines");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/engines/captures/meters");
 
 /// The engines, as their captures name them.
 pub const ENGINES: [&str; 3] = [OURS, VLLM, LLAMA_CPP];

@@ -1,10 +1,10 @@
 //! The three questions as arithmetic: bits per weight, bytes of a model, decibels per bit.
 
 use anyhow::Result;
+use formats::architecture::PUBLISHED;
+use formats::format::Group;
+use formats::format::{Format, Grid, Shared};
 use kit::Table;
-use kit::architecture::PUBLISHED;
-use kit::checkpoint::Group;
-use kit::format::{Format, Grid, Shared};
 use kit::meters::sqnr_db;
 use kit::real_slice::{self, TENSORS, label};
 use kit::table::{count, sig3, times};

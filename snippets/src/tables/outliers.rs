@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
-use smoothquant::capture::{Capture, Input, Peak, Variant};
+use measure::outliers::capture::{Capture, Input, Peak, Variant};
 
 use crate::capture_files;
 use crate::published::{self, COLLAPSE, EMERGENCE, RECOVERY, SMOOTHED_LLAMA};
 
 /// The folder that the committed capture lies in.
-const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/lab-04-activation-outliers-smoothquant/captures");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/outliers/captures");
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {

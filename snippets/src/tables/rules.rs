@@ -1,19 +1,19 @@
-//! One name, many rules: what the rules of [`kit::rules`] make of the same weights.
+//! One name, many rules: what the rules of [`formats::rules`] make of the same weights.
 //!
 //! The real slice has been through Q4_1 once, in blocks of 32. A rule that is given those very
 //! blocks, or halves of them, finds their grid again and looks better than it is. So errors are
 //! measured on [`Cut::Spread`] groups, and [`control`] shows that this takes the advantage away.
 
 use anyhow::{Context, Result};
-use kit::Table;
-use kit::data::normal_matrix;
-use kit::meters::relative_error;
-use kit::real_slice::{self, TENSORS, label};
-use kit::rules::{
+use formats::rules::{
     self, AUTOAWQ_SYMMETRIC, AUTOAWQ_ZERO_POINT, COMPRESSED_TENSORS_ASYMMETRIC,
     COMPRESSED_TENSORS_SYMMETRIC, Encoded, Evidence, GGML_Q4_0, GGML_Q4_1, GPTQ_ASYMMETRIC,
     GPTQ_SYMMETRIC, LAB_03, Rule, VLLM_DYNAMIC, VLLM_GROUP, Zero,
 };
+use kit::Table;
+use kit::data::normal_matrix;
+use kit::meters::relative_error;
+use kit::real_slice::{self, TENSORS, label};
 use kit::table::percent;
 use ndarray::Array2;
 
@@ -474,8 +474,8 @@ fn error_ratio(one: &Rule, other: &Rule, cut: Cut) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use formats::rules::LAB_01;
     use int4_groups::{dequantize_groups, quantize_groups};
-    use kit::rules::LAB_01;
 
     #[test]
     fn the_rule_of_lab_03_is_lab_03() -> Result<()> {

@@ -1,11 +1,11 @@
 //! The tables of "Every scheme in vLLM's folder", drawn from the map that was written by hand and is
-//! held to the package by `labs/engines/vllm-map/check.py`.
+//! held to the package by `labs/measure/src/engines/vllm-map/check.py`.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use engines::vllm_map::{self, Class, File, Kind, Step, VllmMap};
 use kit::Table;
+use measure::engines::vllm_map::{self, Class, File, Kind, Step, VllmMap};
 
 /// The file that these tables are drawn from.
 pub fn file() -> PathBuf {

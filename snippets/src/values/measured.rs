@@ -1,9 +1,9 @@
 //! Numbers of the three meters inside sentences, from the captures of `cargo book measure`.
 
 use anyhow::{Context, Result};
-use engines::meters::{Capture, Run, table};
-use kit::architecture::SMOLLM2_135M;
+use formats::architecture::SMOLLM2_135M;
 use kit::table::{percent, times};
+use measure::engines::meters::{Capture, Run, table};
 
 use super::Value;
 use crate::tables::measured::committed;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use kit::gguf::{Gguf, Value};
+use formats::gguf::{Gguf, Value};
 
 use super::Config;
 use crate::ModelError;

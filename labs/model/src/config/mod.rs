@@ -8,7 +8,7 @@ pub(crate) use hugging_face::from_hugging_face;
 
 use std::path::Path;
 
-use kit::gguf::Gguf;
+use formats::gguf::Gguf;
 
 use crate::ModelError;
 use crate::assemble::{Source, source};

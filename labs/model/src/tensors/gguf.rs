@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use kit::gguf::{Gguf, unpermute_rotary};
+use formats::gguf::{Gguf, unpermute_rotary};
 use ndarray::Array2;
 
 use super::{Tensors, Weight};

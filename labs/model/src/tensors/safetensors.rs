@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use formats::checkpoint::{self, Checkpoint, CheckpointError, read_header};
 use half::{bf16, f16};
-use kit::checkpoint::{self, Checkpoint, CheckpointError, read_header};
 use ndarray::Array2;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;

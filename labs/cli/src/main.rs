@@ -1,0 +1,78 @@
+//! `course`: everything that works on a checkpoint or a card. `cargo book NAME …` hands over to it.
+
+mod capture;
+mod card;
+mod check_map;
+mod inspect;
+mod perplexity;
+mod quantize;
+mod slice;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo book", bin_name = "cargo book", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what a checkpoint is: format, bits, groups, and whether its config agrees.
+    Inspect(inspect::Args),
+    /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
+    Card(card::Args),
+    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
+    Quantize(quantize::Args),
+    /// The perplexity of a checkpoint on the course's passage.
+    Perplexity(perplexity::Args),
+    /// Take the three meters of each format, predicted beside measured.
+    Measure(measure::engines::measure::Args),
+    /// Serve checkpoints with an engine, ask each the same, and write down what came.
+    ServeCheck(measure::engines::serve_check::Args),
+    /// Take the book's measurements again, on this machine.
+    Capture(capture::Args),
+    /// Cut the real slice out of the fetched model again.
+    Slice(slice::Args),
+    /// Compare the map of vLLM's quantization folder with an installed vLLM.
+    CheckMap(check_map::Args),
+    /// Write every tensor of a checkpoint, decoded, as one safetensors file in F32.
+    #[command(hide = true)]
+    Decode {
+        /// The checkpoint: a folder.
+        checkpoint: PathBuf,
+        /// The file to make.
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        eprintln!("error: {}", causes.join("\n"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Inspect(args) => return inspect::run(&args),
+        Command::Card(args) => card::run(&args)?,
+        Command::Quantize(args) => quantize::run(&args)?,
+        Command::Perplexity(args) => perplexity::run(&args)?,
+        Command::Measure(args) => capture::measure(&args)?,
+        Command::ServeCheck(args) => capture::serve_check(&args)?,
+        Command::Capture(args) => return capture::run(args),
+        Command::Slice(args) => slice::run(&args)?,
+        Command::CheckMap(args) => return check_map::run(&args),
+        Command::Decode { checkpoint, out } => {
+            quantizer::loaded::Checkpoint::open(checkpoint)?.decode_into(&out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

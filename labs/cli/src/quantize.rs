@@ -1,0 +1,152 @@
+//! Writing a checkpoint.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use model::{Tokenizer, Weights, passage};
+use quantize_model::{Float, Recipe, Scheme, predicted_bytes};
+use quantizer::smooth::Smoothing;
+use quantizer::{Job, Progress, write};
+
+use crate::perplexity;
+use kit::workspace::{fetched_model, target};
+
+/// Tokens of a chunk of the calibration text.
+const CHUNK: usize = 512;
+/// Bytes of a file, at most: what most tools take.
+const SHARD: u64 = 5_000_000_000;
+
+/// What to write.
+#[derive(clap::Args)]
+pub struct Args {
+    /// none, w8a8, w8a16, w4a16, awq, gptq, fp8, gguf-q8_0, gguf-q4_0 or gguf-q4_1.
+    #[arg(long)]
+    scheme: String,
+    /// Weights of a row that share a scale, for w4a16, awq and gptq. (128 does not divide SmolLM2's 576.)
+    #[arg(long, default_value_t = 64)]
+    group_size: u64,
+    /// Fold SmoothQuant in, with this alpha: for w8a8.
+    #[arg(long, value_name = "ALPHA")]
+    smooth: Option<f32>,
+    /// Calibrate on this text instead of the course's: a licence, which no meter scores.
+    #[arg(long, value_name = "FILE", requires = "smooth")]
+    calibration: Option<PathBuf>,
+    /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
+    #[arg(long, value_name = "DIR|GGUF")]
+    input: Option<PathBuf>,
+    /// The folder to make; without it, target/checkpoints/SCHEME.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What is not quantized is stored as this: f16, bf16 or f32.
+    #[arg(long, default_value = "f16")]
+    dtype: String,
+    /// Bytes of data in a file of weights, at most.
+    #[arg(long, value_name = "BYTES", default_value_t = SHARD)]
+    shard_bytes: u64,
+    /// Leave linear layers that cannot be divided in floats, instead of refusing.
+    #[arg(long)]
+    leave_out: bool,
+    /// Take an input that is quantized already. (The fetched model is, and is taken.)
+    #[arg(long)]
+    requantize: bool,
+    /// Measure the perplexity of the result on the course's passage.
+    #[arg(long)]
+    perplexity: bool,
+}
+
+/// Writes what was asked for, and says what was written.
+///
+/// # Errors
+/// Those of [`write()`]; an input that was not fetched.
+pub fn run(args: &Args) -> Result<()> {
+    let scheme = Scheme::named(&args.scheme, args.group_size)?;
+    let recipe = Recipe { scheme, float: float(&args.dtype)? };
+    let input = args.input.clone().unwrap_or_else(fetched_model);
+    ensure!(
+        input.exists(),
+        "{} is not there: run `cargo book fetch`, or name a model with --input",
+        input.display()
+    );
+    let out = args.out.clone().unwrap_or_else(|| target("checkpoints").join(scheme.to_string()));
+    let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
+    let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
+    let job = Job {
+        weights: &weights,
+        recipe,
+        smoothing: smoothing.as_ref(),
+        out: &out,
+        shard_bytes: args.shard_bytes,
+        leave_out: args.leave_out,
+        requantize: args.requantize || args.input.is_none(),
+    };
+    let started = Instant::now();
+    let bar = Bar::new(weights.tensors().iter().map(|tensor| tensor.bytes).sum());
+    let report = write(&job, &bar)?;
+    bar.0.finish_and_clear();
+    for line in report.left_alone() {
+        println!("{line}");
+    }
+    println!("\n{}", report.sizes());
+    if !report.errors.is_empty() {
+        println!("\n{}", report.errors());
+    }
+    if !scheme.is_gguf() {
+        let predicted = predicted_bytes(weights.tensors(), recipe);
+        println!("\npredicted, as one file: {predicted} bytes; written: {}", report.bytes_after);
+    }
+    println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
+    if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
+}
+
+fn float(name: &str) -> Result<Float> {
+    Ok(match name {
+        "f16" | "float16" => Float::F16,
+        "bf16" | "bfloat16" => Float::Bf16,
+        "f32" | "float32" => Float::F32,
+        other => anyhow::bail!("there is no dtype `{other}`; there are: f16, bf16, f32"),
+    })
+}
+
+/// Runs the model on the calibration text.
+fn smoothing(args: &Args, weights: &Weights, alpha: f32) -> Result<Smoothing> {
+    let text = match &args.calibration {
+        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+        None => passage::CALIBRATION.to_string(),
+    };
+    let tokens = Tokenizer::load(weights.path())?.encode(&text)?;
+    let chunks: Vec<&[u32]> = tokens.chunks_exact(CHUNK).collect();
+    ensure!(!chunks.is_empty(), "the calibration text is no whole chunk of {CHUNK} tokens");
+    println!("calibrating on {} chunks of {CHUNK} tokens, alpha {alpha}", chunks.len());
+    Ok(Smoothing::calibrate(weights, &chunks, alpha)?)
+}
+
+/// The progress in bytes of the input.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(bytes: u64) -> Self {
+        let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}";
+        let bar = ProgressBar::new(bytes);
+        // A style that does not parse leaves the bar as it is.
+        bar.set_style(
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        Self(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn done(&self, name: &str, bytes: u64) {
+        self.0.set_message(name.to_string());
+        self.0.inc(bytes);
+    }
+}
+
+/// The most memory that this process had, where the system says it.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or(String::new(), |peak| format!(", at most {} of memory", peak.trim()))
+}

@@ -1,0 +1,42 @@
+//! Any tensors and any config: a verdict, never a panic, and no byte lost.
+//!
+//! The input is two pieces of JSON with a zero byte between them: an object of shapes by name, as
+//! `{"m.qweight": ["I32", 64, 8]}`, and the quantization config. Shapes need not fit a file here, so the
+//! arithmetic sees numbers that no header reader lets through.
+
+#![no_main]
+
+use formats::checkpoint::{Dtype, Inspection, QuantConfig, Storage, Tensor, examine, report};
+use formats::gguf::TensorType;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+fuzz_target!(|data: &[u8]| {
+    let mut pieces = data.splitn(2, |&byte| byte == 0);
+    let mut json = || serde_json::from_slice::<Value>(pieces.next()?).ok();
+    let Some(Value::Object(shapes)) = json() else { return };
+    let tensors: Vec<Tensor> =
+        shapes.iter().filter_map(|(name, shape)| tensor(name, shape)).collect();
+    let config = json().and_then(|json| QuantConfig::parse("quant_config.json", &json));
+    let (inventory, problems) = examine(&tensors, config.as_ref());
+    let inspection = Inspection { files: Vec::new(), inventory, config, problems };
+    let (_, _, total) = report::sums(&inspection);
+    assert_eq!(total.bytes, tensors.len() as u64, "every tensor is counted once");
+    let _ = report::summary(&inspection);
+    let _ = report::quantized(&inspection, false);
+    let _ = report::parts(&inspection);
+    let _ = report::plain(&inspection, true);
+    let _ = report::verdict(&inspection);
+    let _ = report::to_json(&inspection);
+});
+
+/// A tensor of one byte, whatever its shape says: so that bytes count tensors.
+fn tensor(name: &str, json: &Value) -> Option<Tensor> {
+    let (kind, shape) = json.as_array()?.split_first()?;
+    let storage = match kind {
+        Value::String(name) => Storage::Elements(Dtype::named(name)?),
+        other => Storage::Blocks(TensorType::from_id(u32::try_from(other.as_u64()?).ok()?)),
+    };
+    let shape = shape.iter().filter_map(Value::as_u64).collect();
+    Some(Tensor { name: name.into(), storage, shape, bytes: 1 })
+}

@@ -1,0 +1,361 @@
+//! The three answers in words, and as a [`Format`].
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::facts::{Facts, Found};
+use super::word::Field;
+use crate::format::Group;
+use crate::format::{Format, Grid, Shared};
+
+/// What a card says, in words. A page of the book computes the same from the same grammar.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Answers {
+    /// The card again, in words that leave nothing to custom.
+    pub canonical: String,
+    /// What grid the weights are on.
+    pub weights: String,
+    /// Who shares a scale.
+    pub granularity: String,
+    /// Weights only, or activations too.
+    pub activations: String,
+    /// How keys and values are kept.
+    pub kv: String,
+    /// Bits of a weight as a sum: codes, scales, zero points.
+    pub bits: String,
+    /// What is left open.
+    pub open: Vec<String>,
+    /// What else is known.
+    pub notes: Vec<String>,
+}
+
+/// What stands where a card says nothing.
+const SILENT: &str = "not said";
+
+/// A side of the square matrix for which sums with a scale per row are worked out.
+const SIDE: u64 = 4096;
+
+impl Answers {
+    /// The answers in `facts`, with what the words found leave open.
+    pub(super) fn new(facts: &Facts, found: &[Found]) -> Self {
+        Self {
+            canonical: canonical(facts),
+            weights: weights(facts),
+            granularity: granularity(facts),
+            activations: activations(facts),
+            kv: facts.value(Field::Kv).unwrap_or(SILENT).to_owned(),
+            bits: bits(facts),
+            open: open(facts, found),
+            notes: unique(found.iter().map(|word| word.word.note.as_str())),
+        }
+    }
+}
+
+/// The texts that are not empty, each once.
+fn unique<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for text in texts.filter(|text| !text.is_empty()) {
+        if !unique.iter().any(|known| known == text) {
+            unique.push(text.to_owned());
+        }
+    }
+    unique
+}
+
+/// One sentence for each field that no word states: of the word that custom follows, or the first.
+fn open(facts: &Facts, found: &[Found]) -> Vec<String> {
+    let mut open: Vec<(Field, &str, bool)> = Vec::new();
+    for word in found {
+        for (field, sentence) in word.word.open.iter().filter(|(field, _)| !facts.is_stated(*field))
+        {
+            let followed = facts.get(*field).is_some_and(|custom| custom.by == word.spelled);
+            match open.iter_mut().find(|(asked, ..)| asked == field) {
+                None => open.push((*field, sentence, followed)),
+                Some(known) if followed && !known.2 => *known = (*field, sentence, followed),
+                Some(_) => {}
+            }
+        }
+    }
+    unique(open.into_iter().map(|(_, sentence, _)| sentence))
+}
+
+/// `text`, marked if one of the fields it rests on is custom and not stated.
+fn marked(facts: &Facts, fields: &[Field], text: String) -> String {
+    let custom = fields.iter().any(|field| facts.get(*field).is_some_and(|stated| stated.usual));
+    if custom { format!("{text} (usual)") } else { text }
+}
+
+fn grid_name(kind: Option<&str>, bits: &str) -> String {
+    match (kind, bits) {
+        (_, "16") => "16-bit floats".into(),
+        (Some("float"), "8") => "FP8 E4M3".into(),
+        (Some("float"), "4") => "FP4 E2M1".into(),
+        (Some("float"), _) => format!("floats of {bits} bits"),
+        (Some("table"), _) => format!("indices of {bits} bits into a table"),
+        _ => format!("int{bits}"),
+    }
+}
+
+fn weights(facts: &Facts) -> String {
+    let kind = facts.value(Field::WeightKind);
+    let Some(bits) = facts.value(Field::WeightBits) else {
+        return match kind {
+            Some("mixed") => "a mix: other bits in other layers".into(),
+            Some("int") => "integers".into(),
+            Some("float") => "floats".into(),
+            Some("table") => "indices into a table".into(),
+            _ => SILENT.into(),
+        };
+    };
+    let grid = marked(facts, &[Field::WeightBits, Field::WeightKind], grid_name(kind, bits));
+    let symmetry = facts.value(Field::Symmetric).filter(|_| kind == Some("int") && bits != "16");
+    match symmetry {
+        None => grid,
+        Some(yes) => {
+            let word = if yes == "yes" { "symmetric" } else { "asymmetric" };
+            format!("{grid}, {}", marked(facts, &[Field::Symmetric], word.into()))
+        }
+    }
+}
+
+fn granularity(facts: &Facts) -> String {
+    if facts.value(Field::WeightBits) == Some("16") {
+        return "no scale".into();
+    }
+    let Some(group) = facts.value(Field::Group) else { return SILENT.into() };
+    marked(facts, &[Field::Group], sharers(group))
+}
+
+/// Who shares a scale, in words.
+fn sharers(group: &str) -> String {
+    match group {
+        "tensor" => "a scale for the whole tensor".into(),
+        "channel" => "a scale for each output channel".into(),
+        "token" => "a scale for each token".into(),
+        block if block.contains('x') => format!("a scale for each block of {block} weights"),
+        size => format!("a scale for {size} neighbours along the inputs"),
+    }
+}
+
+fn activations(facts: &Facts) -> String {
+    let Some(bits) = facts.value(Field::ActBits) else { return SILENT.into() };
+    if bits == "16" {
+        let only = if facts.value(Field::WeightBits) == Some("16") { "" } else { ": weights only" };
+        return marked(facts, &[Field::ActBits], format!("16-bit floats{only}"));
+    }
+    let fields = [Field::ActBits, Field::ActKind];
+    let mut text = marked(facts, &fields, grid_name(facts.value(Field::ActKind), bits));
+    if let Some(when) = facts.value(Field::ActWhen) {
+        text = format!("{text}, {}", marked(facts, &[Field::ActWhen], when.into()));
+    }
+    if let Some(group) = facts.value(Field::ActGroup) {
+        text = format!("{text}, {}", marked(facts, &[Field::ActGroup], sharers(group)));
+    }
+    text
+}
+
+/// What lies beside the codes: `None` if that is not known.
+fn beside(facts: &Facts) -> Option<Vec<Shared>> {
+    let weight_bits = facts.number(Field::WeightBits)?;
+    if weight_bits == 16 {
+        return Some(Vec::new());
+    }
+    if let Some(parts) = facts.value(Field::Beside) {
+        return parts.split(' ').map(shared).collect();
+    }
+    let among = among(facts.value(Field::Group)?)?;
+    let of_a_group = matches!(among, Group::Size(_));
+    let scale = facts.number(Field::ScaleBits).unwrap_or(if of_a_group { 16 } else { 32 });
+    let zero = zero_bits(facts, weight_bits);
+    let zero = (zero > 0).then_some(Shared { bits: zero, among });
+    Some([Shared { bits: scale, among }].into_iter().chain(zero).collect())
+}
+
+/// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
+fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
+    if facts.value(Field::WeightKind) == Some("float") {
+        return 0;
+    }
+    let asymmetric = facts.value(Field::Symmetric) == Some("no");
+    match (facts.value(Field::ZeroBits), asymmetric) {
+        (Some("w"), _) | (None, true) => weight_bits,
+        (Some(bits), _) => bits.parse().unwrap_or(0),
+        (None, false) => 0,
+    }
+}
+
+fn shared(part: &str) -> Option<Shared> {
+    let (bits, sharers) = part.split_once('@')?;
+    Some(Shared { bits: bits.parse().ok()?, among: among(sharers)? })
+}
+
+fn among(group: &str) -> Option<Group> {
+    Some(match (group, group.split_once('x')) {
+        ("tensor", _) => Group::Tensor,
+        ("channel", _) => Group::Channel,
+        (_, Some((rows, columns))) => Group::Block(rows.parse().ok()?, columns.parse().ok()?),
+        (size, None) => Group::Size(size.parse().ok()?),
+    })
+}
+
+fn bits(facts: &Facts) -> String {
+    let mean = facts.value(Field::Mean);
+    let sum =
+        facts.number(Field::WeightBits).zip(beside(facts)).map(|(bits, shared)| sum(bits, &shared));
+    let rests_on = if facts.value(Field::Beside).is_some() { Field::Beside } else { Field::Group };
+    let sum = sum.map(|sum| marked(facts, &[Field::WeightBits, rests_on], sum));
+    match (sum, mean) {
+        (Some(sum), Some(mean)) => {
+            format!("{sum}; {mean} in the mean of a whole Llama-3.1-8B file")
+        }
+        (Some(sum), None) => sum,
+        (None, Some(mean)) => format!("{mean} in the mean, as the name says"),
+        (None, None) => SILENT.into(),
+    }
+}
+
+/// The sum, spelled out and worked out.
+fn sum(bits: u32, shared: &[Shared]) -> String {
+    let mut text = bits.to_string();
+    let mut total = f64::from(bits);
+    let (mut of_inputs, mut of_outputs) = (false, false);
+    for Shared { bits, among } in shared {
+        let sharers = match *among {
+            Group::Size(size) => size.to_string(),
+            Group::Block(rows, columns) => format!("({rows} x {columns})"),
+            Group::Channel => "in".into(),
+            Group::Tensor | Group::Unread => "(out x in)".into(),
+        };
+        of_inputs |= matches!(among, Group::Channel);
+        of_outputs |= matches!(among, Group::Tensor | Group::Unread);
+        text = format!("{text} + {bits}/{sharers}");
+        total += f64::from(*bits) / count(*among);
+    }
+    if shared.is_empty() {
+        return text;
+    }
+    // Rounded by hand, half up, so that every language prints the same four digits.
+    let rounded = (total * 1e4 + 0.5).floor() / 1e4;
+    let place = match (of_inputs, of_outputs) {
+        (_, true) => " for 4096 x 4096",
+        (true, false) => " for 4096 inputs",
+        (false, false) => "",
+    };
+    format!("{text} = {rounded:.4}{place}")
+}
+
+/// How many weights share, in a matrix of [`SIDE`] by [`SIDE`].
+fn count(among: Group) -> f64 {
+    match among {
+        Group::Size(size) => size as f64,
+        Group::Block(rows, columns) => (rows * columns) as f64,
+        Group::Channel => SIDE as f64,
+        Group::Tensor | Group::Unread => (SIDE * SIDE) as f64,
+    }
+}
+
+/// The card in words that leave nothing to custom.
+fn canonical(facts: &Facts) -> String {
+    let mut parts = Vec::new();
+    let layout = facts.value(Field::Layout);
+    let acts = facts.value(Field::ActBits);
+    match (layout, facts.value(Field::WeightBits), acts) {
+        (Some(table @ ("NF4" | "bnb FP4")), ..) => {
+            let plain = facts.value(Field::Beside) == Some("32@64");
+            parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
+        }
+        (Some(layout), ..) => parts.push(layout.to_owned()),
+        // Together, the two words stand for custom as well: apart they do not.
+        (None, Some(weights), Some(acts)) if says_all(facts) => {
+            parts.push(format!("W{weights}A{acts}"));
+        }
+        (None, Some(weights), Some(acts)) => parts.push(format!("W{weights} A{acts}")),
+        _ => parts.extend(acts.map(|bits| format!("A{bits}"))),
+    }
+    if layout.is_some() {
+        parts.extend(acts.map(|bits| format!("A{bits}")));
+    } else {
+        parts.extend(grid_words(facts));
+    }
+    if acts.is_some_and(|bits| bits != "16") {
+        parts.extend(facts.value(Field::ActKind).map(|kind| format!("act-{kind}")));
+        parts.extend(facts.value(Field::ActWhen).map(str::to_owned));
+        parts.extend(facts.value(Field::ActGroup).map(|group| match group {
+            "token" => "per-token".into(),
+            "tensor" => "act-per-tensor".into(),
+            size => format!("act-group={size}"),
+        }));
+    }
+    parts.extend(facts.value(Field::Kv).map(|kind| format!("kv={kind}")));
+    parts.extend((facts.value(Field::Order) == Some("yes")).then(|| "act-order".to_owned()));
+    let mixed = facts.value(Field::WeightBits).is_none();
+    parts.extend(facts.value(Field::Mean).filter(|_| mixed).map(|mean| format!("{mean}bpw")));
+    if parts.is_empty() {
+        parts.extend(facts.value(Field::Method).map(str::to_owned));
+    }
+    parts.join(" ")
+}
+
+/// Whether nothing is left that custom could fill in.
+fn says_all(facts: &Facts) -> bool {
+    let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
+    facts.value(Field::WeightBits) == Some("16")
+        || known(&[Field::Group])
+            && (facts.value(Field::WeightKind) == Some("float") || known(&[Field::Symmetric]))
+            && (facts.value(Field::ActBits) == Some("16")
+                || known(&[Field::ActWhen, Field::ActGroup]))
+}
+
+/// Kind, group and symmetry of the weights.
+fn grid_words(facts: &Facts) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let kind = facts.value(Field::WeightKind).filter(|kind| *kind != "mixed");
+    words.extend(kind.map(str::to_owned));
+    if facts.value(Field::WeightBits) == Some("16") {
+        return words;
+    }
+    words.extend(facts.value(Field::Group).map(|group| match group {
+        "tensor" | "channel" => format!("per-{group}"),
+        block if block.contains('x') => format!("block={block}"),
+        size => format!("group_size={size}"),
+    }));
+    if kind != Some("float") {
+        words.extend(
+            facts
+                .value(Field::Symmetric)
+                .map(|yes| if yes == "yes" { "sym".into() } else { "asym".to_owned() }),
+        );
+    }
+    words.extend(facts.value(Field::ScaleBits).map(|bits| format!("scales={bits}")));
+    if let Some(bits) = facts.number(Field::WeightBits) {
+        let zero = zero_bits(facts, bits);
+        let custom = if facts.value(Field::Symmetric) == Some("no") { bits } else { 0 };
+        words.extend((zero != custom && kind != Some("float")).then(|| format!("zeros={zero}")));
+    }
+    words
+}
+
+/// The format, if the grid of the weights and what lies beside them are known.
+pub(super) fn format(facts: &Facts) -> Option<Format> {
+    let weights = grid(facts.value(Field::WeightKind), facts.number(Field::WeightBits)?)?;
+    let acts = facts.number(Field::ActBits).unwrap_or(16);
+    Some(Format {
+        name: Cow::Owned(canonical(facts)),
+        weights,
+        activations: grid(facts.value(Field::ActKind), acts)?,
+        shared: beside(facts)?.into(),
+    })
+}
+
+fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
+    match (kind, bits) {
+        (_, 16) => Some(Grid::Sixteen),
+        (Some("float"), 8) => Some(Grid::E4M3),
+        (Some("float"), 4) => Some(Grid::E2M1),
+        (Some("float"), _) => None,
+        (Some("table"), bits) => Some(Grid::Table(bits)),
+        (Some("int") | None, bits) => Some(Grid::Int(bits)),
+        _ => None,
+    }
+}

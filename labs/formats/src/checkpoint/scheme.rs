@@ -1,0 +1,180 @@
+//! What a quantized tensor can turn out to be.
+
+use std::fmt::{self, Display};
+
+use crate::format::Group;
+use crate::gguf::TensorType;
+
+use super::Storage;
+
+/// Who packed a tensor, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// AutoAWQ's GEMM layout: `qweight [in, out/8]`, interleaved nibbles.
+    AwqGemm,
+    /// GPTQ: `qweight [in/8, out]`. The version is the config's word: the shapes are the same.
+    Gptq(GptqVersion),
+    /// compressed-tensors: integer codes in 32-bit words along the inputs.
+    PackQuantized,
+    /// compressed-tensors: one `int8` a weight.
+    IntQuantized,
+    /// One FP8 a weight, to be multiplied by `weight_scale`.
+    Fp8,
+    /// One FP8 a weight, with DeepSeek's name for a scale of each block: `weight_scale_inv`.
+    Fp8ScaleInv,
+    /// One FP8 a weight, and a power of two as one byte for 32 of them.
+    Mxfp8,
+    /// compressed-tensors: two FP4 a byte, an FP8 scale for 16, one `f32` for the tensor.
+    Nvfp4,
+    /// The same under ModelOpt's names: `weight`, `weight_scale`, `weight_scale_2`.
+    Nvfp4ModelOpt,
+    /// compressed-tensors: two FP4 a byte, and a power of two as one byte for 32 of them.
+    Mxfp4,
+    /// The same for the experts of gpt-oss: `*_blocks` and `*_scales`.
+    Mxfp4GptOss,
+    /// bitsandbytes: two indices into a table of 16 values a byte. `true`: scales quantized as well.
+    BnbTable {
+        /// The table: `nf4` or `fp4`.
+        table: &'static str,
+        /// Whether the scales are quantized too.
+        double: bool,
+    },
+    /// bitsandbytes: LLM.int8().
+    BnbInt8,
+    /// A type of GGML, in a GGUF file.
+    Ggml(TensorType),
+}
+
+/// How GPTQ's zero points are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GptqVersion {
+    /// Minus one.
+    V1,
+    /// As they are.
+    V2,
+    /// No config says which; the shapes are the same.
+    Unsaid,
+}
+
+impl Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::AwqGemm => "AWQ gemm",
+            Self::Gptq(GptqVersion::V1) => "GPTQ v1",
+            Self::Gptq(GptqVersion::V2) => "GPTQ v2",
+            Self::Gptq(GptqVersion::Unsaid) => "GPTQ, v1 or v2",
+            Self::PackQuantized => "pack-quantized",
+            Self::IntQuantized => "int-quantized",
+            Self::Fp8 => "FP8, weight_scale",
+            Self::Fp8ScaleInv => "FP8, weight_scale_inv",
+            Self::Mxfp8 => "mxfp8-quantized",
+            Self::Nvfp4 => "nvfp4-pack-quantized",
+            Self::Nvfp4ModelOpt => "NVFP4, ModelOpt names",
+            Self::Mxfp4 => "mxfp4-pack-quantized",
+            Self::Mxfp4GptOss => "MXFP4, gpt-oss names",
+            Self::BnbTable { table, double: false } => return write!(f, "bitsandbytes {table}"),
+            Self::BnbTable { table, double: true } => {
+                return write!(f, "bitsandbytes {table}, double");
+            }
+            Self::BnbInt8 => "bitsandbytes int8",
+            Self::Ggml(kind) => return write!(f, "GGML {kind}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// Whether the grid is symmetric about zero, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroPoints {
+    /// No zero points are stored, so there are none.
+    Absent,
+    /// The format stores them only where they are needed, and they are stored.
+    Stored,
+    /// The format stores them always: only the data can say whether all are this one.
+    Always(u32),
+    /// Each block has a minimum of its own.
+    Minimum,
+    /// Codes are indices into a table.
+    Table,
+}
+
+impl ZeroPoints {
+    /// `Some(true)` for a symmetric grid, `None` where the header cannot tell.
+    pub fn symmetric(self) -> Option<bool> {
+        match self {
+            Self::Absent => Some(true),
+            Self::Stored | Self::Minimum => Some(false),
+            Self::Always(_) | Self::Table => None,
+        }
+    }
+}
+
+impl Display for ZeroPoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("yes: no zero points are stored"),
+            Self::Stored => f.write_str("no: zero points are stored"),
+            Self::Always(middle) => {
+                write!(f, "zero points are stored; whether all are {middle} needs the data")
+            }
+            Self::Minimum => f.write_str("no: each block stores a minimum"),
+            Self::Table => f.write_str("the codes are indices into a table"),
+        }
+    }
+}
+
+/// One of the tensors that a quantized one is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// What comes after the module's name: `qweight`, `scales`.
+    pub name: String,
+    /// How it is stored.
+    pub storage: Storage,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// A matrix that is stored quantized, put together from its parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantized {
+    /// The module: `model.layers.0.self_attn.q_proj`.
+    pub module: String,
+    /// Who packed it, and how.
+    pub scheme: Scheme,
+    /// Bits of a code; `None` where neither shapes nor config say.
+    pub bits: Option<u64>,
+    /// Who shares a scale.
+    pub group: Group,
+    /// Whether the grid is symmetric, and how that is known.
+    pub zeros: ZeroPoints,
+    /// The matrix it stands for: `[out, in]`, experts in front; `None` where the header cannot tell.
+    pub shape: Option<Vec<u64>>,
+    /// How many weights it holds, if that is known.
+    pub weights: Option<u64>,
+    /// Every tensor it is made of but a bias, which a plain layer has too.
+    pub parts: Vec<Part>,
+}
+
+impl Quantized {
+    /// Bytes of all parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.bytes))
+    }
+
+    /// Bits a weight costs, all parts counted.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        bits_per_weight(self.bytes(), self.weights?)
+    }
+
+    /// `out` and `in`, experts left out.
+    pub fn matrix(&self) -> Option<[u64; 2]> {
+        self.shape.as_ref()?.last_chunk().copied()
+    }
+}
+
+/// Bits a weight costs; `None` for no weights.
+pub fn bits_per_weight(bytes: u64, weights: u64) -> Option<f64> {
+    (weights > 0).then(|| bytes as f64 * 8.0 / weights as f64)
+}

@@ -1,0 +1,139 @@
+//! A storage format as the answers to the three questions, in a form that arithmetic can use.
+//!
+//! What grid: [`Grid`]. What granularity: who shares what is stored beside the codes, [`Shared`].
+//! Weights only, or activations too: the grid of each, [`Format::weights`] and
+//! [`Format::activations`].
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+/// The values that a number can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grid {
+    /// `f32`.
+    F32,
+    /// `bf16` or `f16`: what engines compute in when nothing is quantized.
+    Sixteen,
+    /// FP8 E4M3: 1 sign, 4 exponent and 3 fraction bits, up to 448.
+    E4M3,
+    /// FP4 E2M1: 1 sign, 2 exponent and 1 fraction bits, up to 6.
+    E2M1,
+    /// Integers of so many bits.
+    Int(u32),
+    /// A table with an entry for each code of so many bits: NF4, codebooks.
+    Table(u32),
+}
+
+impl Grid {
+    /// Bits of a code.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::F32 => 32,
+            Self::Sixteen => 16,
+            Self::E4M3 => 8,
+            Self::E2M1 => 4,
+            Self::Int(bits) | Self::Table(bits) => bits,
+        }
+    }
+}
+
+/// Who shares a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The whole tensor.
+    Tensor,
+    /// An output channel: a row of `[out, in]`.
+    Channel,
+    /// This many neighbours along the inputs.
+    Size(u64),
+    /// A block of so many rows and so many columns.
+    Block(u64, u64),
+    /// The shapes do not tell.
+    Unread,
+}
+
+impl Group {
+    /// How many scales `[out, in]` needs: rows and columns of them. `None` if the shapes do not tell.
+    pub fn grid(self, out: u64, inputs: u64) -> Option<[u64; 2]> {
+        match self {
+            Self::Tensor => Some([1, 1]),
+            Self::Channel => Some([out, 1]),
+            Self::Size(size) if size > 0 => Some([out, inputs.div_ceil(size)]),
+            Self::Block(rows, columns) if rows > 0 && columns > 0 => {
+                Some([out.div_ceil(rows), inputs.div_ceil(columns)])
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor => f.write_str("tensor"),
+            Self::Channel => f.write_str("channel"),
+            Self::Size(size) => size.fmt(f),
+            Self::Block(rows, columns) => write!(f, "{rows}x{columns}"),
+            Self::Unread => f.write_str("?"),
+        }
+    }
+}
+
+/// Something stored beside the codes, once for several weights: a scale, a zero point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Its bits.
+    pub bits: u32,
+    /// The weights that share one.
+    pub among: Group,
+}
+
+/// A storage format of a linear layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// What it is called.
+    pub name: Cow<'static, str>,
+    /// The grid of the weights.
+    pub weights: Grid,
+    /// The grid of the activations when the layer multiplies. Products of two quantized operands run
+    /// at the rate of that grid, all others at the rate of 16-bit floats.
+    pub activations: Grid,
+    /// What is stored beside the codes: scales, zero points.
+    pub shared: Cow<'static, [Shared]>,
+}
+
+impl Format {
+    /// Nothing quantized, in 16 bits.
+    pub const BF16: Self = Self {
+        name: Cow::Borrowed("bf16"),
+        weights: Grid::Sixteen,
+        activations: Grid::Sixteen,
+        shared: Cow::Borrowed(&[]),
+    };
+
+    /// int8 weights with an `f32` scale per output channel, int8 activations with one per token.
+    pub const W8A8: Self = Self {
+        name: Cow::Borrowed("W8A8"),
+        weights: Grid::Int(8),
+        activations: Grid::Int(8),
+        shared: Cow::Borrowed(&[Shared { bits: 32, among: Group::Channel }]),
+    };
+
+    /// FP8 weights with an `f32` scale per output channel, FP8 activations with one per token.
+    pub const FP8: Self = Self {
+        name: Cow::Borrowed("FP8"),
+        weights: Grid::E4M3,
+        activations: Grid::E4M3,
+        shared: Cow::Borrowed(&[Shared { bits: 32, among: Group::Channel }]),
+    };
+
+    /// int4 weights with a 16-bit scale for each group, activations in 16 bits.
+    pub fn w4a16(group_size: u64) -> Self {
+        Self {
+            name: format!("W4A16 g{group_size}").into(),
+            weights: Grid::Int(4),
+            activations: Grid::Sixteen,
+            shared: vec![Shared { bits: 16, among: Group::Size(group_size) }].into(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Checkpoints that other people's tools wrote: what inspect says is the truth.
+
+use formats::checkpoint::golden::{self, path as golden};
+use formats::checkpoint::{
+    GptqVersion, Inspection, QuantConfig, Scheme, ZeroPoints, examine, inspect,
+};
+use formats::format::Group;
+use formats::gguf::TensorType;
+use serde_json::{Value, json};
+
+fn inspected(name: &str) -> Inspection {
+    inspect(golden(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What there is to say about a fixture: bits, group, zero points, and bits a weight of the 96 x 64
+/// up_proj, from the layout's own formula.
+type Truth = (Scheme, u64, Group, ZeroPoints, f64);
+
+/// The formulas: codes, scales of 16 bits, zero points of 4 bits where they are stored, and what each
+/// tool adds. The matrix is [96, 64], a group has 32 weights.
+fn truths() -> Vec<(&'static str, Truth)> {
+    let group = Group::Size(32);
+    let weights = 96.0 * 64.0;
+    let per_word = |values: f64| values * 32.0 / weights;
+    vec![
+        (
+            "autoawq",
+            (Scheme::AwqGemm, 4, group, ZeroPoints::Always(8), 4.0 + 16.0 / 32.0 + 4.0 / 32.0),
+        ),
+        // And g_idx: an int32 for each of the 64 inputs.
+        (
+            "autogptq",
+            (
+                Scheme::Gptq(GptqVersion::V1),
+                4,
+                group,
+                ZeroPoints::Always(8),
+                4.0 + 16.0 / 32.0 + 4.0 / 32.0 + per_word(64.0),
+            ),
+        ),
+        // And weight_shape: two int64.
+        (
+            "ct-w4-symmetric",
+            (
+                Scheme::PackQuantized,
+                4,
+                group,
+                ZeroPoints::Absent,
+                4.0 + 16.0 / 32.0 + per_word(4.0),
+            ),
+        ),
+        (
+            "ct-w4-asymmetric",
+            (
+                Scheme::PackQuantized,
+                4,
+                group,
+                ZeroPoints::Stored,
+                4.0 + 16.0 / 32.0 + 4.0 / 32.0 + per_word(4.0),
+            ),
+        ),
+        (
+            "ct-w8a8",
+            (Scheme::IntQuantized, 8, Group::Channel, ZeroPoints::Absent, 8.0 + 16.0 / 64.0),
+        ),
+        ("ct-fp8-channel", (Scheme::Fp8, 8, Group::Channel, ZeroPoints::Absent, 8.0 + 16.0 / 64.0)),
+        (
+            "ct-fp8-block",
+            (Scheme::Fp8, 8, Group::Block(32, 32), ZeroPoints::Absent, 8.0 + 16.0 / 1024.0),
+        ),
+        // And one f32 for the tensor.
+        (
+            "ct-nvfp4",
+            (
+                Scheme::Nvfp4,
+                4,
+                Group::Size(16),
+                ZeroPoints::Absent,
+                4.0 + 8.0 / 16.0 + per_word(1.0),
+            ),
+        ),
+        (
+            "tiny.gguf",
+            (Scheme::Ggml(TensorType::Q8_0), 8, group, ZeroPoints::Absent, 8.0 + 16.0 / 32.0),
+        ),
+    ]
+}
+
+#[test]
+fn inspect_tells_the_truth_about_every_file() {
+    let names: Vec<&str> = truths().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, golden::ALL.map(|(name, _)| name), "a truth for every file");
+    for (name, (scheme, bits, group, zeros, cost)) in truths() {
+        let inspection = inspected(name);
+        let is_up = |module: &str| module.ends_with("up_proj") || module.ends_with("ffn_up");
+        let up: Vec<_> =
+            inspection.inventory.quantized.iter().filter(|q| is_up(&q.module)).collect();
+        assert_eq!(up.len(), 2, "{name}: a matrix in each of two layers");
+        for matrix in up {
+            assert_eq!(
+                (matrix.scheme, matrix.bits, matrix.group, matrix.zeros),
+                (scheme, Some(bits), group, zeros),
+                "{name}"
+            );
+            assert_eq!(matrix.shape.as_deref(), Some(&[96, 64][..]), "{name}: [out, in]");
+            // Sums of powers of two and of n/6144: f64 holds them to far more than this.
+            let found = matrix.bits_per_weight().unwrap_or(f64::NAN);
+            assert!((found - cost).abs() < 1e-12, "{name}: {found} bits a weight, not {cost}");
+        }
+    }
+}
+
+#[test]
+fn no_file_contradicts_its_config_and_nothing_is_lost() {
+    for (name, _) in truths() {
+        let inspection = inspected(name);
+        assert_eq!(inspection.problems, [], "{name}");
+        assert_eq!(inspection.config.is_some(), !name.ends_with("gguf"), "{name}");
+        let quantized: u64 = inspection.inventory.quantized.iter().map(|q| q.bytes()).sum();
+        let plain: u64 = inspection.inventory.plain.iter().map(|tensor| tensor.bytes).sum();
+        let file = &inspection.files[0];
+        // GGUF pads its header and each tensor to 32 bytes.
+        let pads = if name.ends_with("gguf") { 32 * 6 } else { 0 };
+        let rest = file.bytes - file.header_bytes - quantized - plain;
+        assert!(rest <= pads, "{name}: {rest} bytes belong to no tensor");
+    }
+}
+
+#[test]
+fn what_the_shapes_cannot_show_is_said_to_be_the_configs_word() {
+    let config = inspected("autogptq").config.expect("auto-gptq writes a config");
+    let words = ["sym true", "desc_act false", "checkpoint_format \"gptq\""];
+    assert_eq!(config.unverifiable, words);
+}
+
+/// The config of a fixture with one field changed, held to the fixture's tensors.
+fn with_config(name: &str, change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let text = std::fs::read_to_string(golden(name).join("config.json")).expect("a config");
+    let mut json: Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut json["quantization_config"]);
+    let config = QuantConfig::parse("config.json", &json).expect("a quantization config");
+    let tensors = formats::checkpoint::open(&golden(name)).expect("a fixture").tensors;
+    let (_, problems) = examine(&tensors, Some(&config));
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn assert_contradicts(name: &str, words: &[&str], change: impl FnOnce(&mut Value)) {
+    let problems = with_config(name, change);
+    assert!(!problems.is_empty(), "{name}: the contradiction was not noticed");
+    for word in words {
+        assert!(problems.iter().any(|p| p.contains(word)), "{name}: no `{word}` in {problems:?}");
+    }
+}
+
+#[test]
+fn wrong_bits_in_the_config_are_a_contradiction() {
+    assert_contradicts("autogptq", &["its codes have 4 bits", "says 8 bits"], |config| {
+        config["bits"] = json!(8);
+    });
+    assert_contradicts("autoawq", &["its codes have 4 bits", "says 3 bits"], |config| {
+        config["bits"] = json!(3);
+    });
+    assert_contradicts("ct-w4-asymmetric", &["4 bits", "8 bits"], |config| {
+        config["config_groups"]["group_0"]["weights"]["num_bits"] = json!(8);
+    });
+}
+
+#[test]
+fn a_wrong_group_size_is_a_contradiction_with_both_grids() {
+    let words = ["[64, 64] has scales of [64, 2]: group 32", "group 64, which takes [64, 1]"];
+    assert_contradicts("autoawq", &words, |config| config["group_size"] = json!(64));
+    assert_contradicts("autogptq", &words, |config| config["group_size"] = json!(64));
+    assert_contradicts("ct-w4-symmetric", &words, |config| {
+        config["config_groups"]["group_0"]["weights"]["group_size"] = json!(64);
+    });
+    // A symmetric file of compressed-tensors does not show its bits: with 8 it would be half as wide.
+    assert_contradicts("ct-w4-symmetric", &["[64, 32]", "group 16"], |config| {
+        config["config_groups"]["group_0"]["weights"]["num_bits"] = json!(8);
+    });
+}
+
+#[test]
+fn symmetry_is_checked_where_the_format_shows_it_and_only_there() {
+    assert_contradicts("ct-w4-symmetric", &["no zero points are stored", "asymmetric"], |config| {
+        config["config_groups"]["group_0"]["weights"]["symmetric"] = json!(false);
+    });
+    assert_contradicts("ct-w4-asymmetric", &["zero points are stored", "symmetric"], |config| {
+        config["config_groups"]["group_0"]["weights"]["symmetric"] = json!(true);
+    });
+    let silent = with_config("autogptq", |config| config["sym"] = json!(false));
+    assert_eq!(silent, <[String; 0]>::default(), "GPTQ stores zero points either way");
+}
+
+#[test]
+fn another_method_or_format_is_a_contradiction() {
+    assert_contradicts("autoawq", &["it is AWQ gemm", "quant_method gptq"], |config| {
+        config["quant_method"] = json!("gptq");
+    });
+    assert_contradicts("autogptq", &["it is GPTQ", "quant_method awq"], |config| {
+        config["quant_method"] = json!("awq");
+    });
+    assert_contradicts("ct-w8a8", &["it is int-quantized", "format float-quantized"], |config| {
+        config["format"] = json!("float-quantized");
+    });
+}
+
+#[test]
+fn the_ignore_list_is_held_to_the_file_both_ways() {
+    assert_contradicts("ct-w8a8", &["layers.1.mlp.up_proj", "to leave `re:.*1.mlp`"], |config| {
+        config["ignore"] = json!(["lm_head", "re:.*1.mlp"]);
+    });
+    // Plain in one layer, quantized in another, and on no list.
+    let mut tensors = formats::checkpoint::open(&golden("ct-w8a8")).expect("a fixture").tensors;
+    tensors.retain(|t| !t.name.starts_with("model.layers.1.mlp"));
+    let mut plain = tensors[0].clone();
+    plain.name = "model.layers.1.mlp.up_proj.weight".into();
+    tensors.push(plain);
+    let config = inspected("ct-w8a8").config.expect("a config");
+    let (_, problems) = examine(&tensors, Some(&config));
+    let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+    assert!(problem.contains("quantized in another layer"), "{problems:?}");
+}
+
+#[test]
+fn act_order_needs_g_idx() {
+    let text = json!({ "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": true });
+    let config = QuantConfig::parse("quantize_config.json", &text).expect("a config");
+    let mut tensors = formats::checkpoint::open(&golden("autogptq")).expect("a fixture").tensors;
+    assert_eq!(examine(&tensors, Some(&config)).1, [], "with g_idx it may be either");
+    tensors.retain(|tensor| !tensor.name.ends_with("g_idx"));
+    let (_, problems) = examine(&tensors, Some(&config));
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert!(problems[0].to_string().contains("no g_idx"), "{problems:?}");
+}
+
+#[test]
+fn a_method_that_is_not_known_is_no_contradiction_and_no_agreement() {
+    let json = json!({ "quantization_config": { "quant_method": "quarks\u{1b}", "bits": 3 } });
+    let config = QuantConfig::parse("config.json", &json).expect("a config");
+    let tensors = formats::checkpoint::open(&golden("autoawq")).expect("a fixture").tensors;
+    assert_eq!(examine(&tensors, Some(&config)).1, []);
+    assert!(!config.is_specific());
+    assert!(config.notes[0].contains("is not known here") && !config.notes[0].contains('\u{1b}'));
+}
+
+#[test]
+fn a_config_for_a_plain_file_is_a_contradiction() {
+    let tensors = formats::checkpoint::open(&golden("autoawq")).expect("a fixture").tensors;
+    let plain: Vec<_> = tensors.into_iter().filter(|t| t.name.contains("norm")).collect();
+    let config = inspected("autoawq").config.expect("a config");
+    let (_, problems) = examine(&plain, Some(&config));
+    assert!(problems[0].to_string().contains("no tensor is quantized"), "{problems:?}");
+}
+
+#[test]
+fn a_group_for_a_class_that_no_file_shows_is_not_held_against_it() {
+    let targets = |targets: Value| {
+        with_config("ct-w8a8", move |config| {
+            config["config_groups"]["group_0"]["targets"] = targets
+        })
+    };
+    assert_eq!(targets(json!(["MoeBlock"])), <[String; 0]>::default());
+    let named = targets(json!(["re:.*q_proj"]));
+    assert_eq!(named.len(), 2, "the up_proj of two layers: {named:?}");
+    assert!(
+        named[0].contains("up_proj") && named[0].contains("says nothing about it"),
+        "{named:?}"
+    );
+}

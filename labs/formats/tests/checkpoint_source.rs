@@ -1,0 +1,92 @@
+//! Paths: files, folders, shards, and what people give by mistake.
+
+use std::fs;
+use std::path::Path;
+
+use formats::checkpoint::{golden, inspect};
+
+fn error_of(path: impl AsRef<Path>) -> String {
+    inspect(path).map(drop).expect_err("no checkpoint was missed").to_string()
+}
+
+/// A file of one byte of data.
+fn tiny(name: &str) -> Vec<u8> {
+    let json = format!(r#"{{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}"#);
+    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &[7]].concat()
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let error = error_of("no/such/model.safetensors");
+    assert!(error.contains("no/such/model.safetensors"), "{error}");
+}
+
+#[test]
+fn a_folder_without_a_checkpoint_or_with_several_says_so() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    assert!(error_of(folder.path()).contains("no .safetensors, no .gguf and no model.safetensors"));
+    fs::write(folder.path().join("a.safetensors"), tiny("a"))?;
+    assert!(inspect(folder.path()).is_ok());
+    fs::write(folder.path().join("b.safetensors"), tiny("b"))?;
+    let error = error_of(folder.path());
+    assert!(error.contains("give one of") && error.contains("b.safetensors"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_error_inside_a_file_names_the_file() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.safetensors");
+    fs::write(&path, &tiny("a")[..20])?;
+    let error = error_of(folder.path());
+    assert!(error.contains("model.safetensors: the file is cut short"), "{error}");
+    fs::write(folder.path().join("config.json"), "{")?;
+    fs::write(&path, tiny("a"))?;
+    let error = error_of(folder.path());
+    assert!(error.contains("config.json: not valid JSON"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn shards_are_read_together_and_held_to_their_index() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let index = folder.path().join("model.safetensors.index.json");
+    for name in ["a", "b"] {
+        fs::write(folder.path().join(format!("{name}.safetensors")), tiny(name))?;
+    }
+    fs::write(&index, r#"{"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#)?;
+    let found = inspect(folder.path()).map_err(std::io::Error::other)?;
+    assert_eq!((found.files.len(), found.inventory.plain.len()), (2, 2));
+    assert_eq!(found.problems, []);
+
+    fs::write(&index, r#"{"weight_map":{"a":"a.safetensors","c":"b.safetensors"}}"#)?;
+    let found = inspect(&index).map_err(std::io::Error::other)?;
+    let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("c: it is not in b.safetensors"), "{problems:?}");
+    assert!(problems[1].starts_with("b: it is in b.safetensors"), "{problems:?}");
+    Ok(())
+}
+
+#[test]
+fn an_index_cannot_lead_out_of_its_folder() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let index = folder.path().join("model.safetensors.index.json");
+    for shard in ["../a.safetensors", "/etc/passwd", "..", "", "c:a"] {
+        let json = serde_json::json!({ "weight_map": { "a": shard } });
+        fs::write(&index, json.to_string())?;
+        assert!(error_of(&index).contains("no name of a file here"), "{shard}");
+    }
+    fs::write(&index, "{}")?;
+    assert!(error_of(&index).contains("without a weight_map"));
+    Ok(())
+}
+
+#[test]
+fn a_file_is_known_by_its_bytes_and_not_by_its_name() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.safetensors");
+    fs::copy(golden::path("tiny.gguf"), &path)?;
+    let found = inspect(&path).map_err(std::io::Error::other)?;
+    assert_eq!(found.inventory.quantized.len(), 4);
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Damaged, forged and cut files: an error that says what is wrong, never a panic.
+
+use formats::gguf::Gguf;
+use proptest::prelude::*;
+
+const SMALL: &[u8] = include_bytes!("../golden/small.gguf");
+
+/// Opens `bytes` and decodes every tensor. The error's text, if there is one.
+fn read_all(bytes: &[u8]) -> Result<(), String> {
+    let mut file = Gguf::from_bytes(bytes).map_err(|error| error.to_string())?;
+    let names: Vec<String> = file.tensors().iter().map(|tensor| tensor.name.clone()).collect();
+    let results = names.iter().map(|name| file.tensor(name).map(drop));
+    // Every tensor is decoded, also after one that fails.
+    let failed = results.filter_map(Result::err).last();
+    failed.map_or(Ok(()), |error| Err(error.to_string()))
+}
+
+fn error_of(bytes: &[u8]) -> String {
+    read_all(bytes).expect_err("damage was not noticed")
+}
+
+/// Writes a header piece by piece, to forge what no writer produces.
+struct Forged(Vec<u8>);
+
+impl Forged {
+    fn header(tensors: u64, entries: u64) -> Self {
+        Self(b"GGUF".to_vec()).u32(3).u64(tensors).u64(entries)
+    }
+
+    /// A file of one tensor, with 64 bytes of data after the header.
+    fn tensor(axes: &[u64], kind: u32, offset: u64) -> Vec<u8> {
+        Self::header(1, 0).entry("w", axes, kind, offset).with_data(64)
+    }
+
+    fn entry(self, name: &str, axes: &[u64], kind: u32, offset: u64) -> Self {
+        let mut forged = self.text(name).u32(axes.len() as u32);
+        for &length in axes {
+            forged = forged.u64(length);
+        }
+        forged.u32(kind).u64(offset)
+    }
+
+    fn with_data(self, length: usize) -> Vec<u8> {
+        let mut bytes = self.0;
+        bytes.resize(bytes.len().next_multiple_of(32) + length, 0);
+        bytes
+    }
+
+    fn u32(mut self, value: u32) -> Self {
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    fn u64(mut self, value: u64) -> Self {
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
+    fn text(self, text: &str) -> Self {
+        let mut forged = self.u64(text.len() as u64);
+        forged.0.extend(text.as_bytes());
+        forged
+    }
+}
+
+#[test]
+fn the_forgery_itself_is_a_valid_file() {
+    assert_eq!(read_all(&Forged::tensor(&[4, 4], 0, 0)), Ok(()));
+}
+
+#[test]
+fn another_kind_of_file_is_told_apart() {
+    assert!(error_of(b"PK\x03\x04 a zip archive").starts_with("not a GGUF file"));
+    assert!(error_of(b"").contains("cut short: the magic number needs 4 bytes at byte 0"));
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut bytes = SMALL.to_vec();
+    bytes[4] = 2;
+    let error = error_of(&bytes);
+    assert!(error.contains("version 2") && error.contains("version 3"), "{error}");
+}
+
+#[test]
+fn absurd_counts_are_refused_before_anything_is_allocated() {
+    for (tensors, entries) in [(u64::MAX, 0), (0, u64::MAX), (1 << 40, 0), (0, 1 << 40)] {
+        let error = error_of(&Forged::header(tensors, entries).0);
+        assert!(error.contains("cut short: the list of"), "{error}");
+    }
+    let text = Forged::header(0, 1).u64(u64::MAX).u32(0).u64(0).0;
+    assert!(error_of(&text).contains("a metadata key needs 18446744073709551615 bytes"));
+    let array = Forged::header(0, 1).text("k").u32(9).u32(8).u64(1 << 60).0;
+    assert!(error_of(&array).contains("the value of metadata `k` needs"));
+}
+
+#[test]
+fn arrays_nested_without_end_are_refused() {
+    let mut forged = Forged::header(0, 1).text("k").u32(9);
+    for _ in 0..10_000 {
+        forged = forged.u32(9).u64(1);
+    }
+    let error = error_of(&forged.0);
+    assert!(error.contains("`k`") && error.contains("nested too deep"), "{error}");
+}
+
+#[test]
+fn a_tensor_outside_the_file_is_named() {
+    for offset in [96, 1 << 40, u64::MAX - 31] {
+        let error = error_of(&Forged::tensor(&[4, 4], 0, offset));
+        assert!(error.contains("cut short: tensor `w`"), "{error}");
+    }
+}
+
+#[test]
+fn rows_of_part_of_a_block_are_refused() {
+    let error = error_of(&Forged::tensor(&[48, 2], 3, 0));
+    assert!(error.contains("`w` has rows of 48 weights, not a multiple of the 32"), "{error}");
+}
+
+#[test]
+fn shapes_that_overflow_or_have_no_axis_are_refused() {
+    let error = error_of(&Forged::tensor(&[1 << 40, 1 << 40], 0, 0));
+    assert!(error.contains("`w` has more weights"), "{error}");
+    let error = error_of(&Forged::tensor(&[], 0, 0));
+    assert!(error.contains("`w` has 0 axes"), "{error}");
+    let error = error_of(&Forged::tensor(&[4, 2, 2], 0, 0));
+    assert!(error.contains("`w` has the shape [2, 2, 4]"), "{error}");
+}
+
+#[test]
+fn an_offset_off_the_alignment_is_refused() {
+    let error = error_of(&Forged::tensor(&[4, 2], 0, 8));
+    assert!(error.contains("`w` starts at 8, not a multiple of 32"), "{error}");
+}
+
+#[test]
+fn a_type_that_is_not_decoded_is_listed_and_named() {
+    let bytes = Forged::header(1, 0).entry("w", &[256, 1], 14, 0).with_data(224);
+    assert!(error_of(&bytes).contains("Q6_K"));
+}
+
+#[test]
+fn a_type_that_is_not_decoded_has_a_size_all_the_same() {
+    let error = error_of(&Forged::tensor(&[256, 1], 14, 0));
+    assert!(
+        error.contains("tensor `w` needs 210 bytes") && error.contains("64 are left"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tensors_that_overlap_or_leave_a_hole_are_named() {
+    for (second, problem) in [(0, "overlap"), (64, "hole")] {
+        let header = Forged::header(2, 0).entry("v", &[8], 0, 0).entry("w", &[8], 0, second);
+        let error = error_of(&header.with_data(128));
+        assert!(error.contains("tensor `w` starts at byte"), "{problem}: {error}");
+        assert!(error.contains("one after the other"), "{problem}: {error}");
+    }
+}
+
+#[test]
+fn a_huge_file_of_zeros_is_not_read_into_memory() {
+    // A text of 1 GiB in a file of 8 GiB, which no machine stores: the reader makes it up.
+    let start = Forged::header(0, 1).u64(1 << 30).0;
+    let error = Gguf::read(Zeros { start, at: 0, length: 8 << 30 }).err().expect("no such header");
+    assert!(error.to_string().contains("no header is longer than"), "{error}");
+}
+
+/// A file that begins with `start` and goes on with zeros.
+struct Zeros {
+    start: Vec<u8>,
+    at: u64,
+    length: u64,
+}
+
+impl std::io::Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min((self.length - self.at) as usize);
+        for byte in &mut buffer[..count] {
+            *byte = self.start.get(self.at as usize).copied().unwrap_or(0);
+            self.at += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl std::io::Seek for Zeros {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.at = match to {
+            std::io::SeekFrom::Start(at) => at,
+            std::io::SeekFrom::End(by) => self.length.saturating_add_signed(by),
+            std::io::SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_gets_its_neighbours() -> Result<(), formats::gguf::GgufError> {
+    let mut file = Gguf::from_bytes(SMALL)?;
+    let error = file.tensor("q4_1.wieght").unwrap_err().to_string();
+    assert!(error.contains("no tensor `q4_1.wieght`; nearest: q4_1.weight"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_path_that_is_not_there_is_named() {
+    let error = Gguf::open("no/such/model.gguf").err().map(|error| error.to_string());
+    assert!(error.as_deref().is_some_and(|text| text.contains("model.gguf")), "{error:?}");
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    // The tensors end where the padding of the last one starts.
+    let end = Gguf::from_bytes(SMALL).ok().and_then(|file| {
+        file.tensors().iter().map(|t| t.offset as usize + t.bytes.unwrap_or(0)).max()
+    });
+    let end = end.expect("small.gguf has tensors");
+    for length in 0..end {
+        assert!(read_all(&SMALL[..length]).is_err(), "{length} bytes of {end} passed");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        let _ = read_all(&bytes);
+    }
+
+    #[test]
+    fn an_arbitrary_header_never_panics(
+        tensors in 0u64..8,
+        entries in 0u64..8,
+        rest in proptest::collection::vec(prop_oneof![Just(0u8), 0u8..16, any::<u8>()], 0..2048),
+    ) {
+        let mut forged = Forged::header(tensors, entries);
+        forged.0.extend(rest);
+        let _ = read_all(&forged.0);
+    }
+
+    #[test]
+    fn flipped_bits_and_a_cut_never_panic(
+        flips in proptest::collection::vec((0..SMALL.len(), 0u8..8), 1..8),
+        length in 0..=SMALL.len(),
+    ) {
+        let mut bytes = SMALL.to_vec();
+        for (at, bit) in flips {
+            bytes[at] ^= 1 << bit;
+        }
+        let _ = read_all(&bytes);
+        let _ = read_all(&bytes[..length]);
+    }
+}

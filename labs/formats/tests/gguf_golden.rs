@@ -1,0 +1,151 @@
+//! The decoder against the `gguf` Python package, to the bit. `golden/make_gguf_golden.py` makes
+//! the files.
+
+use std::error::Error;
+
+use formats::gguf::{Gguf, TensorType, Value, dequantize};
+use serde_json::Value as Json;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const BLOCKS: &str = include_str!("../golden/gguf-blocks.json");
+const SMALL: &[u8] = include_bytes!("../golden/small.gguf");
+const SMALL_READ: &str = include_str!("../golden/small.json");
+
+const TYPES: [TensorType; 5] =
+    [TensorType::F32, TensorType::F16, TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0];
+
+fn kind(name: &Json) -> Result<TensorType, Box<dyn Error>> {
+    let named = TYPES.into_iter().find(|kind| name == &kind.to_string());
+    Ok(named.ok_or_else(|| format!("no type {name}"))?)
+}
+
+fn field<'a>(of: &'a Json, name: &str) -> Result<&'a str, Box<dyn Error>> {
+    Ok(of[name].as_str().ok_or_else(|| format!("no text `{name}` in {of}"))?)
+}
+
+fn bytes(hex: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let digits = hex.as_bytes().chunks_exact(2).map(std::str::from_utf8);
+    digits.map(|pair| Ok(u8::from_str_radix(pair?, 16)?)).collect()
+}
+
+fn words(hex: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+    hex.split(' ').map(|word| Ok(u32::from_str_radix(word, 16)?)).collect()
+}
+
+fn bits<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u32> {
+    values.into_iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn every_block_decodes_to_the_bits_that_the_gguf_package_gives() -> Outcome {
+    let golden: Json = serde_json::from_str(BLOCKS)?;
+    let cases = golden["blocks"].as_array().ok_or("no blocks")?;
+    for case in cases {
+        let values = dequantize(kind(&case["type"])?, &bytes(field(case, "bytes")?)?)?;
+        let label = format!("{} {}", case["type"], case["name"]);
+        assert_eq!(bits(&values), words(field(case, "f32")?)?, "{label}");
+    }
+    for kind in TYPES {
+        let of_kind = cases.iter().filter(|case| case["type"] == kind.to_string().as_str());
+        assert!(of_kind.count() > 0, "no golden block of type {kind}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_whole_file_has_the_names_shapes_and_values_that_the_gguf_package_reads() -> Outcome {
+    let golden: Json = serde_json::from_str(SMALL_READ)?;
+    let tensors = golden["tensors"].as_array().ok_or("no tensors")?;
+    let mut file = Gguf::from_bytes(SMALL)?;
+    assert_eq!(file.tensors().len(), tensors.len());
+    for (index, golden) in tensors.iter().enumerate() {
+        let info = file.tensors()[index].clone();
+        assert_eq!(info.name, field(golden, "name")?);
+        assert_eq!(info.kind, kind(&golden["type"])?, "{}", info.name);
+        assert_eq!(serde_json::to_value(&info.shape)?, golden["shape"], "{}", info.name);
+        let weights = file.tensor(&info.name)?;
+        assert_eq!(weights.ncols(), *info.shape.last().ok_or("no axis")?);
+        assert_eq!(bits(&weights), words(field(golden, "f32")?)?, "{}", info.name);
+    }
+    Ok(())
+}
+
+/// The types of a value as the gguf package lists them: of an array, its own and its elements'.
+fn types(value: &Value) -> Vec<&'static str> {
+    match value {
+        Value::U8(_) => vec!["UINT8"],
+        Value::I8(_) => vec!["INT8"],
+        Value::U16(_) => vec!["UINT16"],
+        Value::I16(_) => vec!["INT16"],
+        Value::U32(_) => vec!["UINT32"],
+        Value::I32(_) => vec!["INT32"],
+        Value::U64(_) => vec!["UINT64"],
+        Value::I64(_) => vec!["INT64"],
+        Value::F32(_) => vec!["FLOAT32"],
+        Value::F64(_) => vec!["FLOAT64"],
+        Value::Bool(_) => vec!["BOOL"],
+        Value::Text(_) => vec!["STRING"],
+        Value::Array(items) => ["ARRAY"].into_iter().chain(types(&items[0])).collect(),
+    }
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::U8(v) => (*v).into(),
+        Value::I8(v) => (*v).into(),
+        Value::U16(v) => (*v).into(),
+        Value::I16(v) => (*v).into(),
+        Value::U32(v) => (*v).into(),
+        Value::I32(v) => (*v).into(),
+        Value::U64(v) => (*v).into(),
+        Value::I64(v) => (*v).into(),
+        Value::F32(v) => f64::from(*v).into(),
+        Value::F64(v) => (*v).into(),
+        Value::Bool(v) => (*v).into(),
+        Value::Text(v) => v.as_str().into(),
+        Value::Array(items) => items.iter().map(json).collect(),
+    }
+}
+
+#[test]
+fn a_whole_file_has_the_metadata_that_the_gguf_package_reads() -> Outcome {
+    let golden: Json = serde_json::from_str(SMALL_READ)?;
+    let golden = golden["metadata"].as_object().ok_or("no metadata")?;
+    let file = Gguf::from_bytes(SMALL)?;
+    assert_eq!(
+        file.metadata().keys().collect::<Vec<_>>(),
+        std::collections::BTreeMap::from_iter(golden).into_keys().collect::<Vec<_>>()
+    );
+    for (key, entry) in golden {
+        let value = file.value(key)?;
+        assert_eq!(serde_json::to_value(types(value))?, entry["types"], "{key}");
+        assert_eq!(json(value), entry["value"], "{key}");
+    }
+    Ok(())
+}
+
+#[test]
+fn metadata_is_asked_for_by_type() -> Outcome {
+    let file = Gguf::from_bytes(SMALL)?;
+    assert_eq!(file.u64("golden.uint16")?, 65535);
+    assert_eq!(file.f64("golden.float64")?, 1e-5);
+    assert_eq!(file.text("general.architecture")?, "llama");
+    assert_eq!(file.value("golden.yes")?.as_bool(), Some(true));
+    assert_eq!(file.value("golden.tokens")?.as_array().map(<[Value]>::len), Some(3));
+    let error = file.u64("golden.int8").unwrap_err().to_string();
+    assert!(error.contains("golden.int8") && error.contains("a signed integer"), "{error}");
+    let error = file.text("golden.missing").unwrap_err().to_string();
+    assert!(error.contains("golden.missing"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_file_on_disk_reads_like_the_one_in_memory() -> Outcome {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/small.gguf");
+    let (mut disk, mut memory) = (Gguf::open(path)?, Gguf::from_bytes(SMALL)?);
+    for name in ["q8_0.weight", "norm.weight", "q4_1.weight"] {
+        assert_eq!(disk.tensor(name)?, memory.tensor(name)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The tools of llama.cpp, through what they print.
+//!
+//! llama.cpp has a library, but what its users quote are its tools: `llama-perplexity`,
+//! `llama-bench`, `llama-batched-bench`, `llama-completion`. Their output is read as build 11434 prints it.
+
+mod bench;
+mod completion;
+mod numbers;
+mod perplexity;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::engines::EngineError;
+use crate::engines::process::{self, Printed};
+
+pub use bench::{Batched, Speed};
+pub use perplexity::{Divergence, Logits, Perplexity};
+
+/// How long one run of a tool may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// The folder with the tools, and how they are run.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    bin: PathBuf,
+    threads: usize,
+}
+
+impl Tools {
+    /// The tools in the folder `bin`, run on `threads` threads.
+    pub fn new(bin: &Path, threads: usize) -> Self {
+        Self { bin: bin.into(), threads }
+    }
+
+    /// The path of a tool, whether it is there or not.
+    pub fn path(&self, tool: &str) -> PathBuf {
+        self.bin.join(format!("{tool}{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    /// Runs a tool on a model file.
+    fn run(&self, tool: &str, model: &Path, arguments: &[&OsStr]) -> Result<Printed, EngineError> {
+        let threads = self.threads.to_string();
+        let fixed: [&OsStr; 4] = ["-t".as_ref(), threads.as_ref(), "-m".as_ref(), model.as_ref()];
+        process::run(&self.path(tool), &[&fixed, arguments].concat(), LIMIT)
+    }
+
+    /// Writes `from` again with every matrix in `format`, `F32` or `Q8_0` for example, to the file
+    /// `to`, by `llama-quantize`.
+    ///
+    /// # Errors
+    /// If the tool is not there or fails. No half file is left under the name `to`.
+    pub fn quantize(&self, from: &Path, to: &Path, format: &str) -> Result<(), EngineError> {
+        let part = to.with_extension("part");
+        let arguments: [&OsStr; 4] =
+            ["--allow-requantize".as_ref(), from.as_ref(), part.as_ref(), format.as_ref()];
+        process::run(&self.path("llama-quantize"), &arguments, LIMIT)?;
+        std::fs::rename(&part, to).map_err(EngineError::file(to))
+    }
+}

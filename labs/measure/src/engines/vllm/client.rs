@@ -1,0 +1,261 @@
+//! Questions to a server, and what its answers say.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{CacheConfig, Metrics};
+use crate::engines::EngineError;
+use crate::engines::http::Http;
+use crate::engines::score::TokenScore;
+
+/// How long an answer may take. A scored chunk of 512 tokens takes seconds on two cores.
+const LIMIT: Duration = Duration::from_secs(300);
+
+const COMPLETIONS: &str = "/v1/completions";
+const CHAT: &str = "/v1/chat/completions";
+
+/// Who asks a server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Http,
+    model: String,
+}
+
+/// A text and what it took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What the model wrote.
+    pub text: String,
+    /// Why it stopped: `length`, or `stop` at the end-of-text token.
+    pub finish_reason: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens it wrote.
+    pub completion_tokens: usize,
+}
+
+impl Client {
+    /// Asks the server at `url` for `model`.
+    pub fn new(url: &str, model: &str) -> Self {
+        Self { http: Http::new(url, LIMIT), model: model.into() }
+    }
+
+    /// Asks the server at `url` for the first model that it serves.
+    ///
+    /// # Errors
+    /// If it does not answer, or names none.
+    pub fn attach(url: &str) -> Result<Self, EngineError> {
+        let http = Http::new(url, LIMIT);
+        let text = http.get("/v1/models")?;
+        let models: Models = parse("/v1/models", serde_json::from_str(&text))?;
+        let first = models.data.into_iter().next();
+        let first = first.ok_or_else(|| EngineError::unreadable(url, "it serves no model"))?;
+        Ok(Self { http, model: first.id })
+    }
+
+    /// The server's version.
+    ///
+    /// # Errors
+    /// If it does not answer, or answers something else.
+    pub fn version(&self) -> Result<String, EngineError> {
+        let version: Version =
+            parse("/version", serde_json::from_str(&self.http.get("/version")?))?;
+        Ok(version.version)
+    }
+
+    /// Continues `prompt` with the likeliest token each time, `tokens` at most.
+    ///
+    /// # Errors
+    /// If the server does not answer, refuses, or answers something else.
+    pub fn complete(&self, prompt: &str, tokens: usize) -> Result<Answer, EngineError> {
+        self.greedy(COMPLETIONS, "prompt", prompt.into(), tokens)
+    }
+
+    /// Continues the tokens of a prompt; else as [`Client::complete`].
+    ///
+    /// # Errors
+    /// As [`Client::complete`].
+    pub fn complete_ids(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
+        self.greedy(COMPLETIONS, "prompt", prompt.into(), tokens)
+    }
+
+    /// Continues the tokens of a prompt by exactly `tokens` tokens: an end of text does not end it, so
+    /// that requests take the same work whatever the model has to say.
+    ///
+    /// # Errors
+    /// As [`Client::complete`], or if the server wrote another number of tokens.
+    pub fn write(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
+        let question = json!({
+            "model": self.model, "prompt": prompt, "max_tokens": tokens, "min_tokens": tokens,
+            "ignore_eos": true, "temperature": 0, "stream": false,
+        });
+        let answer = self.answer(COMPLETIONS, &question)?;
+        if answer.completion_tokens != tokens {
+            let why = format!("{} tokens written, not {tokens}", answer.completion_tokens);
+            return Err(EngineError::unreadable(COMPLETIONS, why));
+        }
+        Ok(answer)
+    }
+
+    /// Answers one message of a user through the checkpoint's chat template.
+    ///
+    /// # Errors
+    /// As [`Client::complete`]; a checkpoint without a template is refused.
+    pub fn chat(&self, message: &str, tokens: usize) -> Result<Answer, EngineError> {
+        let messages = json!([{ "role": "user", "content": message }]);
+        self.greedy(CHAT, "messages", messages, tokens)
+    }
+
+    fn greedy(
+        &self,
+        path: &str,
+        field: &str,
+        prompt: Value,
+        tokens: usize,
+    ) -> Result<Answer, EngineError> {
+        let mut question = json!({
+            "model": self.model, "max_tokens": tokens, "temperature": 0, "stream": false,
+        });
+        question[field] = prompt;
+        self.answer(path, &question)
+    }
+
+    fn answer(&self, path: &str, question: &Value) -> Result<Answer, EngineError> {
+        let answered: Completion = self.ask(path, question)?;
+        let usage = answered.usage;
+        let choice = first(path, answered.choices)?;
+        let text = choice.text.or(choice.message.and_then(|message| message.content));
+        Ok(Answer {
+            text: text.ok_or_else(|| EngineError::unreadable(path, "a choice without a text"))?,
+            finish_reason: choice.finish_reason.unwrap_or_default(),
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+        })
+    }
+
+    /// How likely the model finds each of `tokens` but the first, given those before it: one score
+    /// for each of `tokens[1..]`.
+    ///
+    /// The tokens are sent as numbers: no tokenizer and no BOS comes between. `prompt_logprobs = 1`
+    /// brings the token's own log-probability and the likeliest token's.
+    ///
+    /// # Errors
+    /// If there are fewer than 2 tokens, the server does not answer or refuses (a prompt has to be
+    /// shorter than `--max-model-len`), or its scores are not those of `tokens`.
+    pub fn score(&self, tokens: &[u32]) -> Result<Vec<TokenScore>, EngineError> {
+        if tokens.len() < 2 {
+            return Err(EngineError::Asked("2 tokens or more can be scored".into()));
+        }
+        let question = json!({
+            "model": self.model, "prompt": tokens, "max_tokens": 1, "temperature": 0,
+            "prompt_logprobs": 1,
+        });
+        let answered: Completion = self.ask(COMPLETIONS, &question)?;
+        let choice = first(COMPLETIONS, answered.choices)?;
+        let places = choice.prompt_logprobs.unwrap_or_default();
+        if places.len() != tokens.len() {
+            let why = format!("{} prompt_logprobs for {} tokens", places.len(), tokens.len());
+            return Err(EngineError::unreadable(COMPLETIONS, why));
+        }
+        let scored = tokens.iter().zip(places).enumerate().skip(1);
+        scored
+            .map(|(index, (&token, place))| {
+                score_of(token, &place.unwrap_or_default()).ok_or_else(|| {
+                    let why = format!("no finite log-probability of token {token} at {index}");
+                    EngineError::unreadable(COMPLETIONS, why)
+                })
+            })
+            .collect()
+    }
+
+    /// The page `/metrics`.
+    ///
+    /// # Errors
+    /// If the server does not answer, or a line cannot be read.
+    pub fn metrics(&self) -> Result<Metrics, EngineError> {
+        Metrics::parse(&self.http.get("/metrics")?)
+    }
+
+    /// The KV cache it has set up, of `/metrics`.
+    ///
+    /// # Errors
+    /// As [`Client::metrics`], or if it says nothing of it.
+    pub fn cache_config(&self) -> Result<CacheConfig, EngineError> {
+        self.metrics()?.cache_config()
+    }
+
+    fn ask<Answered: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Value,
+    ) -> Result<Answered, EngineError> {
+        parse(path, serde_json::from_value(self.http.post(path, question)?))
+    }
+}
+
+fn parse<T>(what: &str, parsed: serde_json::Result<T>) -> Result<T, EngineError> {
+    parsed.map_err(|error| EngineError::unreadable(what, error))
+}
+
+fn first(what: &str, choices: Vec<Choice>) -> Result<Choice, EngineError> {
+    let first = choices.into_iter().next();
+    first.ok_or_else(|| EngineError::unreadable(what, "an answer without a choice"))
+}
+
+/// The score of `token` among the candidates that stand at its place.
+fn score_of(token: u32, candidates: &HashMap<u32, Candidate>) -> Option<TokenScore> {
+    let own = candidates.get(&token).filter(|own| own.logprob.is_finite())?;
+    let top = candidates.iter().find(|(_, candidate)| candidate.rank == Some(1));
+    Some(TokenScore { token, logprob: own.logprob, top: *top?.0 })
+}
+
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<ModelName>,
+}
+
+#[derive(Deserialize)]
+struct ModelName {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    usage: Usage,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: usize,
+    #[serde(default)]
+    completion_tokens: usize,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    text: Option<String>,
+    message: Option<Message>,
+    finish_reason: Option<String>,
+    prompt_logprobs: Option<Vec<Option<HashMap<u32, Candidate>>>>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    logprob: f64,
+    rank: Option<u32>,
+}

@@ -1,0 +1,81 @@
+//! `gpu-meters`: throughput, capacity and output sanity of each format on this machine's GPU.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::gpu::cuda::libraries::Missing;
+use crate::gpu::formats::Format;
+use crate::gpu::run::{Plan, run as meter_formats};
+use crate::gpu::work::{MODELS, Model};
+use anyhow::Result;
+
+/// Meter the formats on this machine's NVIDIA GPU.
+///
+/// Exit code 0: all went well; 1: a format failed or an output was wrong (the capture says which);
+/// 2: CUDA or a GPU is missing, or the command line is wrong.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this format (may be given several times).
+    #[arg(long, value_name = "FORMAT")]
+    only: Vec<Format>,
+    /// Only this model: qwen2.5-0.5b or llama-3.1-8b.
+    #[arg(long, value_name = "MODEL", value_parser = model)]
+    model: Option<Model>,
+    /// Under a minute: three batches, short readings.
+    #[arg(long)]
+    quick: bool,
+    /// Only check outputs, on four layers; take no times.
+    #[arg(long)]
+    check: bool,
+    /// Write the capture here, after every format.
+    #[arg(long, value_name = "FILE.json")]
+    pub out: Option<PathBuf>,
+    /// Seed of the random weights and activations.
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
+    /// Seconds after which readings get short.
+    #[arg(long, default_value_t = 300)]
+    budget: u64,
+}
+
+/// A broken kernel fails hundreds of checks; the capture has them all.
+const SHOWN: usize = 20;
+
+fn model(name: &str) -> Result<Model, String> {
+    let known = MODELS.iter().find(|model| model.name == name);
+    let names = || MODELS.map(|model| model.name).join(" or ");
+    known.copied().ok_or_else(|| format!("say {}", names()))
+}
+
+/// Meters the formats and says what failed.
+///
+/// # Errors
+/// None: a failure is the exit code.
+pub fn run(cli: Args) -> ExitCode {
+    match meter(cli) {
+        Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
+        Ok(failures) => {
+            eprintln!("{} failures, the first of them:", failures.len());
+            failures.iter().take(SHOWN).for_each(|failure| eprintln!("{failure}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<Missing>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn meter(cli: Args) -> Result<Vec<String>> {
+    let plan = Plan {
+        formats: if cli.only.is_empty() { Format::ALL.to_vec() } else { cli.only },
+        models: cli.model.map_or(MODELS.to_vec(), |model| vec![model]),
+        quick: cli.quick,
+        check: cli.check,
+        seed: cli.seed,
+        out: cli.out,
+        budget: Duration::from_secs(if cli.quick { cli.budget.min(50) } else { cli.budget }),
+    };
+    Ok(meter_formats(&plan)?.failures())
+}

@@ -1,0 +1,220 @@
+//! The whole models that are compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use int4_groups::solution as lab_03;
+use model::{Dense, Linear, Model, Place, Projection};
+use rayon::prelude::*;
+
+use super::calibration::Calibration;
+use super::folding::{Reach, smooth_model, weight};
+use super::layer::{Input, Layer, scale_of};
+use crate::outliers::capture;
+use smoothquant::decomposition::THRESHOLD;
+use smoothquant::{Quantized, quantize_weight};
+
+/// Strengths of migration, in hundredths: 0.5 is the paper's.
+pub const ALPHAS: [u8; 7] = [30, 40, 50, 60, 70, 80, 90];
+/// Group sizes of int4.
+const GROUP_SIZES: [usize; 2] = [64, 32];
+
+/// A model to compare, and what a capture says of it.
+pub struct Variant {
+    /// What a capture says of it; nothing is measured yet.
+    pub record: capture::Variant,
+    /// The model.
+    pub model: Model,
+}
+
+impl Variant {
+    fn new(name: &str, weights: &str, activations: &str, model: Model) -> Self {
+        let record = capture::Variant {
+            name: name.into(),
+            weights: weights.into(),
+            activations: activations.into(),
+            alpha: None,
+            folded: None,
+            kept: None,
+            tokens_per_chunk: 0,
+            nll: Vec::new(),
+            divergence: Vec::new(),
+            agreed: Vec::new(),
+        };
+        Self { record, model }
+    }
+
+    fn kept(mut self, what: &str) -> Self {
+        self.record.kept = Some(what.into());
+        self
+    }
+}
+
+/// A model in `f32` and the int8 codes of its layers, which many variants share.
+struct InInt8 {
+    float: Model,
+    weights: BTreeMap<Place, Arc<Quantized>>,
+    calibrated: BTreeMap<Place, f32>,
+}
+
+impl InInt8 {
+    fn new(float: Model, calibrated: impl IntoIterator<Item = (Place, f32)>) -> Result<Self> {
+        let places: Vec<Place> = layers(&float).collect();
+        let weights = places
+            .into_par_iter()
+            .map(|place| Ok((place, Arc::new(quantize_weight(weight(&float, place)?)?))));
+        let weights = weights.collect::<Result<_>>()?;
+        Ok(Self { float, weights, calibrated: calibrated.into_iter().collect() })
+    }
+
+    /// The model with each layer's input treated as `input` says; `None` leaves a layer in `f32`.
+    fn model(&self, input: impl Fn(Place) -> Option<Input>) -> Result<Model> {
+        let mut model = self.float.clone();
+        for (&place, weights) in &self.weights {
+            if let Some(input) = input(place) {
+                let layer = Layer::int8(weights.clone(), self.float.linear(place)?, input);
+                model.replace(place, Arc::new(layer))?;
+            }
+        }
+        Ok(model)
+    }
+
+    fn all(&self, input: Input) -> Result<Model> {
+        self.model(|_| Some(input))
+    }
+
+    /// Static scales from the calibration text.
+    fn with_static(&self) -> Result<Model> {
+        self.model(|place| Some(Input::Static(scale_of(*self.calibrated.get(&place)?))))
+    }
+}
+
+/// Every linear layer but the head, which stays in `f32` in all variants.
+fn layers(model: &Model) -> impl Iterator<Item = Place> + use<> {
+    model.places().filter(|place| place.layer().is_some())
+}
+
+/// All variants, `f32` first.
+///
+/// # Errors
+/// If a layer cannot be quantized or smoothed.
+pub fn all(model: &Model, calibration: &Calibration) -> Result<Vec<Variant>> {
+    let mut variants = vec![Variant::new("f32", "f32", "float", model.clone())];
+    variants.extend(plain(model, calibration)?);
+    for alpha in ALPHAS {
+        variants.extend(smoothed(model, calibration, alpha, Reach::Norms)?);
+    }
+    for alpha in [50, 80] {
+        variants.extend(smoothed(model, calibration, alpha, Reach::Everything)?);
+    }
+    variants.extend(four_bits(model)?);
+    Ok(variants)
+}
+
+/// Without smoothing.
+fn plain(model: &Model, calibration: &Calibration) -> Result<Vec<Variant>> {
+    let calibrated = layers(model).map(|place| Ok((place, calibration.at(place)?.max())));
+    let int8 = InInt8::new(model.clone(), calibrated.collect::<Result<Vec<_>>>()?)?;
+    let but_down = |input| {
+        int8.model(|place| {
+            let is_down = place.projection() == Some(Projection::Down);
+            Some(if is_down { Input::Float } else { input })
+        })
+    };
+    let but_first = int8.model(|place| {
+        let rest = calibration.at(place).ok()?.without_first;
+        Some(Input::StaticButFirst(scale_of(rest)))
+    })?;
+    Ok(vec![
+        Variant::new("W8A16", "int8", "float", int8.all(Input::Float)?),
+        Variant::new("W8A8 per-tensor", "int8", "per-tensor", int8.all(Input::PerTensor)?),
+        Variant::new("W8A8 static", "int8", "static", int8.with_static()?),
+        Variant::new("W8A8 per-token", "int8", "per-token", int8.all(Input::PerToken)?),
+        Variant::new(
+            "W8A8 per-tensor, down_proj W8A16",
+            "int8",
+            "per-tensor",
+            but_down(Input::PerTensor)?,
+        )
+        .kept("down_proj"),
+        Variant::new(
+            "W8A8 per-token, down_proj W8A16",
+            "int8",
+            "per-token",
+            but_down(Input::PerToken)?,
+        )
+        .kept("down_proj"),
+        Variant::new(
+            "W8A8 per-tensor, first token f32",
+            "int8",
+            "per-tensor",
+            int8.all(Input::PerTensorButFirst)?,
+        )
+        .kept("first token"),
+        Variant::new("W8A8 static, first token f32", "int8", "static", but_first)
+            .kept("first token"),
+        Variant::new("LLM.int8() from 6", "int8", "per-token", int8.all(Input::Mixed(THRESHOLD))?)
+            .kept("channels from 6"),
+    ])
+}
+
+/// With smoothing at `alpha` hundredths.
+fn smoothed(
+    model: &Model,
+    calibration: &Calibration,
+    alpha: u8,
+    reach: Reach,
+) -> Result<Vec<Variant>> {
+    let alpha = f64::from(alpha) / 100.0;
+    let smoothed = smooth_model(model, calibration, alpha as f32, reach)?;
+    let int8 = InInt8::new(smoothed.model, smoothed.calibrated)?;
+    let (more, folded) = match reach {
+        Reach::Norms => ("", "norms"),
+        Reach::Everything => (" with o and down", "norms, v, up"),
+    };
+    let variant = |activations: &str, model| {
+        let name = format!("SmoothQuant {alpha:.1}{more}, {activations}");
+        let mut variant = Variant::new(&name, "int8", activations, model);
+        (variant.record.alpha, variant.record.folded) = (Some(alpha), Some(folded.into()));
+        variant
+    };
+    let mut variants = vec![
+        variant("per-tensor", int8.all(Input::PerTensor)?),
+        variant("per-token", int8.all(Input::PerToken)?),
+    ];
+    if alpha == 0.5 || reach == Reach::Everything {
+        variants.push(variant("static", int8.with_static()?));
+    }
+    Ok(variants)
+}
+
+/// int4 in groups, of lab 03.
+fn four_bits(model: &Model) -> Result<Vec<Variant>> {
+    let mut variants = Vec::new();
+    for size in GROUP_SIZES {
+        let places: Vec<Place> = layers(model).collect();
+        let weights = places.into_par_iter().map(|place| {
+            let groups = lab_03::quantize_groups(weight(model, place)?, size);
+            let groups = groups.with_context(|| format!("{place} in groups of {size}"))?;
+            Ok((place, Arc::new(Dense::new(lab_03::dequantize_groups(&groups)))))
+        });
+        let weights: Vec<(Place, Arc<Dense>)> = weights.collect::<Result<_>>()?;
+        let with = |input| -> Result<Model> {
+            let mut model = model.clone();
+            for (place, weights) in &weights {
+                let layer: Arc<dyn Linear> = Arc::new(Layer::dequantized(weights.clone(), input));
+                model.replace(*place, layer)?;
+            }
+            Ok(model)
+        };
+        let kind = format!("int4 g{size}");
+        let name = format!("W4A16 g{size}");
+        variants.push(Variant::new(&name, &kind, "float", with(Input::Float)?));
+        if size == GROUP_SIZES[0] {
+            let name = format!("W4A8 g{size}, per-token");
+            variants.push(Variant::new(&name, &kind, "per-token", with(Input::PerToken)?));
+        }
+    }
+    Ok(variants)
+}

@@ -1,0 +1,66 @@
+//! `config.json` of what is written.
+
+use std::path::Path;
+
+use model::{Config, Weights};
+use serde_json::{Map, Value, json};
+
+use quantize_model::{QuantizeError, Recipe};
+
+/// The `config.json` for the weights under this recipe: the input's own, or one made of the metadata of
+/// a GGUF file; the type of the floats and `quantization_config` are new.
+pub(crate) fn config_json(
+    weights: &Weights,
+    recipe: Recipe,
+    quantization: Option<Value>,
+) -> Result<Value, QuantizeError> {
+    let mut config = if weights.is_gguf() { of_gguf(weights)? } else { of_folder(weights.path())? };
+    // `dtype` is the name since transformers 5, `torch_dtype` the one before.
+    for key in ["torch_dtype", "dtype"] {
+        config.insert(key.into(), recipe.float.torch_dtype().into());
+    }
+    config.remove("quantization_config");
+    if let Some(quantization) = quantization {
+        config.insert("quantization_config".into(), quantization);
+    }
+    Ok(Value::Object(config))
+}
+
+fn of_folder(folder: &Path) -> Result<Map<String, Value>, QuantizeError> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(QuantizeError::io(&path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| QuantizeError::Unsupported(format!("{}: {error}", path.display())))
+}
+
+fn of_gguf(weights: &Weights) -> Result<Map<String, Value>, QuantizeError> {
+    let config = Config::load(weights.path())?;
+    let has_head = weights.tensors().iter().any(|tensor| tensor.name == "lm_head.weight");
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_positions,
+        // An f32 in a GGUF file: its shortest text is the number that was meant.
+        "rms_norm_eps": shortest(config.rms_norm_eps),
+        "rope_theta": config.rope_theta,
+        "attention_bias": false,
+        "mlp_bias": false,
+        "tie_word_embeddings": !has_head,
+        "bos_token_id": config.bos,
+        "eos_token_id": config.eos.first(),
+    });
+    Ok(config.as_object().cloned().unwrap_or_default())
+}
+
+/// The number with the fewest digits that is this `f32`.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(value.into())
+}

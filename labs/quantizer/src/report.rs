@@ -1,0 +1,102 @@
+//! What was written, in numbers.
+
+use std::collections::BTreeMap;
+
+use formats::checkpoint::collapse;
+use kit::Table;
+use kit::table::{count, percent, times};
+
+use quantize_model::{Reason, Recipe};
+
+/// How far the quantized matrices of one kind are from the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerError {
+    /// Matrices of this kind.
+    pub matrices: usize,
+    /// The sum of the squares of their errors.
+    pub error: f64,
+    /// The sum of the squares of their weights.
+    pub reference: f64,
+}
+
+impl LayerError {
+    /// The norm of the errors over the norm of the weights; 0 where there is no error.
+    pub fn relative(&self) -> f64 {
+        if self.error == 0.0 { 0.0 } else { (self.error / self.reference).sqrt() }
+    }
+
+    /// The error of one matrix, which came back as `decoded`.
+    pub(crate) fn of(reference: &ndarray::Array2<f32>, decoded: &ndarray::Array2<f32>) -> Self {
+        let mut sums = Self { matrices: 1, ..Self::default() };
+        for (&was, &is) in reference.iter().zip(decoded) {
+            sums.error += (f64::from(is) - f64::from(was)).powi(2);
+            sums.reference += f64::from(was).powi(2);
+        }
+        sums
+    }
+
+    /// Adds another matrix of this kind.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.matrices += other.matrices;
+        self.error += other.error;
+        self.reference += other.reference;
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What was asked for.
+    pub recipe: Recipe,
+    /// Bytes of the input's tensors.
+    pub bytes_before: u64,
+    /// Bytes of the files of weights.
+    pub bytes_after: u64,
+    /// Bits that a weight of the quantized matrices costs.
+    pub bits_per_weight: Option<f64>,
+    /// What was left alone, and why.
+    pub kept: Vec<(String, Reason)>,
+    /// The error of each kind of layer, by the last word of its name. Under smoothing the reference is
+    /// the smoothed weight.
+    pub errors: BTreeMap<String, LayerError>,
+}
+
+impl Report {
+    /// The sizes.
+    pub fn sizes(&self) -> Table {
+        let mut table =
+            Table::new(format!("Written: {}", self.recipe.scheme)).text("").number("bytes");
+        table.row(["tensors of the input".into(), count(self.bytes_before as usize)]);
+        table.row(["files of weights".into(), count(self.bytes_after as usize)]);
+        let ratio = self.bytes_before as f64 / self.bytes_after as f64;
+        table.row(["the input is".into(), times(ratio)]);
+        if let Some(bits) = self.bits_per_weight {
+            table.row(["bits per quantized weight".into(), format!("{bits:.4}")]);
+        }
+        table
+    }
+
+    /// The error of each kind of layer.
+    pub fn errors(&self) -> Table {
+        let mut table = Table::new("Error against the input, by kind of layer")
+            .text("layer")
+            .number("matrices")
+            .number("relative error");
+        for (kind, error) in &self.errors {
+            table.row([kind.clone(), count(error.matrices), percent(error.relative())]);
+        }
+        table
+    }
+
+    /// What was left alone: a line for each reason.
+    pub fn left_alone(&self) -> Vec<String> {
+        let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, reason) in &self.kept {
+            reasons.entry(reason.to_string()).or_default().push(name);
+        }
+        let line = |(reason, names): (String, Vec<&str>)| {
+            format!("kept, {reason}: {}", collapse(names).join(", "))
+        };
+        reasons.into_iter().map(line).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! SmoothQuant on a whole model: lab 04's functions, folded into the file.
+//!
+//! Only the inputs that come out of a norm can be smoothed for free: those of the query, key and value
+//! projections, and those of gate and up. The three (or two) read one input, so they share one vector of
+//! scales, made of the largest weight over all of them; the norm is divided by it, the weights are
+//! multiplied with it, and the model computes the same. Source: `smooth_lm` of SmoothQuant's reference
+//! implementation, which smooths these inputs and no others.
+
+use std::collections::BTreeMap;
+
+use model::{Cache, Model, Place, Projection, Weights};
+use ndarray::{Array1, Array2};
+
+use quantize_model::QuantizeError;
+use quantize_model::labs::{channel_absmax, fold_into_norm, smoothing_scales};
+
+/// The scales that belong to each tensor.
+#[derive(Clone, Debug, Default)]
+pub struct Smoothing {
+    norms: BTreeMap<String, Array1<f32>>,
+    weights: BTreeMap<String, Array1<f32>>,
+}
+
+/// What a norm of a decoder layer feeds.
+const FED: [(&str, &[Projection]); 2] = [
+    ("input_layernorm", &[Projection::Q, Projection::K, Projection::V]),
+    ("post_attention_layernorm", &[Projection::Gate, Projection::Up]),
+];
+
+impl Smoothing {
+    /// Runs the model behind `weights` on `chunks` of tokens and computes the scales for `alpha`.
+    ///
+    /// The model is in memory for that, in `f32`: calibrating is not bounded by the largest tensor.
+    ///
+    /// # Errors
+    /// If it is no model that the course runs, or lab 04 refuses: no tokens, a dead channel, an `alpha`
+    /// out of range.
+    pub fn calibrate(
+        weights: &Weights,
+        chunks: &[&[u32]],
+        alpha: f32,
+    ) -> Result<Self, QuantizeError> {
+        let model = Model::load(weights.path())?;
+        let inputs = input_absmax(&model, chunks)?;
+        let mut smoothing = Self::default();
+        for layer in 0..model.config().layers {
+            for (norm, fed) in FED {
+                let norm = format!("model.layers.{layer}.{norm}.weight");
+                let places = fed.iter().map(|&projection| Place::Layer(layer, projection));
+                let scales = scales_of(&model, &inputs, places.clone(), alpha)
+                    .map_err(|error| error.within(&norm))?;
+                let names = places.map(|place| format!("{place}.weight"));
+                smoothing.weights.extend(names.map(|name| (name, scales.clone())));
+                smoothing.norms.insert(norm, scales);
+            }
+        }
+        Ok(smoothing)
+    }
+
+    /// The tensor `name` with the scales folded in; any other as it is.
+    ///
+    /// # Errors
+    /// If the scales do not fit it.
+    pub fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, QuantizeError> {
+        if let Some(scales) = self.norms.get(name) {
+            let norm = fold_into_norm(&tensor.flatten().to_owned(), scales)?;
+            return Ok(norm.insert_axis(ndarray::Axis(0)));
+        }
+        match self.weights.get(name) {
+            Some(scales) if scales.len() == tensor.ncols() => Ok(tensor * scales),
+            Some(_) => Err(QuantizeError::Plan(format!("the scales do not fit `{name}`"))),
+            None => Ok(tensor),
+        }
+    }
+}
+
+/// The largest magnitude of each channel of what comes out of the norms, over all chunks.
+fn input_absmax(
+    model: &Model,
+    chunks: &[&[u32]],
+) -> Result<BTreeMap<Place, Array1<f32>>, QuantizeError> {
+    let mut absmax: BTreeMap<Place, Array1<f32>> = BTreeMap::new();
+    let mut refused = None;
+    let mut tap = |place: Place, x: &Array2<f32>| {
+        // Query and gate stand for all that read the same input.
+        if !matches!(place.projection(), Some(Projection::Q | Projection::Gate)) {
+            return;
+        }
+        match channel_absmax(x) {
+            Ok(now) => {
+                let max = absmax.entry(place).or_insert_with(|| Array1::zeros(now.len()));
+                max.zip_mut_with(&now, |max, now| *max = max.max(*now));
+            }
+            Err(error) => refused = Some((place, error)),
+        }
+    };
+    for chunk in chunks {
+        let mut cache = Cache::new(model.config(), chunk.len())?;
+        model.hidden(chunk, &mut cache, &mut tap)?;
+    }
+    match refused {
+        Some((place, error)) => {
+            Err(QuantizeError::from(error).within(&format!("the input of {place}")))
+        }
+        None => Ok(absmax),
+    }
+}
+
+/// One vector of scales for all `places`, which read the same input.
+fn scales_of(
+    model: &Model,
+    inputs: &BTreeMap<Place, Array1<f32>>,
+    places: impl Iterator<Item = Place>,
+    alpha: f32,
+) -> Result<Array1<f32>, QuantizeError> {
+    let (mut input, mut weight): (Option<&Array1<f32>>, Option<Array1<f32>>) = (None, None);
+    for place in places {
+        input = input.or_else(|| inputs.get(&place));
+        let linear = model.linear(place)?;
+        let Some(w) = linear.weight() else { continue };
+        let now = channel_absmax(w)?;
+        weight = Some(match weight {
+            Some(mut max) => {
+                max.zip_mut_with(&now, |max, now| *max = max.max(*now));
+                max
+            }
+            None => now,
+        });
+    }
+    let (Some(input), Some(weight)) = (input, weight) else {
+        return Err(smoothquant::SmoothError::NoTokens.into());
+    };
+    Ok(smoothing_scales(input, &weight, alpha)?)
+}

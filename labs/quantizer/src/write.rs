@@ -1,0 +1,343 @@
+//! From one checkpoint to another, tensor by tensor.
+//!
+//! Sizes are known before data, so headers are written first and tensors go to their places as they
+//! come, from as many threads as there are. A thread holds one tensor and what is made of it: memory is
+//! bounded by the largest tensors, not by the model.
+//!
+//! Everything is written into a folder `.NAME.partial-ID` beside the target, the `config.json` last, and
+//! the folder is renamed at the end. On an error it is removed. A program that is killed leaves it
+//! behind under that name, without a config: nothing that looks finished.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use formats::checkpoint::{Storage, collapse};
+use model::Weights;
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::report::{LayerError, Report};
+use crate::safetensors_file::Sink;
+use crate::smooth::Smoothing;
+use crate::tokenizer::json_file;
+use crate::{config, decode, gguf_file, tokenizer};
+use quantize_model::{
+    Decision, Float, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, bytes, file,
+};
+
+/// What to write, and where.
+pub struct Job<'a> {
+    /// The original.
+    pub weights: &'a Weights,
+    /// What to make of it.
+    pub recipe: Recipe,
+    /// Scales to fold in; [`Scheme::W8A8`] alone has a use for them.
+    pub smoothing: Option<&'a Smoothing>,
+    /// The folder to make.
+    pub out: &'a Path,
+    /// Bytes of data in a file, at most, unless one matrix is larger.
+    pub shard_bytes: u64,
+    /// Whether linear layers that cannot be divided are left alone; else they are refused.
+    pub leave_out: bool,
+    /// Whether an input that is quantized already is taken.
+    pub requantize: bool,
+}
+
+/// What is told of the progress, from any thread.
+pub trait Progress: Sync {
+    /// A tensor of so many bytes of the input is done.
+    fn done(&self, name: &str, bytes: u64);
+}
+
+/// Nobody is told.
+impl Progress for () {
+    fn done(&self, _: &str, _: u64) {}
+}
+
+/// Writes the checkpoint and says what was written.
+///
+/// # Errors
+/// If the target exists, the input is quantized and `requantize` is not said, a linear layer cannot be
+/// divided and `leave_out` is not said, a weight is NaN or infinite (the tensor is named), or a file
+/// cannot be read or written.
+pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, QuantizeError> {
+    check(job)?;
+    let partial = Partial::beside(job.out)?;
+    let sinks = open(job, &partial.folder)?;
+    let errors = Mutex::new(BTreeMap::new());
+    job.weights.tensors().par_iter().try_for_each(|tensor| {
+        let one = || -> Result<(), QuantizeError> {
+            let error = convert(job, tensor, sinks.of(&tensor.name)?)?;
+            if let Some(error) = error {
+                let mut errors = errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let of_kind: &mut LayerError = errors.entry(kind(&tensor.name)).or_default();
+                of_kind.add(error);
+            }
+            Ok(())
+        };
+        one().map_err(|error| error.within(&tensor.name))?;
+        progress.done(&tensor.name, tensor.bytes);
+        Ok::<_, QuantizeError>(())
+    })?;
+    let bytes_after = sinks.finish()?;
+    finish(job, partial)?;
+    Ok(report(job, bytes_after, errors))
+}
+
+/// What can be refused before anything is read.
+fn check(job: &Job<'_>) -> Result<(), QuantizeError> {
+    let Job { weights, recipe, out, .. } = job;
+    if out.symlink_metadata().is_ok() {
+        return Err(QuantizeError::Exists { path: out.to_path_buf() });
+    }
+    let scheme = recipe.scheme;
+    if scheme.is_gguf() && !weights.is_gguf() {
+        return Err(QuantizeError::Unsupported(format!(
+            "{scheme} takes the metadata and the tokenizer from a GGUF file, and {} is a folder: \
+             convert it with llama.cpp's convert_hf_to_gguf.py first",
+            weights.path().display()
+        )));
+    }
+    if job.smoothing.is_some() && scheme != Scheme::W8A8 {
+        let problem =
+            format!("--smooth is for w8a8, where activations are quantized, not {scheme}");
+        return Err(QuantizeError::Unsupported(problem));
+    }
+    let blocks = weights.tensors().iter().find_map(|tensor| match tensor.storage {
+        Storage::Blocks(kind) if !matches!(kind, TensorType::F32 | TensorType::F16) => Some(kind),
+        _ => None,
+    });
+    if let Some(kind) = blocks.filter(|_| !job.requantize) {
+        let (path, kind) = (weights.path().into(), kind.to_string());
+        return Err(QuantizeError::AlreadyQuantized { path, kind });
+    }
+    if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), scheme) }
+}
+
+/// Names the linear layers that cannot be divided, and the groups that would do.
+fn refuse_indivisible(tensors: &[Tensor], scheme: Scheme) -> Result<(), QuantizeError> {
+    let mut names = Vec::new();
+    let mut because = None;
+    for tensor in tensors {
+        if let Decision::Keep(reason @ Reason::Indivisible { .. }) =
+            quantize_model::decide(tensor, scheme)
+        {
+            names.push(tensor.name.as_str());
+            because = because.or(Some(reason));
+        }
+    }
+    let Some(reason) = because else { return Ok(()) };
+    let widths = tensors.iter().filter(|tensor| {
+        let decision = quantize_model::decide(tensor, scheme);
+        matches!(decision, Decision::Quantize | Decision::Keep(Reason::Indivisible { .. }))
+    });
+    let common = widths.filter_map(|tensor| tensor.shape.last()).copied().fold(0, gcd);
+    let sizes = kit::int4::sizes_that_divide(usize::try_from(common).unwrap_or(0));
+    let problem = format!(
+        "{scheme} cannot be had for {}: {reason}. Group sizes that divide every row of this model: \
+         {sizes:?}; or leave these layers in floats with --leave-out",
+        collapse(names).join(", ")
+    );
+    Err(QuantizeError::LeftOut { problem })
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The open files, and which tensor of the input goes into which.
+struct Sinks {
+    files: Vec<Sink>,
+    file_of: BTreeMap<String, usize>,
+}
+
+impl Sinks {
+    fn of(&self, name: &str) -> Result<&Sink, QuantizeError> {
+        let file = self.file_of.get(name).and_then(|&file| self.files.get(file));
+        file.ok_or_else(|| QuantizeError::Plan(format!("`{name}` has no file")))
+    }
+
+    fn finish(self) -> Result<u64, QuantizeError> {
+        self.files.into_iter().map(Sink::finish).sum()
+    }
+}
+
+/// Opens every file and writes its header, and the index of several.
+fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
+    let tensors = job.weights.tensors();
+    let parts = |tensor: &Tensor| {
+        let mut parts = quantize_model::parts(tensor, job.recipe);
+        // A tensor has the name of the file's format: in a GGUF file GGML's.
+        if let (Scheme::Gguf(_), Some(name)) =
+            (job.recipe.scheme, job.weights.gguf_name(&tensor.name))
+        {
+            parts.iter_mut().for_each(|part| part.name.clone_from(&name));
+        }
+        parts
+    };
+    if let Scheme::Gguf(kind) = job.recipe.scheme {
+        let parts: Vec<Tensor> = tensors.iter().flat_map(parts).collect();
+        let file = gguf_file::create(&folder.join("model.gguf"), job.weights.path(), kind, &parts)?;
+        let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
+        return Ok(Sinks { files: vec![file], file_of });
+    }
+    let shards = file::shards(tensors.iter().map(parts).collect(), job.shard_bytes)?;
+    let count = shards.len();
+    let name = |index: usize| match count {
+        0 | 1 => "model.safetensors".to_string(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+    };
+    let files = shards.iter().enumerate();
+    let files = files.map(|(index, shard)| Sink::safetensors(&folder.join(name(index)), shard));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    let placed = shards
+        .iter()
+        .enumerate()
+        .flat_map(|(index, shard)| shard.iter().map(move |part| (part.name.as_str(), index)));
+    let placed: BTreeMap<&str, usize> = placed.collect();
+    if count > 1 {
+        let map: BTreeMap<&str, String> =
+            placed.iter().map(|(part, &i)| (*part, name(i))).collect();
+        let total: u64 = shards.iter().flatten().map(|part| part.bytes).sum();
+        let index = json!({"metadata": {"total_size": total}, "weight_map": map});
+        json_file(&folder.join("model.safetensors.index.json"), &index)?;
+    }
+    let mut file_of = BTreeMap::new();
+    for tensor in tensors {
+        let first = quantize_model::parts(tensor, job.recipe).into_iter().next();
+        let file = first.and_then(|part| placed.get(part.name.as_str()).copied());
+        let none = || QuantizeError::Plan(format!("`{}` becomes nothing", tensor.name));
+        file_of.insert(tensor.name.clone(), file.ok_or_else(none)?);
+    }
+    Ok(Sinks { files, file_of })
+}
+
+/// Reads one tensor and writes what it becomes: the error of a quantized one, decoded from its bytes.
+fn convert(
+    job: &Job<'_>,
+    tensor: &Tensor,
+    sink: &Sink,
+) -> Result<Option<LayerError>, QuantizeError> {
+    let Job { weights, recipe, .. } = job;
+    let w = if recipe.scheme.is_gguf() {
+        weights.read_as_stored(&tensor.name)?
+    } else {
+        weights.read(&tensor.name)?
+    };
+    let w = match job.smoothing {
+        Some(smoothing) => smoothing.apply(&tensor.name, w)?,
+        None => w,
+    };
+    let parts = quantize_model::parts(tensor, *recipe);
+    let name = |part: &Tensor| match recipe.scheme {
+        Scheme::Gguf(_) => weights.gguf_name(&part.name).unwrap_or_default(),
+        _ => part.name.clone(),
+    };
+    if quantize_model::decide(tensor, recipe.scheme) != Decision::Quantize {
+        let [part] = parts.as_slice() else {
+            return Err(QuantizeError::Plan(format!("it is kept as {} parts", parts.len())));
+        };
+        sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
+        return Ok(None);
+    }
+    let data = quantize_model::quantize(&w, recipe.scheme)?;
+    if data.len() != parts.len() {
+        let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());
+        return Err(QuantizeError::Plan(problem));
+    }
+    for (part, data) in parts.iter().zip(&data) {
+        sink.put(&name(part), data)?;
+    }
+    let decoded = decode::dequantize(recipe.scheme, [w.nrows(), w.ncols()], &data)?;
+    Ok(Some(LayerError::of(&w, &decoded)))
+}
+
+/// The float that a kept tensor is stored as.
+fn float_of(part: &Tensor) -> Result<Float, QuantizeError> {
+    use formats::checkpoint::Dtype;
+    match part.storage {
+        Storage::Elements(Dtype::F16) | Storage::Blocks(TensorType::F16) => Ok(Float::F16),
+        Storage::Elements(Dtype::BF16) => Ok(Float::Bf16),
+        Storage::Elements(Dtype::F32) | Storage::Blocks(TensorType::F32) => Ok(Float::F32),
+        other => Err(QuantizeError::Plan(format!("it is kept as {other}, which is no float"))),
+    }
+}
+
+/// The last word of a module's name: `q_proj`.
+fn kind(name: &str) -> String {
+    let module = name.strip_suffix(".weight").unwrap_or(name);
+    module.rsplit('.').next().unwrap_or(module).into()
+}
+
+/// Tokenizer, then config, then the name.
+fn finish(job: &Job<'_>, partial: Partial) -> Result<(), QuantizeError> {
+    let Job { weights, recipe, .. } = job;
+    if !recipe.scheme.is_gguf() {
+        tokenizer::write(weights, &partial.folder)?;
+        let left_alone = quantize_model::left_alone(weights.tensors(), recipe.scheme);
+        let quantization = quantize_model::quantization_config(recipe.scheme, &left_alone);
+        let config = config::config_json(weights, *recipe, quantization)?;
+        json_file(&partial.folder.join("config.json"), &config)?;
+    }
+    partial.rename(job.out)
+}
+
+fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerError>>) -> Report {
+    let tensors = job.weights.tensors();
+    let kept = tensors.iter().filter_map(|tensor| {
+        match quantize_model::decide(tensor, job.recipe.scheme) {
+            Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
+            Decision::Quantize => None,
+        }
+    });
+    Report {
+        recipe: job.recipe,
+        bytes_before: tensors.iter().map(|tensor| tensor.bytes).sum(),
+        bytes_after,
+        bits_per_weight: quantize_model::bits_per_weight(tensors, job.recipe),
+        kept: kept.collect(),
+        errors: errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+    }
+}
+
+/// A folder that is being filled, removed unless it is renamed.
+struct Partial {
+    folder: PathBuf,
+    finished: bool,
+}
+
+impl Partial {
+    fn beside(out: &Path) -> Result<Self, QuantizeError> {
+        let name = out.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.ok_or_else(|| {
+            QuantizeError::Unsupported(format!("{} is no name for a folder", out.display()))
+        })?;
+        let parent = out.parent().unwrap_or(Path::new(""));
+        if !parent.as_os_str().is_empty() {
+            std::fs::create_dir_all(parent).map_err(QuantizeError::io(parent))?;
+        }
+        let folder = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        std::fs::create_dir(&folder).map_err(QuantizeError::io(&folder))?;
+        Ok(Self { folder, finished: false })
+    }
+
+    fn rename(mut self, out: &Path) -> Result<(), QuantizeError> {
+        // A rename may replace an empty folder that came to be in the meantime.
+        if out.symlink_metadata().is_ok() {
+            return Err(QuantizeError::Exists { path: out.into() });
+        }
+        std::fs::rename(&self.folder, out).map_err(QuantizeError::io(out))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What is left behind cannot be removed: its name says what it is.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What is given: the writer, the way back, smoothing. The plan is the lab's own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use formats::gguf::Gguf;
+use model::{Cache, Config, Model, Weights};
+use ndarray::Array2;
+use quantize_model::{Dtype, Float, QuantizeError, Recipe, Scheme, TensorType, file, part};
+use quantizer::loaded::{Checkpoint, load_quantized};
+use quantizer::smooth::Smoothing;
+use quantizer::{Job, Report, write};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden").join(name)
+}
+
+fn recipe(scheme: Scheme) -> Recipe {
+    Recipe { scheme, float: Float::F16 }
+}
+
+fn job<'a>(weights: &'a Weights, scheme: Scheme, out: &'a Path) -> Job<'a> {
+    Job {
+        weights,
+        recipe: recipe(scheme),
+        smoothing: None,
+        out,
+        shard_bytes: u64::MAX,
+        leave_out: true,
+        requantize: true,
+    }
+}
+
+fn refusal(result: Result<Report, QuantizeError>) -> String {
+    match result {
+        Ok(_) => panic!("it was written"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A copy of the tiny folder with its file of weights changed.
+fn changed(change: impl Fn(&mut Vec<u8>)) -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let mut bytes = std::fs::read(golden("tiny").join(name))?;
+        if name == "model.safetensors" {
+            change(&mut bytes);
+        }
+        std::fs::write(folder.path().join(name), bytes)?;
+    }
+    Ok(folder)
+}
+
+/// SHA-256 of the values, minus zero counted as zero.
+fn digest(values: &Array2<f32>) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| (value + 0.0).to_le_bytes()).collect();
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn other_peoples_code_decodes_the_files_to_the_same_bits() -> Outcome {
+    let verified: Value = serde_json::from_str(include_str!("../golden/verified.json"))?;
+    let folder = tempfile::tempdir()?;
+    let tiny = Weights::open(golden("tiny"))?;
+    let tiny_gguf = Weights::open(golden("tiny.gguf"))?;
+    for name in Scheme::NAMES.into_iter().filter(|name| *name != "none") {
+        let (out, scheme) = (folder.path().join(name), Scheme::named(name, 16)?);
+        let expected: BTreeMap<String, String> =
+            serde_json::from_value(verified["sha256"][name].clone())?;
+        let mut found = BTreeMap::new();
+        if scheme.is_gguf() {
+            write(&job(&tiny_gguf, scheme, &out), &())?;
+            let mut gguf = Gguf::open(out.join("model.gguf"))?;
+            for name in expected.keys() {
+                found.insert(name.clone(), digest(&gguf.tensor(name)?));
+            }
+        } else {
+            write(&job(&tiny, scheme, &out), &())?;
+            let checkpoint = Checkpoint::open(&out)?;
+            for name in expected.keys() {
+                found.insert(name.clone(), digest(&checkpoint.read(name)?));
+            }
+        }
+        assert!(
+            !expected.is_empty() && found == expected,
+            "{name}: other numbers than its library's"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_target_that_exists_is_refused_and_left_as_it_was() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let weights = Weights::open(golden("tiny"))?;
+    std::fs::write(folder.path().join("mine"), "precious")?;
+    let error = refusal(write(&job(&weights, Scheme::W8A8, folder.path()), &()));
+    assert!(error.contains("is there already"), "{error}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine"))?, "precious");
+    Ok(())
+}
+
+#[test]
+fn a_nan_is_refused_by_the_name_of_its_tensor_and_nothing_is_left_behind() -> Outcome {
+    // The data ends with the file: the last two bytes are a bf16 of the last tensor.
+    let input = changed(|bytes| {
+        let end = bytes.len();
+        bytes[end - 2..].copy_from_slice(&0x7fc0u16.to_le_bytes());
+    })?;
+    let weights = Weights::open(input.path())?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    for scheme in [Scheme::W8A8, Scheme::Fp8, Scheme::W4A16(16), Scheme::Plain] {
+        let error = refusal(write(&job(&weights, scheme, &out), &()));
+        assert!(error.contains("tensor `model.") && error.contains("NaN"), "{scheme}: {error}");
+        let left: Vec<_> = folder.path().read_dir()?.collect();
+        assert!(left.is_empty(), "{scheme}: {left:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_that_does_not_divide_is_refused_with_those_that_would() -> Outcome {
+    let weights = Weights::open(golden("tiny"))?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let job = Job { leave_out: false, ..job(&weights, Scheme::W4A16(32), &out) };
+    let error = refusal(write(&job, &()));
+    // Rows are of 64 and of 80: 8 and 16 divide both.
+    for word in ["down_proj", "80", "32", "[8, 16]", "--leave-out"] {
+        assert!(error.contains(word), "no {word} in: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_input_that_is_quantized_is_refused_unless_told() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let weights = Weights::open(golden("tiny.gguf"))?;
+    write(&job(&weights, Scheme::Gguf(TensorType::Q4_0), &first), &())?;
+    let quantized = Weights::open(&first)?;
+    let told = job(&quantized, Scheme::W8A8, &second);
+    let error = refusal(write(&Job { requantize: false, ..told }, &()));
+    assert!(error.contains("quantized already (Q4_0)"), "{error}");
+    write(&job(&quantized, Scheme::W8A8, &second), &())?;
+    let again = Weights::open(&second).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(again.contains("quantization_config"), "a folder says so in its config: {again}");
+    Ok(())
+}
+
+#[test]
+fn gguf_out_of_a_folder_and_smoothing_without_activations_are_refused() -> Outcome {
+    let weights = Weights::open(golden("tiny"))?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let error = refusal(write(&job(&weights, Scheme::Gguf(TensorType::Q8_0), &out), &()));
+    assert!(error.contains("convert_hf_to_gguf.py"), "{error}");
+    let smoothing = Smoothing::default();
+    let smooth = Job { smoothing: Some(&smoothing), ..job(&weights, Scheme::W8A16, &out) };
+    let error = refusal(write(&smooth, &()));
+    assert!(error.contains("for w8a8"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_value_beyond_f16_is_refused_and_bf16_takes_it() -> Outcome {
+    let input = changed(|bytes| {
+        let end = bytes.len();
+        bytes[end - 2..].copy_from_slice(&half::bf16::from_f32(1e6).to_le_bytes());
+    })?;
+    let weights = Weights::open(input.path())?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let error = refusal(write(&job(&weights, Scheme::Plain, &out), &()));
+    assert!(error.contains("beyond float16") && error.contains("--dtype bf16"), "{error}");
+    let wide = Recipe { scheme: Scheme::Plain, float: Float::Bf16 };
+    write(&Job { recipe: wide, ..job(&weights, Scheme::Plain, &out) }, &())?;
+    Ok(())
+}
+
+#[test]
+fn shards_hold_the_same_tensors_as_one_file() -> Outcome {
+    let weights = Weights::open(golden("tiny-sharded"))?;
+    let folder = tempfile::tempdir()?;
+    let (one, many) = (folder.path().join("one"), folder.path().join("many"));
+    write(&job(&weights, Scheme::Gptq(16), &one), &())?;
+    write(&Job { shard_bytes: 20_000, ..job(&weights, Scheme::Gptq(16), &many) }, &())?;
+    let files = many.read_dir()?.filter(|entry| {
+        entry.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|end| end == "safetensors"))
+    });
+    assert!(files.count() > 2, "20,000 bytes a shard make several");
+    let (one, many) = (Checkpoint::open(&one)?, Checkpoint::open(&many)?);
+    assert_eq!(one.shapes(), many.shapes());
+    for (name, _) in one.shapes() {
+        assert_eq!(one.read(&name)?, many.read(&name)?, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn parts_of_a_matrix_share_a_shard_and_a_large_one_has_its_own() -> Outcome {
+    let of = |name: &str, bytes: u64| part(name, "weight", Dtype::U8, &[bytes]);
+    let groups = vec![vec![of("a", 6)], vec![of("b", 3), of("c", 1)], vec![of("d", 50)], vec![]];
+    let shards = file::shards(groups, 10)?;
+    let sizes: Vec<u64> = shards.iter().map(|shard| shard.iter().map(|t| t.bytes).sum()).collect();
+    assert_eq!(sizes, [10, 50]);
+    assert!(file::shards(Vec::new(), 0).is_err());
+    Ok(())
+}
+
+/// The logits of a few tokens.
+fn logits(model: &Model) -> Result<Array2<f32>, Box<dyn std::error::Error>> {
+    let tokens = [1, 17, 200, 45, 9, 300, 2];
+    let mut cache = Cache::new(model.config(), tokens.len())?;
+    Ok(model.forward(&tokens, &mut cache)?)
+}
+
+#[test]
+fn what_was_written_runs_and_eight_bits_stay_close() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (input, schemes) in [
+        ("tiny", vec![Scheme::Plain, Scheme::W8A8, Scheme::W8A16, Scheme::Fp8, Scheme::Awq(16)]),
+        ("tiny.gguf", vec![Scheme::W8A8, Scheme::Gguf(TensorType::Q8_0)]),
+    ] {
+        let weights = Weights::open(golden(input))?;
+        let original = logits(&Model::load(golden(input))?)?;
+        let mut errors = BTreeMap::new();
+        for scheme in schemes {
+            let out = folder.path().join(format!("{input}-{scheme}"));
+            write(&job(&weights, scheme, &out), &())?;
+            let found = logits(&load_quantized(&out)?)?;
+            let error = kit::meters::relative_error(&original, &found);
+            errors.insert(scheme.to_string(), error);
+        }
+        // Not a tolerance but an order: fewer bits, more error, and all of it less than the signal.
+        // The tiny weights are bf16, whose 8 significant bits fit into f16: a plain export is exact.
+        assert!(errors.values().all(|&error| error < 1.0), "{errors:?}");
+        assert!(errors.get("none").is_none_or(|&error| error == 0.0), "{errors:?}");
+        if let (Some(plain), Some(eight), Some(four)) =
+            (errors.get("none"), errors.get("w8a16"), errors.get("awq"))
+        {
+            assert!(plain < eight && eight < four, "{errors:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn folding_the_smoothing_in_changes_no_logit_beyond_rounding() -> Outcome {
+    let weights = Weights::open(golden("tiny"))?;
+    let tokens: Vec<u32> = (3..60).collect();
+    let smoothing = Smoothing::calibrate(&weights, &[&tokens], 0.5)?;
+    let shapes = weights.tensors().iter().map(|tensor| {
+        (tensor.name.clone(), tensor.shape.iter().map(|&axis| axis as usize).collect())
+    });
+    let smoothed =
+        Model::from_tensors(Config::load(golden("tiny"))?, shapes.collect(), &mut |name| {
+            let w = weights.read(name)?;
+            Ok(smoothing.apply(name, w.clone()).unwrap_or(w))
+        })?;
+    let moved = smoothing.apply(
+        "model.layers.0.self_attn.q_proj.weight",
+        weights.read("model.layers.0.self_attn.q_proj.weight")?,
+    )?;
+    assert_ne!(moved, weights.read("model.layers.0.self_attn.q_proj.weight")?, "nothing moved");
+    let error =
+        kit::meters::relative_error(&logits(&Model::load(golden("tiny"))?)?, &logits(&smoothed)?);
+    // Each of the 2 layers rounds a few times more in f32: 2^-24 each, over sums of 64 to 80 terms.
+    let bound = 2.0 * 80.0 * f64::from(f32::EPSILON);
+    assert!(error < bound, "relative error {error:e}, bound {bound:e}");
+    Ok(())
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_layers() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (rows, columns) = (256, 256);
+    let largest = 4 * rows * columns;
+    // One thread, and this one: the counter counts a thread's allocations.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()?;
+    let mut peaks = Vec::new();
+    for matrices in [8u64, 32] {
+        let input = folder.path().join(format!("in-{matrices}"));
+        std::fs::create_dir(&input)?;
+        let tensors: Vec<_> = (0..matrices)
+            .map(|i| {
+                part(
+                    &format!("model.layers.{i}.mlp.up_proj"),
+                    "weight",
+                    Dtype::F16,
+                    &[rows, columns],
+                )
+            })
+            .collect();
+        let header = file::header(&tensors);
+        let data = vec![0; (2 * matrices * rows * columns) as usize];
+        let length = (header.len() as u64).to_le_bytes();
+        std::fs::write(
+            input.join("model.safetensors"),
+            [&length, header.as_bytes(), &data].concat(),
+        )?;
+        std::fs::write(input.join("config.json"), "{}")?;
+        let weights = Weights::open(&input)?;
+        let out = folder.path().join(format!("out-{matrices}"));
+        let mut written = None;
+        let counted = allocation_counter::measure(|| {
+            written = Some(pool.install(|| write(&job(&weights, Scheme::W4A16(32), &out), &())));
+        });
+        written.ok_or("nothing ran")??;
+        peaks.push(counted.bytes_max);
+        assert!(counted.bytes_max > largest, "the counter saw no matrix: {}", counted.bytes_max);
+    }
+    let grown = peaks[1].saturating_sub(peaks[0]);
+    assert!(
+        grown < largest,
+        "24 matrices of {largest} bytes more took {grown} bytes more at the peak ({peaks:?}): \
+         something holds on to them"
+    );
+    Ok(())
+}

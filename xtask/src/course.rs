@@ -1,0 +1,44 @@
+//! The commands of `course`, which `cargo book` hands over to: one program, built when it is asked for.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use xtask::workspace;
+
+/// The commands that readers use, and what each does; `course --help` has all.
+const COMMANDS: [(&str, &str); 6] = [
+    ("inspect", "Say what a checkpoint is: format, bits, groups, and whether its config agrees"),
+    ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
+    ("quantize", "Write a checkpoint with the functions of labs 01, 03, 04 and 05"),
+    ("perplexity", "The perplexity of a checkpoint on the course's passage"),
+    ("measure", "Take the three meters of each format, predicted beside measured"),
+    ("capture", "Take the book's measurements again, on this machine"),
+];
+/// The commands of whoever keeps the repository.
+const KEEPERS: [&str; 4] = ["serve-check", "slice", "check-map", "decode"];
+
+/// What the help of `cargo book` says of them.
+pub fn help() -> String {
+    let lines = COMMANDS.map(|(name, about)| format!("  {name:<10}  {about}"));
+    format!("Commands on checkpoints and cards (`cargo book NAME --help`):\n{}", lines.join("\n"))
+}
+
+/// Builds `course` and runs it in the reader's own folder with `words`.
+///
+/// # Errors
+/// If there is no such command, or cargo cannot be started.
+pub fn run(words: &[OsString]) -> Result<ExitCode> {
+    let name = words.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut known = COMMANDS.iter().map(|(name, _)| *name).chain(KEEPERS);
+    if !known.any(|known| known == name) {
+        // Asked before a build of minutes.
+        bail!("there is no command `{name}`: `cargo book --help` lists them");
+    }
+    let mut command = workspace::cargo();
+    command.current_dir(std::env::current_dir().context("there is no working folder")?);
+    command.args(["run", "--release", "--package", "cli", "--bin", "course", "--manifest-path"]);
+    command.arg(workspace::root().join("Cargo.toml")).arg("--").args(words);
+    let status = command.status().context("cannot start cargo")?;
+    Ok(workspace::exit_code(status))
+}
