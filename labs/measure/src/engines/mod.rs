@@ -11,8 +11,8 @@
 //! * [`check`], [`capture`]: what `cargo book serve-check` asks, and the file that it writes.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), crate::engines::EngineError> {
-//! use crate::engines::vllm::{Options, Server};
+//! # fn main() -> Result<(), measure::engines::EngineError> {
+//! use measure::engines::vllm::{Options, Server};
 //! use std::path::Path;
 //!
 //! let program = Path::new("target/engines/vllm/venv/bin/vllm");

@@ -4,8 +4,8 @@
 //! carries the run's [`Provenance`]: there is no way to a bare number that forgets its machine.
 //!
 //! ```no_run
-//! use crate::capture::CaptureFile;
-//! use crate::gpu::capture::Capture;
+//! use measure::capture::CaptureFile;
+//! use measure::gpu::capture::Capture;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let capture = Capture::load(std::path::Path::new("captures/gpu.json"))?;
 //! for step in capture.steps() {
@@ -17,7 +17,7 @@
 
 use std::ops::Deref;
 
-use crate::capture::{CaptureError, CaptureFile, Spread};
+use measure::capture::{CaptureError, CaptureFile, Spread};
 use serde::{Deserialize, Serialize};
 
 /// Where, when and with what a run was made.
