@@ -17,7 +17,7 @@
 
 use std::ops::Deref;
 
-use measure::capture::{CaptureError, CaptureFile, Spread};
+use crate::capture::{CaptureError, CaptureFile, Spread};
 use serde::{Deserialize, Serialize};
 
 /// Where, when and with what a run was made.
