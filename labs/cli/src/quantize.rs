@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use formats::bytes::Float;
+use formats::registry::{self, StorageFormat};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
-use quantize_model::{Float, Recipe, Scheme, predicted_bytes};
 use quantizer::smooth::Smoothing;
-use quantizer::{Job, Progress, write};
+use quantizer::{Job, Plan, Progress, Transform, write};
 
 use crate::perplexity;
 use kit::workspace::{fetched_model, target};
@@ -21,8 +23,8 @@ const SHARD: u64 = 5_000_000_000;
 /// What to write.
 #[derive(clap::Args)]
 pub struct Args {
-    /// none, w8a8, w8a16, w4a16, awq, gptq, fp8, gguf-q8_0, gguf-q4_0 or gguf-q4_1.
-    #[arg(long)]
+    /// The format.
+    #[arg(long, value_parser = PossibleValuesParser::new(formats()))]
     scheme: String,
     /// Weights of a row that share a scale, for w4a16, awq and gptq. (128 does not divide SmolLM2's 576.)
     #[arg(long, default_value_t = 64)]
@@ -61,21 +63,23 @@ pub struct Args {
 /// # Errors
 /// Those of [`write()`]; an input that was not fetched.
 pub fn run(args: &Args) -> Result<()> {
-    let scheme = Scheme::named(&args.scheme, args.group_size)?;
-    let recipe = Recipe { scheme, float: float(&args.dtype)? };
+    let format = StorageFormat::named(&args.scheme, args.group_size)?;
+    let plan = Plan::new(format, float(&args.dtype)?);
     let input = args.input.clone().unwrap_or_else(fetched_model);
     ensure!(
         input.exists(),
         "{} is not there: run `cargo book fetch`, or name a model with --input",
         input.display()
     );
-    let out = args.out.clone().unwrap_or_else(|| target("checkpoints").join(scheme.to_string()));
+    let out =
+        args.out.clone().unwrap_or_else(|| target("checkpoints").join(format.description.name));
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
     let job = Job {
         weights: &weights,
-        recipe,
-        smoothing: smoothing.as_ref(),
+        plan,
+        transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
+        rounding: None,
         out: &out,
         shard_bytes: args.shard_bytes,
         leave_out: args.leave_out,
@@ -92,12 +96,16 @@ pub fn run(args: &Args) -> Result<()> {
     if !report.errors.is_empty() {
         println!("\n{}", report.errors());
     }
-    if !scheme.is_gguf() {
-        let predicted = predicted_bytes(weights.tensors(), recipe);
+    if let Some(predicted) = plan.predicted_bytes(weights.tensors()).filter(|_| !format.is_gguf()) {
         println!("\npredicted, as one file: {predicted} bytes; written: {}", report.bytes_after);
     }
     println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
+}
+
+/// The formats with their lines of help.
+fn formats() -> [PossibleValue; registry::ALL.len()] {
+    registry::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
 }
 
 fn float(name: &str) -> Result<Float> {

@@ -1,18 +1,26 @@
 //! What files and cards say of quantized weights.
 //!
 //! * [`format`](mod@format): a storage format as the answers to the three questions.
+//! * [`registry`]: every format that the course writes and reads, one value for each.
 //! * [`architecture`], [`device`]: the sizes of published models, and what a device can do at most.
 //! * [`rules`]: how libraries turn a group of weights into codes and a scale, to the bit.
+//! * [`float8`], [`bytes`]: the grid of FP8, and numbers as the bytes of a file.
 //! * [`layouts`]: how AutoAWQ, GPTQ, compressed-tensors and GGML pack codes, to the bit.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
 //! * [`card`]: any card string or config, as the three answers.
 
 pub mod architecture;
+pub mod bytes;
 pub mod card;
 pub mod checkpoint;
 pub mod device;
+mod error;
+pub mod float8;
 pub mod format;
 pub mod gguf;
 pub mod layouts;
+pub mod registry;
 pub mod rules;
+
+pub use error::FormatError;

@@ -10,8 +10,6 @@
 use formats::checkpoint::{Storage, Tensor};
 use serde_json::{Value, json};
 
-use crate::QuantizeError;
-
 /// Bytes of the length in front of the JSON.
 pub const LENGTH: u64 = 8;
 
@@ -46,29 +44,4 @@ pub fn header(tensors: &[Tensor]) -> String {
     let padded = text.len().next_multiple_of(LENGTH as usize);
     text.extend(std::iter::repeat_n(' ', padded - text.len()));
     text
-}
-
-/// Cuts tensors into files of at most `limit` bytes of data, in their order, keeping `groups` (the
-/// parts of one matrix) together. A group that is larger has a file of its own.
-///
-/// # Errors
-/// [`QuantizeError::NoRoom`] for a limit of 0.
-pub fn shards(groups: Vec<Vec<Tensor>>, limit: u64) -> Result<Vec<Vec<Tensor>>, QuantizeError> {
-    if limit == 0 {
-        return Err(QuantizeError::NoRoom);
-    }
-    let mut shards: Vec<Vec<Tensor>> = Vec::new();
-    let mut room = 0;
-    for group in groups {
-        let bytes: u64 = group.iter().map(|tensor| tensor.bytes).sum();
-        match shards.last_mut().filter(|_| bytes <= room) {
-            Some(shard) => shard.extend(group),
-            None => {
-                shards.push(group);
-                room = limit;
-            }
-        }
-        room = room.saturating_sub(bytes);
-    }
-    Ok(shards)
 }

@@ -12,10 +12,8 @@
 //! Shapes are `[out_features, in_features]`. The functions are re-exported from [`solution`]; with
 //! `LAB_IMPL=starter` from [`starter`], which is the file to edit.
 
-pub mod bytes;
 mod error;
 pub mod file;
-pub mod fp8;
 pub mod labs;
 mod scheme;
 pub mod solution;
@@ -23,9 +21,12 @@ pub mod starter;
 pub mod wrong_answers;
 
 pub use error::QuantizeError;
+pub use formats::bytes::{self, Float};
 pub use formats::checkpoint::{Dtype, Storage, Tensor};
+pub use formats::float8 as fp8;
 pub use formats::gguf::TensorType;
-pub use scheme::{Decision, Float, Reason, Recipe, Scheme, blocks, part};
+pub use formats::registry::{Decision, Reason, blocks, part};
+pub use scheme::{Recipe, Scheme};
 #[cfg(lab_impl = "solution")]
 pub use solution::*;
 #[cfg(lab_impl = "starter")]

@@ -212,7 +212,7 @@ wrong_answers! {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             match solution::decide(tensor, recipe.scheme) {
                 Decision::Quantize => solution::parts(tensor, recipe),
-                Decision::Keep(_) if recipe.scheme.is_gguf() => solution::parts(tensor, recipe),
+                Decision::Keep(_) if matches!(recipe.scheme, Scheme::Gguf(_)) => solution::parts(tensor, recipe),
                 Decision::Keep(_) => vec![tensor.clone()],
             }
         }

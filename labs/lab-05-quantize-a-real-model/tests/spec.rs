@@ -6,8 +6,10 @@
 use std::path::Path;
 
 use fake_quant_linear::solution::{dequantize, quantize_per_channel};
+use formats::FormatError;
 use formats::checkpoint::{QuantConfig, examine};
 use formats::format::Group;
+use formats::registry::{self, StorageFormat, StoredPart};
 use formats::rules::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
 use int4_groups::solution::{dequantize_groups, quantize_groups};
 use kit::data::normal_matrix;
@@ -19,7 +21,7 @@ use quantize_model::{
     quantize,
 };
 use quantizer::loaded::Checkpoint;
-use quantizer::{Job, decode, write};
+use quantizer::{Job, Plan, write};
 use serde_json::{Value, json};
 
 const Q_PROJ: &str = "model.layers.0.self_attn.q_proj.weight";
@@ -44,6 +46,23 @@ fn tensor(name: &str, shape: &[u64]) -> Tensor {
     Tensor { name: name.into(), ..part("", "", Dtype::BF16, shape) }
 }
 
+/// The registry's description of a scheme: what the files of others are read by.
+fn format_of(scheme: Scheme) -> StorageFormat {
+    must(StorageFormat::named(&scheme.to_string(), scheme.group_size().unwrap_or(8)))
+}
+
+/// The matrix that the bytes of its parts stand for, by the registry's decoder.
+fn decoded(
+    scheme: Scheme,
+    [out, inputs]: [usize; 2],
+    data: Vec<Vec<u8>>,
+) -> Result<Array2<f32>, FormatError> {
+    let matrix = tensor(Q_PROJ, &[out as u64, inputs as u64]);
+    let parts = registry::parts(&matrix, format_of(scheme), Float::F16).into_iter().zip(data);
+    let parts: Vec<_> = parts.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();
+    format_of(scheme).decode([out, inputs], &parts)
+}
+
 /// What a function returns on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
@@ -61,8 +80,9 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
     let out = folder.path().join("out");
     let job = Job {
         weights,
-        recipe,
-        smoothing: None,
+        plan: Plan::new(format_of(recipe.scheme), recipe.float),
+        transform: None,
+        rounding: None,
         out: &out,
         shard_bytes: u64::MAX,
         leave_out: true,
@@ -330,7 +350,7 @@ fn three_layouts_of_four_bits_hold_the_same_numbers() {
     let expected = dequantize_groups(&must(quantize_groups(&w, 32)));
     for scheme in [Scheme::W4A16(32), Scheme::Awq(32), Scheme::Gptq(32)] {
         let data = must(quantize(&w, scheme));
-        let decoded = must(decode::dequantize(scheme, [64, 128], &data));
+        let decoded = must(decoded(scheme, [64, 128], data));
         assert!(
             decoded == expected,
             "{scheme}: the file decodes to other numbers than lab 03's groups: the layouts differ in \
@@ -343,7 +363,7 @@ fn three_layouts_of_four_bits_hold_the_same_numbers() {
 fn fp8_is_within_a_sixteenth_or_half_of_the_smallest_step() {
     let w = normal_matrix(7, 16, 64);
     let data = must(quantize(&w, Scheme::Fp8));
-    let decoded = must(decode::dequantize(Scheme::Fp8, [16, 64], &data));
+    let decoded = must(decoded(Scheme::Fp8, [16, 64], data));
     for ((row, column), &value) in w.indexed_iter() {
         let absmax = w.row(row).fold(0.0f32, |max, value| max.max(value.abs()));
         // Three bits of mantissa: half a step is 1/16 of the value at most. Below 2^-6 of the grid
@@ -359,7 +379,7 @@ fn gguf_blocks_hold_what_llama_cpps_rule_gives() {
     let w = normal_matrix(8, 4, 64);
     for (kind, rule) in GGUF.into_iter().zip([&GGML_Q8_0, &GGML_Q4_0, &GGML_Q4_1]) {
         let data = must(quantize(&w, Scheme::Gguf(kind)));
-        let decoded = must(decode::dequantize(Scheme::Gguf(kind), [4, 64], &data));
+        let decoded = must(decoded(Scheme::Gguf(kind), [4, 64], data));
         let values: Vec<f32> = w.iter().copied().collect();
         let expected: Vec<f32> =
             values.chunks(32).flat_map(|block| must(rule.encode(block)).values).collect();

@@ -5,19 +5,20 @@ use std::path::Path;
 use model::{Config, Weights};
 use serde_json::{Map, Value, json};
 
-use quantize_model::{QuantizeError, Recipe};
+use crate::WriteError;
+use formats::bytes::Float;
 
-/// The `config.json` for the weights under this recipe: the input's own, or one made of the metadata of
+/// The `config.json` for the weights, with floats of this type: the input's own, or one made of the metadata of
 /// a GGUF file; the type of the floats and `quantization_config` are new.
 pub(crate) fn config_json(
     weights: &Weights,
-    recipe: Recipe,
+    float: Float,
     quantization: Option<Value>,
-) -> Result<Value, QuantizeError> {
+) -> Result<Value, WriteError> {
     let mut config = if weights.is_gguf() { of_gguf(weights)? } else { of_folder(weights.path())? };
     // `dtype` is the name since transformers 5, `torch_dtype` the one before.
     for key in ["torch_dtype", "dtype"] {
-        config.insert(key.into(), recipe.float.torch_dtype().into());
+        config.insert(key.into(), float.torch_dtype().into());
     }
     config.remove("quantization_config");
     if let Some(quantization) = quantization {
@@ -26,14 +27,14 @@ pub(crate) fn config_json(
     Ok(Value::Object(config))
 }
 
-fn of_folder(folder: &Path) -> Result<Map<String, Value>, QuantizeError> {
+fn of_folder(folder: &Path) -> Result<Map<String, Value>, WriteError> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(QuantizeError::io(&path))?;
+    let text = std::fs::read_to_string(&path).map_err(WriteError::io(&path))?;
     serde_json::from_str(&text)
-        .map_err(|error| QuantizeError::Unsupported(format!("{}: {error}", path.display())))
+        .map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))
 }
 
-fn of_gguf(weights: &Weights) -> Result<Map<String, Value>, QuantizeError> {
+fn of_gguf(weights: &Weights) -> Result<Map<String, Value>, WriteError> {
     let config = Config::load(weights.path())?;
     let has_head = weights.tensors().iter().any(|tensor| tensor.name == "lm_head.weight");
     let config = json!({

@@ -6,8 +6,8 @@ use std::path::Path;
 use formats::checkpoint::{Storage, Tensor};
 use formats::gguf::{Gguf, TensorType, Value};
 
+use crate::WriteError;
 use crate::safetensors_file::Sink;
-use quantize_model::QuantizeError;
 
 /// Where each tensor's data may begin: the default of the format.
 const ALIGNMENT: u64 = 32;
@@ -22,7 +22,7 @@ pub(crate) fn create(
     input: &Path,
     kind: TensorType,
     tensors: &[Tensor],
-) -> Result<Sink, QuantizeError> {
+) -> Result<Sink, WriteError> {
     let mut metadata = Gguf::open(input)?.metadata().clone();
     metadata.remove(ALIGNMENT_KEY);
     metadata.insert(FILE_TYPE.into(), Value::U32(file_type(kind)));
@@ -63,10 +63,10 @@ fn start(metadata: &BTreeMap<String, Value>, tensors: usize) -> Vec<u8> {
 }
 
 /// A tensor's entry: its axes are listed from the innermost.
-fn entry(tensor: &Tensor, offset: u64, bytes: &mut Vec<u8>) -> Result<(), QuantizeError> {
+fn entry(tensor: &Tensor, offset: u64, bytes: &mut Vec<u8>) -> Result<(), WriteError> {
     let Storage::Blocks(kind) = tensor.storage else {
         let problem = format!("`{}` is {}, not one of GGML's types", tensor.name, tensor.storage);
-        return Err(QuantizeError::Plan(problem));
+        return Err(WriteError::Plan(problem));
     };
     text(&tensor.name, bytes);
     bytes.extend((tensor.shape.len() as u32).to_le_bytes());

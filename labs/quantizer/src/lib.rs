@@ -1,18 +1,24 @@
 //! From one checkpoint to another: transform, round, store.
 //!
-//! [`write()`] streams a model tensor by tensor with the functions of the labs, [`decode`] is the way
-//! back, [`loaded`] runs what was written, [`smooth`] folds SmoothQuant into the weights. What a tensor
-//! becomes is the plan of lab 05, the reader's own with `LAB_IMPL=starter`.
+//! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
+//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes (without one, the
+//! labs take the nearest), and the format of [`Plan`] stores them. [`loaded`] reads back and runs what
+//! was written, or what others wrote in the same formats.
 
 mod config;
-pub mod decode;
+mod error;
 mod gguf_file;
 pub mod loaded;
+mod plan;
 mod report;
 mod safetensors_file;
 pub mod smooth;
+mod stages;
 mod tokenizer;
 mod write;
 
+pub use error::WriteError;
+pub use plan::Plan;
 pub use report::{LayerError, Report};
+pub use stages::{Rounding, Transform};
 pub use write::{Job, Progress, write};

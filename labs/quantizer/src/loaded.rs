@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::checkpoint::{self, Dtype, Storage};
-use formats::format::Group;
-use half::{bf16, f16};
+use formats::checkpoint::{self, Dtype, Storage, Tensor};
+use formats::format::Grid;
+use formats::registry::{StorageFormat, StoredPart};
+use formats::{bytes, float8};
 use model::{Config, Dense, Linear, LinearError, Model, ModelError};
 use ndarray::{Array1, Array2, Axis};
+use quantize_model::labs;
 
-use crate::decode;
+use crate::WriteError;
 use crate::safetensors_file::{Found, Sink, tensors_in};
-use quantize_model::{QuantizeError, Scheme, Tensor, bytes, fp8, labs};
 
 /// A folder that [`write()`](crate::write()) made, or any other that holds the same formats.
 pub struct Checkpoint {
@@ -24,9 +25,9 @@ pub struct Checkpoint {
 /// A quantized matrix.
 #[derive(Clone, Debug, PartialEq)]
 struct Matrix {
-    scheme: Scheme,
+    format: StorageFormat,
     shape: [usize; 2],
-    /// The names of its parts, in the order of the plan.
+    /// The names of its parts: those of the format in their order, then what else is there.
     parts: Vec<String>,
 }
 
@@ -36,12 +37,12 @@ impl Checkpoint {
     /// # Errors
     /// If a file is missing or damaged, config and shapes contradict each other, or a matrix is in a
     /// format that is not decoded here.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self, QuantizeError> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, WriteError> {
         let folder = folder.as_ref();
         let inspection = checkpoint::inspect(folder)?;
         if let Some(problem) = inspection.problems.first() {
             let problem = format!("{} contradicts itself: {problem:?}", folder.display());
-            return Err(QuantizeError::Unsupported(problem));
+            return Err(WriteError::Unsupported(problem));
         }
         let mut tensors = BTreeMap::new();
         for file in &inspection.files {
@@ -71,14 +72,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If there is none, or its bytes cannot be read or decoded.
-    pub fn read(&self, name: &str) -> Result<Array2<f32>, QuantizeError> {
+    pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         let read = || match self.matrices.get(name) {
-            Some(matrix) => {
-                decode::dequantize(matrix.scheme, matrix.shape, &self.bytes_of(matrix)?)
-            }
+            Some(matrix) => Ok(matrix.format.decode(matrix.shape, &self.parts_of(matrix)?)?),
             None => plain(self.tensor(name)?),
         };
-        read().map_err(|error: QuantizeError| error.within(name))
+        read().map_err(|error: WriteError| error.within(name))
     }
 
     /// Writes every tensor, decoded, into one safetensors file in F32: for a comparison with what
@@ -86,7 +85,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a tensor cannot be decoded, or the file cannot be written or is there already.
-    pub fn decode_into(&self, path: &Path) -> Result<(), QuantizeError> {
+    pub fn decode_into(&self, path: &Path) -> Result<(), WriteError> {
         let tensor = |(name, shape): (String, Vec<usize>)| {
             let shape: Vec<u64> = shape.into_iter().map(|axis| axis as u64).collect();
             let bytes = 4 * shape.iter().product::<u64>();
@@ -100,14 +99,14 @@ impl Checkpoint {
         file.finish().map(|_| ())
     }
 
-    fn tensor(&self, name: &str) -> Result<&Found, QuantizeError> {
+    fn tensor(&self, name: &str) -> Result<&Found, WriteError> {
         let nearest = String::new();
         let missing = || ModelError::MissingTensor { name: name.into(), nearest };
         Ok(self.tensors.get(name).ok_or_else(missing)?)
     }
 
-    fn bytes_of(&self, matrix: &Matrix) -> Result<Vec<Vec<u8>>, QuantizeError> {
-        matrix.parts.iter().map(|part| self.tensor(part)?.bytes()).collect()
+    fn parts_of(&self, matrix: &Matrix) -> Result<Vec<StoredPart>, WriteError> {
+        matrix.parts.iter().map(|part| self.tensor(part)?.part()).collect()
     }
 
     /// The model, computing as the format asks: where activations are quantized, each input of such a
@@ -116,7 +115,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it is no model that the course runs.
-    pub fn model(&self) -> Result<Model, QuantizeError> {
+    pub fn model(&self) -> Result<Model, WriteError> {
         let config = Config::load(&self.folder)?;
         let mut failed = None;
         let model = Model::from_tensors(config, self.shapes(), &mut |name| {
@@ -129,8 +128,8 @@ impl Checkpoint {
         let places: Vec<_> = model.places().collect();
         for place in places {
             let Some(matrix) = self.matrices.get(&format!("{place}.weight")) else { continue };
-            if let Some(activations) = Activations::of(matrix.scheme) {
-                let layer = Codes::new(activations, matrix, &self.bytes_of(matrix)?)?;
+            if let Some(activations) = matrix.format.description.activations {
+                let layer = Codes::new(activations, matrix, &self.parts_of(matrix)?)?;
                 model.replace(place, Arc::new(layer))?;
             }
         }
@@ -142,7 +141,7 @@ impl Checkpoint {
 ///
 /// # Errors
 /// As [`Checkpoint::open`] and [`Checkpoint::model`].
-pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, QuantizeError> {
+pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, WriteError> {
     let path = path.as_ref();
     if path.join("config.json").is_file() {
         return Checkpoint::open(path)?.model();
@@ -150,89 +149,46 @@ pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, QuantizeError> {
     Ok(Model::load(path)?)
 }
 
-/// The scheme of a matrix, from what the inspector says of it.
-fn matrix(quantized: &checkpoint::Quantized) -> Result<Matrix, QuantizeError> {
-    use checkpoint::Scheme as Found;
-    let size = |group: Group, inputs: u64| match group {
-        Group::Size(size) => Some(size),
-        Group::Channel => Some(inputs),
-        _ => None,
-    };
+/// The format of a matrix, from what the inspector says of it.
+fn matrix(found: &checkpoint::Quantized) -> Result<Matrix, WriteError> {
     let unread = || {
-        let (module, scheme) = (&quantized.module, quantized.scheme);
-        let group = quantized.group;
-        QuantizeError::Unsupported(format!("{module}: {scheme} in groups {group} is not decoded"))
+        let (module, scheme, group) = (&found.module, found.scheme, found.group);
+        WriteError::Unsupported(format!("{module}: {scheme} in groups {group} is not decoded"))
     };
-    let [out, inputs] = quantized.matrix().ok_or_else(unread)?;
-    let group = size(quantized.group, inputs).ok_or_else(unread)?;
-    let per_channel = quantized.group == Group::Channel;
-    let (scheme, names): (Scheme, &[&str]) = match (quantized.scheme, quantized.bits) {
-        (Found::IntQuantized, _) if per_channel => (Scheme::W8A8, &["weight", "weight_scale"]),
-        (Found::Fp8, _) if per_channel => (Scheme::Fp8, &["weight", "weight_scale"]),
-        (Found::PackQuantized, Some(8)) if per_channel => {
-            (Scheme::W8A16, &["weight_packed", "weight_scale", "weight_shape"])
-        }
-        (Found::PackQuantized, Some(4)) => {
-            (Scheme::W4A16(group), &["weight_packed", "weight_scale", "weight_shape"])
-        }
-        (Found::AwqGemm, _) => (Scheme::Awq(group), &["qweight", "qzeros", "scales"]),
-        (Found::Gptq(_), _) => (Scheme::Gptq(group), &["qweight", "qzeros", "scales", "g_idx"]),
-        _ => return Err(unread()),
-    };
-    let shape = [out, inputs].map(|axis| usize::try_from(axis).unwrap_or(usize::MAX));
-    let parts = names.iter().map(|name| format!("{}.{name}", quantized.module)).collect();
-    Ok(Matrix { scheme, shape, parts })
+    let format = StorageFormat::of(found).ok_or_else(unread)?;
+    let shape = found.matrix().ok_or_else(unread)?;
+    let names = format.part_names(shape);
+    let mut parts: Vec<&str> = found.parts.iter().map(|part| part.name.as_str()).collect();
+    // A part that the format does not name comes last, and the codec says whether it can be taken.
+    parts.sort_by_key(|part| names.iter().position(|name| name == part).unwrap_or(names.len()));
+    let parts = parts.into_iter().map(|part| format!("{}.{part}", found.module)).collect();
+    let shape = shape.map(|axis| usize::try_from(axis).unwrap_or(usize::MAX));
+    Ok(Matrix { format, shape, parts })
 }
 
 /// A tensor of floats.
-fn plain(found: &Found) -> Result<Array2<f32>, QuantizeError> {
+fn plain(found: &Found) -> Result<Array2<f32>, WriteError> {
     let shape = match *found.tensor.shape.as_slice() {
         [columns] => [1, columns as usize],
         [rows, columns] => [rows as usize, columns as usize],
         ref other => {
-            return Err(QuantizeError::Unsupported(format!("it has {} axes", other.len())));
+            return Err(WriteError::Unsupported(format!("it has {} axes", other.len())));
         }
     };
-    let bytes = found.bytes()?;
-    match found.tensor.storage {
-        Storage::Elements(Dtype::F32) => decode::matrix(&bytes, shape, f32::from_le_bytes),
-        Storage::Elements(Dtype::F16) => {
-            decode::matrix(&bytes, shape, |b| f16::from_le_bytes(b).to_f32())
-        }
-        Storage::Elements(Dtype::BF16) => {
-            decode::matrix(&bytes, shape, |b| bf16::from_le_bytes(b).to_f32())
-        }
-        other => Err(QuantizeError::Unsupported(format!("{other} is no float"))),
-    }
+    Ok(found.part()?.floats(shape)?)
 }
 
-/// How the inputs of a layer are quantized while it runs.
-#[derive(Clone, Copy)]
-enum Activations {
-    Int8,
-    Fp8,
-}
-
-impl Activations {
-    fn of(scheme: Scheme) -> Option<Self> {
-        match scheme {
-            Scheme::W8A8 => Some(Self::Int8),
-            Scheme::Fp8 => Some(Self::Fp8),
-            _ => None,
+/// The codes of `x`, `[tokens, in_features]`, as numbers on the grid of the activations, and the scale
+/// of each token, `[tokens, 1]`.
+fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f32>), LinearError> {
+    match grid {
+        Grid::E4M3 => {
+            let (codes, scales) = float8::quantize_per_channel(x)?;
+            Ok((codes.mapv(float8::decode), scales))
         }
-    }
-
-    /// The codes of `x` as numbers, and the scale of each token, `[tokens, 1]`.
-    fn quantize(self, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f32>), QuantizeError> {
-        match self {
-            Self::Int8 => {
-                let x = labs::quantize_activations_per_token(x)?;
-                Ok((x.q().mapv(f32::from), x.scales().clone()))
-            }
-            Self::Fp8 => {
-                let (codes, scales) = fp8::quantize_per_channel(x)?;
-                Ok((codes.mapv(fp8::decode), scales))
-            }
+        _ => {
+            let x = labs::quantize_activations_per_token(x)?;
+            Ok((x.q().mapv(f32::from), x.scales().clone()))
         }
     }
 }
@@ -242,33 +198,29 @@ impl Activations {
 /// The sums run in `f32`, which is much faster here than `i32`: a sum of products of int8 codes is
 /// exact up to 2^24, rounded beyond.
 struct Codes {
-    activations: Activations,
+    activations: Grid,
     codes: Dense,
     /// One for each output channel.
     scales: Array1<f32>,
 }
 
 impl Codes {
-    fn new(
-        activations: Activations,
-        matrix: &Matrix,
-        parts: &[Vec<u8>],
-    ) -> Result<Self, QuantizeError> {
+    fn new(activations: Grid, matrix: &Matrix, parts: &[StoredPart]) -> Result<Self, WriteError> {
         let [codes, scales] = parts else {
-            return Err(QuantizeError::Plan("8-bit codes come with their scales".into()));
+            return Err(WriteError::Plan("8-bit codes come with their scales".into()));
         };
-        let scales = decode::matrix(scales, [1, matrix.shape[0]], f32::from_le_bytes)?;
-        let codes = decode::matrix(codes, matrix.shape, |[byte]| match activations {
-            Activations::Int8 => f32::from(i8::from_le_bytes([byte])),
-            Activations::Fp8 => fp8::decode(byte),
+        let scales = scales.floats([matrix.shape[0], 1])?;
+        let codes = codes.numbers(matrix.shape, |[byte]| match activations {
+            Grid::E4M3 => float8::decode(byte),
+            _ => f32::from(i8::from_le_bytes([byte])),
         })?;
-        Ok(Self { activations, codes: Dense::new(codes), scales: scales.remove_axis(Axis(0)) })
+        Ok(Self { activations, codes: Dense::new(codes), scales: scales.remove_axis(Axis(1)) })
     }
 }
 
 impl Linear for Codes {
     fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
-        let (codes, scales) = self.activations.quantize(x)?;
+        let (codes, scales) = quantize_tokens(self.activations, x)?;
         Ok(self.codes.forward(&codes)? * scales * &self.scales)
     }
 

@@ -6,7 +6,7 @@ use formats::checkpoint::collapse;
 use kit::Table;
 use kit::table::{count, percent, times};
 
-use quantize_model::{Reason, Recipe};
+use formats::registry::{Reason, StorageFormat};
 
 /// How far the quantized matrices of one kind are from the original.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -47,7 +47,7 @@ impl LayerError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What was asked for.
-    pub recipe: Recipe,
+    pub format: StorageFormat,
     /// Bytes of the input's tensors.
     pub bytes_before: u64,
     /// Bytes of the files of weights.
@@ -64,8 +64,7 @@ pub struct Report {
 impl Report {
     /// The sizes.
     pub fn sizes(&self) -> Table {
-        let mut table =
-            Table::new(format!("Written: {}", self.recipe.scheme)).text("").number("bytes");
+        let mut table = Table::new(format!("Written: {}", self.format)).text("").number("bytes");
         table.row(["tensors of the input".into(), count(self.bytes_before as usize)]);
         table.row(["files of weights".into(), count(self.bytes_after as usize)]);
         let ratio = self.bytes_before as f64 / self.bytes_after as f64;

@@ -8,13 +8,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use formats::checkpoint::{Tensor, read_header};
+use formats::registry::StoredPart;
 use serde_json::Value;
 
-use quantize_model::QuantizeError;
+use crate::WriteError;
 use quantize_model::file::{LENGTH, header, in_order};
 
 /// Where a tensor lies in a file: first byte and bytes.
 pub(crate) type Place = (u64, u64);
+
+/// Cuts tensors into files of at most `limit` bytes of data, in their order, keeping `groups` (the
+/// parts of one matrix) together. A group that is larger has a file of its own.
+///
+/// # Errors
+/// [`WriteError::NoRoom`] for a limit of 0.
+pub(crate) fn shards(groups: Vec<Vec<Tensor>>, limit: u64) -> Result<Vec<Vec<Tensor>>, WriteError> {
+    if limit == 0 {
+        return Err(WriteError::NoRoom);
+    }
+    let mut shards: Vec<Vec<Tensor>> = Vec::new();
+    let mut room = 0;
+    for group in groups {
+        let bytes: u64 = group.iter().map(|tensor| tensor.bytes).sum();
+        match shards.last_mut().filter(|_| bytes <= room) {
+            Some(shard) => shard.extend(group),
+            None => {
+                shards.push(group);
+                room = limit;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    Ok(shards)
+}
 
 /// A file that is being filled.
 pub(crate) struct Sink {
@@ -25,7 +51,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// A safetensors file with these tensors.
-    pub(crate) fn safetensors(path: &Path, tensors: &[Tensor]) -> Result<Self, QuantizeError> {
+    pub(crate) fn safetensors(path: &Path, tensors: &[Tensor]) -> Result<Self, WriteError> {
         let json = header(tensors);
         let mut begin = LENGTH + json.len() as u64;
         let mut places = BTreeMap::new();
@@ -43,16 +69,16 @@ impl Sink {
         start: &[u8],
         places: BTreeMap<String, Place>,
         total: u64,
-    ) -> Result<Self, QuantizeError> {
-        let mut file = File::create_new(path).map_err(QuantizeError::io(path))?;
-        file.write_all(start).map_err(QuantizeError::io(path))?;
-        file.set_len(total).map_err(QuantizeError::io(path))?;
+    ) -> Result<Self, WriteError> {
+        let mut file = File::create_new(path).map_err(WriteError::io(path))?;
+        file.write_all(start).map_err(WriteError::io(path))?;
+        file.set_len(total).map_err(WriteError::io(path))?;
         Ok(Self { path: path.into(), places, state: Mutex::new((file, BTreeSet::new())) })
     }
 
     /// Writes a tensor at its place.
-    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), QuantizeError> {
-        let plan = |problem: String| QuantizeError::Plan(format!("`{name}` {problem}"));
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+        let plan = |problem: String| WriteError::Plan(format!("`{name}` {problem}"));
         let &(begin, length) =
             self.places.get(name).ok_or_else(|| plan("has no place in the file".into()))?;
         if length != bytes.len() as u64 {
@@ -63,19 +89,19 @@ impl Sink {
         if !written.insert(name.into()) {
             return Err(plan("comes twice".into()));
         }
-        file.seek(SeekFrom::Start(begin)).map_err(QuantizeError::io(&self.path))?;
-        file.write_all(bytes).map_err(QuantizeError::io(&self.path))
+        file.seek(SeekFrom::Start(begin)).map_err(WriteError::io(&self.path))?;
+        file.write_all(bytes).map_err(WriteError::io(&self.path))
     }
 
     /// Ends the file, every tensor of which has to be there: its bytes.
-    pub(crate) fn finish(self) -> Result<u64, QuantizeError> {
+    pub(crate) fn finish(self) -> Result<u64, WriteError> {
         let state = self.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (file, written) = state;
         if let Some(missing) = self.places.keys().find(|name| !written.contains(*name)) {
-            return Err(QuantizeError::Plan(format!("`{missing}` was not written")));
+            return Err(WriteError::Plan(format!("`{missing}` was not written")));
         }
-        file.sync_all().map_err(QuantizeError::io(&self.path))?;
-        Ok(file.metadata().map_err(QuantizeError::io(&self.path))?.len())
+        file.sync_all().map_err(WriteError::io(&self.path))?;
+        Ok(file.metadata().map_err(WriteError::io(&self.path))?.len())
     }
 }
 
@@ -88,29 +114,49 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, QuantizeError> {
-        let mut file = File::open(&self.file).map_err(QuantizeError::io(&self.file))?;
-        file.seek(SeekFrom::Start(self.begin)).map_err(QuantizeError::io(&self.file))?;
+    /// The tensor with its bytes.
+    pub(crate) fn part(&self) -> Result<StoredPart, WriteError> {
+        let mut file = File::open(&self.file).map_err(WriteError::io(&self.file))?;
+        file.seek(SeekFrom::Start(self.begin)).map_err(WriteError::io(&self.file))?;
         // The header was held to the length of the file, so this many bytes are there.
         let mut bytes = vec![0; self.tensor.bytes as usize];
-        file.read_exact(&mut bytes).map_err(QuantizeError::io(&self.file))?;
-        Ok(bytes)
+        file.read_exact(&mut bytes).map_err(WriteError::io(&self.file))?;
+        Ok(StoredPart { tensor: self.tensor.clone(), bytes })
     }
 }
 
 /// The tensors of a safetensors file, every rule of the format checked.
-pub(crate) fn tensors_in(path: &Path) -> Result<Vec<Found>, QuantizeError> {
-    let mut file = File::open(path).map_err(QuantizeError::io(path))?;
+pub(crate) fn tensors_in(path: &Path) -> Result<Vec<Found>, WriteError> {
+    let mut file = File::open(path).map_err(WriteError::io(path))?;
     let header = read_header(&mut file)?;
-    file.seek(SeekFrom::Start(LENGTH)).map_err(QuantizeError::io(path))?;
+    file.seek(SeekFrom::Start(LENGTH)).map_err(WriteError::io(path))?;
     let json = std::io::BufReader::new(file.take(header.header_bytes - LENGTH));
     let json: Value = serde_json::from_reader(json)
-        .map_err(|error| QuantizeError::Unsupported(format!("{}: {error}", path.display())))?;
+        .map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))?;
     let begin = |tensor: &Tensor| json[tensor.name.as_str()]["data_offsets"][0].as_u64();
     let found = header.tensors.into_iter().map(|tensor| {
         let begin = header.header_bytes + begin(&tensor).unwrap_or(0);
         Found { tensor, file: path.into(), begin }
     });
     Ok(found.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::checkpoint::Dtype;
+    use formats::registry::part;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_a_matrix_share_a_shard_and_a_large_one_has_its_own() -> Result<(), WriteError> {
+        let of = |name: &str, bytes: u64| part(name, "weight", Dtype::U8, &[bytes]);
+        let groups =
+            vec![vec![of("a", 6)], vec![of("b", 3), of("c", 1)], vec![of("d", 50)], vec![]];
+        let cut = shards(groups, 10)?;
+        let sizes: Vec<u64> = cut.iter().map(|shard| shard.iter().map(|t| t.bytes).sum()).collect();
+        assert_eq!(sizes, [10, 50]);
+        assert!(shards(Vec::new(), 0).is_err());
+        Ok(())
+    }
 }

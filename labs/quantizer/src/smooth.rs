@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use model::{Cache, Model, Place, Projection, Weights};
 use ndarray::{Array1, Array2};
 
-use quantize_model::QuantizeError;
+use crate::{Transform, WriteError};
 use quantize_model::labs::{channel_absmax, fold_into_norm, smoothing_scales};
 
 /// The scales that belong to each tensor.
@@ -35,11 +35,7 @@ impl Smoothing {
     /// # Errors
     /// If it is no model that the course runs, or lab 04 refuses: no tokens, a dead channel, an `alpha`
     /// out of range.
-    pub fn calibrate(
-        weights: &Weights,
-        chunks: &[&[u32]],
-        alpha: f32,
-    ) -> Result<Self, QuantizeError> {
+    pub fn calibrate(weights: &Weights, chunks: &[&[u32]], alpha: f32) -> Result<Self, WriteError> {
         let model = Model::load(weights.path())?;
         let inputs = input_absmax(&model, chunks)?;
         let mut smoothing = Self::default();
@@ -56,19 +52,17 @@ impl Smoothing {
         }
         Ok(smoothing)
     }
+}
 
-    /// The tensor `name` with the scales folded in; any other as it is.
-    ///
-    /// # Errors
-    /// If the scales do not fit it.
-    pub fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, QuantizeError> {
+impl Transform for Smoothing {
+    fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, WriteError> {
         if let Some(scales) = self.norms.get(name) {
             let norm = fold_into_norm(&tensor.flatten().to_owned(), scales)?;
             return Ok(norm.insert_axis(ndarray::Axis(0)));
         }
         match self.weights.get(name) {
             Some(scales) if scales.len() == tensor.ncols() => Ok(tensor * scales),
-            Some(_) => Err(QuantizeError::Plan(format!("the scales do not fit `{name}`"))),
+            Some(_) => Err(WriteError::Plan(format!("the scales do not fit `{name}`"))),
             None => Ok(tensor),
         }
     }
@@ -78,7 +72,7 @@ impl Smoothing {
 fn input_absmax(
     model: &Model,
     chunks: &[&[u32]],
-) -> Result<BTreeMap<Place, Array1<f32>>, QuantizeError> {
+) -> Result<BTreeMap<Place, Array1<f32>>, WriteError> {
     let mut absmax: BTreeMap<Place, Array1<f32>> = BTreeMap::new();
     let mut refused = None;
     let mut tap = |place: Place, x: &Array2<f32>| {
@@ -100,7 +94,7 @@ fn input_absmax(
     }
     match refused {
         Some((place, error)) => {
-            Err(QuantizeError::from(error).within(&format!("the input of {place}")))
+            Err(WriteError::from(error).within(&format!("the input of {place}")))
         }
         None => Ok(absmax),
     }
@@ -112,7 +106,7 @@ fn scales_of(
     inputs: &BTreeMap<Place, Array1<f32>>,
     places: impl Iterator<Item = Place>,
     alpha: f32,
-) -> Result<Array1<f32>, QuantizeError> {
+) -> Result<Array1<f32>, WriteError> {
     let (mut input, mut weight): (Option<&Array1<f32>>, Option<Array1<f32>>) = (None, None);
     for place in places {
         input = input.or_else(|| inputs.get(&place));

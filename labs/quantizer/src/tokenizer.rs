@@ -6,7 +6,7 @@ use formats::gguf::{Gguf, Value as Metadata};
 use model::{Tokenizer, Weights};
 use serde_json::{Map, Value, json};
 
-use quantize_model::QuantizeError;
+use crate::WriteError;
 
 /// What is copied out of a Hugging Face folder, where it is there.
 const COPIED: [&str; 10] = [
@@ -24,21 +24,21 @@ const COPIED: [&str; 10] = [
 
 /// Puts the tokenizer's files into `folder`: copies, or, from a GGUF file, `tokenizer.json`,
 /// `tokenizer_config.json` (with the chat template) and `generation_config.json` made of its metadata.
-pub(crate) fn write(weights: &Weights, folder: &Path) -> Result<(), QuantizeError> {
+pub(crate) fn write(weights: &Weights, folder: &Path) -> Result<(), WriteError> {
     if weights.is_gguf() { make(weights.path(), folder) } else { copy(weights.path(), folder) }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), QuantizeError> {
+fn copy(from: &Path, to: &Path) -> Result<(), WriteError> {
     for name in COPIED {
         let source = from.join(name);
         if source.is_file() {
-            std::fs::copy(&source, to.join(name)).map_err(QuantizeError::io(&source))?;
+            std::fs::copy(&source, to.join(name)).map_err(WriteError::io(&source))?;
         }
     }
     Ok(())
 }
 
-fn make(file: &Path, folder: &Path) -> Result<(), QuantizeError> {
+fn make(file: &Path, folder: &Path) -> Result<(), WriteError> {
     let gguf = Gguf::open(file)?;
     // A model without a tokenizer can be served with tokens alone.
     if !gguf.metadata().contains_key("tokenizer.ggml.tokens") {
@@ -46,14 +46,14 @@ fn make(file: &Path, folder: &Path) -> Result<(), QuantizeError> {
     }
     let tokenizer = Tokenizer::load(file)?.to_json()?;
     let path = folder.join("tokenizer.json");
-    std::fs::write(&path, tokenizer).map_err(QuantizeError::io(&path))?;
+    std::fs::write(&path, tokenizer).map_err(WriteError::io(&path))?;
     json_file(&folder.join("tokenizer_config.json"), &tokenizer_config(&gguf))?;
     json_file(&folder.join("generation_config.json"), &generation_config(&gguf))
 }
 
 /// Writes JSON with a line for each entry.
-pub(crate) fn json_file(path: &Path, value: &Value) -> Result<(), QuantizeError> {
-    std::fs::write(path, format!("{value:#}\n")).map_err(QuantizeError::io(path))
+pub(crate) fn json_file(path: &Path, value: &Value) -> Result<(), WriteError> {
+    std::fs::write(path, format!("{value:#}\n")).map_err(WriteError::io(path))
 }
 
 type File = Gguf<std::io::BufReader<std::fs::File>>;

@@ -12,28 +12,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use formats::checkpoint::{Storage, collapse};
+use formats::bytes::{self, Float};
+use formats::checkpoint::{Storage, Tensor, collapse};
+use formats::format::Grid;
+use formats::gguf::TensorType;
+use formats::registry::{Decision, File, Reason, StoredPart};
 use model::Weights;
 use rayon::prelude::*;
 use serde_json::json;
 
 use crate::report::{LayerError, Report};
-use crate::safetensors_file::Sink;
-use crate::smooth::Smoothing;
+use crate::safetensors_file::{Sink, shards};
+use crate::stages::{Rounding, Transform};
 use crate::tokenizer::json_file;
-use crate::{config, decode, gguf_file, tokenizer};
-use quantize_model::{
-    Decision, Float, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, bytes, file,
-};
+use crate::{Plan, WriteError, config, gguf_file, tokenizer};
 
 /// What to write, and where.
 pub struct Job<'a> {
     /// The original.
     pub weights: &'a Weights,
     /// What to make of it.
-    pub recipe: Recipe,
-    /// Scales to fold in; [`Scheme::W8A8`] alone has a use for them.
-    pub smoothing: Option<&'a Smoothing>,
+    pub plan: Plan,
+    /// The first stage; `None` leaves the tensors as they are.
+    pub transform: Option<&'a dyn Transform>,
+    /// The second stage; `None` takes the nearest codes, by the reader's labs.
+    pub rounding: Option<&'a dyn Rounding>,
     /// The folder to make.
     pub out: &'a Path,
     /// Bytes of data in a file, at most, unless one matrix is larger.
@@ -61,13 +64,13 @@ impl Progress for () {
 /// If the target exists, the input is quantized and `requantize` is not said, a linear layer cannot be
 /// divided and `leave_out` is not said, a weight is NaN or infinite (the tensor is named), or a file
 /// cannot be read or written.
-pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, QuantizeError> {
+pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteError> {
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
     let errors = Mutex::new(BTreeMap::new());
     job.weights.tensors().par_iter().try_for_each(|tensor| {
-        let one = || -> Result<(), QuantizeError> {
+        let one = || -> Result<(), WriteError> {
             let error = convert(job, tensor, sinks.of(&tensor.name)?)?;
             if let Some(error) = error {
                 let mut errors = errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -78,7 +81,7 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, QuantizeE
         };
         one().map_err(|error| error.within(&tensor.name))?;
         progress.done(&tensor.name, tensor.bytes);
-        Ok::<_, QuantizeError>(())
+        Ok::<_, WriteError>(())
     })?;
     let bytes_after = sinks.finish()?;
     finish(job, partial)?;
@@ -86,23 +89,25 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, QuantizeE
 }
 
 /// What can be refused before anything is read.
-fn check(job: &Job<'_>) -> Result<(), QuantizeError> {
-    let Job { weights, recipe, out, .. } = job;
+fn check(job: &Job<'_>) -> Result<(), WriteError> {
+    let Job { weights, plan, out, .. } = job;
     if out.symlink_metadata().is_ok() {
-        return Err(QuantizeError::Exists { path: out.to_path_buf() });
+        return Err(WriteError::Exists { path: out.to_path_buf() });
     }
-    let scheme = recipe.scheme;
-    if scheme.is_gguf() && !weights.is_gguf() {
-        return Err(QuantizeError::Unsupported(format!(
-            "{scheme} takes the metadata and the tokenizer from a GGUF file, and {} is a folder: \
+    let format = plan.format;
+    if format.is_gguf() && !weights.is_gguf() {
+        return Err(WriteError::Unsupported(format!(
+            "{format} takes the metadata and the tokenizer from a GGUF file, and {} is a folder: \
              convert it with llama.cpp's convert_hf_to_gguf.py first",
             weights.path().display()
         )));
     }
-    if job.smoothing.is_some() && scheme != Scheme::W8A8 {
+    // A GGUF file is written in the order of its rows, which scales of a Hugging Face name do not fit.
+    let activations = format.description.activations;
+    if job.transform.is_some() && (activations != Some(Grid::Int(8)) || format.is_gguf()) {
         let problem =
-            format!("--smooth is for w8a8, where activations are quantized, not {scheme}");
-        return Err(QuantizeError::Unsupported(problem));
+            format!("--smooth is for w8a8, where activations are quantized, not {format}");
+        return Err(WriteError::Unsupported(problem));
     }
     let blocks = weights.tensors().iter().find_map(|tensor| match tensor.storage {
         Storage::Blocks(kind) if !matches!(kind, TensorType::F32 | TensorType::F16) => Some(kind),
@@ -110,36 +115,35 @@ fn check(job: &Job<'_>) -> Result<(), QuantizeError> {
     });
     if let Some(kind) = blocks.filter(|_| !job.requantize) {
         let (path, kind) = (weights.path().into(), kind.to_string());
-        return Err(QuantizeError::AlreadyQuantized { path, kind });
+        return Err(WriteError::AlreadyQuantized { path, kind });
     }
-    if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), scheme) }
+    if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
 }
 
 /// Names the linear layers that cannot be divided, and the groups that would do.
-fn refuse_indivisible(tensors: &[Tensor], scheme: Scheme) -> Result<(), QuantizeError> {
+fn refuse_indivisible(tensors: &[Tensor], plan: &Plan) -> Result<(), WriteError> {
     let mut names = Vec::new();
     let mut because = None;
     for tensor in tensors {
-        if let Decision::Keep(reason @ Reason::Indivisible { .. }) =
-            quantize_model::decide(tensor, scheme)
-        {
+        if let Decision::Keep(reason @ Reason::Indivisible { .. }) = plan.decide(tensor) {
             names.push(tensor.name.as_str());
             because = because.or(Some(reason));
         }
     }
     let Some(reason) = because else { return Ok(()) };
     let widths = tensors.iter().filter(|tensor| {
-        let decision = quantize_model::decide(tensor, scheme);
+        let decision = plan.decide(tensor);
         matches!(decision, Decision::Quantize | Decision::Keep(Reason::Indivisible { .. }))
     });
     let common = widths.filter_map(|tensor| tensor.shape.last()).copied().fold(0, gcd);
     let sizes = kit::int4::sizes_that_divide(usize::try_from(common).unwrap_or(0));
     let problem = format!(
-        "{scheme} cannot be had for {}: {reason}. Group sizes that divide every row of this model: \
+        "{} cannot be had for {}: {reason}. Group sizes that divide every row of this model: \
          {sizes:?}; or leave these layers in floats with --leave-out",
+        plan.format,
         collapse(names).join(", ")
     );
-    Err(QuantizeError::LeftOut { problem })
+    Err(WriteError::LeftOut { problem })
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -153,36 +157,35 @@ struct Sinks {
 }
 
 impl Sinks {
-    fn of(&self, name: &str) -> Result<&Sink, QuantizeError> {
+    fn of(&self, name: &str) -> Result<&Sink, WriteError> {
         let file = self.file_of.get(name).and_then(|&file| self.files.get(file));
-        file.ok_or_else(|| QuantizeError::Plan(format!("`{name}` has no file")))
+        file.ok_or_else(|| WriteError::Plan(format!("`{name}` has no file")))
     }
 
-    fn finish(self) -> Result<u64, QuantizeError> {
+    fn finish(self) -> Result<u64, WriteError> {
         self.files.into_iter().map(Sink::finish).sum()
     }
 }
 
 /// Opens every file and writes its header, and the index of several.
-fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
+fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
     let tensors = job.weights.tensors();
     let parts = |tensor: &Tensor| {
-        let mut parts = quantize_model::parts(tensor, job.recipe);
+        let mut parts = job.plan.parts(tensor);
         // A tensor has the name of the file's format: in a GGUF file GGML's.
-        if let (Scheme::Gguf(_), Some(name)) =
-            (job.recipe.scheme, job.weights.gguf_name(&tensor.name))
+        if let (true, Some(name)) = (job.plan.format.is_gguf(), job.weights.gguf_name(&tensor.name))
         {
             parts.iter_mut().for_each(|part| part.name.clone_from(&name));
         }
         parts
     };
-    if let Scheme::Gguf(kind) = job.recipe.scheme {
+    if let File::Gguf(kind) = job.plan.format.description.file {
         let parts: Vec<Tensor> = tensors.iter().flat_map(parts).collect();
         let file = gguf_file::create(&folder.join("model.gguf"), job.weights.path(), kind, &parts)?;
         let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
         return Ok(Sinks { files: vec![file], file_of });
     }
-    let shards = file::shards(tensors.iter().map(parts).collect(), job.shard_bytes)?;
+    let shards = shards(tensors.iter().map(parts).collect(), job.shard_bytes)?;
     let count = shards.len();
     let name = |index: usize| match count {
         0 | 1 => "model.safetensors".to_string(),
@@ -205,62 +208,63 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, QuantizeError> {
     }
     let mut file_of = BTreeMap::new();
     for tensor in tensors {
-        let first = quantize_model::parts(tensor, job.recipe).into_iter().next();
+        let first = job.plan.parts(tensor).into_iter().next();
         let file = first.and_then(|part| placed.get(part.name.as_str()).copied());
-        let none = || QuantizeError::Plan(format!("`{}` becomes nothing", tensor.name));
+        let none = || WriteError::Plan(format!("`{}` becomes nothing", tensor.name));
         file_of.insert(tensor.name.clone(), file.ok_or_else(none)?);
     }
     Ok(Sinks { files, file_of })
 }
 
 /// Reads one tensor and writes what it becomes: the error of a quantized one, decoded from its bytes.
-fn convert(
-    job: &Job<'_>,
-    tensor: &Tensor,
-    sink: &Sink,
-) -> Result<Option<LayerError>, QuantizeError> {
-    let Job { weights, recipe, .. } = job;
-    let w = if recipe.scheme.is_gguf() {
+fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerError>, WriteError> {
+    let Job { weights, plan, .. } = job;
+    let w = if plan.format.is_gguf() {
         weights.read_as_stored(&tensor.name)?
     } else {
         weights.read(&tensor.name)?
     };
-    let w = match job.smoothing {
-        Some(smoothing) => smoothing.apply(&tensor.name, w)?,
+    let w = match job.transform {
+        Some(transform) => transform.apply(&tensor.name, w)?,
         None => w,
     };
-    let parts = quantize_model::parts(tensor, *recipe);
-    let name = |part: &Tensor| match recipe.scheme {
-        Scheme::Gguf(_) => weights.gguf_name(&part.name).unwrap_or_default(),
-        _ => part.name.clone(),
+    let parts = plan.parts(tensor);
+    let name = |part: &Tensor| match plan.format.is_gguf() {
+        true => weights.gguf_name(&part.name).unwrap_or_default(),
+        false => part.name.clone(),
     };
-    if quantize_model::decide(tensor, recipe.scheme) != Decision::Quantize {
+    if plan.decide(tensor) != Decision::Quantize {
         let [part] = parts.as_slice() else {
-            return Err(QuantizeError::Plan(format!("it is kept as {} parts", parts.len())));
+            return Err(WriteError::Plan(format!("it is kept as {} parts", parts.len())));
         };
         sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
         return Ok(None);
     }
-    let data = quantize_model::quantize(&w, recipe.scheme)?;
+    let data = match job.rounding {
+        Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
+        None => plan.round_and_store(&w)?,
+    };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());
-        return Err(QuantizeError::Plan(problem));
+        return Err(WriteError::Plan(problem));
     }
     for (part, data) in parts.iter().zip(&data) {
         sink.put(&name(part), data)?;
     }
-    let decoded = decode::dequantize(recipe.scheme, [w.nrows(), w.ncols()], &data)?;
+    let stored = parts.into_iter().zip(data);
+    let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();
+    let decoded = plan.format.decode([w.nrows(), w.ncols()], &stored)?;
     Ok(Some(LayerError::of(&w, &decoded)))
 }
 
 /// The float that a kept tensor is stored as.
-fn float_of(part: &Tensor) -> Result<Float, QuantizeError> {
+fn float_of(part: &Tensor) -> Result<Float, WriteError> {
     use formats::checkpoint::Dtype;
     match part.storage {
         Storage::Elements(Dtype::F16) | Storage::Blocks(TensorType::F16) => Ok(Float::F16),
         Storage::Elements(Dtype::BF16) => Ok(Float::Bf16),
         Storage::Elements(Dtype::F32) | Storage::Blocks(TensorType::F32) => Ok(Float::F32),
-        other => Err(QuantizeError::Plan(format!("it is kept as {other}, which is no float"))),
+        other => Err(WriteError::Plan(format!("it is kept as {other}, which is no float"))),
     }
 }
 
@@ -271,13 +275,12 @@ fn kind(name: &str) -> String {
 }
 
 /// Tokenizer, then config, then the name.
-fn finish(job: &Job<'_>, partial: Partial) -> Result<(), QuantizeError> {
-    let Job { weights, recipe, .. } = job;
-    if !recipe.scheme.is_gguf() {
+fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
+    let Job { weights, plan, .. } = job;
+    if !plan.format.is_gguf() {
         tokenizer::write(weights, &partial.folder)?;
-        let left_alone = quantize_model::left_alone(weights.tensors(), recipe.scheme);
-        let quantization = quantize_model::quantization_config(recipe.scheme, &left_alone);
-        let config = config::config_json(weights, *recipe, quantization)?;
+        let quantization = plan.config(weights.tensors());
+        let config = config::config_json(weights, plan.float, quantization)?;
         json_file(&partial.folder.join("config.json"), &config)?;
     }
     partial.rename(job.out)
@@ -285,17 +288,15 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), QuantizeError> {
 
 fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerError>>) -> Report {
     let tensors = job.weights.tensors();
-    let kept = tensors.iter().filter_map(|tensor| {
-        match quantize_model::decide(tensor, job.recipe.scheme) {
-            Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
-            Decision::Quantize => None,
-        }
+    let kept = tensors.iter().filter_map(|tensor| match job.plan.decide(tensor) {
+        Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
+        Decision::Quantize => None,
     });
     Report {
-        recipe: job.recipe,
+        format: job.plan.format,
         bytes_before: tensors.iter().map(|tensor| tensor.bytes).sum(),
         bytes_after,
-        bits_per_weight: quantize_model::bits_per_weight(tensors, job.recipe),
+        bits_per_weight: job.plan.bits_per_weight(tensors),
         kept: kept.collect(),
         errors: errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
     }
@@ -308,26 +309,26 @@ struct Partial {
 }
 
 impl Partial {
-    fn beside(out: &Path) -> Result<Self, QuantizeError> {
+    fn beside(out: &Path) -> Result<Self, WriteError> {
         let name = out.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.ok_or_else(|| {
-            QuantizeError::Unsupported(format!("{} is no name for a folder", out.display()))
+            WriteError::Unsupported(format!("{} is no name for a folder", out.display()))
         })?;
         let parent = out.parent().unwrap_or(Path::new(""));
         if !parent.as_os_str().is_empty() {
-            std::fs::create_dir_all(parent).map_err(QuantizeError::io(parent))?;
+            std::fs::create_dir_all(parent).map_err(WriteError::io(parent))?;
         }
         let folder = parent.join(format!(".{name}.partial-{}", std::process::id()));
-        std::fs::create_dir(&folder).map_err(QuantizeError::io(&folder))?;
+        std::fs::create_dir(&folder).map_err(WriteError::io(&folder))?;
         Ok(Self { folder, finished: false })
     }
 
-    fn rename(mut self, out: &Path) -> Result<(), QuantizeError> {
+    fn rename(mut self, out: &Path) -> Result<(), WriteError> {
         // A rename may replace an empty folder that came to be in the meantime.
         if out.symlink_metadata().is_ok() {
-            return Err(QuantizeError::Exists { path: out.into() });
+            return Err(WriteError::Exists { path: out.into() });
         }
-        std::fs::rename(&self.folder, out).map_err(QuantizeError::io(out))?;
+        std::fs::rename(&self.folder, out).map_err(WriteError::io(out))?;
         self.finished = true;
         Ok(())
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use formats::bytes::Float;
+use formats::checkpoint::Dtype;
 use formats::gguf::Gguf;
+use formats::registry::{self, StorageFormat, part};
 use model::{Cache, Config, Model, Weights};
 use ndarray::Array2;
-use quantize_model::{Dtype, Float, QuantizeError, Recipe, Scheme, TensorType, file, part};
+use quantize_model::file;
 use quantizer::loaded::{Checkpoint, load_quantized};
 use quantizer::smooth::Smoothing;
-use quantizer::{Job, Report, write};
+use quantizer::{Job, Plan, Report, Transform, WriteError, write};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -19,15 +22,17 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden").join(name)
 }
 
-fn recipe(scheme: Scheme) -> Recipe {
-    Recipe { scheme, float: Float::F16 }
+/// The format of this name, in groups of `size` where there are groups.
+fn format(name: &str, size: u64) -> StorageFormat {
+    StorageFormat::named(name, size).expect("a format of the registry")
 }
 
-fn job<'a>(weights: &'a Weights, scheme: Scheme, out: &'a Path) -> Job<'a> {
+fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -> Job<'a> {
     Job {
         weights,
-        recipe: recipe(scheme),
-        smoothing: None,
+        plan: Plan::new(format(name, size), Float::F16),
+        transform: None,
+        rounding: None,
         out,
         shard_bytes: u64::MAX,
         leave_out: true,
@@ -35,7 +40,7 @@ fn job<'a>(weights: &'a Weights, scheme: Scheme, out: &'a Path) -> Job<'a> {
     }
 }
 
-fn refusal(result: Result<Report, QuantizeError>) -> String {
+fn refusal(result: Result<Report, WriteError>) -> String {
     match result {
         Ok(_) => panic!("it was written"),
         Err(error) => error.to_string(),
@@ -67,12 +72,12 @@ fn other_peoples_code_decodes_the_files_to_the_same_bits() -> Outcome {
     let folder = tempfile::tempdir()?;
     let tiny = Weights::open(golden("tiny"))?;
     let tiny_gguf = Weights::open(golden("tiny.gguf"))?;
-    for name in Scheme::NAMES.into_iter().filter(|name| *name != "none") {
-        let (out, scheme) = (folder.path().join(name), Scheme::named(name, 16)?);
+    for name in registry::ALL.map(|known| known.name).into_iter().filter(|name| *name != "none") {
+        let (out, scheme) = (folder.path().join(name), (name, 16));
         let expected: BTreeMap<String, String> =
             serde_json::from_value(verified["sha256"][name].clone())?;
         let mut found = BTreeMap::new();
-        if scheme.is_gguf() {
+        if format(name, 16).is_gguf() {
             write(&job(&tiny_gguf, scheme, &out), &())?;
             let mut gguf = Gguf::open(out.join("model.gguf"))?;
             for name in expected.keys() {
@@ -98,7 +103,7 @@ fn a_target_that_exists_is_refused_and_left_as_it_was() -> Outcome {
     let folder = tempfile::tempdir()?;
     let weights = Weights::open(golden("tiny"))?;
     std::fs::write(folder.path().join("mine"), "precious")?;
-    let error = refusal(write(&job(&weights, Scheme::W8A8, folder.path()), &()));
+    let error = refusal(write(&job(&weights, ("w8a8", 8), folder.path()), &()));
     assert!(error.contains("is there already"), "{error}");
     assert_eq!(std::fs::read_to_string(folder.path().join("mine"))?, "precious");
     Ok(())
@@ -114,11 +119,11 @@ fn a_nan_is_refused_by_the_name_of_its_tensor_and_nothing_is_left_behind() -> Ou
     let weights = Weights::open(input.path())?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    for scheme in [Scheme::W8A8, Scheme::Fp8, Scheme::W4A16(16), Scheme::Plain] {
+    for scheme in [("w8a8", 8), ("fp8", 8), ("w4a16", 16), ("none", 8)] {
         let error = refusal(write(&job(&weights, scheme, &out), &()));
-        assert!(error.contains("tensor `model.") && error.contains("NaN"), "{scheme}: {error}");
+        assert!(error.contains("tensor `model.") && error.contains("NaN"), "{scheme:?}: {error}");
         let left: Vec<_> = folder.path().read_dir()?.collect();
-        assert!(left.is_empty(), "{scheme}: {left:?}");
+        assert!(left.is_empty(), "{scheme:?}: {left:?}");
     }
     Ok(())
 }
@@ -128,7 +133,7 @@ fn a_group_that_does_not_divide_is_refused_with_those_that_would() -> Outcome {
     let weights = Weights::open(golden("tiny"))?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    let job = Job { leave_out: false, ..job(&weights, Scheme::W4A16(32), &out) };
+    let job = Job { leave_out: false, ..job(&weights, ("w4a16", 32), &out) };
     let error = refusal(write(&job, &()));
     // Rows are of 64 and of 80: 8 and 16 divide both.
     for word in ["down_proj", "80", "32", "[8, 16]", "--leave-out"] {
@@ -142,12 +147,12 @@ fn an_input_that_is_quantized_is_refused_unless_told() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let weights = Weights::open(golden("tiny.gguf"))?;
-    write(&job(&weights, Scheme::Gguf(TensorType::Q4_0), &first), &())?;
+    write(&job(&weights, ("gguf-q4_0", 8), &first), &())?;
     let quantized = Weights::open(&first)?;
-    let told = job(&quantized, Scheme::W8A8, &second);
+    let told = job(&quantized, ("w8a8", 8), &second);
     let error = refusal(write(&Job { requantize: false, ..told }, &()));
     assert!(error.contains("quantized already (Q4_0)"), "{error}");
-    write(&job(&quantized, Scheme::W8A8, &second), &())?;
+    write(&job(&quantized, ("w8a8", 8), &second), &())?;
     let again = Weights::open(&second).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(again.contains("quantization_config"), "a folder says so in its config: {again}");
     Ok(())
@@ -158,10 +163,10 @@ fn gguf_out_of_a_folder_and_smoothing_without_activations_are_refused() -> Outco
     let weights = Weights::open(golden("tiny"))?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    let error = refusal(write(&job(&weights, Scheme::Gguf(TensorType::Q8_0), &out), &()));
+    let error = refusal(write(&job(&weights, ("gguf-q8_0", 8), &out), &()));
     assert!(error.contains("convert_hf_to_gguf.py"), "{error}");
     let smoothing = Smoothing::default();
-    let smooth = Job { smoothing: Some(&smoothing), ..job(&weights, Scheme::W8A16, &out) };
+    let smooth = Job { transform: Some(&smoothing), ..job(&weights, ("w8a16", 8), &out) };
     let error = refusal(write(&smooth, &()));
     assert!(error.contains("for w8a8"), "{error}");
     Ok(())
@@ -176,10 +181,10 @@ fn a_value_beyond_f16_is_refused_and_bf16_takes_it() -> Outcome {
     let weights = Weights::open(input.path())?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    let error = refusal(write(&job(&weights, Scheme::Plain, &out), &()));
+    let error = refusal(write(&job(&weights, ("none", 8), &out), &()));
     assert!(error.contains("beyond float16") && error.contains("--dtype bf16"), "{error}");
-    let wide = Recipe { scheme: Scheme::Plain, float: Float::Bf16 };
-    write(&Job { recipe: wide, ..job(&weights, Scheme::Plain, &out) }, &())?;
+    let wide = Plan::new(format("none", 8), Float::Bf16);
+    write(&Job { plan: wide, ..job(&weights, ("none", 8), &out) }, &())?;
     Ok(())
 }
 
@@ -188,8 +193,8 @@ fn shards_hold_the_same_tensors_as_one_file() -> Outcome {
     let weights = Weights::open(golden("tiny-sharded"))?;
     let folder = tempfile::tempdir()?;
     let (one, many) = (folder.path().join("one"), folder.path().join("many"));
-    write(&job(&weights, Scheme::Gptq(16), &one), &())?;
-    write(&Job { shard_bytes: 20_000, ..job(&weights, Scheme::Gptq(16), &many) }, &())?;
+    write(&job(&weights, ("gptq", 16), &one), &())?;
+    write(&Job { shard_bytes: 20_000, ..job(&weights, ("gptq", 16), &many) }, &())?;
     let files = many.read_dir()?.filter(|entry| {
         entry.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|end| end == "safetensors"))
     });
@@ -199,17 +204,6 @@ fn shards_hold_the_same_tensors_as_one_file() -> Outcome {
     for (name, _) in one.shapes() {
         assert_eq!(one.read(&name)?, many.read(&name)?, "{name}");
     }
-    Ok(())
-}
-
-#[test]
-fn parts_of_a_matrix_share_a_shard_and_a_large_one_has_its_own() -> Outcome {
-    let of = |name: &str, bytes: u64| part(name, "weight", Dtype::U8, &[bytes]);
-    let groups = vec![vec![of("a", 6)], vec![of("b", 3), of("c", 1)], vec![of("d", 50)], vec![]];
-    let shards = file::shards(groups, 10)?;
-    let sizes: Vec<u64> = shards.iter().map(|shard| shard.iter().map(|t| t.bytes).sum()).collect();
-    assert_eq!(sizes, [10, 50]);
-    assert!(file::shards(Vec::new(), 0).is_err());
     Ok(())
 }
 
@@ -224,18 +218,18 @@ fn logits(model: &Model) -> Result<Array2<f32>, Box<dyn std::error::Error>> {
 fn what_was_written_runs_and_eight_bits_stay_close() -> Outcome {
     let folder = tempfile::tempdir()?;
     for (input, schemes) in [
-        ("tiny", vec![Scheme::Plain, Scheme::W8A8, Scheme::W8A16, Scheme::Fp8, Scheme::Awq(16)]),
-        ("tiny.gguf", vec![Scheme::W8A8, Scheme::Gguf(TensorType::Q8_0)]),
+        ("tiny", vec![("none", 8), ("w8a8", 8), ("w8a16", 8), ("fp8", 8), ("awq", 16)]),
+        ("tiny.gguf", vec![("w8a8", 8), ("gguf-q8_0", 8)]),
     ] {
         let weights = Weights::open(golden(input))?;
         let original = logits(&Model::load(golden(input))?)?;
         let mut errors = BTreeMap::new();
         for scheme in schemes {
-            let out = folder.path().join(format!("{input}-{scheme}"));
+            let out = folder.path().join(format!("{input}-{}", scheme.0));
             write(&job(&weights, scheme, &out), &())?;
             let found = logits(&load_quantized(&out)?)?;
             let error = kit::meters::relative_error(&original, &found);
-            errors.insert(scheme.to_string(), error);
+            errors.insert(scheme.0, error);
         }
         // Not a tolerance but an order: fewer bits, more error, and all of it less than the signal.
         // The tiny weights are bf16, whose 8 significant bits fit into f16: a plain export is exact.
@@ -309,7 +303,7 @@ fn memory_does_not_grow_with_the_number_of_layers() -> Outcome {
         let out = folder.path().join(format!("out-{matrices}"));
         let mut written = None;
         let counted = allocation_counter::measure(|| {
-            written = Some(pool.install(|| write(&job(&weights, Scheme::W4A16(32), &out), &())));
+            written = Some(pool.install(|| write(&job(&weights, ("w4a16", 32), &out), &())));
         });
         written.ok_or("nothing ran")??;
         peaks.push(counted.bytes_max);

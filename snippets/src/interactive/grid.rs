@@ -4,13 +4,13 @@
 
 use anyhow::Result;
 use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor};
+use formats::float8;
 use int4_groups::{dequantize_groups, quantize_groups};
 use kit::meters::row_relative_errors;
 use kit::real_slice::{TENSORS, label, tensor};
 use kit::table::percent;
 use ndarray::{Array2, s};
 use plotters::style::text_anchor::HPos;
-use quantize_model::fp8;
 use serde_json::{Value, json};
 
 use super::{Interactive, Picture};
@@ -73,8 +73,8 @@ pub fn round_trip(grid: Grid, per_row: bool, w: &Array2<f32>) -> Result<RoundTri
             (q.q().mapv(f32::from), scales, dequantize_groups(&q))
         }
         Grid::Fp8 => {
-            let (codes, scales) = fp8::quantize_per_channel(given)?;
-            let codes = codes.mapv(fp8::decode);
+            let (codes, scales) = float8::quantize_per_channel(given)?;
+            let codes = codes.mapv(float8::decode);
             let back = &codes * &scales;
             (codes, scales.iter().copied().collect(), back)
         }

@@ -1,7 +1,7 @@
 //! FP8 against torch, on every code, every tie and their neighbours.
 
+use formats::float8::{decode, encode, quantize_per_channel};
 use ndarray::array;
-use quantize_model::fp8::{decode, encode, quantize_per_channel};
 use serde_json::Value;
 
 fn golden() -> Value {

@@ -2,7 +2,41 @@
 
 use half::{bf16, f16};
 
-use crate::{Float, QuantizeError};
+use crate::FormatError;
+use crate::checkpoint::Dtype;
+
+/// The type of what stays a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Float {
+    /// 11 significant bits, up to 65,504. The default: the `f16` scales of lab 03 stay exact when an
+    /// engine casts them to the type of the model, and the largest activation of SmolLM2 is far below
+    /// the end.
+    F16,
+    /// 8 significant bits, the range of `f32`.
+    Bf16,
+    /// 24 significant bits.
+    F32,
+}
+
+impl Float {
+    /// Its name in a safetensors header.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+            Self::F32 => Dtype::F32,
+        }
+    }
+
+    /// Its name in `config.json`.
+    pub fn torch_dtype(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+            Self::F32 => "float32",
+        }
+    }
+}
 
 /// A number that a checkpoint stores.
 pub trait Stored: Copy {
@@ -32,16 +66,16 @@ pub fn of<'a, T: Stored + 'a>(values: impl IntoIterator<Item = &'a T>) -> Vec<u8
 /// The bytes of `values` rounded to `float`, half to even.
 ///
 /// # Errors
-/// [`QuantizeError::NotFinite`], or [`QuantizeError::FloatOverflow`] for a value that `float` does not
+/// [`FormatError::NotFinite`], or [`FormatError::FloatOverflow`] for a value that `float` does not
 /// reach.
 pub fn of_floats<'a>(
     values: impl IntoIterator<Item = &'a f32>,
     float: Float,
-) -> Result<Vec<u8>, QuantizeError> {
+) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     for (index, &value) in values.into_iter().enumerate() {
         if !value.is_finite() {
-            return Err(QuantizeError::NotFinite { index, value });
+            return Err(FormatError::NotFinite { index, value });
         }
         let reached = match float {
             Float::F32 => {
@@ -58,7 +92,7 @@ pub fn of_floats<'a>(
             }
         };
         if !reached {
-            return Err(QuantizeError::FloatOverflow { index, value, float });
+            return Err(FormatError::FloatOverflow { index, value, float });
         }
     }
     Ok(bytes)

@@ -1,7 +1,7 @@
 """Codes of torch's float8_e4m3fn for every value between which rounding can go wrong.
 
     pip install torch==2.13.0 numpy
-    python labs/lab-05-quantize-a-real-model/golden/make_fp8_golden.py
+    python labs/formats/golden/make_fp8_golden.py
 
 For each of the 127 codes of a magnitude: its value, the middle to the next one (a tie), and the
 neighbours of both in f32; then what lies beyond 448. Running it again gives the same bytes.

@@ -1,0 +1,61 @@
+//! GGML's blocks in a GGUF file: rounding and layout are one step, because a block holds its scale.
+
+use super::{Codes, Description, File, Granularity, Reader, wrong_parts};
+use crate::FormatError;
+use crate::format::Grid;
+use crate::gguf::{BLOCK, TensorType, dequantize};
+use crate::layouts::ggml;
+
+/// A format of one type of block.
+const fn of(
+    name: &'static str,
+    about: &'static str,
+    kind: TensorType,
+    bits: u32,
+    overhead: &'static [u32],
+) -> Description {
+    Description {
+        name,
+        about,
+        weights: Grid::Int(bits),
+        // llama.cpp rounds activations to blocks of int8 wherever weights are blocks.
+        activations: Some(Grid::Int(8)),
+        granularity: Granularity::FixedGroup(BLOCK as u64),
+        overhead,
+        multiples: [1, 1],
+        file: File::Gguf(kind),
+        read_by: &[Reader::Course, Reader::LlamaCpp],
+        recognizes: |_| false,
+        round: |format, w| {
+            let values: Vec<f32> = w.iter().copied().collect();
+            Ok(Codes::Blocks(ggml::encode(type_of(format.description)?, &values)?))
+        },
+        store: |_, codes| match codes {
+            Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
+            _ => Err(FormatError::WrongCodes("GGUF")),
+        },
+        decode: |shape, parts| match parts {
+            [blocks] => blocks.shaped(dequantize(blocks.blocks()?, &blocks.bytes)?, shape),
+            _ => Err(wrong_parts("GGUF", parts)),
+        },
+    }
+}
+
+pub(super) const Q8_0: Description =
+    of("gguf-q8_0", "int8 in blocks of 32 (GGUF Q8_0)", TensorType::Q8_0, 8, &[16]);
+pub(super) const Q4_0: Description =
+    of("gguf-q4_0", "int4 in blocks of 32 (GGUF Q4_0)", TensorType::Q4_0, 4, &[16]);
+pub(super) const Q4_1: Description = of(
+    "gguf-q4_1",
+    "int4 in blocks of 32 with a minimum (GGUF Q4_1)",
+    TensorType::Q4_1,
+    4,
+    &[16, 16],
+);
+
+fn type_of(description: &Description) -> Result<TensorType, FormatError> {
+    match description.file {
+        File::Gguf(kind) => Ok(kind),
+        File::Safetensors { .. } => Err(FormatError::WrongCodes("GGUF")),
+    }
+}

@@ -1,0 +1,123 @@
+//! One scale for each output channel: int8 and FP8 codes of compressed-tensors.
+
+use serde_json::Value;
+
+use super::compressed::{CHANNEL, config, per_token};
+use super::nearest;
+use super::{Codes, Description, File, Granularity, Reader, wrong_parts};
+use crate::FormatError;
+use crate::bytes;
+use crate::checkpoint::{Dtype, Quantized, Scheme};
+use crate::float8;
+use crate::format::{Grid, Group};
+use crate::rules::LAB_01;
+
+/// int8 weights and int8 activations.
+pub(super) const W8A8: Description = Description {
+    name: "w8a8",
+    about: "int8 per channel, int8 activations per token (compressed-tensors int-quantized)",
+    weights: Grid::Int(8),
+    activations: Some(Grid::Int(8)),
+    granularity: Granularity::Channel,
+    overhead: &[32],
+    multiples: [1, 1],
+    file: File::Safetensors {
+        parts: |shape, _| codes_and_scales(Dtype::I8, shape),
+        config: |_, ignore| {
+            Some(config("int-quantized", CHANNEL.of(8, "int"), per_token("int"), ignore))
+        },
+    },
+    read_by: &[Reader::Course, Reader::Vllm],
+    recognizes: |found| per_channel(found) && found.scheme == Scheme::IntQuantized,
+    round: |_, w| Ok(Codes::Int8(nearest::rows(&LAB_01, w)?)),
+    store: |_, codes| {
+        let w = codes.int8()?;
+        Ok(vec![bytes::of(w.q()), bytes::of(w.scales())])
+    },
+    decode: |shape, parts| match parts {
+        [codes, scales] => {
+            let codes = codes.numbers(shape, |[byte]| f32::from(i8::from_le_bytes([byte])))?;
+            Ok(codes * scales.floats([shape[0], 1])?)
+        }
+        _ => Err(wrong_parts("w8a8", parts)),
+    },
+};
+
+/// int8 weights in words of four codes, activations in floats.
+pub(super) const W8A16: Description = Description {
+    name: "w8a16",
+    about: "int8 per channel, activations stay floats (compressed-tensors pack-quantized)",
+    activations: None,
+    // Four codes share a word.
+    multiples: [1, 4],
+    file: File::Safetensors {
+        parts: |[out, inputs], _| {
+            vec![
+                ("weight_packed", Dtype::I32, vec![out, inputs / 4]),
+                ("weight_scale", Dtype::F32, vec![out, 1]),
+                ("weight_shape", Dtype::I64, vec![2]),
+            ]
+        },
+        config: |_, ignore| {
+            Some(config("pack-quantized", CHANNEL.of(8, "int"), Value::Null, ignore))
+        },
+    },
+    read_by: &[Reader::Course],
+    recognizes: |found| {
+        per_channel(found) && found.scheme == Scheme::PackQuantized && found.bits == Some(8)
+    },
+    store: |_, codes| {
+        let w = codes.int8()?;
+        // Plus 128 turns -128..=127 into 0..=255: in two's complement that flips the top bit.
+        let words = w.q().mapv(|code| code.cast_unsigned() ^ 0x80);
+        let shape = [w.q().nrows() as i64, w.q().ncols() as i64];
+        Ok(vec![bytes::of(&words), bytes::of(w.scales()), bytes::of(&shape)])
+    },
+    decode: |shape, parts| match parts {
+        [codes, scales, _] => {
+            let code = |[byte]: [u8; 1]| f32::from((byte ^ 0x80).cast_signed());
+            Ok(codes.numbers(shape, code)? * scales.floats([shape[0], 1])?)
+        }
+        _ => Err(wrong_parts("w8a16", parts)),
+    },
+    ..W8A8
+};
+
+/// FP8 weights and FP8 activations.
+pub(super) const FP8: Description = Description {
+    name: "fp8",
+    about: "FP8 e4m3 per channel, FP8 activations per token (compressed-tensors float-quantized)",
+    weights: Grid::E4M3,
+    activations: Some(Grid::E4M3),
+    file: File::Safetensors {
+        parts: |shape, _| codes_and_scales(Dtype::F8E4M3, shape),
+        config: |_, ignore| {
+            Some(config("float-quantized", CHANNEL.of(8, "float"), per_token("float"), ignore))
+        },
+    },
+    recognizes: |found| per_channel(found) && found.scheme == Scheme::Fp8,
+    round: |_, w| {
+        let (codes, scales) = float8::quantize_per_channel(w)?;
+        Ok(Codes::Float8 { codes, scales })
+    },
+    store: |_, codes| match codes {
+        Codes::Float8 { codes, scales } => Ok(vec![bytes::of(codes), bytes::of(scales)]),
+        _ => Err(FormatError::WrongCodes("fp8")),
+    },
+    decode: |shape, parts| match parts {
+        [codes, scales] => {
+            let codes = codes.numbers(shape, |[byte]| float8::decode(byte))?;
+            Ok(codes * scales.floats([shape[0], 1])?)
+        }
+        _ => Err(wrong_parts("fp8", parts)),
+    },
+    ..W8A8
+};
+
+fn codes_and_scales(dtype: Dtype, [out, inputs]: [u64; 2]) -> Vec<(&'static str, Dtype, Vec<u64>)> {
+    vec![("weight", dtype, vec![out, inputs]), ("weight_scale", Dtype::F32, vec![out, 1])]
+}
+
+fn per_channel(found: &Quantized) -> bool {
+    found.group == Group::Channel
+}

@@ -1,0 +1,256 @@
+//! Every storage format that the course writes and reads, one value for each.
+//!
+//! A [`Description`] says all there is to say of a format: the name on the command line, the three
+//! answers, what is stored beside the codes, the tensors that a matrix becomes, the config, who reads
+//! it, and how weights are rounded, stored and decoded. Byte counts, plans, loaders, help texts and
+//! tables derive from it. A new format is a file with a description, and a line in [`ALL`]; a forgotten
+//! field does not compile, and a description that is missing in [`ALL`] is dead code.
+//!
+//! Quantizing has three stages. *Transform* changes a tensor exactly, before anything is rounded;
+//! *round* chooses the codes ([`StorageFormat::round`] takes the nearest); *store* lays them out
+//! ([`StorageFormat::store`]). Any transform goes with any rounding and any storage, because
+//! [`Codes`] is all that lies between the last two.
+
+mod blocks;
+mod channels;
+mod codes;
+mod compressed;
+mod groups;
+mod nearest;
+mod plain;
+mod plan;
+
+use std::fmt::{self, Display};
+
+use ndarray::Array2;
+use serde_json::Value;
+
+use codes::wrong_parts;
+pub use codes::{Codes, StoredPart};
+pub use plan::{Decision, Reason, bits_per_weight, blocks, decide, left_alone, part, parts};
+
+use crate::FormatError;
+use crate::checkpoint::{Dtype, Quantized};
+use crate::format::{Format, Grid, Group, Shared};
+use crate::gguf::TensorType;
+
+/// Every format, in the order of help texts and tables.
+pub const ALL: [&Description; 10] = [
+    &plain::NONE,
+    &channels::W8A8,
+    &channels::W8A16,
+    &groups::W4A16,
+    &groups::AWQ,
+    &groups::GPTQ,
+    &channels::FP8,
+    &blocks::Q8_0,
+    &blocks::Q4_0,
+    &blocks::Q4_1,
+];
+
+/// All there is to say of a storage format.
+#[derive(Debug)]
+pub struct Description {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What it is, in a line of a help text.
+    pub about: &'static str,
+    /// The grid of the weights.
+    pub weights: Grid,
+    /// The grid of the activations, one scale for each token, found while the model runs; `None` leaves
+    /// them in floats.
+    pub activations: Option<Grid>,
+    /// The weights that share a scale.
+    pub granularity: Granularity,
+    /// Bits stored beside the codes, once for each scale: the scale, then a zero point or a minimum.
+    pub overhead: &'static [u32],
+    /// What `out_features` and `in_features` must be multiples of, besides whole groups.
+    pub multiples: [u64; 2],
+    /// The file, and what a matrix becomes in it.
+    pub file: File,
+    /// Engines that read it.
+    pub read_by: &'static [Reader],
+    /// Whether a matrix that the inspector found in a checkpoint is stored so.
+    recognizes: fn(&Quantized) -> bool,
+    round: fn(StorageFormat, &Array2<f32>) -> Result<Codes, FormatError>,
+    store: fn(StorageFormat, &Codes) -> Result<Vec<Vec<u8>>, FormatError>,
+    decode: fn([usize; 2], &[StoredPart]) -> Result<Array2<f32>, FormatError>,
+}
+
+/// The weights that share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granularity {
+    /// There is no scale.
+    None,
+    /// A row has one.
+    Channel,
+    /// Neighbours in a row have one; whoever quantizes says how many.
+    ChosenGroup,
+    /// This many neighbours in a row have one.
+    FixedGroup(u64),
+}
+
+/// The file that a format is stored in.
+#[derive(Debug)]
+pub enum File {
+    /// A folder of safetensors with a `config.json`.
+    Safetensors {
+        /// The tensors that a matrix `[out_features, in_features]` in groups of a size becomes: what
+        /// follows the module's name, type, shape.
+        parts: fn([u64; 2], u64) -> Vec<(&'static str, Dtype, Vec<u64>)>,
+        /// `quantization_config`, for a group size and the modules that stay floats.
+        config: fn(u64, &[String]) -> Option<Value>,
+    },
+    /// A GGUF file: a matrix stays one tensor, in blocks of this type.
+    Gguf(TensorType),
+}
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// This course's own model.
+    Course,
+    /// vLLM.
+    Vllm,
+    /// llama.cpp.
+    LlamaCpp,
+}
+
+/// A format with the size of its groups.
+#[derive(Clone, Copy, Debug)]
+pub struct StorageFormat {
+    /// The format.
+    pub description: &'static Description,
+    /// Neighbours in a row that share a scale; 0 where a row has one scale or none.
+    pub group_size: u64,
+}
+
+impl StorageFormat {
+    /// The format that the command line calls `name`; `group_size` is for those whose group is chosen.
+    ///
+    /// # Errors
+    /// If there is no such format, or the size is not a positive multiple of 8: eight codes share a
+    /// word.
+    pub fn named(name: &str, group_size: u64) -> Result<Self, FormatError> {
+        if group_size == 0 || !group_size.is_multiple_of(8) {
+            return Err(FormatError::GroupSize(group_size));
+        }
+        let found = ALL.into_iter().find(|description| description.name == name);
+        let description = found.ok_or_else(|| FormatError::NoFormat {
+            name: name.into(),
+            known: ALL.map(|description| description.name).join(", "),
+        })?;
+        Ok(Self::new(description, group_size))
+    }
+
+    /// `description` in groups of `group_size`, where the size is chosen.
+    pub(crate) fn new(description: &'static Description, group_size: u64) -> Self {
+        let group_size = match description.granularity {
+            Granularity::None | Granularity::Channel => 0,
+            Granularity::ChosenGroup => group_size,
+            Granularity::FixedGroup(size) => size,
+        };
+        Self { description, group_size }
+    }
+
+    /// The format of a matrix in a checkpoint; `None` for one that is not decoded here.
+    pub fn of(found: &Quantized) -> Option<Self> {
+        let description = ALL.into_iter().find(|known| (known.recognizes)(found))?;
+        let [_, in_features] = found.matrix()?;
+        match (description.granularity, found.group) {
+            (Granularity::Channel, Group::Channel) => Some(Self::new(description, 0)),
+            // One group for the whole row is a group of all its weights.
+            (Granularity::ChosenGroup, Group::Channel) => Some(Self::new(description, in_features)),
+            (Granularity::ChosenGroup, Group::Size(size)) => Some(Self::new(description, size)),
+            _ => None,
+        }
+    }
+
+    /// Whether a file in this format is a GGUF file.
+    pub fn is_gguf(self) -> bool {
+        matches!(self.description.file, File::Gguf(_))
+    }
+
+    /// What follows the module's name in the parts of a matrix `[out_features, in_features]`.
+    pub fn part_names(self, shape: [u64; 2]) -> Vec<&'static str> {
+        match self.description.file {
+            File::Safetensors { parts, .. } => {
+                parts(shape, self.group_size).into_iter().map(|(name, ..)| name).collect()
+            }
+            File::Gguf(_) => Vec::new(),
+        }
+    }
+
+    /// What `config.json` says under `quantization_config` when the modules `left_alone` stay floats;
+    /// `None` where there is nothing to say.
+    pub fn config(self, left_alone: &[String]) -> Option<Value> {
+        match self.description.file {
+            File::Safetensors { config, .. } => config(self.group_size, left_alone),
+            File::Gguf(_) => None,
+        }
+    }
+
+    /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
+    /// `float`.
+    pub fn answers(self, float: Grid) -> Format {
+        let among = match self.description.granularity {
+            Granularity::None => Group::Tensor,
+            Granularity::Channel => Group::Channel,
+            Granularity::ChosenGroup | Granularity::FixedGroup(_) => Group::Size(self.group_size),
+        };
+        let overhead = self.description.overhead.iter().map(|&bits| Shared { bits, among });
+        let weights = match self.description.granularity {
+            Granularity::None => float,
+            _ => self.description.weights,
+        };
+        Format {
+            name: self.to_string().into(),
+            weights,
+            activations: self.description.activations.unwrap_or(float),
+            shared: overhead.collect(),
+        }
+    }
+
+    /// The second stage: the codes of `w`, `[out_features, in_features]`, each the nearest to its
+    /// weight.
+    ///
+    /// # Errors
+    /// For NaN and infinity, a group that does not divide the rows, and a scale beyond its type.
+    pub fn round(self, w: &Array2<f32>) -> Result<Codes, FormatError> {
+        (self.description.round)(self, w)
+    }
+
+    /// The third stage: the bytes of each part, in the order of [`parts`].
+    ///
+    /// # Errors
+    /// If the codes are those of another grid, or the layout has no place for them.
+    pub fn store(self, codes: &Codes) -> Result<Vec<Vec<u8>>, FormatError> {
+        (self.description.store)(self, codes)
+    }
+
+    /// The way back: the matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. What
+    /// others wrote is taken too, whatever the type of the scales.
+    ///
+    /// # Errors
+    /// If the parts are not those of such a matrix.
+    pub fn decode(
+        self,
+        shape: [usize; 2],
+        parts: &[StoredPart],
+    ) -> Result<Array2<f32>, FormatError> {
+        (self.description.decode)(shape, parts)
+    }
+}
+
+impl PartialEq for StorageFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.description.name == other.description.name && self.group_size == other.group_size
+    }
+}
+
+/// The name on the command line.
+impl Display for StorageFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.description.name)
+    }
+}

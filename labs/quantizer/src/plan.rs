@@ -1,0 +1,80 @@
+//! What becomes of each tensor: lab 05's functions decide for the formats that the lab names, the
+//! reader's own with `LAB_IMPL=starter`; every other format follows its description.
+
+use formats::bytes::Float;
+use formats::checkpoint::Tensor;
+use formats::registry::{self, Decision, StorageFormat};
+use ndarray::Array2;
+use quantize_model::{Recipe, Scheme};
+use serde_json::Value;
+
+use crate::WriteError;
+
+/// The plan of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How linear layers are stored.
+    pub format: StorageFormat,
+    /// The type of what stays a float.
+    pub float: Float,
+    recipe: Option<Recipe>,
+}
+
+impl Plan {
+    /// The plan of a model in `format`, with what it leaves alone as `float`.
+    pub fn new(format: StorageFormat, float: Float) -> Self {
+        let recipe = Scheme::of(format).map(|scheme| Recipe { scheme, float });
+        Self { format, float, recipe }
+    }
+
+    /// Whether `tensor` is quantized, and if not, why.
+    pub fn decide(&self, tensor: &Tensor) -> Decision {
+        match self.recipe {
+            Some(recipe) => quantize_model::decide(tensor, recipe.scheme),
+            None => registry::decide(tensor, self.format),
+        }
+    }
+
+    /// The tensors that stand for `tensor`, in the order in which [`Plan::round_and_store`] gives their
+    /// bytes.
+    pub fn parts(&self, tensor: &Tensor) -> Vec<Tensor> {
+        match self.recipe {
+            Some(recipe) => quantize_model::parts(tensor, recipe),
+            None => registry::parts(tensor, self.format, self.float),
+        }
+    }
+
+    /// The bytes of each part of `w`, `[out_features, in_features]`, each weight rounded to the nearest
+    /// code.
+    pub(crate) fn round_and_store(&self, w: &Array2<f32>) -> Result<Vec<Vec<u8>>, WriteError> {
+        match self.recipe {
+            Some(recipe) => Ok(quantize_model::quantize(w, recipe.scheme)?),
+            None => Ok(self.format.store(&self.format.round(w)?)?),
+        }
+    }
+
+    /// What `config.json` says under `quantization_config`, if anything.
+    pub(crate) fn config(&self, tensors: &[Tensor]) -> Option<Value> {
+        match self.recipe {
+            Some(Recipe { scheme, .. }) => {
+                let left_alone = quantize_model::left_alone(tensors, scheme);
+                quantize_model::quantization_config(scheme, &left_alone)
+            }
+            None => self.format.config(&registry::left_alone(tensors, self.format)),
+        }
+    }
+
+    /// Bits that a weight of the quantized matrices costs; `None` where none is quantized.
+    pub fn bits_per_weight(&self, tensors: &[Tensor]) -> Option<f64> {
+        match self.recipe {
+            Some(recipe) => quantize_model::bits_per_weight(tensors, recipe),
+            None => registry::bits_per_weight(tensors, self.format),
+        }
+    }
+
+    /// The size of `model.safetensors` before a weight is read; `None` for a format that the lab does
+    /// not name.
+    pub fn predicted_bytes(&self, tensors: &[Tensor]) -> Option<u64> {
+        self.recipe.map(|recipe| quantize_model::predicted_bytes(tensors, recipe))
+    }
+}

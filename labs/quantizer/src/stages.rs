@@ -1,0 +1,30 @@
+//! The two stages before storing, as whatever plugs into the writer.
+
+use formats::registry::{Codes, StorageFormat};
+use ndarray::Array2;
+
+use crate::WriteError;
+
+/// The first stage: an exact change of the tensors, made before anything is rounded. The model computes
+/// the same with the changed tensors.
+pub trait Transform: Sync {
+    /// The tensor `name`, `[rows, columns]`, changed; a vector is one row.
+    ///
+    /// # Errors
+    /// If the change does not fit the tensor.
+    fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, WriteError>;
+}
+
+/// The second stage: which codes, for whoever chooses better than the nearest.
+pub trait Rounding: Sync {
+    /// The codes of the weight `name`, `[out_features, in_features]`, on the grid of `format`.
+    ///
+    /// # Errors
+    /// If the weight cannot be rounded.
+    fn round(
+        &self,
+        name: &str,
+        w: &Array2<f32>,
+        format: StorageFormat,
+    ) -> Result<Codes, WriteError>;
+}
