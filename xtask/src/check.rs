@@ -17,6 +17,26 @@ use crate::totals::Totals;
 /// The tests that need the built book: ignored until there is one.
 const BUILT_BOOK_TESTS: [&str; 4] = ["built_book", "browser", "accessibility", "interactive"];
 
+/// A check by a program that a reader need not have.
+struct Optional {
+    check: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    /// The crate that `cargo install` makes the program from.
+    package: &'static str,
+}
+
+const OPTIONAL: [Optional; 2] = [
+    Optional { check: "spelling: typos", program: "typos", arguments: &[], package: "typos-cli" },
+    Optional {
+        check: "dependencies: cargo deny",
+        program: "cargo-deny",
+        // Without `advisories`, because their database comes over the network.
+        arguments: &["check", "--hide-inclusion-graph", "licenses", "bans", "sources"],
+        package: "cargo-deny",
+    },
+];
+
 /// Runs every step, whatever the others say, and ends with the totals.
 ///
 /// # Errors
@@ -30,6 +50,7 @@ pub fn run() -> Result<ExitCode> {
         let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         whole(workspace::cargo().args(lint))
     });
+    check_with_installed(&mut report, &OPTIONAL);
     report.step("units, specs, snapshots: cargo test", || libtest(&["--no-fail-fast"], &[]));
     // One crate after the other is compiled there, which leaves a core idle: so beside the examples.
     let contracts = thread::spawn(contracts);
@@ -46,6 +67,17 @@ pub fn run() -> Result<ExitCode> {
         }
     }
     Ok(report.end())
+}
+
+/// The steps whose programs are installed; the others are left out, visibly.
+fn check_with_installed(report: &mut Report, steps: &[Optional]) {
+    for Optional { check, program, arguments, package } in steps {
+        if workspace::command(program).arg("--version").output().is_ok() {
+            report.step(check, || whole(workspace::command(program).args(*arguments)));
+        } else {
+            report.leave_out(check, &format!("`cargo install --locked {package}` installs it"));
+        }
+    }
 }
 
 /// What a run beside another step printed, and how it ended.
@@ -238,5 +270,16 @@ mod tests {
         report.step("b", || Ok(totals(5, 0)));
         report.leave_out("c", "no browser");
         assert_eq!(report.totals, Totals { passed: 5, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn a_program_that_is_not_installed_is_a_skip_and_one_that_fails_is_a_failure() {
+        let cargo = |arguments| Optional { check: "x", program: "cargo", arguments, package: "x" };
+        let mut report = Report::default();
+        let missing = Optional { program: "no-such-program", ..cargo(&[]) };
+        check_with_installed(&mut report, &[cargo(&["--version"]), cargo(&["no-such"]), missing]);
+        assert_eq!(report.totals, Totals { passed: 1, failed: 1, skipped: 1 });
+        let skip = report.lines.last().expect("a line for each step");
+        assert_eq!(skip, "SKIPPED: x: `cargo install --locked x` installs it");
     }
 }

@@ -12,7 +12,7 @@ use crate::tokens::{PerGroup, check, padded};
 /// int4 weights in groups along a row, with an `f16` scale for each group, laid out for the products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int4 {
-    /// `[panels, groups, quads of a group]`; rows and features that there are not are 0.
+    /// `[panels, groups, quads of a group]`. Padding is 0, and adds nothing to a sum.
     panels: Vec<Quad4>,
     /// `[panels, groups]`.
     scales: Vec<[f16; ROWS]>,

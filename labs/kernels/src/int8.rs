@@ -13,7 +13,7 @@ const MOST_FEATURES: usize = i32::MAX as usize / (128 * 127);
 /// int8 weights with an `f32` scale for each row (output channel), laid out for the products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8 {
-    /// `[panels, pairs]`; rows and features that there are not are 0.
+    /// `[panels, pairs]`. Padding is 0, and adds nothing to a sum.
     panels: Vec<Pair8>,
     /// One array a panel.
     scales: Vec<[f32; ROWS]>,
@@ -129,7 +129,7 @@ impl Int8 {
     }
 }
 
-/// The values of a panel's rows; `rest` for rows that there are not.
+/// The values of a panel's rows, padded with `rest`.
 pub(crate) fn in_panel<Value: Copy>(rest: Value) -> impl Fn(&[Value]) -> [Value; ROWS] {
     move |values| std::array::from_fn(|row| values.get(row).copied().unwrap_or(rest))
 }

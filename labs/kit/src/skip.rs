@@ -7,7 +7,7 @@ use std::io::Write;
 /// Not with `println!`, which libtest swallows for a test that passes; so the reader sees the line,
 /// and `cargo book test` counts it as a skip instead of a pass.
 pub fn left_out(what: &str, why: &str) {
-    // A closed output has nobody to tell.
+    // An error is ignored, because the output is closed and nothing can be reported.
     let _ = writeln!(std::io::stdout(), "SKIPPED: {what}: {why}");
 }
 

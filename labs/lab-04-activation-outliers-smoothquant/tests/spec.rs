@@ -537,7 +537,7 @@ fn the_product_is_the_same_before_anything_is_quantized() {
         assert!(
             (a - b).abs() <= 2f32.powi(-22) * terms,
             "output {index:?} was {a} and is {b}: dividing x without multiplying w (or the other way \
-             round) is not a reparametrization"
+             round) is not a reparameterization"
         );
     }
 }

@@ -38,7 +38,7 @@ impl Model {
     ///
     /// # Errors
     /// If a file is missing or damaged, a tensor is missing or has another shape than the config
-    /// gives it, or the model is none that is computed here.
+    /// gives it, or the architecture is not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         assemble::load(path.as_ref())
     }

@@ -50,7 +50,7 @@ pub struct Args {
 /// # Errors
 /// If the model cannot be run, the capture cannot be written, or `check` finds a difference.
 pub fn run(cli: &Args) -> Result<()> {
-    // Read first: nobody should wait for a run to hear that there is nothing to compare with.
+    // Read first, because a missing capture would otherwise be found after the whole run.
     let committed = cli.check.then(|| Capture::load(Path::new(COMMITTED))).transpose()?;
     let progress = Progress::start();
     let (mut model, tokenizer) = (Model::load(&cli.model)?, Tokenizer::load(&cli.model)?);
@@ -71,7 +71,7 @@ pub fn run(cli: &Args) -> Result<()> {
     capture.layers = errors::measure(&model, chunk, &calibration, &progress)?;
     progress.say("quantizing and smoothing");
     let mut variants = variants::all(&model, &calibration)?;
-    // Saved after each chunk: a run that is stopped leaves the capture of the chunks it has done.
+    // Saved after each chunk, because a stopped run then keeps the chunks that were measured.
     scores::measure(&mut variants, chunks, &progress, |variants, done| {
         capture.provenance.chunks = done;
         capture.variants = variants.iter().map(|variant| variant.record.clone()).collect();

@@ -49,7 +49,7 @@ impl Config {
     /// folder. A `quantization_config` in it is not looked at.
     ///
     /// # Errors
-    /// If there is none, or the model is none that is computed here.
+    /// If the file is missing, or the architecture is not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         match source(path.as_ref())? {
             Source::Gguf(file) => from_gguf(&Gguf::open(file)?),

@@ -70,7 +70,7 @@ fn bits_of_zeros(
             format!("{out} outputs in {groups} groups need [{out} * bits / 32, {groups}]"),
         ));
     }
-    // Few outputs fit several widths: then the config decides, if it can.
+    // A matrix with few outputs fits several bit widths, so the config decides.
     let decided = said.filter(|bits| candidates.contains(bits));
     Ok(decided.or_else(|| candidates.first().copied().filter(|_| candidates.len() == 1)))
 }

@@ -153,7 +153,8 @@ fn wait(
     let http = Http::new(url, GLANCE);
     let start = Instant::now();
     loop {
-        // Asked first: another program's server could answer at the port of one that has ended.
+        // The process is checked before the port, because the server of another program may answer
+        // at the port of a process that has ended.
         if let Some((running, name)) = &mut program
             && let Some(status) = running.ended()
         {
