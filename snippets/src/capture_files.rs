@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use measure::capture::CaptureFile;
+use measure::capture::{Body, Capture};
+use measure::engines::{self, Engine};
 
 /// The `.json` files in `folder`, by name; none if there is no such folder.
 pub fn json_in(folder: &str) -> Vec<PathBuf> {
@@ -18,10 +19,10 @@ pub fn json_in(folder: &str) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// If there is not exactly one, or it cannot be read; the message says what to do.
-pub fn the_one<C: CaptureFile>(folder: &str, what: &str) -> Result<C> {
+pub fn the_one<B: Body>(folder: &str, what: &str) -> Result<Capture<B>> {
     let shown = shown(folder);
     match &json_in(folder)[..] {
-        [file] => C::load(file).context(file.display().to_string()),
+        [file] => Capture::load(file).context(file.display().to_string()),
         [] => bail!(
             "there is no capture in {}: run `cargo book capture {what}` and copy \
              target/captures/{what}.json there",
@@ -35,19 +36,15 @@ pub fn the_one<C: CaptureFile>(folder: &str, what: &str) -> Result<C> {
     }
 }
 
-/// The one capture of `engine` in `folder`; `engine_of` says whose a capture is.
+/// The one capture of `engine` in `folder`.
 ///
 /// # Errors
 /// If there is not exactly one, or a file cannot be read.
-pub fn of_engine<C: CaptureFile>(
-    folder: &str,
-    engine: &str,
-    engine_of: impl Fn(&C) -> &str,
-) -> Result<C> {
+pub fn of_engine(folder: &str, engine: Engine) -> Result<engines::Capture> {
     let mut found = Vec::new();
     for file in json_in(folder) {
-        let capture = C::load(&file).context(file.display().to_string())?;
-        if engine_of(&capture) == engine {
+        let capture = engines::Capture::load(&file).context(file.display().to_string())?;
+        if capture.setup.engine == engine {
             found.push(capture);
         }
     }
@@ -69,14 +66,14 @@ fn shown(folder: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use measure::cpu::capture::Capture;
+    use measure::cpu::CpuMeters;
 
     #[test]
     fn no_capture_and_two_are_refused_with_the_folder_and_what_to_do() -> Result<()> {
         let folder = std::env::temp_dir().join(format!("captures-{}", std::process::id()));
         let captures = folder.join("labs/lab-00/captures");
         std::fs::create_dir_all(&captures)?;
-        let error = || match the_one::<Capture>(&captures.to_string_lossy(), "cpu") {
+        let error = || match the_one::<CpuMeters>(&captures.to_string_lossy(), "cpu") {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };

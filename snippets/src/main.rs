@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use measure::capture::CaptureFile;
-use measure::gpu::capture::Capture;
+use measure::gpu::Capture;
 use snippets::tables::{captured, dequantization, outliers};
 
 fn main() -> ExitCode {
@@ -38,15 +37,14 @@ fn main() -> ExitCode {
 
 /// The tables of one capture of `cpu-meters`.
 fn print_cpu_capture(file: &Path) -> Result<()> {
-    let capture = measure::cpu::capture::Capture::load(file).context(file.display().to_string())?;
+    let capture = measure::cpu::Capture::load(file).context(file.display().to_string())?;
     print!("{}", dequantization::all(&capture)?);
     Ok(())
 }
 
 /// The tables of one capture of `outlier-meters`.
 fn print_model_capture(file: &Path) -> Result<()> {
-    let capture =
-        measure::outliers::capture::Capture::load(file).context(file.display().to_string())?;
+    let capture = measure::outliers::Capture::load(file).context(file.display().to_string())?;
     print!("{}", outliers::all(&capture)?);
     Ok(())
 }
@@ -55,8 +53,7 @@ fn print_model_capture(file: &Path) -> Result<()> {
 fn print_measured(mut files: impl Iterator<Item = PathBuf>) -> Result<()> {
     let (file, figure) =
         files.next().zip(files.next()).context("name the capture and the figure to be drawn")?;
-    let capture =
-        measure::engines::meters::Capture::load(&file).context(file.display().to_string())?;
+    let capture = measure::engines::Capture::load(&file).context(file.display().to_string())?;
     let svg = snippets::figures::measured::of(&capture)?.to_file();
     std::fs::write(&figure, svg).context(figure.display().to_string())
 }

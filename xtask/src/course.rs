@@ -12,11 +12,14 @@ const COMMANDS: [(&str, &str); 6] = [
     ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
     ("quantize", "Write a checkpoint with the functions of labs 01, 03, 04 and 05"),
     ("perplexity", "The perplexity of a checkpoint on the course's passage"),
-    ("measure", "Take the three meters of each format, predicted beside measured"),
+    (
+        "measure",
+        "Take the meters of an engine: quality, capacity, throughput, predicted beside measured",
+    ),
     ("capture", "Take the book's measurements again, on this machine"),
 ];
 /// The commands of whoever keeps the repository.
-const KEEPERS: [&str; 4] = ["serve-check", "slice", "check-map", "decode"];
+const KEEPERS: [&str; 3] = ["slice", "check-map", "decode"];
 
 /// What the help of `cargo book` says of them.
 pub fn help() -> String {

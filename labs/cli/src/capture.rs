@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use formats::architecture::SMOLLM2_135M;
 use kit::workspace::fetched_model;
-use measure::capture::CaptureFile;
-use measure::engines::{meters, serve_check};
+use measure::engines::{self, Engine, Meter, meter_tables};
 use measure::{cpu, gpu, outliers};
 use snippets::tables;
 use xtask::fetch;
@@ -23,11 +22,11 @@ pub struct Args {
 #[derive(Subcommand)]
 enum What {
     /// Lab 02: three meters of each format on this machine's NVIDIA GPU.
-    Gpu(gpu::program::Args),
+    Gpu(gpu::Args),
     /// Lab 03: products and encoders on this machine's processor, beside what its memory can do.
-    Cpu(cpu::program::Args),
+    Cpu(cpu::Args),
     /// Lab 04: outliers of the fetched model, and what quantizing does to its layers and to it.
-    Model(outliers::program::Args),
+    Model(outliers::Args),
 }
 
 /// Runs what was asked for, and prints the tables of its capture.
@@ -38,8 +37,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.what {
         What::Gpu(args) => return gpu(args),
         What::Cpu(args) => {
-            cpu::program::run(&args)?;
-            let capture = cpu::capture::Capture::load(&args.out)?;
+            cpu::run(&args)?;
+            let capture = cpu::Capture::load(&args.out)?;
             show(tables::dequantization::all(&capture)?, &args.out);
         }
         What::Model(args) => {
@@ -52,8 +51,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 );
                 fetch::MODEL.require(&fetched)?;
             }
-            outliers::program::run(&args)?;
-            let capture = outliers::capture::Capture::load(&args.out)?;
+            outliers::run(&args)?;
+            let capture = outliers::Capture::load(&args.out)?;
             show(tables::outliers::all(&capture)?, &args.out);
         }
     }
@@ -61,40 +60,40 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Outputs first, because a format that is wrong has no speed. Then the meters, then the tables.
-fn gpu(args: gpu::program::Args) -> Result<ExitCode> {
+fn gpu(args: gpu::Args) -> Result<ExitCode> {
     let out = args.out.clone();
-    let code = gpu::program::run(args);
+    let code = gpu::run(args);
     if let (Some(out), true) = (out, code == ExitCode::SUCCESS) {
-        let mut captures = vec![gpu::capture::Capture::load(&out)?];
+        let mut captures = vec![gpu::Capture::load(&out)?];
         captures.extend(tables::captured::committed()?);
         show(tables::captured::all(&captures), &out);
     }
     Ok(code)
 }
 
-/// Takes the three meters of an engine, and draws the figure of the capture.
+/// Takes the meters of an engine, prints their tables, and draws the figure of the capture.
 ///
 /// # Errors
 /// If the engine cannot be set up, or the capture cannot be written.
-pub fn measure(args: &measure::engines::measure::Args) -> Result<()> {
-    let (capture, out) = measure::engines::measure::run(args)?;
-    for table in meters::table::all(&capture, SMOLLM2_135M) {
+pub fn measure(args: &engines::Args) -> Result<ExitCode> {
+    let out = args.out();
+    if args.engine == Engine::Gpu {
+        return gpu(gpu::Args::whole(out));
+    }
+    let capture = engines::run(args)?;
+    for table in meter_tables::all(&capture, SMOLLM2_135M) {
         println!("\n{table}");
     }
-    let figure = out.with_extension("svg");
-    let svg = snippets::figures::measured::of(&capture)?.to_file();
-    std::fs::write(&figure, svg).with_context(|| figure.display().to_string())?;
-    println!("The capture is {}, its figure {}", out.display(), figure.display());
-    Ok(())
-}
-
-/// Serves checkpoints with an engine, and prints what the engine made of each.
-///
-/// # Errors
-/// As [`serve_check::run`].
-pub fn serve_check(args: &serve_check::Args) -> Result<()> {
-    println!("{}", serve_check::summary(&serve_check::run(args)?));
-    Ok(())
+    // A figure compares the throughputs and capacities of two formats at least.
+    let served = capture.runs.iter().filter(|run| run.served).count();
+    if served > 1 && [Meter::Capacity, Meter::Throughput].iter().all(|&m| capture.plan.takes(m)) {
+        let figure = out.with_extension("svg");
+        let svg = snippets::figures::measured::of(&capture)?.to_file();
+        std::fs::write(&figure, svg).with_context(|| figure.display().to_string())?;
+        println!("The figure is {}", figure.display());
+    }
+    println!("The capture is {}", out.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(tables: impl std::fmt::Display, out: &Path) {

@@ -31,10 +31,8 @@ enum Command {
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
     Perplexity(perplexity::Args),
-    /// Take the three meters of each format, predicted beside measured.
-    Measure(measure::engines::measure::Args),
-    /// Serve checkpoints with an engine, ask each the same, and write down what came.
-    ServeCheck(measure::engines::serve_check::Args),
+    /// Take the meters of an engine: quality, capacity, throughput, predicted beside measured.
+    Measure(measure::engines::Args),
     /// Take the book's measurements again, on this machine.
     Capture(capture::Args),
     /// Cut the real slice out of the fetched model again.
@@ -65,8 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Card(args) => card::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Perplexity(args) => perplexity::run(&args)?,
-        Command::Measure(args) => capture::measure(&args)?,
-        Command::ServeCheck(args) => capture::serve_check(&args)?,
+        Command::Measure(args) => return capture::measure(&args),
         Command::Capture(args) => return capture::run(args),
         Command::Slice(args) => slice::run(&args)?,
         Command::CheckMap(args) => return check_map::run(&args),

@@ -8,17 +8,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
 use formats::registry::{self, StorageFormat};
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Tokenizer, Weights, passage};
-use quantizer::smooth::Smoothing;
-use quantizer::{Job, Plan, Progress, Transform, write};
+use model::{Weights, passage};
+use quantizer::smooth::{CHUNK, Smoothing};
+use quantizer::{Job, Plan, Progress, SHARD_BYTES, Transform, write};
 
 use crate::perplexity;
 use kit::workspace::{fetched_model, target};
-
-/// Tokens of a chunk of the calibration text.
-const CHUNK: usize = 512;
-/// Bytes of a file, at most: what most tools take.
-const SHARD: u64 = 5_000_000_000;
 
 /// What to write.
 #[derive(clap::Args)]
@@ -45,7 +40,7 @@ pub struct Args {
     #[arg(long, default_value = "f16")]
     dtype: String,
     /// Bytes of data in a file of weights, at most.
-    #[arg(long, value_name = "BYTES", default_value_t = SHARD)]
+    #[arg(long, value_name = "BYTES", default_value_t = SHARD_BYTES)]
     shard_bytes: u64,
     /// Leave linear layers that cannot be divided in floats, instead of refusing.
     #[arg(long)]
@@ -123,11 +118,8 @@ fn smoothing(args: &Args, weights: &Weights, alpha: f32) -> Result<Smoothing> {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
         None => passage::CALIBRATION.to_string(),
     };
-    let tokens = Tokenizer::load(weights.path())?.encode(&text)?;
-    let chunks: Vec<&[u32]> = tokens.chunks_exact(CHUNK).collect();
-    ensure!(!chunks.is_empty(), "the calibration text is no whole chunk of {CHUNK} tokens");
-    println!("calibrating on {} chunks of {CHUNK} tokens, alpha {alpha}", chunks.len());
-    Ok(Smoothing::calibrate(weights, &chunks, alpha)?)
+    println!("calibrating on chunks of {CHUNK} tokens, alpha {alpha}");
+    Ok(Smoothing::on_text(weights, &text, alpha)?)
 }
 
 /// The progress in bytes of the input.

@@ -9,9 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use measure::capture::CaptureFile;
-use measure::gpu::capture::Capture;
-use measure::gpu::formats::Format;
+use measure::gpu::Capture;
+use measure::gpu::gpu_format::Format;
 use measure::gpu::work::QUICK_BATCHES;
 use tempfile::TempDir;
 
@@ -98,7 +97,7 @@ impl Rehearsal {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         println!("{fault} {arguments:?}: {}\n{text}", output.status);
         let capture = Capture::load(&path).with_context(|| text)?;
-        ensure!(capture.provenance().gpu.contains("fake"), "{}", capture.provenance().gpu);
+        ensure!(capture.setup.gpu.contains("fake"), "{}", capture.setup.gpu);
         Ok((output, capture))
     }
 }
@@ -112,7 +111,7 @@ fn every_check_of_every_format_passes_where_the_arithmetic_is_right() -> Result<
     assert_eq!(capture.failures(), Vec::<String>::new());
     assert_eq!(output.status.code(), Some(0));
     for format in Format::ALL {
-        let of = || capture.sanity().filter(|check| check.format == format.name());
+        let of = || capture.checks().filter(|check| check.format == format.name());
         // bf16 stores the numbers as they are, so it has no grid.
         let has_grid = of().any(|check| check.meter == "grid");
         assert_eq!(has_grid, format != Format::Bf16, "{}", format.name());
@@ -128,9 +127,9 @@ fn every_check_of_every_format_passes_where_the_arithmetic_is_right() -> Result<
 fn fails_every_product(rehearsal: &Rehearsal, fault: &str, arguments: &[&str]) -> Result<Capture> {
     let (output, capture) = rehearsal.run(fault, arguments)?;
     assert_eq!(output.status.code(), Some(1), "{fault}");
-    assert!(capture.runs().all(|run| run.error.is_none() && !run.sanity.is_empty()), "{fault}");
+    assert!(capture.runs().all(|run| run.error.is_none() && !run.checks.is_empty()), "{fault}");
     // How weights lie in their grid does not depend on products.
-    let passed = capture.sanity().filter(|check| check.passed && check.meter != "grid");
+    let passed = capture.checks().filter(|check| check.passed && check.meter != "grid");
     assert_eq!(passed.count(), 0, "{fault}");
     Ok(capture)
 }
@@ -149,6 +148,6 @@ fn every_check_of_a_product_fails_where_the_arithmetic_is_wrong() -> Result<()> 
     assert_eq!(tokens, QUICK_BATCHES);
     assert!(capture.steps().all(|step| step.launched == "graph"), "each step is recorded");
     assert_eq!(capture.products().count(), 4 * QUICK_BATCHES.len(), "four products a layer");
-    assert_eq!(capture.ceilings().count(), 4, "the copy and three formats");
+    assert_eq!(capture.peaks().count(), 4, "the copy and three formats");
     Ok(())
 }

@@ -91,13 +91,30 @@ impl Int8 {
     /// [`KernelError::FeaturesDiffer`], [`KernelError::NotFinite`].
     pub fn w8a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check(x, self.in_features)?;
-        let x = &PerToken::quantize(x)?;
-        Ok(by_panels(x.scales.len(), self.out_features, self.in_features, |mut piece| {
+        Ok(self.product(&PerToken::quantize(x, None)?))
+    }
+
+    /// As [`Int8::w8a8`], with the scale of each token given: of the whole tensor, or static. Values
+    /// beyond 127 steps are clipped.
+    ///
+    /// # Errors
+    /// As [`Int8::w8a8`], and [`KernelError::ScalesDoNotFit`] if there is not one scale a token.
+    pub fn w8a8_scaled(&self, x: &Array2<f32>, scales: &[f32]) -> Result<Array2<f32>, KernelError> {
+        check(x, self.in_features)?;
+        if scales.len() != x.nrows() {
+            let (scales, codes) = ([scales.len(), 1], [x.nrows(), x.ncols()]);
+            return Err(KernelError::ScalesDoNotFit { scales, codes });
+        }
+        Ok(self.product(&PerToken::quantize(x, Some(scales))?))
+    }
+
+    fn product(&self, x: &PerToken) -> Array2<f32> {
+        by_panels(x.scales.len(), self.out_features, self.in_features, |mut piece| {
             for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = (self.panel(panel), &self.scales[panel]);
                 piece.in_tiles::<6>(at, &W8A8 { w, scales, x });
             }
-        }))
+        })
     }
 
     /// `x @ W.T` with activations as they are: each row is summed in its codes, and multiplied by its

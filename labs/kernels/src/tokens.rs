@@ -49,9 +49,10 @@ pub(crate) struct PerToken {
 }
 
 impl PerToken {
-    /// `absmax / 127` of each token, half to even; a token of zeros has the scale 1. This is the rule
-    /// of a weight's row.
-    pub(crate) fn quantize(x: &Array2<f32>) -> Result<Self, KernelError> {
+    /// Half to even, with the scales that are `given`, one a token, and without them `absmax / 127` of
+    /// each token; a token of zeros has the scale 1. This is the rule of a weight's row. Values beyond
+    /// a given scale are clipped.
+    pub(crate) fn quantize(x: &Array2<f32>, given: Option<&[f32]>) -> Result<Self, KernelError> {
         let pairs = x.ncols().div_ceil(2);
         let values = padded(x, x.ncols(), 2 * pairs);
         let mut codes = vec![[0; 2]; x.nrows() * pairs];
@@ -60,8 +61,9 @@ impl PerToken {
         let tokens =
             values.par_chunks_exact(features).zip(codes.par_chunks_exact_mut(pairs.max(1)));
         let tokens = tokens.zip(&mut scales).with_min_len(SHARE.div_ceil(features));
-        tokens.for_each(|((values, codes), scale)| {
-            *scale = codes_of_16_bits(values, codes.as_flattened_mut());
+        tokens.enumerate().for_each(|(token, ((values, codes), scale))| {
+            let given = given.and_then(|given| given.get(token).copied());
+            *scale = codes_of_16_bits(values, given, codes.as_flattened_mut());
         });
         check_finite(x, &scales)?;
         Ok(Self { codes, scales, pairs })
@@ -144,12 +146,19 @@ fn scale_of(values: &[f32]) -> f32 {
 
 dispatched! {
     /// Writes the codes of `values` and gives their scale, NaN if a value is not finite.
-    fn codes_of_16_bits(values: &[f32], codes: &mut [i16]) -> f32 = codes_of_16_bits_body
+    fn codes_of_16_bits(values: &[f32], given: Option<f32>, codes: &mut [i16]) -> f32
+        = codes_of_16_bits_body
 }
 
 #[inline(always)]
-fn codes_of_16_bits_body<const FMA: bool>(values: &[f32], codes: &mut [i16]) -> f32 {
-    let scale = scale_of(values);
+fn codes_of_16_bits_body<const FMA: bool>(
+    values: &[f32],
+    given: Option<f32>,
+    codes: &mut [i16],
+) -> f32 {
+    let own = scale_of(values);
+    // A given scale must not hide a value that is not finite.
+    let scale = given.filter(|_| own.is_finite()).unwrap_or(own);
     for (code, value) in codes.iter_mut().zip(values) {
         // Clipped first: 127 is whole, so rounding afterwards gives the same codes.
         *code = nearest((value / scale).clamp(-QMAX, QMAX));

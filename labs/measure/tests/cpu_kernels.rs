@@ -216,16 +216,16 @@ proptest! {
     #[test]
     fn any_finite_bits_are_encoded_as_the_reference_does_or_refused_by_both(
         bits in proptest::collection::vec(any::<u32>(), BLOCK * 2),
-        loudest in 0u32..=254,
+        largest in 0u32..=254,
         octaves in 1u32..=255,
     ) {
         // Bits drawn evenly would nearly always be beyond f16: the largest exponent is drawn once,
         // 0 (all denormals) to 254, and the others lie some octaves below.
-        let quieter = |bits: u32| {
-            let exponent = loudest.saturating_sub((bits >> 23 & 0xFF) % octaves);
+        let smaller = |bits: u32| {
+            let exponent = largest.saturating_sub((bits >> 23 & 0xFF) % octaves);
             f32::from_bits(bits & 0x807F_FFFF | exponent << 23)
         };
-        hold_blocks(&bits.into_iter().map(quieter).collect::<Vec<_>>());
+        hold_blocks(&bits.into_iter().map(smaller).collect::<Vec<_>>());
     }
 
     #[test]
@@ -278,8 +278,8 @@ fn nan_infinity_and_scales_beyond_f16_are_refused_with_their_place() {
             "{error}"
         );
     }
-    let loud = block(&[1.0, -2e7]);
-    let both = [vec![0.0; BLOCK], loud].concat();
+    let large = block(&[1.0, -2e7]);
+    let both = [vec![0.0; BLOCK], large].concat();
     let overflow = KernelError::ScaleOverflow { block: 1, absmax: 2e7 };
     assert_eq!(q8_0(&both), Err(overflow.clone()));
     assert_eq!(q4_0(&both), Err(overflow));

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use fake_server::serve;
 use measure::engines::EngineError;
-use measure::engines::score::{Cut, perplexity};
+use measure::engines::vllm::served_score::perplexity;
 use measure::engines::vllm::{Client, Metrics, Server};
+use model::Convention;
 
 const COMPLETION: &str = include_str!("recorded/vllm-completion.json");
-const CHAT: &str = include_str!("recorded/vllm-chat.json");
 const LOGPROBS: &str = include_str!("recorded/vllm-prompt-logprobs.json");
 const REFUSAL: &str = include_str!("recorded/vllm-400.json");
 const METRICS: &str = include_str!("recorded/vllm-metrics.txt");
@@ -28,13 +28,11 @@ fn always(status: u16, text: &str) -> Client {
 }
 
 #[test]
-fn a_recorded_completion_and_a_chat_are_read_as_they_were_written() -> Result<(), EngineError> {
+fn a_recorded_completion_is_read_as_it_was_written() -> Result<(), EngineError> {
     let answer = always(200, COMPLETION).complete("The capital of France is", 14)?;
     assert_eq!(answer.text, " Paris.\n\nThe answer is: 2018-");
     assert_eq!(answer.finish_reason, "length");
     assert_eq!((answer.prompt_tokens, answer.completion_tokens), (5, 14));
-    let answer = always(200, CHAT).chat("What is two plus two?", 14)?;
-    assert!(answer.text.starts_with("Two plus two is a classic"), "{}", answer.text);
     Ok(())
 }
 
@@ -44,10 +42,10 @@ fn a_question_is_greedy_and_names_the_model() -> Result<(), EngineError> {
         let question: serde_json::Value = serde_json::from_str(body).expect("a JSON question");
         let greedy = question["temperature"] == 0 && question["max_tokens"] == 3;
         let right = path == "/v1/completions" && question["model"] == "checkpoint" && greedy;
-        let ids = question["prompt"] == serde_json::json!([1, 2]);
-        if right && ids { (200, COMPLETION.into()) } else { (400, body.into()) }
+        let prompt = question["prompt"] == "The capital";
+        if right && prompt { (200, COMPLETION.into()) } else { (400, body.into()) }
     };
-    Client::new(&serve(Box::new(page)), "checkpoint").complete_ids(&[1, 2], 3)?;
+    Client::new(&serve(Box::new(page)), "checkpoint").complete("The capital", 3)?;
     Ok(())
 }
 
@@ -67,19 +65,19 @@ fn the_second_half_of_every_chunk_is_scored() -> Result<(), EngineError> {
     let client = always(200, LOGPROBS);
     // Twice the recorded prompt: chunks of 5, of which tokens 3 and 4 are scored (5 / 2 + 1 ..).
     let text = [PROMPT, PROMPT].concat();
-    let cut = Cut { chunk: 5, bos: None, chunks: None };
+    let convention = Convention { chunk: 5, bos: None };
     let mut heard = Vec::new();
-    let scored =
-        perplexity(&client, &text, cut, &mut |scored, all| heard.push((scored.chunks, all)))?;
-    assert_eq!((scored.chunks, scored.tokens()), (2, 4));
+    let mut progress = |score: &model::Score, all| heard.push((score.chunks, all));
+    let scored = perplexity(&client, &text, convention, &mut progress)?;
+    assert_eq!((scored.score.chunks, scored.score.tokens), (2, 4));
     assert_eq!(heard, [(1, 2), (2, 2)]);
-    assert_eq!(
-        scored.nll,
-        2.4386465549468994 + 0.45091429352760315 + 2.4386465549468994 + 0.45091429352760315
-    );
+    assert_eq!(scored.score.nll, 2.0 * (2.4386465549468994 + 0.45091429352760315));
     assert_eq!(scored.top, [260, 314, 260, 314]);
-    let one = perplexity(&client, &text, Cut { chunks: Some(1), ..cut }, &mut |_, _| ())?;
+    let one = perplexity(&client, &text[..5], convention, &mut |_, _| ())?;
     assert_eq!(scored.agreement(&one), None, "other places cannot agree");
+    let short = perplexity(&client, &text[..4], convention, &mut |_, _| ());
+    let short = short.expect_err("no whole chunk").to_string();
+    assert!(short.contains("4 tokens are no whole chunk of 5"), "{short}");
     Ok(())
 }
 
@@ -134,12 +132,12 @@ fn a_connection_that_breaks_off_or_is_refused_is_no_answer() {
 
 #[test]
 fn the_metrics_tell_the_cache_and_the_counters() -> Result<(), EngineError> {
-    let cache = always(200, METRICS).cache_config()?;
-    assert_eq!((cache.block_size, cache.num_blocks), (128, 182));
+    let cache = always(200, METRICS).kv_cache()?;
+    assert_eq!((cache.block_tokens, cache.blocks, cache.counted), (128, 182, true));
     assert_eq!(cache.memory_bytes, Some(1 << 30));
-    assert_eq!(cache.size_tokens, Some(182 * 128));
+    assert_eq!(cache.cache_dtype.as_deref(), Some("auto"));
     // A block of float32: 128 tokens x K and V x 30 layers x 3 heads x 64 x 4 bytes.
-    assert_eq!(cache.num_blocks, (1 << 30) / (128 * 2 * 30 * 3 * 64 * 4));
+    assert_eq!(cache.blocks, (1 << 30) / (128 * 2 * 30 * 3 * 64 * 4));
     let metrics = Metrics::parse(METRICS)?;
     assert_eq!(metrics.sum("vllm:prompt_tokens_total"), Some(51.0));
     assert_eq!(metrics.sum("vllm:generation_tokens_total"), Some(34.0));
@@ -158,10 +156,10 @@ fn labels_with_quotes_and_commas_are_read_and_nonsense_is_shown() -> Result<(), 
         let error = Metrics::parse(line).expect_err(line).to_string();
         assert!(error.contains("a line of /metrics") && error.contains(line), "{error}");
     }
-    let without = always(200, "a 1\n").cache_config().expect_err("no cache").to_string();
+    let without = always(200, "a 1\n").kv_cache().expect_err("no cache").to_string();
     assert!(without.contains("no vllm:cache_config_info"), "{without}");
     let unset = METRICS.replace("num_gpu_blocks=\"182\"", "num_gpu_blocks=\"None\"");
-    let unset = always(200, &unset).cache_config().expect_err("not set").to_string();
+    let unset = always(200, &unset).kv_cache().expect_err("not set").to_string();
     assert!(unset.contains("no number `num_gpu_blocks`"), "{unset}");
     Ok(())
 }
@@ -198,9 +196,9 @@ mod life {
     use std::process::Command;
     use std::time::Instant;
 
-    use measure::engines::capture::{Checkpoint, Questions};
-    use measure::engines::check;
-    use measure::engines::vllm::Options;
+    use measure::engines::checkpoints::Checkpoint;
+    use measure::engines::vllm::{KvMemory, Options, Vllm, Where};
+    use measure::engines::{Meter, Plan, Run, ask};
     use tempfile::TempDir;
 
     use super::*;
@@ -300,18 +298,24 @@ mod life {
         url.rsplit(':').next().and_then(|port| port.parse().ok())
     }
 
-    fn check(options: &Options) -> Checkpoint {
-        let questions = Questions {
+    fn asked(options: &Options) -> Run {
+        let plan = Plan {
+            meters: vec![Meter::Quality],
             prompts: vec!["The capital of France is".into()],
-            written_tokens: 14,
-            passage: "the prompt".into(),
             chunk: PROMPT.len(),
             chunks: None,
+            ..Plan::default()
         };
-        let mut checkpoint = Checkpoint::default();
-        let text = (&PROMPT[..], None);
-        check::vllm(options, &questions, text, None, &mut checkpoint, &mut |_| ());
-        checkpoint
+        let mut vllm = Vllm {
+            server: Where::Start(Box::new(options.clone()), KvMemory::Gib(1)),
+            tokens: PROMPT.to_vec(),
+            convention: Convention { chunk: PROMPT.len(), bos: None },
+            vocabulary: 49_152,
+            plan: plan.clone(),
+            base: None,
+        };
+        let checkpoint = Checkpoint { name: "w8a8".into(), path: Some(options.model.clone()) };
+        ask(&mut vllm, &checkpoint, true, &plan, Run::default(), &mut |_| ())
     }
 
     #[test]
@@ -324,12 +328,12 @@ mod life {
         ));
         options.dtype = "float32".into();
         options.port = pages(&options, false);
-        let checkpoint = check(&options);
-        assert_eq!(checkpoint.error, None);
-        assert_eq!(checkpoint.dtype.as_deref(), Some("bfloat16"));
-        assert!(checkpoint.facts[0].contains("torch.float32 is not supported"), "{checkpoint:?}");
-        assert_eq!(checkpoint.answers, [" Paris.\n\nThe answer is: 2018-"]);
-        let quality = checkpoint.quality.expect("it was scored");
+        let run = asked(&options);
+        assert!(run.served && run.load_s.is_some(), "{run:?}");
+        assert_eq!(run.dtype.as_deref(), Some("bfloat16"));
+        assert!(run.log[0].contains("torch.float32 is not supported"), "{run:?}");
+        assert_eq!(run.answers, [" Paris.\n\nThe answer is: 2018-"]);
+        let quality = run.quality.expect("it was scored");
         let mean = (2.4386465549468994 + 0.45091429352760315) / 2.0;
         assert_eq!((quality.perplexity, quality.chunks), (f64::exp(mean), 1));
     }
@@ -340,19 +344,24 @@ mod life {
             "echo '(Worker pid=1) ERROR 11-24 19:34:51 [x.py:1] AttributeError: no kernel'\n{SERVES}"
         ));
         options.port = pages(&options, true);
-        let checkpoint = check(&options);
-        let error = checkpoint.error.expect("the question fails");
-        assert!(error.contains("status 500: EngineCore encountered"), "{error}");
-        assert!(error.contains("AttributeError: no kernel"), "the cause is in the log: {error}");
-        assert_eq!(checkpoint.kv_cache.map(|cache| cache.num_blocks), Some(182));
-        assert_eq!((checkpoint.answers.len(), checkpoint.quality), (0, None));
+        let run = asked(&options);
+        assert_eq!(
+            run.reason.as_deref(),
+            Some("AttributeError: no kernel"),
+            "the cause is in the log"
+        );
+        let log = run.log.join("\n");
+        assert!(log.contains("status 500: EngineCore encountered"), "{log}");
+        assert!(run.load_s.is_some() && !run.served, "it was served and failed at the question");
+        assert_eq!((run.answers.len(), run.quality), (0, None));
     }
 
     #[test]
     fn an_engine_that_does_not_start_is_recorded_too() {
         let (_folder, options) = program("echo 'ValueError: unknown method'; exit 1");
-        let error = check(&options).error.expect("it does not start");
-        assert!(error.contains("ValueError: unknown method"), "{error}");
+        let run = asked(&options);
+        assert_eq!(run.reason.as_deref(), Some("ValueError: unknown method"));
+        assert_eq!((run.served, run.dtype.as_deref()), (false, Some("auto")));
     }
 
     #[test]

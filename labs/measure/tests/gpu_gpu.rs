@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use measure::gpu::bench::{Bench, Source};
 use measure::gpu::cuda::Device;
 use measure::gpu::cuda::libraries::Missing;
 use measure::gpu::cuda::lt::Lt;
-use measure::gpu::formats::{Bench, Format, Source};
+use measure::gpu::gpu_format::Format;
+use measure::gpu::metering::{Plan, meter};
 use measure::gpu::numbers::Hash;
 use measure::gpu::pack::pack;
-use measure::gpu::run::{Plan, run};
 use measure::gpu::work::{QWEN, Shape};
 
 /// The GPU, or `None` with a line that says why the test is left out.
@@ -42,7 +43,7 @@ fn gpu_weights_are_packed_bit_for_bit_as_the_cpu_packs_them() -> Result<()> {
 }
 
 #[test]
-fn gpu_every_format_that_the_device_has_gives_sane_outputs() -> Result<()> {
+fn gpu_every_format_that_the_device_has_gives_right_outputs() -> Result<()> {
     let Some(device) = device("outputs of every format")? else { return Ok(()) };
     drop(device);
     // Whether the library has scales per row depends on its version as well.
@@ -56,6 +57,6 @@ fn gpu_every_format_that_the_device_has_gives_sane_outputs() -> Result<()> {
         out: None,
         budget: Duration::from_secs(60),
     };
-    assert_eq!(run(&plan)?.failures(), Vec::<String>::new());
+    assert_eq!(meter(&plan)?.failures(), Vec::<String>::new());
     Ok(())
 }

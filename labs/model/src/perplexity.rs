@@ -68,6 +68,11 @@ impl Score {
         Ok(())
     }
 
+    /// Adds one chunk that another engine scored: the negative log-likelihood of each scored token.
+    pub fn add_nll(&mut self, nll: impl Iterator<Item = f64>) {
+        self.add(&nll.collect());
+    }
+
     fn add(&mut self, nll: &Array1<f64>) {
         self.chunks += 1;
         self.tokens += nll.len();
@@ -116,6 +121,15 @@ impl Convention {
         Ok(tokens.chunks_exact(chunk).collect())
     }
 
+    /// What a model sees of a chunk: the chunk, a BOS in place of the first token if there is one.
+    pub fn seen(&self, chunk: &[u32]) -> Vec<u32> {
+        let mut seen = chunk.to_vec();
+        if let (Some(first), Some(bos)) = (seen.first_mut(), self.bos) {
+            *first = bos;
+        }
+        seen
+    }
+
     /// Runs one chunk from an empty cache: the logits that score the tokens `chunk / 2 + 1 ..`,
     /// `[scored tokens, vocab_size]`.
     ///
@@ -128,11 +142,7 @@ impl Convention {
         cache: &mut Cache,
     ) -> Result<Array2<f32>, ModelError> {
         cache.truncate(0);
-        let mut seen = chunk.to_vec();
-        if let (Some(first), Some(bos)) = (seen.first_mut(), self.bos) {
-            *first = bos;
-        }
-        let hidden = model.hidden(&seen, cache, &mut |_, _| ())?;
+        let hidden = model.hidden(&self.seen(chunk), cache, &mut |_, _| ())?;
         let last = chunk.len().saturating_sub(1);
         let scored = hidden.slice(s![chunk.len() / 2..last.max(chunk.len() / 2), ..]).to_owned();
         model.logits(&scored, &mut |_, _| ())
@@ -170,4 +180,27 @@ fn log_sum_exp(logits: ArrayView1<f32>) -> f64 {
     let max = logits.fold(f32::NEG_INFINITY, |max, logit| max.max(*logit));
     let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
     sum.ln() + f64::from(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(nll: &[f64]) -> Score {
+        let mut score = Score::default();
+        score.add_nll(nll.iter().copied());
+        score
+    }
+
+    #[test]
+    fn tokens_of_one_probability_have_its_inverse_as_perplexity_and_no_error() {
+        let same = scored(&[4f64.ln(); 8]);
+        // One rounding in each of 8 sums, a product, `ln` and `exp`: far below 100 units.
+        let bound = 100.0 * f64::EPSILON * 4.0;
+        assert!((same.perplexity() - 4.0).abs() < bound, "{}", same.perplexity());
+        let other = scored(&[1.0, 3.0]);
+        assert_eq!(other.perplexity(), 2f64.exp());
+        // Mean 2, mean square 5, so variance 1 over 2 - 1.
+        assert_eq!(other.standard_error(), 2f64.exp());
+    }
 }

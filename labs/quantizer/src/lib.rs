@@ -22,3 +22,6 @@ pub use plan::Plan;
 pub use report::{LayerError, Report};
 pub use stages::{Rounding, Transform};
 pub use write::{Job, Progress, write};
+
+/// Bytes of a file of weights, at most, where nothing else is asked for: what most tools take.
+pub const SHARD_BYTES: u64 = 5_000_000_000;

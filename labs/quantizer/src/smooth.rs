@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Cache, Model, Place, Projection, Weights};
+use model::{Cache, Model, Place, Projection, Tokenizer, Weights};
 use ndarray::{Array1, Array2};
 
 use crate::{Transform, WriteError};
@@ -27,7 +27,24 @@ const FED: [(&str, &[Projection]); 2] = [
     ("post_attention_layernorm", &[Projection::Gate, Projection::Up]),
 ];
 
+/// Tokens of a chunk of the calibration text.
+pub const CHUNK: usize = 512;
+
 impl Smoothing {
+    /// As [`Smoothing::calibrate`], on the whole chunks of [`CHUNK`] tokens of `text`.
+    ///
+    /// # Errors
+    /// As [`Smoothing::calibrate`]; if the text is no whole chunk.
+    pub fn on_text(weights: &Weights, text: &str, alpha: f32) -> Result<Self, WriteError> {
+        let tokens = Tokenizer::load(weights.path())?.encode(text)?;
+        let chunks: Vec<&[u32]> = tokens.chunks_exact(CHUNK).collect();
+        if chunks.is_empty() {
+            let problem = format!("the calibration text is no whole chunk of {CHUNK} tokens");
+            return Err(WriteError::Unsupported(problem));
+        }
+        Self::calibrate(weights, &chunks, alpha)
+    }
+
     /// Runs the model behind `weights` on `chunks` of tokens and computes the scales for `alpha`.
     ///
     /// The model is in memory for that, in `f32`: calibrating is not bounded by the largest tensor.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{count, sig3, times};
-use measure::engines::meters::{Capture, Run};
+use measure::engines::{Capture, Engine, Run};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -10,7 +10,7 @@ use super::plot::{Axis, Layout, Plot, draw};
 use super::style::{Ink, Pen};
 use super::svg::Drawing;
 use crate::tables::captured::{self, H200, LLAMA};
-use crate::tables::measured::{ENGINES, committed};
+use crate::tables::measured::committed;
 
 /// How far under the top of its box a branch leaves the stem, in lines.
 const JOINT: f64 = 0.7;
@@ -27,7 +27,7 @@ struct Branch {
 
 /// The decision.
 pub fn decision() -> Result<Figure> {
-    let captures = ENGINES.into_iter().map(committed).collect::<Result<Vec<_>>>()?;
+    let captures = Engine::SERVING.into_iter().map(committed).collect::<Result<Vec<_>>>()?;
     let branches = branches(&captures)?;
     let alt = branches
         .iter()
@@ -48,9 +48,9 @@ pub fn decision() -> Result<Figure> {
 }
 
 fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
-    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
-    let reads = |run: &Run| run.reading.as_ref().map(|reading| reading.tokens_per_s.median);
-    let one = |run: &Run| run.writing_of(1).map(|writing| writing.tokens_per_s.median);
+    let blocks = |run: &Run| run.kv_cache.as_ref().map(|kv| kv.blocks as f64);
+    let prefill = |run: &Run| run.prefill.as_ref().map(|prefill| prefill.tokens_per_s.median);
+    let one = |run: &Run| run.decode_of(1).map(|decode| decode.tokens_per_s.median);
     let rows = |captures: &[&Capture],
                 meter: &dyn Fn(&Run) -> Option<f64>,
                 what: &str,
@@ -63,7 +63,7 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
     let all: Vec<&Capture> = captures.iter().collect();
     // One request in vLLM waits for the engine and not for bytes: the chapter of the three meters
     // says so, and its row would be of something else.
-    let by_bytes = |capture: &&Capture| capture.provenance.engine != "vLLM";
+    let by_bytes = |capture: &&Capture| capture.setup.engine != Engine::Vllm;
     let bound_by_bytes: Vec<&Capture> = captures.iter().filter(by_bytes).collect();
     Ok(vec![
         Branch {
@@ -79,7 +79,7 @@ fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
         Branch {
             binds: "Arithmetic: prompts, many requests",
             take: "activations in 8 bits: W8A8, FP8",
-            rows: rows(&all, &reads, "tokens/s, reading", &sig3, gpu_step(2048)?)?,
+            rows: rows(&all, &prefill, "tokens/s, reading", &sig3, gpu_step(2048)?)?,
         },
         Branch {
             binds: "Quality: nothing to spare",
@@ -120,28 +120,28 @@ fn best(
     what: &str,
     show: &dyn Fn(f64) -> String,
 ) -> Result<String> {
-    let engine = &capture.provenance.engine;
-    let whole = || capture.runs.iter().filter(|run| run.error.is_none());
+    let engine = capture.setup.engine;
+    let whole = || capture.runs.iter().filter(|run| run.served);
     let base = whole().next().and_then(meter).with_context(|| format!("{engine}: no {what}"))?;
     let measured = whole().filter_map(|run| Some((run, meter(run)?)));
     let (run, value) =
         measured.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(|| format!("no {what}"))?;
     let (value, gain) = (show(value), times(value / base));
-    Ok(format!("{engine}: {} {value} {what} ({gain})", run.format))
+    Ok(format!("{engine}: {} {value} {what} ({gain})", run.name))
 }
 
 /// The quantized format of a capture whose perplexity is nearest to the first's.
 fn closest(capture: &Capture) -> Result<String> {
-    let perplexity = |run: &Run| run.sanity.as_ref().map(|quality| quality.perplexity);
-    let mut whole = capture.runs.iter().filter(|run| run.error.is_none());
+    let perplexity = |run: &Run| run.quality.as_ref().map(|quality| quality.perplexity);
+    let mut whole = capture.runs.iter().filter(|run| run.served);
     let base = whole.next().and_then(perplexity).context("the first format was scored")?;
     let scored = whole.filter_map(|run| Some((run, perplexity(run)?)));
     let distance = |value: f64| (value - base).abs();
     let (run, value) = scored
         .min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))
         .context("a quantized format was scored")?;
-    let engine = &capture.provenance.engine;
-    Ok(format!("{engine}: {} perplexity {value:.2} (first {base:.2})", run.format))
+    let engine = capture.setup.engine;
+    Ok(format!("{engine}: {} perplexity {value:.2} (first {base:.2})", run.name))
 }
 
 fn tree(branches: &[Branch]) -> Result<Drawing> {

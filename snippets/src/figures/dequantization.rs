@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{sig3, times};
-use measure::cpu::capture::{Capture, Product};
+use measure::cpu::{Capture, Product};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -16,8 +16,9 @@ pub fn matvec_roofline() -> Result<Figure> {
     let capture = committed()?;
     let (int4, slow) =
         (product_of(&capture, "int4 g128")?, product_of(&capture, "int4 g128, materialized")?);
-    let ceiling = capture.ceiling(int4.threads).context("the capture has no ceiling")?.best();
-    let drawing = roofline(&capture, int4.threads, ceiling)?;
+    let bandwidth = capture.bandwidth(int4.threads);
+    let bandwidth = bandwidth.context("the capture has no plain reading")?.best();
+    let drawing = roofline(&capture, int4.threads, bandwidth)?;
     let speed_up = |product| capture.speed_up(product).context("the capture has no f32 product");
     let predicted = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
     let (fused, materialized) = (times(speed_up(int4)?), times(speed_up(slow)?));
@@ -27,7 +28,7 @@ pub fn matvec_roofline() -> Result<Figure> {
             "The line is time = bytes / {} GB/s, the best plain reading of the same run, on as many \
              threads ({}). int4 g128 runs at {fused} the speed of f32 (bytes alone: {}); with the \
              matrix written to memory first, at {materialized}.",
-            sig3(ceiling / 1e9),
+            sig3(bandwidth / 1e9),
             int4.threads,
             times(predicted),
         ),
@@ -44,14 +45,14 @@ pub fn matvec_roofline() -> Result<Figure> {
 }
 
 /// The products on `threads` threads.
-fn roofline(capture: &Capture, threads: usize, ceiling: f64) -> Result<Drawing> {
+fn roofline(capture: &Capture, threads: usize, bandwidth: f64) -> Result<Drawing> {
     let products: Vec<&Product> =
         capture.products.iter().filter(|product| product.threads == threads).collect();
     let megabytes = |product: &Product| product.bytes as f64 / 1e6;
-    let floor = |megabytes: f64| (megabytes, megabytes * 1e6 / ceiling * 1e3);
+    let bound = |megabytes: f64| (megabytes, megabytes * 1e6 / bandwidth * 1e3);
     let (bytes, mut heights): (Vec<f64>, Vec<f64>) =
         products.iter().map(|product| (megabytes(product), product.time_ms.median)).unzip();
-    let ends = [18.0, 520.0].map(floor);
+    let ends = [18.0, 520.0].map(bound);
     heights.extend(ends.map(|end| end.1));
     let x = Axis::log("bytes that one product moves, MB (logarithmic)", 18.0..520.0)
         .ticks([20.0, 50.0, 100.0, 200.0, 500.0], plain)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{count, times};
-use measure::gpu::capture::Capture;
+use measure::gpu::Capture;
 
 use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
@@ -40,7 +40,7 @@ pub fn gains() -> Result<Figure> {
             "Linear layers of Llama-3.1-8B on one {}, tokens/s as a multiple of {BASE}. Dots: \
              measured. Dashed: the ratio of the floors, from the bandwidth and rates of the same \
              run. {}.",
-            capture.provenance().gpu,
+            capture.setup.gpu,
             turning_point(&lines)?,
         ),
         alt: alt.join(" "),
@@ -58,7 +58,7 @@ pub fn gains() -> Result<Figure> {
 }
 
 fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
-    let floor = |format, tokens| capture.step(LLAMA, format, tokens).map(|step| step.floor_ms);
+    let floor = |format, tokens| capture.step(LLAMA, format, tokens).map(|step| step.bound_ms);
     let steps = capture.steps().filter(|step| step.model == LLAMA && step.format == format);
     let gain = |tokens: usize| {
         let measured = rate(capture, LLAMA, format, tokens)? / rate(capture, LLAMA, BASE, tokens)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use formats::architecture::SMOLLM2_135M;
 use kit::table::times;
-use measure::engines::meters::{Capture, Run, table};
+use measure::engines::{Capture, Engine, Run, Throughput, meter_tables};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -19,17 +19,17 @@ const STEP: f64 = 0.15;
 
 /// This course's model.
 pub fn ours() -> Result<Figure> {
-    of(&committed("this course")?)
+    of(&committed(Engine::Course)?)
 }
 
 /// vLLM.
 pub fn vllm() -> Result<Figure> {
-    of(&committed("vLLM")?)
+    of(&committed(Engine::Vllm)?)
 }
 
 /// llama.cpp.
 pub fn llama_cpp() -> Result<Figure> {
-    of(&committed("llama.cpp")?)
+    of(&committed(Engine::LlamaCpp)?)
 }
 
 /// A meter of a format as a multiple of the base's: predicted and measured.
@@ -45,7 +45,7 @@ struct Gain {
 /// # Errors
 /// If the capture has no two formats with all meters.
 pub fn of(capture: &Capture) -> Result<Figure> {
-    let whole: Vec<&Run> = capture.runs.iter().filter(|run| run.error.is_none()).collect();
+    let whole: Vec<&Run> = capture.runs.iter().filter(|run| run.served).collect();
     let (base, others) = whole.split_first().context("no format was measured")?;
     ensure!(!others.is_empty(), "one format has nothing to be compared with");
     let (others, left_out) = others.split_at(others.len().min(INKS.len()));
@@ -57,11 +57,11 @@ pub fn of(capture: &Capture) -> Result<Figure> {
         .collect();
     let best = gains.iter().max_by(|a, b| a.measured.total_cmp(&b.measured));
     let best = best.context("a format has meters")?;
-    let engine = &capture.provenance.engine;
-    let name = |gain: &Gain| (others[gain.format].format.as_str(), meters[gain.meter].as_str());
+    let engine = capture.setup.engine;
+    let name = |gain: &Gain| (others[gain.format].name.as_str(), meters[gain.meter].as_str());
     let (format, meter) = name(best);
     Ok(Figure {
-        title: format!("What each format buys in {engine}, as a multiple of {}", base.format),
+        title: format!("What each format buys in {engine}, as a multiple of {}", base.name),
         caption: format!(
             "Rings: predicted by the cost model from this run's ceilings. Dots: measured. {}, over {} \
              processors. The largest gain is that of {format} in \"{meter}\": {}.{}",
@@ -88,7 +88,7 @@ pub fn of(capture: &Capture) -> Result<Figure> {
 
 /// A figure has room for so many formats; the tables have all of them.
 fn not_drawn(left_out: &[&Run]) -> String {
-    let names: Vec<&str> = left_out.iter().map(|run| run.format.as_str()).collect();
+    let names: Vec<&str> = left_out.iter().map(|run| run.name.as_str()).collect();
     format!(" Not drawn: {}.", names.join(", "))
 }
 
@@ -103,7 +103,7 @@ fn meters(capture: &Capture) -> Vec<String> {
 
 /// Every meter of a run over that of the base.
 fn gains(capture: &Capture, base: &Run, run: &Run, format: usize) -> Vec<Gain> {
-    let predicted = |run| table::predicted(capture, run, SMOLLM2_135M);
+    let predicted = |run| meter_tables::predicted(capture, run, SMOLLM2_135M);
     let (own, of_base) = (predicted(run), predicted(base));
     let both = own.as_ref().zip(of_base.as_ref());
     let mut gains = Vec::new();
@@ -114,16 +114,16 @@ fn gains(capture: &Capture, base: &Run, run: &Run, format: usize) -> Vec<Gain> {
             gains.push(Gain { meter, format, predicted: predicted.and_then(ratio), measured });
         }
     };
-    let median = |throughput: &measure::engines::meters::Throughput| throughput.tokens_per_s.median;
-    let reading = |run: &Run| run.reading.as_ref().map(median);
-    add(0, reading(run).zip(reading(base)), both.map(|(own, base)| (own.reading, base.reading)));
+    let median = |throughput: &Throughput| throughput.tokens_per_s.median;
+    let prefill = |run: &Run| run.prefill.as_ref().map(median);
+    add(0, prefill(run).zip(prefill(base)), both.map(|(own, base)| (own.prefill, base.prefill)));
     for (index, &requests) in capture.plan.batches.iter().enumerate() {
-        let writing = |run: &Run| run.writing_of(requests).map(median);
-        let predicted = both
-            .and_then(|(own, base)| Some((*own.writing.get(index)?, *base.writing.get(index)?)));
-        add(index + 1, writing(run).zip(writing(base)), predicted);
+        let decode = |run: &Run| run.decode_of(requests).map(median);
+        let predicted =
+            both.and_then(|(own, base)| Some((*own.decode.get(index)?, *base.decode.get(index)?)));
+        add(index + 1, decode(run).zip(decode(base)), predicted);
     }
-    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
+    let blocks = |run: &Run| run.kv_cache.as_ref().map(|kv| kv.blocks as f64);
     let predicted = both.map(|(own, base)| (own.blocks as f64, base.blocks as f64));
     add(capture.plan.batches.len() + 1, blocks(run).zip(blocks(base)), predicted);
     gains
@@ -156,7 +156,7 @@ fn marks(meters: &[String], others: &[&Run], gains: &[Gain]) -> Result<Drawing> 
         let keys: Vec<Key> = others
             .iter()
             .zip(INKS)
-            .map(|(run, ink)| Key::Mark(Mark::new(Shape::Dot, ink), run.format.as_str()))
+            .map(|(run, ink)| Key::Mark(Mark::new(Shape::Dot, ink), run.name.as_str()))
             .collect();
         plot.legend(1, &keys)?;
         plot.legend(

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use half::f16;
 use kit::table::{count, sig3, times};
-use measure::outliers::capture::{Capture, Input};
+use measure::outliers::{Capture, Input};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -174,7 +174,7 @@ fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
     let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain);
     let y = Axis::log("magnitude in the residual stream", 0.3..150_000.0)
         .ticks([1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0], thousands);
-    let points = |of: fn(&measure::outliers::capture::Residual) -> f64| {
+    let points = |of: fn(&measure::outliers::Residual) -> f64| {
         capture.residuals.iter().map(move |residual| (residual.layer as f64, of(residual)))
     };
     draw(Layout::with_legend(2), x, y, |plot: &Plot<'_>| {

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
-use measure::capture::CaptureFile;
-use measure::gpu::capture::{Capture, Measured, StepTime};
+use measure::gpu::{Capture, Measured, StepTime};
 
 use crate::Entry;
 
@@ -58,7 +57,7 @@ pub fn committed() -> Result<Vec<Capture>> {
 /// If there is none, or a file cannot be read.
 pub fn of_gpu(part: &str) -> Result<Capture> {
     let mut captures = committed()?.into_iter();
-    let found = captures.find(|capture| capture.provenance().gpu.contains(part));
+    let found = captures.find(|capture| capture.setup.gpu.contains(part));
     found.with_context(|| format!("there is no capture of an {part} in {FOLDER}"))
 }
 
@@ -85,16 +84,16 @@ fn runs(captures: &[Capture]) -> Table {
         .text("commit")
         .text("command");
     for capture in captures {
-        let run = capture.provenance();
-        let commit: String = run.commit.chars().take(12).collect();
-        let cells = [&run.gpu, &run.driver, &run.cuda, &run.cublaslt];
-        let more = [&run.machine, &run.date, &commit, &run.command];
+        let Capture { provenance: run, setup, .. } = capture;
+        let machine = format!("{}, {}", run.processor, run.system);
+        let cells = [&setup.gpu, &setup.driver, &setup.cuda, &setup.cublaslt];
+        let more = [&machine, &run.date, &run.short_commit(), &run.command];
         table.row(cells.into_iter().chain(more).map(String::as_str));
     }
     table
 }
 
-/// The ceilings of each device, measured in the same run as everything else.
+/// The peaks of each device, measured in the same run as everything else.
 fn ceilings(captures: &[Capture]) -> Table {
     let mut table = Table::new("What the device can do, measured in the same run")
         .text("GPU")
@@ -102,20 +101,20 @@ fn ceilings(captures: &[Capture]) -> Table {
         .number("best reading")
         .number("median")
         .text("how");
-    for ceiling in captures.iter().flat_map(Capture::ceilings) {
-        let tera = |rate: f64| format!("{} T{}", sig3(rate / 1e12), ceiling.unit);
+    for peak in captures.iter().flat_map(Capture::peaks) {
+        let tera = |rate: f64| format!("{} T{}", sig3(rate / 1e12), peak.unit);
         table.row([
-            ceiling.provenance().gpu.clone(),
-            ceiling.name.clone(),
-            tera(ceiling.rate.max),
-            tera(ceiling.rate.median),
-            ceiling.how.clone(),
+            peak.setup().gpu.clone(),
+            peak.name.clone(),
+            tera(peak.rate.max),
+            tera(peak.rate.median),
+            peak.how.clone(),
         ]);
     }
     table
 }
 
-/// Meter 1: every step, with its spread and its floor.
+/// Meter 1: every step, with its spread and its roofline bound.
 fn throughput(captures: &[Capture]) -> Table {
     let mut table = Table::new("Meter 1, throughput: the linear layers of one step")
         .text("GPU")
@@ -132,7 +131,7 @@ fn throughput(captures: &[Capture]) -> Table {
     for step in captures.iter().flat_map(Capture::steps) {
         let dash = || "–".to_string();
         table.row([
-            step.provenance().gpu.clone(),
+            step.setup().gpu.clone(),
             step.model.to_string(),
             step.format.to_string(),
             count(step.tokens),
@@ -140,8 +139,8 @@ fn throughput(captures: &[Capture]) -> Table {
             format!("{} to {}", sig3(step.time_ms.min), sig3(step.time_ms.max)),
             sig3(step.tokens_per_s),
             step.activation_ms.map_or_else(dash, |spread| sig3(spread.median)),
-            sig3(step.floor_ms),
-            percent(step.floor_ms / step.time_ms.median),
+            sig3(step.bound_ms),
+            percent(step.bound_ms / step.time_ms.median),
             step.bound_by.clone(),
         ]);
     }
@@ -167,7 +166,7 @@ fn gains(captures: &[Capture]) -> Table {
                 let of = |format| rate(capture, model, format, tokens);
                 of(format).zip(of(base)).map_or("–".into(), |(own, base)| times(own / base))
             };
-            let gpu = capture.provenance().gpu.clone();
+            let gpu = capture.setup.gpu.clone();
             let cells = [gpu, model.to_string(), format.to_string()];
             table.row(cells.into_iter().chain(all.iter().map(gain)));
         }
@@ -190,7 +189,7 @@ fn capacity(captures: &[Capture]) -> Table {
     let gigabytes = |bytes: u64| sig3(bytes as f64 / 1e9);
     for room in captures.iter().flat_map(Capture::capacity) {
         table.row([
-            room.provenance().gpu.clone(),
+            room.setup().gpu.clone(),
             room.model.to_string(),
             room.format.to_string(),
             gigabytes(room.weight_bytes),
@@ -217,7 +216,7 @@ fn sanity(captures: &[Capture]) -> Table {
     for capture in captures {
         for (model, format) in pairs(capture) {
             let of_pair = |m: &str, f: &str| m == model && f == format;
-            let checks: Vec<_> = capture.sanity().filter(|c| of_pair(c.model, c.format)).collect();
+            let checks: Vec<_> = capture.checks().filter(|c| of_pair(c.model, c.format)).collect();
             let share = |error: Option<f64>, bound: f64| error.map_or(f64::INFINITY, |e| e / bound);
             // The code that is farthest from its weight is half a step away in every sound format.
             let closest = checks
@@ -227,7 +226,7 @@ fn sanity(captures: &[Capture]) -> Table {
             let Some(closest) = closest else { continue };
             let passed = checks.iter().filter(|check| check.passed).count();
             table.row([
-                closest.provenance().gpu.clone(),
+                closest.setup().gpu.clone(),
                 model.to_string(),
                 format.to_string(),
                 format!("{passed} of {}", checks.len()),
@@ -251,7 +250,7 @@ fn readings(captures: &[Capture]) -> Table {
         let models: BTreeSet<&str> = capture.runs().map(|run| run.model).collect();
         for model in models {
             let mut say = |question: String, answer: String| {
-                let gpu = capture.provenance().gpu.clone();
+                let gpu = capture.setup.gpu.clone();
                 table.row([gpu, model.to_string(), question, answer]);
             };
             for tokens in batches(capture, model) {

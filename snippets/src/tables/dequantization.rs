@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
-use measure::cpu::capture::{Capture, Product, Quantizing};
+use measure::cpu::{Capture, Product, Quantizing};
 
 use crate::capture_files;
 
@@ -77,7 +77,7 @@ fn products(capture: &Capture) -> Result<Table> {
             sig3(time.median),
             format!("{} to {}", sig3(time.min), sig3(time.max)),
             gigabytes(product.rate()),
-            percent(capture.share_of_ceiling(product).with_context(missing)?),
+            percent(capture.share_of_bandwidth(product).with_context(missing)?),
             times(capture.speed_up(product).with_context(missing)?),
             times(capture.predicted_speed_up(product).with_context(missing)?),
         ]);
@@ -130,22 +130,22 @@ fn find<'c>(
 }
 
 fn run(capture: &Capture) -> Table {
-    let run = &capture.provenance;
+    let (run, setup) = (&capture.provenance, &capture.setup);
     let mut table = Table::new("The run that these numbers come from").text("what").text("is");
     table.row(["processor", &run.processor]);
     table.row(["processors used", &count(run.processors)]);
-    table.row(["last cache (bytes)", &count(run.cache_bytes as usize)]);
-    table.row(["instructions", &run.instructions]);
+    table.row(["last cache (bytes)", &count(setup.cache_bytes as usize)]);
+    table.row(["instructions", &setup.instructions]);
     table.row(["system", &run.system]);
-    table.row(["compiler", &run.compiler]);
-    table.row(["llama-quantize", run.llama_quantize.as_deref().unwrap_or("not run")]);
+    table.row(["compiler", run.compiler.as_deref().unwrap_or("unknown")]);
+    table.row(["llama-quantize", setup.llama_quantize.as_deref().unwrap_or("not run")]);
     table.row(["date", &run.date]);
     // As code, or the book would make a dash of each `--`.
     table.row(["commit", &format!("`{}`", run.commit)]);
     table.row(["command", &format!("`{}`", run.command)]);
-    for ceiling in &capture.ceilings {
-        let what = format!("plain reading, threads: {}", ceiling.threads);
-        let (best, median) = (gigabytes(ceiling.best()), gigabytes(ceiling.median()));
+    for bandwidth in &capture.bandwidths {
+        let what = format!("plain reading, threads: {}", bandwidth.threads);
+        let (best, median) = (gigabytes(bandwidth.best()), gigabytes(bandwidth.median()));
         table.row([what, format!("best {best} GB/s, median {median} GB/s")]);
     }
     table
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(rows(products(&capture)?), capture.products.len());
         let memory = capture.quantizing.iter().filter(|q| q.between == "memory").count();
         assert_eq!(rows(quantizing(&capture)), memory);
-        assert_eq!(rows(run(&capture)), 10 + capture.ceilings.len());
+        assert_eq!(rows(run(&capture)), 10 + capture.bandwidths.len());
         Ok(())
     }
 }

@@ -1,13 +1,12 @@
-//! The tables of "Captured: three engines, one model", read from the captures that `cargo book
-//! serve-check` took.
+//! The tables of "Captured: three engines, one model", read from the captures of quality that
+//! `cargo book measure` and the command before it took.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent};
-use measure::capture::CaptureFile;
-use measure::engines::capture::{Capture, Checkpoint};
+use measure::engines::{Capture, Engine, Run};
 
 use crate::capture_files::of_engine;
 
@@ -34,27 +33,26 @@ pub fn avx512_file() -> PathBuf {
 ///
 /// # Errors
 /// If there is not exactly one, or one cannot be read.
-pub fn committed(engine: &str) -> Result<Capture> {
-    of_engine(FOLDER, engine, |capture: &Capture| &capture.provenance.engine)
+pub fn committed(engine: Engine) -> Result<Capture> {
+    of_engine(FOLDER, engine)
 }
 
 fn load(file: &Path) -> Result<Capture> {
     Capture::load(file).context(file.display().to_string())
 }
 
-/// The engines, as their captures name them.
-const OURS: &str = "this course";
-const VLLM: &str = "vLLM";
-const LLAMA_CPP: &str = "llama.cpp";
+const OURS: Engine = Engine::Course;
+const VLLM: Engine = Engine::Vllm;
+const LLAMA_CPP: Engine = Engine::LlamaCpp;
 
 /// A perplexity with the digits that engines are compared by.
-fn perplexity(checkpoint: Option<&Checkpoint>) -> String {
+fn perplexity(checkpoint: Option<&Run>) -> String {
     let quality = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref());
     quality.map_or("-".into(), |quality| format!("{:.4}", quality.perplexity))
 }
 
-fn megabytes(checkpoint: &Checkpoint) -> String {
-    format!("{:.1}", checkpoint.weight_bytes as f64 / 1e6)
+fn megabytes(checkpoint: &Run) -> String {
+    checkpoint.file_bytes.map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
 }
 
 /// Folders: ours beside vLLM.
@@ -68,13 +66,13 @@ pub fn folders() -> Result<Table> {
         .number("same next token, ours")
         .number("same next token, vLLM")
         .number("divergence, ours (nats)");
-    for checkpoint in &vllm.checkpoints {
+    for checkpoint in &vllm.runs {
         let own = ours.named(&checkpoint.name);
         let own = own.with_context(|| format!("ours has no {}", checkpoint.name))?;
-        let same = |of: &Checkpoint| {
-            of.quality.as_ref().and_then(|q| q.same_top).map_or("-".into(), percent)
+        let same = |of: &Run| {
+            of.quality.as_ref().and_then(|q| q.top1_agreement).map_or("-".into(), percent)
         };
-        let divergence = own.quality.as_ref().and_then(|quality| quality.mean_kl);
+        let divergence = own.quality.as_ref().and_then(|quality| quality.kl_divergence);
         table.row([
             format!("`{}`", checkpoint.name),
             megabytes(checkpoint),
@@ -99,7 +97,7 @@ pub fn gguf() -> Result<Table> {
         .number("divergence, ours (nats)")
         .number("divergence, llama.cpp (nats)")
         .number("same next token, llama.cpp");
-    for checkpoint in &llama.checkpoints {
+    for checkpoint in &llama.runs {
         let own = ours.named(&checkpoint.name);
         let quality = checkpoint.quality.as_ref();
         let nats = |value: Option<f64>| value.map_or("-".into(), |nats| format!("{nats:.4}"));
@@ -108,9 +106,9 @@ pub fn gguf() -> Result<Table> {
             megabytes(checkpoint),
             perplexity(own),
             perplexity(Some(checkpoint)),
-            nats(own.and_then(|own| own.quality.as_ref()?.mean_kl)),
-            nats(quality.and_then(|quality| quality.mean_kl)),
-            quality.and_then(|quality| quality.same_top).map_or("-".into(), percent),
+            nats(own.and_then(|own| own.quality.as_ref()?.kl_divergence)),
+            nats(quality.and_then(|quality| quality.kl_divergence)),
+            quality.and_then(|quality| quality.top1_agreement).map_or("-".into(), percent),
         ]);
     }
     Ok(table)
@@ -128,12 +126,12 @@ pub fn avx512() -> Result<Table> {
         .number("with, apart from ours by")
         .number("rounding may")
         .text("type of what is not quantized, with");
-    for checkpoint in &with.checkpoints {
+    for checkpoint in &with.runs {
         let name = &checkpoint.name;
         let own = ours.named(name).and_then(|own| own.quality.as_ref());
         let own = own.with_context(|| format!("ours has not scored {name}"))?;
         let apart = checkpoint.quality.as_ref().map(|quality| quality.perplexity / own.perplexity);
-        let may = own.mean_kl.map(|_| allowed(&ours, name)).transpose()?;
+        let may = own.kl_divergence.map(|_| allowed(&ours, name)).transpose()?;
         table.row([
             format!("`{name}`"),
             format!("{:.4}", own.perplexity),
@@ -185,22 +183,22 @@ pub fn seven_bits() -> Result<Table> {
 fn allowed(ours: &Capture, name: &str) -> Result<f64> {
     let quality = ours.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
     let quality = quality.with_context(|| format!("ours has not scored {name}"))?;
-    let divergence = quality.mean_kl.context("the original has no noise of its own")?;
-    let scored = quality.chunks * (ours.questions.chunk / 2 - 1);
+    let divergence = quality.kl_divergence.context("the original has no noise of its own")?;
+    let scored = quality.chunks * (ours.plan.chunk / 2 - 1);
     Ok((3.0 * (4.0 * divergence / scored as f64).sqrt()).exp_m1())
 }
 
 /// What each wrote after the first prompt.
 pub fn answers() -> Result<Table> {
     let captures = [committed(OURS)?, committed(VLLM)?, committed(LLAMA_CPP)?];
-    let prompt = captures[0].questions.prompts.first().cloned().unwrap_or_default();
+    let prompt = captures[0].plan.prompts.first().cloned().unwrap_or_default();
     let mut table =
         Table::new(format!("\"{prompt}\": what each wrote, the likeliest token each time"))
             .text("checkpoint")
             .text("engine")
             .text("what it wrote");
     let mut names: Vec<&str> = Vec::new();
-    for checkpoint in captures.iter().flat_map(|capture| &capture.checkpoints) {
+    for checkpoint in captures.iter().flat_map(|capture| &capture.runs) {
         if !names.contains(&checkpoint.name.as_str()) {
             names.push(&checkpoint.name);
         }
@@ -211,7 +209,7 @@ pub fn answers() -> Result<Table> {
             if let Some(answer) = found.and_then(|checkpoint| checkpoint.answers.first()) {
                 table.row([
                     format!("`{name}`"),
-                    capture.provenance.engine.clone(),
+                    capture.setup.engine.to_string(),
                     // A backslash would look like a formula that was left as it was typed.
                     format!("\"{}\"", answer.replace('\n', "⏎")),
                 ]);
@@ -229,23 +227,12 @@ pub fn vllm_read() -> Result<Table> {
         .text("its config says")
         .text("served")
         .text("what the engine said");
-    for checkpoint in &vllm.checkpoints {
-        let said = match &checkpoint.error {
-            // The engine's own exception says more than the status that reached us.
-            Some(error) => {
-                let exception = error.lines().map(str::trim).find(|line| line.contains("Error:"));
-                exception.or(error.lines().next())
-            }
-            // The general line comes first, the one of this checkpoint's layers after it.
-            None => {
-                let mut facts = checkpoint.facts.iter().rev().map(String::as_str);
-                facts.find(|line| line.contains("Kernel"))
-            }
-        };
+    for checkpoint in &vllm.runs {
+        let said = checkpoint.reason.as_deref().or(checkpoint.kernel.as_deref());
         table.row([
             format!("`{}`", checkpoint.name),
             checkpoint.scheme.clone().unwrap_or("nothing".into()),
-            if checkpoint.error.is_none() { "yes".into() } else { "no".to_string() },
+            if checkpoint.served { "yes".into() } else { "no".to_string() },
             shortened(said.unwrap_or("-")),
         ]);
     }
@@ -271,13 +258,13 @@ pub fn vllm_cache() -> Result<Table> {
         .number("tokens a block")
         .number("tokens")
         .text("type of its numbers");
-    for checkpoint in &vllm.checkpoints {
+    for checkpoint in &vllm.runs {
         let Some(cache) = &checkpoint.kv_cache else { continue };
         table.row([
             format!("`{}`", checkpoint.name),
-            count(usize::try_from(cache.num_blocks)?),
-            cache.block_size.to_string(),
-            count(usize::try_from(cache.num_blocks * cache.block_size)?),
+            count(usize::try_from(cache.blocks)?),
+            cache.block_tokens.to_string(),
+            count(usize::try_from(cache.blocks * cache.block_tokens)?),
             checkpoint.dtype.clone().unwrap_or("-".into()),
         ]);
     }
@@ -295,13 +282,13 @@ pub fn runs() -> Result<Table> {
     let captures =
         [committed(OURS)?, committed(VLLM)?, load(&avx512_file())?, committed(LLAMA_CPP)?];
     for capture in captures {
-        let of = capture.provenance;
+        let Capture { provenance: of, setup, .. } = capture;
         table.row([
-            of.engine,
-            of.engine_version,
-            format!("{}, {} processors, {}", of.processor, of.processors, of.instructions),
-            of.date,
-            of.commit.chars().take(12).collect(),
+            setup.engine.to_string(),
+            setup.engine_version,
+            format!("{}, {} processors, {}", of.processor, of.processors, setup.instructions),
+            of.date.clone(),
+            of.short_commit(),
         ]);
     }
     Ok(table)
@@ -322,9 +309,7 @@ mod tests {
         // An engine that reads weights as we do differs by the rounding of f32 sums only.
         let (ours, llama) = (committed(OURS)?, committed(VLLM)?);
         let (own, theirs) = (ours.named("none"), llama.named("none"));
-        let of = |found: Option<&Checkpoint>| {
-            found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity))
-        };
+        let of = |found: Option<&Run>| found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity));
         let (own, theirs) = (of(own).context("ours")?, of(theirs).context("theirs")?);
         assert!((own / theirs - 1.0).abs() < 1e-4, "{own} and {theirs}");
         Ok(())

@@ -8,7 +8,7 @@ use formats::architecture::SMOLLM2_135M;
 use kit::Table;
 use kit::table::{count, sig3, times};
 use measure::capture::Spread;
-use measure::engines::meters::{Capture, Run, table};
+use measure::engines::{Capture, Engine, Run, meter_tables};
 
 use crate::capture_files::of_engine;
 use crate::published::BATCH_CROSSOVER;
@@ -18,11 +18,9 @@ use crate::tables::captured;
 const FOLDER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/engines/captures/meters");
 
-/// The engines, as their captures name them.
-pub const ENGINES: [&str; 3] = [OURS, VLLM, LLAMA_CPP];
-const OURS: &str = "this course";
-const VLLM: &str = "vLLM";
-const LLAMA_CPP: &str = "llama.cpp";
+const OURS: Engine = Engine::Course;
+const VLLM: Engine = Engine::Vllm;
+const LLAMA_CPP: Engine = Engine::LlamaCpp;
 
 /// The committed capture files.
 pub fn files() -> Vec<PathBuf> {
@@ -33,25 +31,25 @@ pub fn files() -> Vec<PathBuf> {
 ///
 /// # Errors
 /// If there is not exactly one, or one cannot be read.
-pub fn committed(engine: &str) -> Result<Capture> {
-    of_engine(FOLDER, engine, |capture: &Capture| &capture.provenance.engine)
+pub fn committed(engine: Engine) -> Result<Capture> {
+    of_engine(FOLDER, engine)
 }
 
 /// The three tables of a capture, as text for a terminal.
 pub fn all(capture: &Capture) -> String {
-    table::all(capture, SMOLLM2_135M).map(|table| table.to_string()).join("\n")
+    meter_tables::all(capture, SMOLLM2_135M).map(|table| table.to_string()).join("\n")
 }
 
-fn capacity(engine: &str) -> Result<Table> {
-    Ok(table::capacity(&committed(engine)?, SMOLLM2_135M))
+fn capacity(engine: Engine) -> Result<Table> {
+    Ok(meter_tables::capacity(&committed(engine)?, SMOLLM2_135M))
 }
 
-fn throughput(engine: &str) -> Result<Table> {
-    Ok(table::throughput(&committed(engine)?, SMOLLM2_135M))
+fn throughput(engine: Engine) -> Result<Table> {
+    Ok(meter_tables::throughput(&committed(engine)?, SMOLLM2_135M))
 }
 
-fn sanity(engine: &str) -> Result<Table> {
-    Ok(table::sanity(&committed(engine)?))
+fn quality(engine: Engine) -> Result<Table> {
+    Ok(meter_tables::quality(&committed(engine)?))
 }
 
 /// Capacity of this course's model.
@@ -84,19 +82,19 @@ pub fn throughput_llama_cpp() -> Result<Table> {
     throughput(LLAMA_CPP)
 }
 
-/// Output sanity of this course's model.
+/// Quality of this course's model.
 pub fn sanity_ours() -> Result<Table> {
-    sanity(OURS)
+    quality(OURS)
 }
 
-/// Output sanity of vLLM.
+/// Quality of vLLM.
 pub fn sanity_vllm() -> Result<Table> {
-    sanity(VLLM)
+    quality(VLLM)
 }
 
-/// Output sanity of llama.cpp.
+/// Quality of llama.cpp.
 pub fn sanity_llama_cpp() -> Result<Table> {
-    sanity(LLAMA_CPP)
+    quality(LLAMA_CPP)
 }
 
 /// What the machine could do at all, in each run.
@@ -109,15 +107,15 @@ pub fn ceilings() -> Result<Table> {
             .number("f32 product (Gop/s)")
             .number("int8 product (Gop/s)");
     let giga = |spread: &Spread| sig3(spread.median / 1e9);
-    for engine in ENGINES {
+    for engine in Engine::SERVING {
         let capture = committed(engine)?;
-        let ceilings = &capture.ceilings;
+        let peaks = capture.peaks.as_ref().context("the peaks were measured")?;
         table.row([
             engine.to_string(),
-            count(ceilings.threads),
-            giga(&ceilings.bytes_per_s),
-            giga(&ceilings.f32_operations_per_s),
-            giga(&ceilings.int8_operations_per_s),
+            count(peaks.threads),
+            giga(&peaks.bytes_per_s),
+            giga(&peaks.f32_operations_per_s),
+            giga(&peaks.int8_operations_per_s),
         ]);
     }
     Ok(table)
@@ -149,14 +147,14 @@ pub fn crossing() -> Result<Table> {
         };
     let here = format!("ours, {} processors", capture.provenance.processors);
     for &requests in &capture.plan.batches {
-        let speed = |run: &Run| run.writing_of(requests).map(|w| w.tokens_per_s.median);
+        let speed = |run: &Run| run.decode_of(requests).map(|w| w.tokens_per_s.median);
         let speeds = speed(eight).zip(speed(four)).context("every format was timed")?;
         let work = if requests == 1 { "1 writes".into() } else { format!("{requests} write") };
         row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
     }
-    let reading = |run: &Run| run.reading.as_ref().map(|reading| reading.tokens_per_s.median);
-    let speeds = reading(eight).zip(reading(four)).context("every format was timed")?;
-    let work = format!("reads {}", capture.plan.prompt);
+    let prefill = |run: &Run| run.prefill.as_ref().map(|prefill| prefill.tokens_per_s.median);
+    let speeds = prefill(eight).zip(prefill(four)).context("every format was timed")?;
+    let work = format!("reads {}", capture.plan.prefill_tokens);
     row(here.clone(), ["`w8a8`", "`w4a16`"], work, speeds.into(), false);
     let gpu = captured::of_gpu(captured::H200)?;
     for tokens in [1, 16, 64, 2048] {
@@ -185,14 +183,14 @@ pub fn runs() -> Result<Table> {
         .text("date")
         .text("commit")
         .text("command");
-    for engine in ENGINES {
-        let of = committed(engine)?.provenance;
+    for engine in Engine::SERVING {
+        let Capture { provenance: of, setup, .. } = committed(engine)?;
         table.row([
-            of.engine,
-            of.engine_version,
-            format!("{}, {} processors, {}", of.processor, of.processors, of.instructions),
-            of.date,
-            of.commit.chars().take(12).collect(),
+            engine.to_string(),
+            setup.engine_version,
+            format!("{}, {} processors, {}", of.processor, of.processors, setup.instructions),
+            of.date.clone(),
+            of.short_commit(),
             format!("`{}`", of.command),
         ]);
     }

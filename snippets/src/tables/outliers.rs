@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
-use measure::outliers::capture::{Capture, Input, Peak, Variant};
+use measure::outliers::{Capture, Input, Peak, Variant};
 
 use crate::capture_files;
 use crate::published::{self, COLLAPSE, EMERGENCE, RECOVERY, SMOOTHED_LLAMA};
@@ -34,7 +34,7 @@ pub fn committed() -> Result<Capture> {
 pub fn all(capture: &Capture) -> Result<String> {
     let tables = [
         run(capture),
-        loudest(capture)?,
+        largest_channels(capture)?,
         tokens(capture)?,
         layer_errors(capture)?,
         naive(capture)?,
@@ -51,18 +51,24 @@ pub fn model_run() -> Result<Table> {
 }
 
 fn run(capture: &Capture) -> Table {
-    let of = &capture.provenance;
+    let (of, setup) = (&capture.provenance, &capture.setup);
     let mut table =
         Table::new("The run that the tables of this chapter come from").text("").text("");
     let rows = [
         ("machine", format!("{}, {} processors, {}", of.processor, of.processors, of.system)),
-        ("compiler", of.compiler.clone()),
-        ("commit", of.commit.chars().take(12).collect()),
+        ("compiler", of.compiler.clone().unwrap_or_default()),
+        ("commit", of.short_commit()),
         ("date", of.date.clone()),
         ("command", of.command.clone()),
-        ("model", of.model.clone()),
-        ("scored", format!("{} in {} chunks of {} tokens", of.passage, of.chunks, of.chunk)),
-        ("calibrated on", format!("{}, {} tokens", of.calibration, count(of.calibration_tokens))),
+        ("model", setup.model.clone()),
+        (
+            "scored",
+            format!("{} in {} chunks of {} tokens", setup.passage, setup.chunks, setup.chunk),
+        ),
+        (
+            "calibrated on",
+            format!("{}, {} tokens", setup.calibration, count(setup.calibration_tokens)),
+        ),
     ];
     for (what, text) in rows {
         table.row([what.to_string(), text]);
@@ -70,9 +76,9 @@ fn run(capture: &Capture) -> Table {
     table
 }
 
-/// The inputs with the loudest channels, each kind's worst layer.
+/// The inputs with the largest channels, each kind's worst layer.
 pub fn model_loudest() -> Result<Table> {
-    loudest(&committed()?)
+    largest_channels(&committed()?)
 }
 
 /// The four inputs of a decoder layer, as a capture names them, and what they feed.
@@ -83,7 +89,7 @@ pub const INPUTS: [(&str, &str); 4] = [
     ("down_proj", "down (after the gate)"),
 ];
 
-fn loudest(capture: &Capture) -> Result<Table> {
+fn largest_channels(capture: &Capture) -> Result<Table> {
     let mut table = Table::new("Loudest channel over median channel at four inputs of 30 layers")
         .text("input of")
         .number("median layer")
@@ -123,7 +129,7 @@ pub fn of_kind<'a>(capture: &'a Capture, input: &str) -> Result<Vec<&'a Input>> 
     if layers.is_empty() { bail!("the capture has no input {input}") } else { Ok(layers) }
 }
 
-/// Which tokens are loud in the residual stream.
+/// Which tokens are outliers in the residual stream.
 pub fn model_tokens() -> Result<Table> {
     tokens(&committed()?)
 }

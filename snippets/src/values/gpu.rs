@@ -60,8 +60,8 @@ pub fn w4a16_prompt() -> Result<Value> {
 pub fn copy_cards() -> Result<Value> {
     let copy = |gpu: &str| -> Result<f64> {
         let capture = of_gpu(gpu)?;
-        let mut ceilings = capture.ceilings();
-        let copy = ceilings.find(|ceiling| ceiling.name == "copy").context("a copy was timed")?;
+        let mut peaks = capture.peaks();
+        let copy = peaks.find(|peak| peak.name == "copy").context("a copy was timed")?;
         Ok(copy.rate.max)
     };
     let text = times(copy(H200)? / copy("H100")?);
@@ -87,7 +87,7 @@ pub fn w4a16_cards() -> Result<Value> {
 fn of_floor(format: &str, meaning: &'static str) -> Result<Value> {
     let capture = of_gpu(H200)?;
     let step = capture.step(LLAMA, format, 1).context("one token was timed")?;
-    Ok(Value { text: percent(step.floor_ms / step.time_ms.median), meaning })
+    Ok(Value { text: percent(step.bound_ms / step.time_ms.median), meaning })
 }
 
 /// Nothing quantized.

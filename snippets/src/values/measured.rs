@@ -3,34 +3,34 @@
 use anyhow::{Context, Result};
 use formats::architecture::SMOLLM2_135M;
 use kit::table::{percent, times};
-use measure::engines::meters::{Capture, Run, table};
+use measure::engines::{Capture, Engine, Run, meter_tables};
 
 use super::Value;
 use crate::tables::measured::committed;
 
-const OURS: &str = "this course";
-const VLLM: &str = "vLLM";
+const OURS: Engine = Engine::Course;
+const VLLM: Engine = Engine::Vllm;
 /// Requests at once that stand for many.
 const MANY: usize = 64;
 /// The same in vLLM.
 const VLLM_MANY: usize = 16;
 
 fn run<'c>(capture: &'c Capture, format: &str) -> Result<&'c Run> {
-    let engine = &capture.provenance.engine;
+    let engine = capture.setup.engine;
     capture.named(format).with_context(|| format!("the capture of {engine} has no {format}"))
 }
 
 fn reads(run: &Run) -> Option<f64> {
-    run.reading.as_ref().map(|reading| reading.tokens_per_s.median)
+    run.prefill.as_ref().map(|prefill| prefill.tokens_per_s.median)
 }
 
 fn writes(run: &Run, requests: usize) -> Option<f64> {
-    run.writing_of(requests).map(|writing| writing.tokens_per_s.median)
+    run.decode_of(requests).map(|decode| decode.tokens_per_s.median)
 }
 
 /// What a meter says of one format as a multiple of what it says of another.
 fn gain(
-    engine: &str,
+    engine: Engine,
     formats: [&str; 2],
     meter: impl Fn(&Run) -> Option<f64>,
     meaning: &'static str,
@@ -105,8 +105,9 @@ fn of_ceiling(format: &str, meaning: &'static str) -> Result<Value> {
     let capture = committed(OURS)?;
     let run = run(&capture, format)?;
     let at = capture.plan.batches.iter().position(|&requests| requests == 1);
-    let predicted = table::predicted(&capture, run, SMOLLM2_135M).context("it is predicted")?;
-    let ceiling = at.and_then(|at| predicted.writing.get(at)).context("one request is timed")?;
+    let predicted =
+        meter_tables::predicted(&capture, run, SMOLLM2_135M).context("it is predicted")?;
+    let ceiling = at.and_then(|at| predicted.decode.get(at)).context("one request is timed")?;
     let measured = writes(run, 1).context("one request is timed")?;
     Ok(Value { text: percent(measured / ceiling), meaning })
 }
@@ -123,14 +124,14 @@ pub fn f32_one_of_ceiling() -> Result<Value> {
 
 /// Blocks of 4-bit weights over those of none.
 pub fn blocks() -> Result<Value> {
-    let blocks = |run: &Run| run.capacity.as_ref().map(|capacity| capacity.blocks as f64);
+    let blocks = |run: &Run| run.kv_cache.as_ref().map(|kv| kv.blocks as f64);
     gain(OURS, ["w4a16", "f32"], blocks, "in ours, w4a16 leaves more blocks than f32 by")
 }
 
 fn nats(format: &str, meaning: &'static str) -> Result<Value> {
     let capture = committed(OURS)?;
-    let quality = run(&capture, format)?.sanity.as_ref();
-    let nats = quality.and_then(|quality| quality.mean_kl).context("it was compared")?;
+    let quality = run(&capture, format)?.quality.as_ref();
+    let nats = quality.and_then(|quality| quality.kl_divergence).context("it was compared")?;
     Ok(Value { text: format!("{nats:.4} nats"), meaning })
 }
 

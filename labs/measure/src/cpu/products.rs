@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use crate::cpu::capture::{Capture, Ceiling, Product};
 use crate::cpu::kernels::{
     Int4Matrix, Int8Matrix, KernelError, Threads, matvec_f32, matvec_int4,
     matvec_int4_materialized, matvec_int8, read,
 };
+use crate::cpu::{Bandwidth, Capture, Product};
 use anyhow::Result;
 use kit::data::normal_matrix;
 use ndarray::Array2;
 
-use super::program::{IN_FEATURES, OUT_FEATURES, spread, time};
+use super::{IN_FEATURES, OUT_FEATURES};
+use crate::capture::{Spread, time_ms};
 
 /// Group sizes of the int4 products.
 const GROUP_SIZES: [usize; 3] = [32, 64, 128];
@@ -48,7 +49,7 @@ impl<'w> Contestant<'w> {
         let all = || -> Result<(), KernelError> {
             runs.iter_mut().try_for_each(|run| run(x).map(|y| drop(black_box(y))))
         };
-        let (ms, done) = time(|| threads.run(all));
+        let (ms, done) = time_ms(|| threads.run(all));
         done?;
         Ok(ms / self.runs.len() as f64)
     }
@@ -61,7 +62,7 @@ pub fn measure(
     threads: &[usize],
     rounds: usize,
 ) -> Result<()> {
-    let cache = capture.provenance.cache_bytes;
+    let cache = capture.setup.cache_bytes;
     let x: Vec<f32> = normal_matrix(2, 1, IN_FEATURES).into_iter().collect();
     let buffer: Vec<u64> = (0..4 * CACHES * cache / 8).collect();
     let mut contestants = contestants(w, cache)?;
@@ -72,7 +73,7 @@ pub fn measure(
     // The first round wakes the threads and fills the pages; it is not kept.
     for round in 0..=rounds {
         for (count, pool) in &pools {
-            let (ms, sum) = time(|| pool.run(|| read(black_box(&buffer))));
+            let (ms, sum) = time_ms(|| pool.run(|| read(black_box(&buffer))));
             black_box(sum);
             if round > 0 {
                 readings.entry(*count).or_default().push(ms);
@@ -87,7 +88,7 @@ pub fn measure(
     }
     for (&threads, samples) in &readings {
         let bytes = size_of_val(&buffer[..]) as u64;
-        capture.ceilings.push(Ceiling { threads, bytes, time_ms: spread(samples)? });
+        capture.bandwidths.push(Bandwidth { threads, bytes, time_ms: Spread::sound(samples)? });
     }
     for (&(threads, place), samples) in &times {
         let contestant = &contestants[place];
@@ -98,7 +99,7 @@ pub fn measure(
             in_features: IN_FEATURES,
             matrices: contestant.runs.len(),
             bytes: contestant.bytes,
-            time_ms: spread(samples)?,
+            time_ms: Spread::sound(samples)?,
         });
     }
     Ok(())

@@ -1,51 +1,65 @@
-//! A checkpoint on the disk: its name, its files, their size.
+//! The checkpoints that an engine is asked about: those that were named, those that were found, or the
+//! formats that the engine makes of the fetched model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use formats::bytes::Float;
+use formats::registry::StorageFormat;
+use kit::workspace::{fetched_model, root, target};
+use model::{Weights, passage};
+use quantizer::smooth::Smoothing;
+use quantizer::{Job, Plan, SHARD_BYTES, Transform, write};
 use serde_json::Value;
 
-use crate::engines::capture::Checkpoint;
-use crate::engines::llama_cpp::Tools;
-use kit::workspace::{fetched_model, root};
+use super::engine::Engine;
+use super::engine_meters::Run;
+use super::llama_cpp::Tools;
 
 /// A checkpoint and its name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Named {
+pub struct Checkpoint {
     /// What it is called.
     pub name: String,
-    /// Its folder, or its GGUF file.
-    pub path: PathBuf,
+    /// Its folder, or its GGUF file; `None` for one that is in the engine's memory alone.
+    pub path: Option<PathBuf>,
 }
 
-impl FromStr for Named {
+impl FromStr for Checkpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                Ok(Self { name: name.into(), path: path.into() })
+                Ok(Self { name: name.into(), path: Some(path.into()) })
             }
             _ => Err("write NAME=PATH, as in w8a8=target/checkpoints/w8a8".into()),
         }
     }
 }
 
-impl Named {
+impl Checkpoint {
     /// What its files say of it.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let files = files(&self.path)?;
-        let weights = files.iter().filter(|file| has_weights(file));
-        let sizes: Vec<u64> =
-            weights.map(|file| Ok(fs::metadata(file)?.len())).collect::<Result<_>>()?;
-        let scheme = scheme(&self.path.join("config.json"));
-        let (name, weight_bytes) = (self.name.clone(), sizes.iter().sum());
-        Ok(Checkpoint { name, weight_bytes, scheme, ..Checkpoint::default() })
+    pub fn run(&self) -> Result<Run> {
+        let mut run = Run { name: self.name.clone(), ..Run::default() };
+        if let Some(path) = &self.path {
+            run.file_bytes = Some(weight_bytes(path)?);
+            run.scheme = scheme(&path.join("config.json"));
+        }
+        Ok(run)
+    }
+
+    /// Where its files are.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn path(&self) -> Result<&Path> {
+        self.path.as_deref().with_context(|| format!("`{}` is not in a file", self.name))
     }
 
     /// Its GGUF file.
@@ -53,29 +67,147 @@ impl Named {
     /// # Errors
     /// If it has none, or several.
     pub fn gguf(&self) -> Result<PathBuf> {
-        let mut files = files(&self.path)?;
+        let mut files = files(self.path()?)?;
         files.retain(|file| is(file, "gguf"));
         match files.as_slice() {
             [file] => Ok(file.clone()),
-            _ => bail!("{} has {} .gguf files, not one", self.path.display(), files.len()),
+            _ => bail!("{} has {} .gguf files, not one", self.path()?.display(), files.len()),
         }
+    }
+
+    /// What this course's model loads of it: the folder, or the GGUF file in it.
+    ///
+    /// # Errors
+    /// If it has neither a config nor one GGUF file.
+    pub fn folder_or_gguf(&self) -> Result<PathBuf> {
+        let path = self.path()?;
+        if path.join("config.json").exists() { Ok(path.into()) } else { self.gguf() }
     }
 }
 
-/// The fetched model, for llama.cpp in `bin`, with its weights as the 32-bit numbers that they stand for.
+/// The formats that `engine` makes of the fetched model, the original first. Which of them vLLM can
+/// serve depends on the machine.
+pub fn formats(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Course => &["f32", "w8a16", "w8a8", "w4a16", "w4a8"],
+        Engine::Vllm => &["none", "w8a8", "w8a8-smooth", "fp8", "w4a16", "awq", "gptq"],
+        Engine::LlamaCpp => &["f32", "q8_0", "q4_0"],
+        Engine::Gpu => &[],
+    }
+}
+
+/// The folder of vLLM's `format`, which the quantizer writes if it is not there.
 ///
 /// # Errors
-/// If it was not fetched, or `llama-quantize` fails.
-pub fn original(bin: &Path) -> Result<Named> {
-    let folder = root().join("target");
-    let fetched = fetched_model();
-    let path = folder.join("engines").join("llama.cpp").join("original-f32.gguf");
-    if !path.exists() {
-        fs::metadata(&fetched).context("the model is not there: `cargo book fetch` gets it")?;
-        fs::create_dir_all(path.parent().unwrap_or(&folder))?;
-        Tools::new(bin, 1).quantize(&fetched, &path, "F32")?;
+/// If the model was not fetched, or cannot be quantized.
+pub fn written(format: &str) -> Result<PathBuf> {
+    let out = target("checkpoints").join(format);
+    if out.exists() {
+        return Ok(out);
     }
-    Ok(Named { name: "original".into(), path })
+    eprintln!("writing target/checkpoints/{format}");
+    let (scheme, alpha) = match format {
+        "w8a8-smooth" => ("w8a8", Some(0.5)),
+        scheme => (scheme, None),
+    };
+    let weights = Weights::open(fetched()?)?;
+    let smooth = |alpha| Smoothing::on_text(&weights, passage::CALIBRATION, alpha);
+    let smoothing = alpha.map(smooth).transpose()?;
+    let job = Job {
+        weights: &weights,
+        plan: Plan::new(StorageFormat::named(scheme, 64)?, Float::F16),
+        transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
+        rounding: None,
+        out: &out,
+        shard_bytes: SHARD_BYTES,
+        leave_out: false,
+        requantize: true,
+    };
+    write(&job, &()).with_context(|| format!("the checkpoint {format} could not be written"))?;
+    Ok(out)
+}
+
+/// The GGUF file of llama.cpp's `format`, which `llama-quantize` makes of the fetched model if it is not
+/// there: the files that llama.cpp's users run. `f32` has the weights as the numbers that they stand for.
+///
+/// # Errors
+/// If the model was not fetched, or `llama-quantize` fails.
+pub fn made_by_llama(tools: &Tools, format: &str) -> Result<PathBuf> {
+    let folder = target("engines/llama.cpp");
+    let path = folder.join(format!("original-{format}.gguf"));
+    if !path.exists() {
+        let from = match format {
+            "f32" => fetched()?,
+            _ => made_by_llama(tools, "f32")?,
+        };
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        tools.quantize(&from, &path, &format.to_uppercase())?;
+    }
+    Ok(path)
+}
+
+/// The model that `cargo book fetch` gets.
+///
+/// # Errors
+/// If it is not there.
+pub fn fetched() -> Result<PathBuf> {
+    let path = fetched_model();
+    ensure!(path.exists(), "{} is not there: `cargo book fetch` gets it", path.display());
+    Ok(path)
+}
+
+/// Names of checkpoints that nothing was quantized in: one of them is the original.
+const PLAIN: [&str; 5] = ["none", "original", "f32", "bf16", "f16"];
+
+/// The checkpoints in target/checkpoints that `engine` reads, plain ones first, then by name.
+///
+/// # Errors
+/// If there is none.
+pub fn all(engine: Engine) -> Result<Vec<Checkpoint>> {
+    let folder = root().join("target/checkpoints");
+    let found = found(&folder, engine)?;
+    ensure!(
+        !found.is_empty(),
+        "{} has no checkpoint: write one with `cargo book quantize`, or name one with --checkpoint",
+        folder.display()
+    );
+    Ok(found)
+}
+
+/// Whether nothing was quantized in the checkpoint, by its name.
+pub fn is_plain(checkpoint: &Checkpoint) -> bool {
+    PLAIN.contains(&checkpoint.name.as_str())
+}
+
+fn found(folder: &Path, engine: Engine) -> Result<Vec<Checkpoint>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let has_config = path.join("config.json").exists();
+        let checkpoint = Checkpoint { name, path: Some(path.clone()) };
+        let fits = match engine {
+            Engine::Course => has_config || path.is_dir() && checkpoint.gguf().is_ok(),
+            Engine::Vllm => has_config,
+            Engine::LlamaCpp => path.is_dir() && checkpoint.gguf().is_ok(),
+            Engine::Gpu => false,
+        };
+        if fits {
+            found.push(checkpoint);
+        }
+    }
+    found.sort_by_key(|checkpoint| (!is_plain(checkpoint), checkpoint.name.clone()));
+    Ok(found)
+}
+
+/// Bytes of the weight files of a checkpoint.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn weight_bytes(path: &Path) -> Result<u64> {
+    let mut files = files(path)?;
+    files.retain(|file| is(file, "safetensors") || is(file, "gguf"));
+    files.iter().map(|file| Ok(fs::metadata(file)?.len())).sum()
 }
 
 /// The files of a folder, or the file itself.
@@ -85,10 +217,6 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     }
     let entries = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
     entries.map(|entry| Ok(entry?.path())).collect()
-}
-
-fn has_weights(file: &Path) -> bool {
-    is(file, "safetensors") || is(file, "gguf")
 }
 
 fn is(file: &Path, extension: &str) -> bool {
@@ -109,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_named_before_its_path() {
-        let named: Named = "w8a8=some/dir=x".parse().expect("a name and a path");
-        assert_eq!((named.name.as_str(), named.path), ("w8a8", "some/dir=x".into()));
+        let named: Checkpoint = "w8a8=some/dir=x".parse().expect("a name and a path");
+        assert_eq!((named.name.as_str(), named.path), ("w8a8", Some("some/dir=x".into())));
         for text in ["w8a8", "=dir", "w8a8="] {
             assert!(
-                text.parse::<Named>().is_err_and(|error| error.contains("NAME=PATH")),
+                text.parse::<Checkpoint>().is_err_and(|error| error.contains("NAME=PATH")),
                 "{text}"
             );
         }
@@ -126,10 +254,32 @@ mod tests {
         fs::write(folder.path().join("b.safetensors"), [0; 5])?;
         let config = r#"{"quantization_config": {"quant_method": "awq", "bits": 4}}"#;
         fs::write(folder.path().join("config.json"), config)?;
-        let named = Named { name: "awq".into(), path: folder.path().into() };
-        let checkpoint = named.checkpoint()?;
-        assert_eq!((checkpoint.weight_bytes, checkpoint.scheme.as_deref()), (15, Some("awq")));
-        assert!(named.gguf().is_err_and(|error| error.to_string().contains("0 .gguf files")));
+        let checkpoint = Checkpoint { name: "awq".into(), path: Some(folder.path().into()) };
+        let run = checkpoint.run()?;
+        assert_eq!((run.file_bytes, run.scheme.as_deref()), (Some(15), Some("awq")));
+        assert!(checkpoint.gguf().is_err_and(|error| error.to_string().contains("0 .gguf files")));
+        Ok(())
+    }
+
+    #[test]
+    fn each_engine_finds_what_it_reads_and_the_plain_one_first() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        for (name, file) in [
+            ("awq", "config.json"),
+            ("none", "config.json"),
+            ("gguf-q8_0", "model.gguf"),
+            ("f32", "model.gguf"),
+            ("notes", "notes.txt"),
+        ] {
+            fs::create_dir(folder.path().join(name))?;
+            fs::write(folder.path().join(name).join(file), "{}")?;
+        }
+        let names = |engine| -> Result<Vec<String>> {
+            Ok(found(folder.path(), engine)?.into_iter().map(|found| found.name).collect())
+        };
+        assert_eq!(names(Engine::Vllm)?, ["none", "awq"]);
+        assert_eq!(names(Engine::LlamaCpp)?, ["f32", "gguf-q8_0"]);
+        assert!(found(Path::new("no/such"), Engine::Vllm)?.is_empty());
         Ok(())
     }
 }

@@ -13,9 +13,9 @@ use rayon::prelude::*;
 
 use super::Progress;
 use super::calibration::{Calibration, Seen};
-use super::layer::{Input, Layer};
+use super::layer::{Input, Layer, laid_out};
 use super::variants::ALPHAS;
-use crate::outliers::capture::{Error, LayerErrors};
+use crate::outliers::{Error, LayerErrors};
 use smoothquant::decomposition::THRESHOLD;
 use smoothquant::quantize_weight;
 use smoothquant::solution::{channel_absmax, smoothing_scales};
@@ -61,7 +61,7 @@ fn of_layer(
 ) -> Result<BTreeMap<String, Error>, LinearError> {
     let w = float.weight().ok_or("the layer does not keep its f32 weight")?;
     let exact = float.forward(x)?;
-    let codes = Arc::new(quantize_weight(w)?);
+    let codes = laid_out(&quantize_weight(w)?)?;
     let mut errors = BTreeMap::new();
     for (method, input) in [
         ("W8A16", Input::Float),
@@ -80,7 +80,7 @@ fn of_layer(
         let scales = smoothing_scales(&seen.channels, &weight_absmax, alpha)?;
         let smoothed: Arc<dyn Linear> = Arc::new(Dense::new(w * &scales));
         let codes = smoothed.weight().map(quantize_weight).transpose()?;
-        let codes = Arc::new(codes.ok_or("a dense layer keeps its weight")?);
+        let codes = laid_out(&codes.ok_or("a dense layer keeps its weight")?)?;
         let x = x / &scales;
         for (name, input) in [("per-tensor", Input::PerTensor), ("per-token", Input::PerToken)] {
             let got = Layer::int8(codes.clone(), &smoothed, input).forward(&x)?;

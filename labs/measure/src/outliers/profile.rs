@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2};
 
 use super::Progress;
 use super::calibration::Calibration;
-use crate::outliers::capture::{Input, Peak};
+use crate::outliers::{Input, Peak};
 
 /// The inputs of a layer: one of those that read each.
 const INPUTS: [(Projection, &str); 4] = [
@@ -19,15 +19,15 @@ const INPUTS: [(Projection, &str); 4] = [
     (Projection::Down, "down_proj"),
 ];
 /// The magnitude from which LLM.int8() calls a channel an outlier.
-const LOUD: f32 = 6.0;
+const OUTLIER: f32 = 6.0;
 /// The share of tokens in which it has to be one (section 4.1 of the paper).
 const OFTEN: f64 = 0.06;
-/// How many loudest tokens are kept.
-const LOUDEST: usize = 8;
+/// How many outlier tokens are kept.
+const OUTLIER_TOKENS: usize = 8;
 
-/// A token's loudest value.
+/// The value of largest magnitude of a token.
 #[derive(Clone, Copy, Debug)]
-pub struct Loudest {
+pub struct TokenAbsmax {
     /// Its magnitude.
     pub magnitude: f32,
     /// Its channel.
@@ -38,14 +38,14 @@ pub struct Loudest {
     pub position: usize,
 }
 
-impl Loudest {
-    /// The loudest value of each token of `x`, `[tokens, channels]`.
+impl TokenAbsmax {
+    /// The value of largest magnitude of each token of `x`, `[tokens, channels]`.
     pub fn of_tokens(x: &Array2<f32>, chunk: usize) -> Vec<Self> {
         let of = |(position, token): (usize, ndarray::ArrayView1<f32>)| {
-            let louder = |best: (usize, f32), (channel, x): (usize, &f32)| {
+            let larger = |best: (usize, f32), (channel, x): (usize, &f32)| {
                 if x.abs() > best.1 { (channel, x.abs()) } else { best }
             };
-            let (channel, magnitude) = token.iter().enumerate().fold((0, 0.0), louder);
+            let (channel, magnitude) = token.iter().enumerate().fold((0, 0.0), larger);
             Self { magnitude, channel, chunk, position }
         };
         x.rows().into_iter().enumerate().map(of).collect()
@@ -68,9 +68,9 @@ impl Loudest {
     }
 }
 
-/// The loudest tokens of some, from the loudest on.
-pub fn loudest(tokens: impl Iterator<Item = Loudest>, count: usize) -> Vec<Loudest> {
-    let mut tokens: Vec<Loudest> = tokens.collect();
+/// The tokens of largest absmax, the largest first.
+pub fn largest_tokens(tokens: impl Iterator<Item = TokenAbsmax>, count: usize) -> Vec<TokenAbsmax> {
+    let mut tokens: Vec<TokenAbsmax> = tokens.collect();
     tokens.sort_by(|a, b| b.magnitude.total_cmp(&a.magnitude));
     tokens.truncate(count);
     tokens
@@ -79,11 +79,11 @@ pub fn loudest(tokens: impl Iterator<Item = Loudest>, count: usize) -> Vec<Loude
 /// What is counted of one input while the model runs.
 #[derive(Default)]
 struct Counts {
-    tokens: Vec<Loudest>,
+    tokens: Vec<TokenAbsmax>,
     max: Array1<f32>,
     max_without_first: Array1<f32>,
     sum_without_first: Array1<f64>,
-    loud: Array1<usize>,
+    reached: Array1<usize>,
 }
 
 impl Counts {
@@ -93,16 +93,16 @@ impl Counts {
             max: Array1::zeros(channels),
             max_without_first: Array1::zeros(channels),
             sum_without_first: Array1::zeros(channels),
-            loud: Array1::zeros(channels),
+            reached: Array1::zeros(channels),
         }
     }
 
     fn add(&mut self, x: &Array2<f32>, chunk: usize) {
-        self.tokens.extend(Loudest::of_tokens(x, chunk));
+        self.tokens.extend(TokenAbsmax::of_tokens(x, chunk));
         for (position, token) in x.rows().into_iter().enumerate() {
             for (channel, x) in token.iter().map(|x| x.abs()).enumerate() {
                 self.max[channel] = self.max[channel].max(x);
-                self.loud[channel] += usize::from(x >= LOUD);
+                self.reached[channel] += usize::from(x >= OUTLIER);
                 if position > 0 {
                     self.max_without_first[channel] = self.max_without_first[channel].max(x);
                     self.sum_without_first[channel] += f64::from(x);
@@ -111,7 +111,7 @@ impl Counts {
         }
     }
 
-    fn others(&self) -> impl Iterator<Item = Loudest> {
+    fn others(&self) -> impl Iterator<Item = TokenAbsmax> {
         self.tokens.iter().copied().filter(|token| token.position > 0)
     }
 
@@ -120,15 +120,15 @@ impl Counts {
         place: Place,
         input: &str,
         calibrated: f32,
-        peak: impl Fn(&Loudest) -> Result<Peak>,
+        peak: impl Fn(&TokenAbsmax) -> Result<Peak>,
     ) -> Result<Input> {
         let no_token = "a text of more than one token";
-        let first = *loudest(self.tokens.iter().copied(), 1).first().context(no_token)?;
-        let top = loudest(self.others(), LOUDEST);
+        let first = *largest_tokens(self.tokens.iter().copied(), 1).first().context(no_token)?;
+        let top = largest_tokens(self.others(), OUTLIER_TOKENS);
         let other = *top.first().context(no_token)?;
         let median_other = median(self.max_without_first.iter().copied());
         let others = self.others().count();
-        let loudest_in = self.others().filter(|token| token.channel == other.channel).count();
+        let in_channel = self.others().filter(|token| token.channel == other.channel).count();
         let often = |&count: &usize| count as f64 >= OFTEN * self.tokens.len() as f64;
         Ok(Input {
             layer: place.layer().context("a layer's input")?,
@@ -139,19 +139,19 @@ impl Counts {
             peak_without_first: peak(&other)?,
             median_channel: median(self.max.iter().copied()),
             median_channel_without_first: median_other,
-            channels_from_6: self.loud.iter().filter(|&&count| count > 0).count(),
-            channels_from_6_often: self.loud.iter().filter(|count| often(count)).count(),
+            channels_from_6: self.reached.iter().filter(|&&count| count > 0).count(),
+            channels_from_6_often: self.reached.iter().filter(|count| often(count)).count(),
             channels_from_20_medians: (self.max_without_first.iter())
                 .filter(|&&max| f64::from(max) >= 20.0 * median_other)
                 .count(),
-            loudest_in: loudest_in as f64 / others as f64,
-            loudest_mean: self.sum_without_first[other.channel] / others as f64,
+            outlier_share: in_channel as f64 / others as f64,
+            outlier_mean: self.sum_without_first[other.channel] / others as f64,
             tokens_from_half: self
                 .others()
                 .filter(|token| token.magnitude >= other.magnitude / 2.0)
                 .count(),
             median_token: median(self.tokens.iter().map(|token| token.magnitude)),
-            loudest_tokens: top.iter().map(peak).collect::<Result<_>>()?,
+            outlier_tokens: top.iter().map(peak).collect::<Result<_>>()?,
             calibrated: calibrated.into(),
         })
     }
@@ -185,7 +185,7 @@ pub fn measure(
             let place = Place::Layer(layer, projection);
             let counts = counts.get(&place).with_context(|| format!("{place} was not run"))?;
             let calibrated = calibration.at(place)?.max();
-            let peak = |token: &Loudest| token.peak(chunks, tokenizer);
+            let peak = |token: &TokenAbsmax| token.peak(chunks, tokenizer);
             records.push(counts.record(place, input, calibrated, peak)?);
         }
     }
@@ -204,15 +204,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loud_channel_and_a_loud_token_are_told_apart() -> Result<()> {
-        // Channel 2 is loud in every token; channel 0 in token 3 alone, and in the first token.
+    fn an_outlier_channel_and_an_outlier_token_are_told_apart() -> Result<()> {
+        // Channel 2 is an outlier in every token; channel 0 in token 3 alone, and in the first token.
         let mut x = Array2::from_elem((10, 4), 0.5);
         x.column_mut(2).fill(7.0);
         (x[(3, 0)], x[(0, 0)]) = (9.0, 50.0);
         let mut counts = Counts::new(4);
         counts.add(&x, 0);
-        let peak = |token: &Loudest| {
-            let Loudest { magnitude, channel, chunk, position } = *token;
+        let peak = |token: &TokenAbsmax| {
+            let TokenAbsmax { magnitude, channel, chunk, position } = *token;
             let text = String::new();
             Ok(Peak { magnitude: magnitude.into(), channel, chunk, position, text })
         };
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((record.channels_from_6, record.channels_from_6_often), (2, 2));
         assert!(record.persistence() < 0.2, "channel 0 is a spike: {}", record.persistence());
         assert_eq!(record.tokens_from_half, 9);
-        assert_eq!(record.loudest_tokens[1].channel, 2);
+        assert_eq!(record.outlier_tokens[1].channel, 2);
         Ok(())
     }
 }

@@ -7,11 +7,11 @@ use model::{Cache, Linear, LinearError, Model, Place, Projection, Tokenizer};
 use ndarray::{Array2, Axis, s};
 
 use super::folding::weight;
-use super::profile::{Loudest, loudest, median};
-use crate::outliers::capture::Residual;
+use super::profile::{TokenAbsmax, largest_tokens, median};
+use crate::outliers::Residual;
 
-/// How many loudest tokens are kept.
-const LOUDEST: usize = 5;
+/// How many outlier tokens are kept.
+const OUTLIER_TOKENS: usize = 5;
 
 /// What was added so far, and the sum behind each layer.
 #[derive(Default)]
@@ -78,24 +78,24 @@ pub fn measure(model: &Model, tokenizer: &Tokenizer, chunks: &[Vec<u32>]) -> Res
         let mut cache = Cache::new(model.config(), chunk.len())?;
         recorded.hidden(chunk, &mut cache, &mut |_, _| ())?;
         for (layer, x) in locked()?.behind.iter().enumerate() {
-            tokens[layer].extend(Loudest::of_tokens(x, index));
+            tokens[layer].extend(TokenAbsmax::of_tokens(x, index));
             medians[layer].push(median(x.slice(s![1.., ..]).iter().map(|x| x.abs())));
         }
     }
-    let of_layer = |(layer, (tokens, medians)): (usize, (Vec<Loudest>, Vec<f64>))| {
+    let of_layer = |(layer, (tokens, medians)): (usize, (Vec<TokenAbsmax>, Vec<f64>))| {
         let (first, others): (Vec<_>, Vec<_>) =
             tokens.into_iter().partition(|token| token.position == 0);
-        let peaks = |tokens: Vec<Loudest>, count| -> Result<Vec<_>> {
-            let tokens = loudest(tokens.into_iter(), count);
+        let peaks = |tokens: Vec<TokenAbsmax>, count| -> Result<Vec<_>> {
+            let tokens = largest_tokens(tokens.into_iter(), count);
             tokens.iter().map(|token| token.peak(chunks, tokenizer)).collect()
         };
-        let top = peaks(others, LOUDEST)?;
+        let top = peaks(others, OUTLIER_TOKENS)?;
         Ok(Residual {
             layer,
             peak_of_first: peaks(first, 1)?.pop().context("there is a first token")?,
             peak_of_others: top.first().cloned().context("there are other tokens")?,
             median: kit::meters::mean(&medians),
-            loudest_tokens: top,
+            outlier_tokens: top,
         })
     };
     tokens.into_iter().zip(medians).enumerate().map(of_layer).collect()

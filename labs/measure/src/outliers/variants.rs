@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use int4_groups::solution as lab_03;
+use kernels::Int8;
 use model::{Dense, Linear, Model, Place, Projection};
 use rayon::prelude::*;
 
 use super::calibration::Calibration;
 use super::folding::{Reach, smooth_model, weight};
-use super::layer::{Input, Layer, scale_of};
-use crate::outliers::capture;
+use super::layer::{Input, Layer, laid_out, scale_of};
+use crate::outliers;
 use smoothquant::decomposition::THRESHOLD;
-use smoothquant::{Quantized, quantize_weight};
+use smoothquant::quantize_weight;
 
 /// Strengths of migration, in hundredths: 0.5 is the paper's.
 pub const ALPHAS: [u8; 7] = [30, 40, 50, 60, 70, 80, 90];
@@ -23,14 +24,14 @@ const GROUP_SIZES: [usize; 2] = [64, 32];
 /// A model to compare, and what a capture says of it.
 pub struct Variant {
     /// What a capture says of it; nothing is measured yet.
-    pub record: capture::Variant,
+    pub record: outliers::Variant,
     /// The model.
     pub model: Model,
 }
 
 impl Variant {
     fn new(name: &str, weights: &str, activations: &str, model: Model) -> Self {
-        let record = capture::Variant {
+        let record = outliers::Variant {
             name: name.into(),
             weights: weights.into(),
             activations: activations.into(),
@@ -54,17 +55,19 @@ impl Variant {
 /// A model in `f32` and the int8 codes of its layers, which many variants share.
 struct InInt8 {
     float: Model,
-    weights: BTreeMap<Place, Arc<Quantized>>,
+    weights: BTreeMap<Place, Arc<Int8>>,
     calibrated: BTreeMap<Place, f32>,
 }
 
 impl InInt8 {
     fn new(float: Model, calibrated: impl IntoIterator<Item = (Place, f32)>) -> Result<Self> {
         let places: Vec<Place> = layers(&float).collect();
-        let weights = places
-            .into_par_iter()
-            .map(|place| Ok((place, Arc::new(quantize_weight(weight(&float, place)?)?))));
-        let weights = weights.collect::<Result<_>>()?;
+        let codes = |place| -> Result<_> {
+            let codes = quantize_weight(weight(&float, place)?)?;
+            let codes = laid_out(&codes).map_err(anyhow::Error::from_boxed)?;
+            Ok((place, codes))
+        };
+        let weights = places.into_par_iter().map(codes).collect::<Result<_>>()?;
         Ok(Self { float, weights, calibrated: calibrated.into_iter().collect() })
     }
 

@@ -4,8 +4,9 @@ use half::f16;
 use ndarray::Array2;
 
 use super::KernelError;
+use int4_groups::Int4Groups;
 use int4_groups::solution::pack_nibbles;
-use int4_groups::{Int4Groups, check_finite};
+use smoothquant::quantize_weight;
 
 /// int4 codes two a byte, as [`pack_nibbles`] gives them, row after row, and a scale per group.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,18 +84,11 @@ impl Int8Matrix {
     /// Quantizes `w`, `[out_features, in_features]`: `absmax / 127` per row, half to even.
     ///
     /// # Errors
-    /// [`int4_groups::Int4Error::NotFinite`] if `w` holds NaN or infinity.
+    /// [`smoothquant::QuantError::NotFinite`] if `w` holds NaN or infinity.
     pub fn quantize(w: &Array2<f32>) -> Result<Self, KernelError> {
-        check_finite(w)?;
-        let scale = |row: ndarray::ArrayView1<f32>| {
-            let scale = row.iter().fold(0.0, |max: f32, value| max.max(value.abs())) / 127.0;
-            if scale > 0.0 { scale } else { 1.0 }
-        };
-        let scales: Vec<f32> = w.rows().into_iter().map(scale).collect();
-        let code = |((row, _), value): ((usize, usize), &f32)| {
-            (value / scales[row]).round_ties_even().clamp(-127.0, 127.0) as i8
-        };
-        let codes = w.indexed_iter().map(code).collect();
+        let quantized = quantize_weight(w)?;
+        let codes = quantized.q().iter().copied().collect();
+        let scales = quantized.scales().iter().copied().collect();
         Ok(Self { codes, scales, in_features: w.ncols() })
     }
 

@@ -86,6 +86,9 @@ pub enum KernelError {
     /// What the readable quantizer refuses too.
     #[error(transparent)]
     Int4(#[from] int4_groups::Int4Error),
+    /// The same of int8.
+    #[error(transparent)]
+    Int8(#[from] smoothquant::QuantError),
 }
 
 /// Refuses a slice of the wrong length.

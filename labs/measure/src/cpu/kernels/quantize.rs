@@ -27,7 +27,7 @@ const AT_A_TIME: usize = 1024;
 /// Quantizes `weights` to Q8_0, the bytes of `ggml-quants.c`: `d = absmax / 127`, stored as f16;
 /// codes are `x * (1 / d)` in f32, rounded half away from zero.
 ///
-/// Where `1 / d` is not finite the codes are 0: a block of zeros, and one so quiet that `d` is 0 or
+/// Where `1 / d` is not finite the codes are 0: a block of zeros, and one so small that `d` is 0 or
 /// nearly so in f32 (there `d` is 0 in f16 in any case). `out` needs 34 bytes per 32 weights.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::engines::EngineError;
 const TOOL: &str = "llama-bench";
 const BATCHED: &str = "llama-batched-bench";
 
-/// One speed: of a prompt, or of writing.
+/// One speed: of prefill, or of decode.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Speed {
     /// What the file is, `llama 256M Q8_0`.
@@ -22,9 +22,9 @@ pub struct Speed {
     pub model_n_params: u64,
     /// Threads.
     pub n_threads: usize,
-    /// Tokens of the prompt; 0 for a speed of writing.
+    /// Tokens of the prompt; 0 for a speed of decode.
     pub n_prompt: usize,
-    /// Tokens written; 0 for a speed of reading the prompt.
+    /// Tokens generated; 0 for a speed of prefill.
     pub n_gen: usize,
     /// Tokens per second, one for each repetition.
     pub samples_ts: Vec<f64>,
@@ -35,16 +35,16 @@ pub struct Speed {
 pub struct Batched {
     /// Tokens of the prompt of each.
     pub pp: usize,
-    /// Tokens that each wrote.
+    /// Tokens that each generated.
     pub tg: usize,
     /// Requests at once.
     pub pl: usize,
-    /// Seconds until all prompts were read and everything was written.
+    /// Seconds of prefill and decode together.
     pub t: f64,
 }
 
 impl Tools {
-    /// Runs `requests` at once, each with a prompt of `prompt` tokens and writing `written`.
+    /// Runs `requests` at once, each with a prompt of `prompt` tokens and generating `generated`.
     ///
     /// # Errors
     /// If the tool is not there or fails, or what it prints is not its JSON.
@@ -52,19 +52,19 @@ impl Tools {
         &self,
         model: &Path,
         prompt: usize,
-        written: usize,
+        generated: usize,
         requests: usize,
     ) -> Result<Batched, EngineError> {
-        let room = requests * (prompt + written);
-        let [prompt, written, requests, room] =
-            [prompt, written, requests, room].map(|number| number.to_string());
-        let words = ["-npp", &prompt, "-ntg", &written, "-npl", &requests, "-c", &room];
+        let room = requests * (prompt + generated);
+        let [prompt, generated, requests, room] =
+            [prompt, generated, requests, room].map(|number| number.to_string());
+        let words = ["-npp", &prompt, "-ntg", &generated, "-npl", &requests, "-c", &room];
         let more = ["--output-format", "jsonl"];
         let arguments: Vec<&OsStr> = words.iter().chain(&more).map(AsRef::as_ref).collect();
         parse_batched(&self.run(BATCHED, model, &arguments)?.out)
     }
 
-    /// How fast a prompt of `prompt` tokens is read and, by itself, `written` tokens are written, one
+    /// The speeds of prefill of `prompt` tokens and, by itself, of decode of `generated` tokens, one
     /// request at a time; each `repetitions` times.
     ///
     /// # Errors
@@ -73,12 +73,12 @@ impl Tools {
         &self,
         model: &Path,
         prompt: usize,
-        written: usize,
+        generated: usize,
         repetitions: usize,
     ) -> Result<Vec<Speed>, EngineError> {
-        let numbers = [prompt, written, repetitions].map(|number| number.to_string());
-        let [prompt, written, repetitions] = &numbers;
-        let words = ["-p", prompt, "-n", written, "-r", repetitions, "-o", "json"];
+        let numbers = [prompt, generated, repetitions].map(|number| number.to_string());
+        let [prompt, generated, repetitions] = &numbers;
+        let words = ["-p", prompt, "-n", generated, "-r", repetitions, "-o", "json"];
         let arguments: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
         parse(&self.run(TOOL, model, &arguments)?.out)
     }
@@ -132,14 +132,14 @@ mod tests {
     const RECORDED: &str = include_str!("../../../tests/recorded/llama-bench.json");
 
     #[test]
-    fn reading_and_writing_are_two_speeds() {
+    fn prefill_and_decode_are_two_speeds() {
         let speeds = parse(RECORDED).expect("a whole output");
-        let [reading, writing] = speeds.as_slice() else { panic!("not two: {speeds:?}") };
-        assert_eq!((reading.n_prompt, reading.n_gen), (64, 0));
-        assert_eq!(reading.samples_ts, [294.194, 295.67]);
-        assert_eq!((writing.n_prompt, writing.n_gen), (0, 8));
+        let [prefill, decode] = speeds.as_slice() else { panic!("not two: {speeds:?}") };
+        assert_eq!((prefill.n_prompt, prefill.n_gen), (64, 0));
+        assert_eq!(prefill.samples_ts, [294.194, 295.67]);
+        assert_eq!((decode.n_prompt, decode.n_gen), (0, 8));
         assert_eq!(
-            (writing.model_type.as_str(), writing.model_size),
+            (decode.model_type.as_str(), decode.model_size),
             ("llama 256M Q8_0", 143_025_408)
         );
     }

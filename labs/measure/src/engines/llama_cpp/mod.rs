@@ -5,7 +5,7 @@
 
 mod bench;
 mod completion;
-mod numbers;
+mod llama_cpp_backend;
 mod perplexity;
 
 use std::ffi::OsStr;
@@ -16,6 +16,7 @@ use crate::engines::EngineError;
 use crate::engines::process::{self, Printed};
 
 pub use bench::{Batched, Speed};
+pub use llama_cpp_backend::LlamaCpp;
 pub use perplexity::{Divergence, Logits, Perplexity};
 
 /// How long one run of a tool may take.
@@ -29,8 +30,9 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The tools in the folder `bin`, run on `threads` threads.
-    pub fn new(bin: &Path, threads: usize) -> Self {
+    /// The tools in the folder `bin`, run on as many threads as there are processors.
+    pub fn new(bin: &Path) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self { bin: bin.into(), threads }
     }
 

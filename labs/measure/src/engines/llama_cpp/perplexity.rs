@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::Tools;
-use super::numbers::{after, first};
 use crate::engines::EngineError;
 use crate::engines::process::last_lines;
 
@@ -115,23 +114,19 @@ fn plain_result(out: &str, err: &str) -> Option<Read> {
 
 /// The table of `--kl-divergence`.
 fn compared_result(out: &str) -> Option<Read> {
-    let error = |key: &str| {
-        let line = out.lines().find(|line| {
-            line.split_once(':')
-                .is_some_and(|(name, _)| name.split_whitespace().eq(key.split_whitespace()))
-        })?;
-        first(line.split_once('\u{b1}')?.1)
-    };
+    // The standard error stands behind a plus-minus sign.
+    let error = |key: &str| first(behind(out, key)?.split_once('\u{b1}')?.1);
+    let after = |key: &str| first(behind(out, key)?);
     let divergence = Divergence {
-        mean_kl: after(out, "Mean KLD")?,
+        mean_kl: after("Mean KLD")?,
         mean_kl_error: error("Mean KLD")?,
-        same_top: after(out, "Same top p")? / 100.0,
+        same_top: after("Same top p")? / 100.0,
     };
     let head = out.lines().skip_while(|line| !line.trim_start().starts_with("chunk"));
     let is_row =
         |line: &&str| line.split_whitespace().next().is_some_and(|w| w.parse::<u32>().is_ok());
     let chunks = head.skip(1).take_while(is_row).count();
-    Some((after(out, "Mean PPL(Q)")?, error("Mean PPL(Q)")?, chunks, Some(divergence)))
+    Some((after("Mean PPL(Q)")?, error("Mean PPL(Q)")?, chunks, Some(divergence)))
 }
 
 /// What was loaded, the time and level in front of each line left out.
@@ -148,6 +143,20 @@ fn facts(err: &str) -> Vec<String> {
         facts.push(message);
     }
     facts
+}
+
+/// The text behind `key :` in the line that begins with `key`, whatever blanks are in both.
+fn behind<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.split_whitespace().eq(key.split_whitespace()).then_some(value)
+    })
+}
+
+/// The number that a text begins with, a `%` behind it left out.
+fn first(text: &str) -> Option<f64> {
+    let word = text.split_whitespace().next()?.trim_end_matches('%');
+    word.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 #[cfg(test)]

@@ -4,19 +4,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{CacheConfig, Metrics};
+use super::Metrics;
+use super::served_score::TokenScore;
 use crate::engines::EngineError;
+use crate::engines::engine_meters::KvCache;
 use crate::engines::http::Http;
-use crate::engines::score::TokenScore;
 
 /// How long an answer may take. A scored chunk of 512 tokens takes seconds on two cores.
 const LIMIT: Duration = Duration::from_secs(300);
 
 const COMPLETIONS: &str = "/v1/completions";
-const CHAT: &str = "/v1/chat/completions";
 
 /// Who asks a server.
 #[derive(Clone, Debug)]
@@ -28,13 +27,13 @@ pub struct Client {
 /// A text and what it took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What the model wrote.
+    /// What the model generated.
     pub text: String,
     /// Why it stopped: `length`, or `stop` at the end-of-text token.
     pub finish_reason: String,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens it wrote.
+    /// Tokens that it generated.
     pub completion_tokens: usize,
 }
 
@@ -72,65 +71,38 @@ impl Client {
     /// # Errors
     /// If the server does not answer, refuses, or answers something else.
     pub fn complete(&self, prompt: &str, tokens: usize) -> Result<Answer, EngineError> {
-        self.greedy(COMPLETIONS, "prompt", prompt.into(), tokens)
-    }
-
-    /// Continues the tokens of a prompt; else as [`Client::complete`].
-    ///
-    /// # Errors
-    /// As [`Client::complete`].
-    pub fn complete_ids(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
-        self.greedy(COMPLETIONS, "prompt", prompt.into(), tokens)
+        self.answer(&json!({
+            "model": self.model, "prompt": prompt, "max_tokens": tokens, "temperature": 0,
+            "stream": false,
+        }))
     }
 
     /// Continues the tokens of a prompt by exactly `tokens` tokens: an end of text does not end it, so
     /// that requests take the same work whatever the model has to say.
     ///
     /// # Errors
-    /// As [`Client::complete`], or if the server wrote another number of tokens.
-    pub fn write(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
+    /// As [`Client::complete`], or if the server generated another number of tokens.
+    pub fn generate(&self, prompt: &[u32], tokens: usize) -> Result<Answer, EngineError> {
         let question = json!({
             "model": self.model, "prompt": prompt, "max_tokens": tokens, "min_tokens": tokens,
             "ignore_eos": true, "temperature": 0, "stream": false,
         });
-        let answer = self.answer(COMPLETIONS, &question)?;
+        let answer = self.answer(&question)?;
         if answer.completion_tokens != tokens {
-            let why = format!("{} tokens written, not {tokens}", answer.completion_tokens);
+            let why = format!("{} tokens generated, not {tokens}", answer.completion_tokens);
             return Err(EngineError::unreadable(COMPLETIONS, why));
         }
         Ok(answer)
     }
 
-    /// Answers one message of a user through the checkpoint's chat template.
-    ///
-    /// # Errors
-    /// As [`Client::complete`]; a checkpoint without a template is refused.
-    pub fn chat(&self, message: &str, tokens: usize) -> Result<Answer, EngineError> {
-        let messages = json!([{ "role": "user", "content": message }]);
-        self.greedy(CHAT, "messages", messages, tokens)
-    }
-
-    fn greedy(
-        &self,
-        path: &str,
-        field: &str,
-        prompt: Value,
-        tokens: usize,
-    ) -> Result<Answer, EngineError> {
-        let mut question = json!({
-            "model": self.model, "max_tokens": tokens, "temperature": 0, "stream": false,
-        });
-        question[field] = prompt;
-        self.answer(path, &question)
-    }
-
-    fn answer(&self, path: &str, question: &Value) -> Result<Answer, EngineError> {
-        let answered: Completion = self.ask(path, question)?;
+    fn answer(&self, question: &Value) -> Result<Answer, EngineError> {
+        let answered = self.ask(question)?;
         let usage = answered.usage;
-        let choice = first(path, answered.choices)?;
-        let text = choice.text.or(choice.message.and_then(|message| message.content));
+        let choice = first(answered.choices)?;
         Ok(Answer {
-            text: text.ok_or_else(|| EngineError::unreadable(path, "a choice without a text"))?,
+            text: choice
+                .text
+                .ok_or_else(|| EngineError::unreadable(COMPLETIONS, "a choice without a text"))?,
             finish_reason: choice.finish_reason.unwrap_or_default(),
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
@@ -154,8 +126,8 @@ impl Client {
             "model": self.model, "prompt": tokens, "max_tokens": 1, "temperature": 0,
             "prompt_logprobs": 1,
         });
-        let answered: Completion = self.ask(COMPLETIONS, &question)?;
-        let choice = first(COMPLETIONS, answered.choices)?;
+        let answered = self.ask(&question)?;
+        let choice = first(answered.choices)?;
         let places = choice.prompt_logprobs.unwrap_or_default();
         if places.len() != tokens.len() {
             let why = format!("{} prompt_logprobs for {} tokens", places.len(), tokens.len());
@@ -183,17 +155,13 @@ impl Client {
     /// The KV cache it has set up, of `/metrics`.
     ///
     /// # Errors
-    /// As [`Client::metrics`], or if it says nothing of it.
-    pub fn cache_config(&self) -> Result<CacheConfig, EngineError> {
-        self.metrics()?.cache_config()
+    /// As [`Client::metrics`], or if the page does not tell.
+    pub fn kv_cache(&self) -> Result<KvCache, EngineError> {
+        self.metrics()?.kv_cache()
     }
 
-    fn ask<Answered: DeserializeOwned>(
-        &self,
-        path: &str,
-        question: &Value,
-    ) -> Result<Answered, EngineError> {
-        parse(path, serde_json::from_value(self.http.post(path, question)?))
+    fn ask(&self, question: &Value) -> Result<Completion, EngineError> {
+        parse(COMPLETIONS, serde_json::from_value(self.http.post(COMPLETIONS, question)?))
     }
 }
 
@@ -201,9 +169,9 @@ fn parse<T>(what: &str, parsed: serde_json::Result<T>) -> Result<T, EngineError>
     parsed.map_err(|error| EngineError::unreadable(what, error))
 }
 
-fn first(what: &str, choices: Vec<Choice>) -> Result<Choice, EngineError> {
+fn first(choices: Vec<Choice>) -> Result<Choice, EngineError> {
     let first = choices.into_iter().next();
-    first.ok_or_else(|| EngineError::unreadable(what, "an answer without a choice"))
+    first.ok_or_else(|| EngineError::unreadable(COMPLETIONS, "an answer without a choice"))
 }
 
 /// The score of `token` among the candidates that stand at its place.
@@ -244,14 +212,8 @@ struct Usage {
 #[derive(Deserialize)]
 struct Choice {
     text: Option<String>,
-    message: Option<Message>,
     finish_reason: Option<String>,
     prompt_logprobs: Option<Vec<Option<HashMap<u32, Candidate>>>>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engines::EngineError;
+use crate::engines::engine_meters::KvCache;
 
 /// A meter's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,21 +20,6 @@ pub struct Sample {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metrics {
     samples: Vec<Sample>,
-}
-
-/// The KV cache that vLLM has set up: the labels of `vllm:cache_config_info`.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct CacheConfig {
-    /// Tokens of a block.
-    pub block_size: u64,
-    /// Blocks; on the processor too they are called `num_gpu_blocks`.
-    pub num_blocks: u64,
-    /// Bytes of all blocks, where it is told.
-    pub memory_bytes: Option<u64>,
-    /// Tokens that fit in, where it is told.
-    pub size_tokens: Option<u64>,
-    /// What an entry is: `auto` is what the activations are.
-    pub cache_dtype: String,
 }
 
 impl Metrics {
@@ -65,7 +51,7 @@ impl Metrics {
     ///
     /// # Errors
     /// If `vllm:cache_config_info` is missing, or does not say how many blocks there are.
-    pub fn cache_config(&self) -> Result<CacheConfig, EngineError> {
+    pub fn kv_cache(&self) -> Result<KvCache, EngineError> {
         const NAME: &str = "vllm:cache_config_info";
         let info = self.named(NAME).next();
         let info = info.ok_or_else(|| EngineError::unreadable("/metrics", format!("no {NAME}")))?;
@@ -75,12 +61,14 @@ impl Metrics {
             let missing = || EngineError::unreadable(NAME, format!("no number `{label}`"));
             number(label).ok_or_else(missing)
         };
-        Ok(CacheConfig {
-            block_size: needed("block_size")?,
-            num_blocks: needed("num_gpu_blocks")?,
+        Ok(KvCache {
+            block_tokens: needed("block_size")?,
+            // On the processor too they are called `num_gpu_blocks`.
+            blocks: needed("num_gpu_blocks")?,
+            counted: true,
+            token_bytes: None,
             memory_bytes: number("kv_cache_memory_bytes"),
-            size_tokens: number("kv_cache_size_tokens"),
-            cache_dtype: info.labels.get("cache_dtype").cloned().unwrap_or_default(),
+            cache_dtype: info.labels.get("cache_dtype").cloned(),
         })
     }
 }

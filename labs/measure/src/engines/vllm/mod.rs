@@ -5,11 +5,14 @@
 //! those of vLLM 0.32.
 
 mod client;
-mod log;
 mod metrics;
+pub mod served_score;
 mod server;
+mod vllm_backend;
+mod vllm_log;
 
 pub use client::{Answer, Client};
-pub use log::facts;
-pub use metrics::{CacheConfig, Metrics, Sample};
+pub use metrics::{Metrics, Sample};
 pub use server::{Options, Server};
+pub use vllm_backend::{KvMemory, Vllm, Where};
+pub use vllm_log::facts;

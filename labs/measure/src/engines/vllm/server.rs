@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::log::complaint;
+use super::vllm_log::complaint;
 use super::{Client, facts};
 use crate::engines::EngineError;
 use crate::engines::http::Http;
@@ -134,13 +134,6 @@ impl Server {
     /// The first error in its log and the last lines; empty if somebody else started it.
     pub fn complaint(&self) -> String {
         self.started.as_ref().map_or(String::new(), complaint_of)
-    }
-
-    /// Stops what was started. Dropping does the same.
-    pub fn stop(mut self) {
-        if let Some(running) = &mut self.started {
-            running.stop();
-        }
     }
 }
 
