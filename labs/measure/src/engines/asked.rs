@@ -6,8 +6,8 @@
 use anyhow::{Result, bail};
 use quantize_and_eval::kv_available_bytes;
 
+use super::backend::{Backend, Loaded};
 use super::checkpoints::Checkpoint;
-use super::engine::{Backend, Loaded};
 use super::engine_meters::{Run, Throughput};
 use super::plan::{Meter, Plan};
 use crate::capture::Spread;
@@ -28,7 +28,7 @@ pub fn ask(
         taken
     };
     let error = asked().err().map(|error| format!("{error:#}"));
-    run.ended(error);
+    run.ended(error.as_deref());
     run
 }
 

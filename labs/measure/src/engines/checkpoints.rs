@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use super::engine::Engine;
 use super::engine_meters::Run;
-use super::llama_cpp::Tools;
 
 /// A checkpoint and its name.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,25 +124,6 @@ pub fn written(format: &str) -> Result<PathBuf> {
     };
     write(&job, &()).with_context(|| format!("the checkpoint {format} could not be written"))?;
     Ok(out)
-}
-
-/// The GGUF file of llama.cpp's `format`, which `llama-quantize` makes of the fetched model if it is not
-/// there: the files that llama.cpp's users run. `f32` has the weights as the numbers that they stand for.
-///
-/// # Errors
-/// If the model was not fetched, or `llama-quantize` fails.
-pub fn made_by_llama(tools: &Tools, format: &str) -> Result<PathBuf> {
-    let folder = target("engines/llama.cpp");
-    let path = folder.join(format!("original-{format}.gguf"));
-    if !path.exists() {
-        let from = match format {
-            "f32" => fetched()?,
-            _ => made_by_llama(tools, "f32")?,
-        };
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        tools.quantize(&from, &path, &format.to_uppercase())?;
-    }
-    Ok(path)
 }
 
 /// The model that `cargo book fetch` gets.

@@ -13,8 +13,9 @@ use model::{
 use ndarray::Array2;
 use quantizer::loaded::load_quantized;
 
+use super::backend::{Backend, Loaded};
 use super::checkpoints::{Checkpoint, fetched, formats};
-use super::engine::{Backend, Engine, Loaded};
+use super::engine::Engine;
 use super::engine_meters::{KvCache, Quality, Run};
 use super::plan::{Load, Plan};
 

@@ -1,10 +1,10 @@
 //! What an engine said of each checkpoint, the same fields for every engine.
 
-use kit::workspace::root;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::engine::Engine;
+use super::engine_words::said;
 use super::old_captures;
 use super::plan::{Meter, Plan};
 use crate::capture::{self, Body, CaptureError, Spread};
@@ -174,13 +174,10 @@ impl Run {
     }
 
     /// Records whether the engine answered, and if not the `error`, without this machine's folders.
-    pub fn ended(&mut self, error: Option<String>) {
-        self.served = error.is_none();
-        self.log.extend(error.iter().flat_map(|error| error.lines()).map(String::from));
-        self.log.iter_mut().for_each(without_folders);
-        self.reason = error.as_deref().and_then(reason).map(String::from);
-        self.reason.iter_mut().for_each(without_folders);
-        self.kernel = kernel(&self.log).filter(|_| self.served).map(String::from);
+    pub fn ended(&mut self, error: Option<&str>) {
+        let said = said(std::mem::take(&mut self.log), error.as_deref());
+        self.served = said.reason.is_none();
+        (self.reason, self.kernel, self.log) = (said.reason, said.kernel, said.log);
     }
 
     /// What contradicts itself, or was asked for and is not there.
@@ -210,26 +207,6 @@ impl Run {
         };
         let whole = plan.meters.iter().all(taken);
         (self.served && !whole).then_some("lacks a meter and is served")
-    }
-}
-
-/// The exception in what an engine said, which tells more than the status around it; else the first
-/// line.
-fn reason(error: &str) -> Option<&str> {
-    let exception = error.lines().map(str::trim).find(|line| line.contains("Error:"));
-    exception.or(error.lines().next()).or(Some("no reason was told"))
-}
-
-/// The line that names the kernel. A general line comes first, that of the checkpoint's layers after it.
-fn kernel(log: &[String]) -> Option<&str> {
-    log.iter().rev().map(String::as_str).find(|line| line.contains("Kernel"))
-}
-
-/// Leaves this machine's folders out of what an engine said.
-fn without_folders(text: &mut String) {
-    *text = text.replace(&format!("{}/", root().display()), "");
-    if let Some(home) = std::env::var("HOME").ok().filter(|home| home.len() > 1) {
-        *text = text.replace(&home, "~");
     }
 }
 
@@ -300,7 +277,7 @@ mod tests {
         };
         served.ended(None);
         let mut refused = Run { name: "w4a16".into(), ..Run::default() };
-        refused.ended(Some("no kernel".into()));
+        refused.ended(Some("no kernel"));
         let peaks = Peaks {
             threads: 2,
             bytes_per_s: spread(2e10),
@@ -343,17 +320,5 @@ mod tests {
         quality_only.plan.meters = vec![Meter::Quality];
         quality_only.runs[0].kv_cache = None;
         quality_only.check(&setup).expect("nothing else was asked for");
-    }
-
-    #[test]
-    fn a_run_that_failed_has_the_exception_as_its_reason_and_the_rest_in_its_log() {
-        let mut run = Run { log: vec!["Using XKernel for all".into()], ..Run::default() };
-        run.ended(Some("status 500: EngineCore\nAttributeError: no cpu_gemm\n...\nend".into()));
-        assert_eq!(run.reason.as_deref(), Some("AttributeError: no cpu_gemm"));
-        assert_eq!((run.served, &run.kernel, run.log.len()), (false, &None, 5));
-        let mut run = Run { log: vec!["AKernel".into(), "BKernel for layers".into()], ..run };
-        run.ended(None);
-        assert_eq!((run.served, run.kernel.as_deref()), (true, Some("BKernel for layers")));
-        assert_eq!(run.reason, None);
     }
 }

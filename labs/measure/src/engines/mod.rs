@@ -29,11 +29,13 @@
 //! started ends with the value that holds it, and its processes with it.
 
 mod asked;
+mod backend;
 pub mod checkpoints;
 pub mod course;
 mod engine;
 mod engine_error;
 mod engine_meters;
+mod engine_words;
 mod host_peaks;
 mod http;
 pub mod installed;
@@ -58,7 +60,8 @@ use llama_cpp::{LlamaCpp, Tools};
 use vllm::{Client, KvMemory, Options, Vllm, Where};
 
 pub use asked::ask;
-pub use engine::{Backend, Engine, Loaded};
+pub use backend::{Backend, Loaded};
+pub use engine::Engine;
 pub use engine_error::EngineError;
 pub use engine_meters::{Capture, EngineMeters, KvCache, Peaks, Quality, Run, Setup, Throughput};
 pub use plan::{Load, Meter, Plan};
@@ -242,7 +245,7 @@ fn llama_cpp(args: &Args, plan: &Plan) -> Result<Ready> {
     let given = args.llama_bin.as_deref();
     let installed = Engine::LlamaCpp.installed(given, args.engine_version.as_deref())?;
     let tools = Tools::new(&installed.program);
-    let of_format = |format: &str| checkpoints::made_by_llama(&tools, format).map(Some);
+    let of_format = |format: &str| llama_cpp::made(&tools, format).map(Some);
     let mut checkpoints = args.checkpoints(of_format)?;
     // What others wrote into target/checkpoints may have no original among it.
     if args.checkpoints && !checkpoints.iter().any(checkpoints::is_plain) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::engine_meters::Run;
+use super::engine_words::said;
 
 /// Turns the JSON of either into that of `engine-meters`; renamed fields are serde's aliases.
 pub fn upgrade(value: &mut Value) {
@@ -54,15 +54,13 @@ fn of_three_meters(run: &mut Value) {
     run["answers"] = run["answer"].as_str().into_iter().collect();
 }
 
-/// Reason and kernel, which were in the log alone.
+/// Reason and kernel, which were in the engine's words alone.
 fn ended(run: &mut Value) {
-    let error = run["error"].as_str().map(String::from);
-    let lines = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-    let mut told = Run { log: lines(&run["facts"]), ..Run::default() };
-    told.ended(error);
-    run["facts"] = told.log.into();
-    (run["served"], run["reason"], run["kernel"]) =
-        (told.served.into(), told.reason.into(), told.kernel.into());
+    let log = serde_json::from_value(run["facts"].take()).unwrap_or_default();
+    let said = said(log, run["error"].as_str());
+    run["served"] = said.reason.is_none().into();
+    (run["reason"], run["kernel"], run["facts"]) =
+        (said.reason.into(), said.kernel.into(), said.log.into());
 }
 
 #[cfg(test)]

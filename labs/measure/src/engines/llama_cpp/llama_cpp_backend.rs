@@ -3,15 +3,35 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::workspace::target;
 use model::passage;
 use tempfile::TempDir;
 
 use super::{Logits, Perplexity, Tools};
 use crate::engines::EngineError;
-use crate::engines::checkpoints::Checkpoint;
-use crate::engines::engine::{Backend, Loaded};
+use crate::engines::backend::{Backend, Loaded};
+use crate::engines::checkpoints::{Checkpoint, fetched};
 use crate::engines::engine_meters::{KvCache, Quality, Run};
 use crate::engines::plan::{Load, Plan};
+
+/// The GGUF file of llama.cpp's `format`, which `llama-quantize` makes of the fetched model if it is not
+/// there: the files that llama.cpp's users run. `f32` has the weights as the numbers that they stand for.
+///
+/// # Errors
+/// If the model was not fetched, or `llama-quantize` fails.
+pub fn made(tools: &Tools, format: &str) -> Result<PathBuf> {
+    let folder = target("engines/llama.cpp");
+    let path = folder.join(format!("original-{format}.gguf"));
+    if !path.exists() {
+        let from = match format {
+            "f32" => fetched()?,
+            _ => made(tools, "f32")?,
+        };
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        tools.quantize(&from, &path, &format.to_uppercase())?;
+    }
+    Ok(path)
+}
 
 /// llama.cpp, and the passage in a file.
 #[derive(Debug)]

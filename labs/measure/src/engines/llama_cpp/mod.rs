@@ -16,7 +16,7 @@ use crate::engines::EngineError;
 use crate::engines::process::{self, Printed};
 
 pub use bench::{Batched, Speed};
-pub use llama_cpp_backend::LlamaCpp;
+pub use llama_cpp_backend::{LlamaCpp, made};
 pub use perplexity::{Divergence, Logits, Perplexity};
 
 /// How long one run of a tool may take.

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Metrics;
-use super::served_score::TokenScore;
 use crate::engines::EngineError;
 use crate::engines::engine_meters::KvCache;
 use crate::engines::http::Http;
@@ -35,6 +34,17 @@ pub struct Answer {
     pub prompt_tokens: usize,
     /// Tokens that it generated.
     pub completion_tokens: usize,
+}
+
+/// How likely a model finds one token of a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenScore {
+    /// The token.
+    pub token: u32,
+    /// The natural logarithm of its probability.
+    pub logprob: f64,
+    /// The token that the model finds likeliest there.
+    pub top: u32,
 }
 
 impl Client {

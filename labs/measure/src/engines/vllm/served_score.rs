@@ -3,19 +3,8 @@
 
 use model::{Convention, Score};
 
-use super::Client;
+use super::client::{Client, TokenScore};
 use crate::engines::EngineError;
-
-/// How likely a model finds one token of a text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TokenScore {
-    /// The token.
-    pub token: u32,
-    /// The natural logarithm of its probability.
-    pub logprob: f64,
-    /// The token that the model finds likeliest there.
-    pub top: u32,
-}
 
 /// What the scored tokens of a text say of a model.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -10,8 +10,8 @@ use super::served_score::{Predictions, perplexity};
 use super::{Client, Options, Server};
 use crate::engines::EngineError;
 use crate::engines::asked::kv_bytes;
+use crate::engines::backend::{Backend, Loaded};
 use crate::engines::checkpoints::{Checkpoint, fetched, weight_bytes};
-use crate::engines::engine::{Backend, Loaded};
 use crate::engines::engine_meters::{KvCache, Quality, Run};
 use crate::engines::plan::{Load, Plan};
 
