@@ -8,8 +8,8 @@ use measure::gpu::cuda::Device;
 use measure::gpu::cuda::libraries::Missing;
 use measure::gpu::cuda::lt::Lt;
 use measure::gpu::gpu_format::Format;
+use measure::gpu::hash::Hash;
 use measure::gpu::metering::{Plan, meter};
-use measure::gpu::numbers::Hash;
 use measure::gpu::pack::pack;
 use measure::gpu::work::{QWEN, Shape};
 

@@ -1,6 +1,6 @@
 //! The W4A16 kernel's packing and loops, run on a CPU and held to the plain product.
 
-use measure::gpu::numbers::Hash;
+use measure::gpu::hash::Hash;
 use measure::gpu::pack::{
     Cut, GROUP, PackError, Packed, TILE, TILE_SCALES, TILE_WORDS, group_scale, kernel_model, pack,
     position, unpack_channel,

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::cuda::lt::Lt;
 use super::cuda::{Arg, Buffer, Device};
 use super::gpu_format::Format;
-use super::numbers::Hash;
+use super::hash::Hash;
 use super::pack::{GROUP, TILE};
 use super::slice::RealWeights;
 use super::work::Shape;

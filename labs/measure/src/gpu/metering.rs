@@ -14,7 +14,7 @@ use super::cuda::{Buffer, Device};
 use super::gpu_format::Format;
 use super::gpu_meters::{Capture, FormatRun, GpuMeters};
 use super::gpu_setup::Setup;
-use super::numbers::Hash;
+use super::hash::Hash;
 use super::output_checks::{DEPTH, Finding, Stack, Weights};
 use super::peaks::{self, Rates};
 use super::product::Product;

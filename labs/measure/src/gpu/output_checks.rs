@@ -7,13 +7,14 @@
 //! code.
 
 use anyhow::{Result, anyhow};
+use formats::float8;
 use half::bf16;
 
 use super::bench::{Bench, Linear, Source};
 use super::cuda::Buffer;
 use super::gpu_format::Format;
 use super::gpu_meters::OutputCheck;
-use super::numbers::{Hash, e4m3_value};
+use super::hash::Hash;
 use super::pack::{GROUP, TILE, TILE_SCALES, TILE_WORDS, scale_of, unpack_channel};
 use super::product::Product;
 use super::work::Shape;
@@ -241,7 +242,7 @@ fn eight_bit_row(
         let stored = bytes.iter().map(|&code| f32::from(code as i8) * scale).collect();
         return Ok((stored, vec![scale; columns]));
     }
-    let stored: Vec<f32> = bytes.iter().map(|&code| e4m3_value(code) * scale).collect();
+    let stored: Vec<f32> = bytes.iter().map(|&code| float8::decode(code) * scale).collect();
     let steps = bytes.iter().map(|&code| e4m3_step(code) * scale).collect();
     Ok((stored, steps))
 }
@@ -365,17 +366,21 @@ mod tests {
     #[test]
     fn the_step_of_e4m3_is_the_distance_to_the_next_value() {
         for code in 0..0x7e_u8 {
-            assert_eq!(e4m3_step(code), e4m3_value(code + 1) - e4m3_value(code), "{code:#x}");
+            assert_eq!(
+                e4m3_step(code),
+                float8::decode(code + 1) - float8::decode(code),
+                "{code:#x}"
+            );
         }
     }
 
     #[test]
     fn a_number_is_within_half_a_step_of_its_code() {
         let truth: Vec<f32> = (1..4000).map(|i| i as f32 * 0.1).collect();
-        let codes: Vec<u8> = truth.iter().map(|&v| crate::gpu::numbers::e4m3_code(v)).collect();
+        let codes: Vec<u8> = truth.iter().map(|&v| float8::encode(v)).collect();
         let rows = Rows {
             indices: vec![0],
-            stored: vec![codes.iter().map(|&c| e4m3_value(c)).collect()],
+            stored: vec![codes.iter().map(|&c| float8::decode(c)).collect()],
             steps: vec![codes.iter().map(|&c| e4m3_step(c)).collect()],
             truth: vec![truth],
         };

@@ -8,7 +8,7 @@ use super::cuda::lt::Lt;
 use super::cuda::{Arg, Device, Repeatable};
 use super::gpu_format::Format;
 use super::gpu_meters::Peak;
-use super::numbers::Hash;
+use super::hash::Hash;
 use super::product::Product;
 use super::work::Shape;
 use crate::capture::Spread;

@@ -1,6 +1,7 @@
-// Data that is never zero, and the copy whose speed is a ceiling.
+// Data that is never zero, because zeros need less power and would flatter every format; and the copy
+// whose speed is the peak bandwidth.
 
-// lowbias32 of Chris Wellons; `Hash::bits` in data.rs is its twin.
+// lowbias32 of Chris Wellons; `Hash::bits` in hash.rs is its twin.
 __device__ __forceinline__ u32 hash32(u32 value) {
     value ^= value >> 16;
     value *= 0x7feb352du;
@@ -37,7 +38,8 @@ extern "C" __global__ void fill_tiled(u16* __restrict__ out, const u16* __restri
     }
 }
 
-// A plain copy of `count` times 16 bytes.
+// A plain copy of `count` times 16 bytes. Four loads are in flight before the first store, because one
+// load a thread does not fill the memory's queues.
 extern "C" __global__ void __launch_bounds__(512)
 copy_16_bytes(uint4* __restrict__ out, const uint4* __restrict__ in, u64 count) {
     u64 stride = (u64)gridDim.x * blockDim.x;

@@ -22,6 +22,7 @@ __device__ __forceinline__ float block_max(float value) {
     value = of_warp[0];
 #pragma unroll
     for (int warp = 1; warp < 8; warp++) value = fmaxf(value, of_warp[warp]);
+    // The next call writes `of_warp` again, so nobody may still read it.
     __syncthreads();
     return value;
 }
@@ -39,13 +40,15 @@ __device__ __forceinline__ float scale_for(float absmax, float code_max) {
     return scale > 0.0f ? scale : 1.0f;
 }
 
+// -128 is left out, because the grid is symmetric: a code and its negative stand for the same magnitude.
 __device__ __forceinline__ u32 code_int8(float value) {
     int code = __float2int_rn(value);
     code = code > 127 ? 127 : (code < -127 ? -127 : code);
     return (u32)code & 255u;
 }
 
-// e4m3: 4 exponent bits with bias 7, 3 mantissa bits, largest value 448; saturates.
+// e4m3: 4 exponent bits with bias 7, 3 mantissa bits, largest value 448; saturates. For devices without
+// the instruction; `formats::float8::encode` is its twin on a CPU.
 __device__ __forceinline__ u32 code_e4m3(float value) {
     u32 sign = (__float_as_uint(value) >> 24) & 0x80u;
     float magnitude = fabsf(value);
@@ -71,6 +74,7 @@ __device__ __forceinline__ u32 four_codes(u32 first, u32 second, float inverse) 
 #endif
 }
 
+// One division a row and a multiplication a value, because a division a value would outlast the loads.
 template <bool FP8>
 __device__ __forceinline__ void write_codes(const uint4* row, uint2* out, int vectors, float scale) {
     float inverse = __fdiv_rn(1.0f, scale);

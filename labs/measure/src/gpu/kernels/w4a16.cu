@@ -67,6 +67,7 @@ __device__ __forceinline__ void product(const uint4* __restrict__ w, const u32* 
         }
     }
 
+    // Groups go round the warps, so that warps read neighbouring memory at the same time.
     float total[R][MT][4] = {};
     for (int base = warp; base < groups; base += D * warps) {
 #pragma unroll
@@ -92,6 +93,8 @@ __device__ __forceinline__ void product(const uint4* __restrict__ w, const u32* 
                 }
             }
 
+            // Sums of a group are kept apart until its scale is known to all: one multiplication a
+            // group instead of one a weight.
             float partial[R][MT][4] = {};
 #pragma unroll
             for (int half = 0; half < 2; half++) {
@@ -111,6 +114,7 @@ __device__ __forceinline__ void product(const uint4* __restrict__ w, const u32* 
                 }
 #pragma unroll
                 for (int r = 0; r < R; r++) {
+                    // An array, because the unrolled loop below turns its index into a register.
                     u32 words[4] = {now[r][half].x, now[r][half].y, now[r][half].z, now[r][half].w};
 #pragma unroll
                     for (int s = 0; s < 4; s++) {
@@ -146,6 +150,7 @@ __device__ __forceinline__ void product(const uint4* __restrict__ w, const u32* 
             at[24] = total[r][t][3];
         }
     __syncthreads();
+    // In the order of the warps and not by atomics, so that two runs give the same bits.
     for (int e = threadIdx.x; e < size; e += blockDim.x) {
         float sum = 0.0f;
         for (int from = 0; from < warps; from++) sum += sums[from * size + e];

@@ -1,32 +1,6 @@
-//! The grids on a CPU: e4m3 codes, and the hash whose numbers fill the device.
+//! The random numbers that fill the device, on a CPU.
 
 use half::bf16;
-
-/// The value of an e4m3 code: bias 7, no infinities, NaN only at 0x7f and 0xff.
-pub fn e4m3_value(code: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(code >> 3 & 15), f32::from(code & 7));
-    let magnitude = match (exponent, code & 7) {
-        (15, 7) => f32::NAN,
-        (0, _) => mantissa * 2f32.powi(-9),
-        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
-    };
-    if code & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-/// The e4m3 code nearest to `value`, half to even, saturating at 448: the software path of the
-/// kernel `rows.cu`, bit for bit.
-pub fn e4m3_code(value: f32) -> u8 {
-    let sign = ((value.to_bits() >> 24) & 0x80) as u8;
-    let magnitude = value.abs();
-    if magnitude >= 448.0 {
-        return sign | 0x7e;
-    }
-    if magnitude < 2f32.powi(-6) {
-        return sign | (magnitude * 512.0).round_ties_even() as u8;
-    }
-    let bits = magnitude.to_bits();
-    sign | (((bits + 0x7_ffff + ((bits >> 20) & 1)) >> 20) - (120 << 3)) as u8
-}
 
 /// The bf16 numbers that fill the device: a counter-based hash, so that a CPU knows each of them
 /// without asking.
@@ -66,32 +40,6 @@ impl Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_e4m3_code_comes_back_to_itself() {
-        for code in 0..=255u8 {
-            let value = e4m3_value(code);
-            if !value.is_nan() {
-                assert_eq!(e4m3_code(value), code, "code {code:#x} is {value}");
-            }
-        }
-        assert_eq!(e4m3_value(0x7e), 448.0);
-        assert_eq!(e4m3_value(0x01), 2f32.powi(-9));
-    }
-
-    #[test]
-    fn e4m3_picks_the_nearest_value_and_the_even_one_of_two() {
-        for step in 0..200_000 {
-            let value = step as f32 * 0.0023;
-            let chosen = (e4m3_value(e4m3_code(value)) - value).abs();
-            let nearest =
-                (0..127u8).map(|c| (e4m3_value(c) - value).abs()).fold(f32::MAX, f32::min);
-            assert_eq!(chosen, nearest, "{value}");
-        }
-        assert_eq!(e4m3_value(e4m3_code(17.0)), 16.0, "17 is half way between 16 and 18");
-        assert_eq!(e4m3_value(e4m3_code(19.0)), 20.0, "19 is half way between 18 and 20");
-        assert_eq!(e4m3_value(e4m3_code(-1e9)), -448.0);
-    }
 
     /// The bits that `fill_random` of `fill.cu` gave when its source was run on a CPU.
     #[test]
