@@ -1,9 +1,9 @@
 //! Every program that measures, each in a folder with its captures beside it.
 //!
-//! * [`capture`]: the file of a run on one machine, and what a program can say of its run.
+//! * [`capture`]: the file of a run on one machine, one frame for all programs.
 //! * [`cpu`]: products and encoders of lab 03 on this machine's processor.
 //! * [`outliers`]: the outliers of a whole model, and what quantizing does to its layers and to it.
-//! * [`gpu`]: three meters of each format on an NVIDIA GPU.
+//! * [`gpu`]: throughput, capacity and outputs of each format on an NVIDIA GPU.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
 pub mod capture;

@@ -35,11 +35,6 @@ pub fn committed(engine: Engine) -> Result<Capture> {
     of_engine(FOLDER, engine)
 }
 
-/// The three tables of a capture, as text for a terminal.
-pub fn all(capture: &Capture) -> String {
-    meter_tables::all(capture, SMOLLM2_135M).map(|table| table.to_string()).join("\n")
-}
-
 fn capacity(engine: Engine) -> Result<Table> {
     Ok(meter_tables::capacity(&committed(engine)?, SMOLLM2_135M))
 }

@@ -95,6 +95,9 @@ pub fn formats(engine: Engine) -> &'static [&'static str] {
     }
 }
 
+/// Weights of a row that share a scale in vLLM's formats of 4 bits. (128 does not divide SmolLM2's 576.)
+pub const GROUP_SIZE: u64 = 64;
+
 /// The folder of vLLM's `format`, which the quantizer writes if it is not there.
 ///
 /// # Errors
@@ -114,7 +117,7 @@ pub fn written(format: &str) -> Result<PathBuf> {
     let smoothing = alpha.map(smooth).transpose()?;
     let job = Job {
         weights: &weights,
-        plan: Plan::new(StorageFormat::named(scheme, 64)?, Float::F16),
+        plan: Plan::new(StorageFormat::named(scheme, GROUP_SIZE)?, Float::F16),
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
         rounding: None,
         out: &out,

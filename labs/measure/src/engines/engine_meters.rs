@@ -26,7 +26,7 @@ pub struct Setup {
 /// What every checkpoint was asked, and what the engine said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineMeters {
-    /// What this machine can do at all, measured in the same run; `None` if nothing was timed.
+    /// What this machine can do at all, measured in the same run; `None` where quality alone was asked for.
     #[serde(alias = "ceilings")]
     pub peaks: Option<Peaks>,
     /// What every checkpoint was asked.
@@ -175,7 +175,7 @@ impl Run {
 
     /// Records whether the engine answered, and if not the `error`, without this machine's folders.
     pub fn ended(&mut self, error: Option<&str>) {
-        let said = said(std::mem::take(&mut self.log), error.as_deref());
+        let said = said(std::mem::take(&mut self.log), error);
         self.served = said.reason.is_none();
         (self.reason, self.kernel, self.log) = (said.reason, said.kernel, said.log);
     }

@@ -5,11 +5,18 @@ use kit::Table;
 use kit::table::{count, percent, sig3};
 
 use super::engine_meters::{Capture, Run, Throughput};
+use super::plan::Meter;
 use super::prediction::{Predicted, predict, served};
 
-/// Every meter of a capture beside its prediction: capacity, throughput, quality.
-pub fn all(capture: &Capture, architecture: Architecture) -> [Table; 3] {
-    [capacity(capture, architecture), throughput(capture, architecture), quality(capture)]
+/// The meters that were taken, each beside its prediction: capacity, throughput, quality.
+pub fn all(capture: &Capture, architecture: Architecture) -> Vec<Table> {
+    let table = |meter| match meter {
+        Meter::Capacity => capacity(capture, architecture),
+        Meter::Throughput => throughput(capture, architecture),
+        Meter::Quality => quality(capture),
+    };
+    let order = [Meter::Capacity, Meter::Throughput, Meter::Quality];
+    order.into_iter().filter(|&meter| capture.plan.takes(meter)).map(table).collect()
 }
 
 /// The prediction of a run; `None` for a format that the cost model does not know, and where the peaks

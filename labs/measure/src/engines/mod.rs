@@ -187,10 +187,9 @@ pub fn run(args: &Args) -> Result<Capture> {
         Engine::LlamaCpp => llama_cpp(args, &plan)?,
         Engine::Gpu => bail!("the GPU's meters are those of `cargo book capture gpu`"),
     };
-    let peaks = match plan.takes(Meter::Throughput) {
-        true => Some(host_peaks::measure()?),
-        false => None,
-    };
+    // Quality has no prediction that peaks would be needed for.
+    let timed = plan.meters.iter().any(|&meter| meter != Meter::Quality);
+    let peaks = timed.then(host_peaks::measure).transpose()?;
     let mut capture = Capture {
         provenance: Provenance::of_this_run(!args.whole),
         setup: Setup::of(args.engine, version),

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use formats::architecture::Architecture;
 use formats::device::{Device, Rates};
-use formats::format::Group;
-use formats::format::{Format, Grid, Shared};
+use formats::format::{Format, Grid, Group, Shared};
+use formats::registry::StorageFormat;
 use quantize_and_eval::{
     CostError, Floors, ModelFormat, Served, decode_floors, kv_available_bytes, kv_blocks,
     kv_bytes_per_token, model_bytes, prefill_floors, prefill_tokens_per_s, shortest_s,
 };
 
+use super::checkpoints::GROUP_SIZE;
 use super::engine::Engine;
 use super::engine_meters::Peaks;
 use super::plan::{Load, Plan};
@@ -82,20 +83,15 @@ fn ours(name: &str) -> Option<ModelFormat> {
     Some(ModelFormat { linear, embedding, vectors: Grid::F32 })
 }
 
-/// The checkpoints of lab 05: embedding, head and norms stay in 16 bits in the file, and become what
-/// the server was told.
+/// A checkpoint that the quantizer writes, as the registry describes its format. Embedding, head and
+/// norms stay in 16 bits in the file, and become what the server was told.
 fn vllm(name: &str, float: Grid) -> Option<ModelFormat> {
-    let sixteen = Shared { bits: 16, among: Group::Size(64) };
-    let zero = Shared { bits: 4, among: Group::Size(64) };
-    let linear = match name {
-        "none" => format("16 bits", [float; 2], &[]),
-        "w8a8" | "w8a8-smooth" => format("w8a8", [Grid::Int(8); 2], &[ROW]),
-        // Without a unit for it, a processor multiplies FP8 as floats.
-        "fp8" => format("fp8", [Grid::E4M3, float], &[ROW]),
-        "w4a16" => format("w4a16", [Grid::Int(4), float], &[sixteen]),
-        "awq" | "gptq" => format("w4a16", [Grid::Int(4), float], &[sixteen, zero]),
-        _ => return None,
-    };
+    let name = name.strip_suffix("-smooth").unwrap_or(name);
+    let mut linear = StorageFormat::named(name, GROUP_SIZE).ok()?.answers(float);
+    if linear.activations == Grid::E4M3 {
+        // Without a unit for FP8, a processor multiplies FP8 as floats.
+        linear.activations = float;
+    }
     let embedding = format("16 bits", [float; 2], &[]);
     Some(ModelFormat { linear, embedding, vectors: float })
 }
