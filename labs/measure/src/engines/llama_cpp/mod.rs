@@ -3,8 +3,8 @@
 //! llama.cpp has a library, but what its users quote are its tools: `llama-perplexity`,
 //! `llama-bench`, `llama-batched-bench`, `llama-completion`. Their output is read as build 11434 prints it.
 
-mod bench;
 mod completion;
+mod llama_bench;
 mod llama_cpp_backend;
 mod perplexity;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::engines::EngineError;
 use crate::engines::process::{self, Printed};
 
-pub use bench::{Batched, Speed};
+pub use llama_bench::{Batched, Speed};
 pub use llama_cpp_backend::{LlamaCpp, made};
 pub use perplexity::{Divergence, Logits, Perplexity};
 
