@@ -30,7 +30,7 @@ const fn of(
             let values: Vec<f32> = w.iter().copied().collect();
             Ok(Codes::Blocks(ggml::encode(type_of(format.description)?, &values)?))
         },
-        store: |_, codes| match codes {
+        store: |codes| match codes {
             Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
             _ => Err(FormatError::WrongCodes("GGUF")),
         },

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::compressed::{CHANNEL, config, per_token};
 use super::nearest;
-use super::{Codes, Description, File, Granularity, Reader, wrong_parts};
+use super::{Codes, Description, File, Granularity, Part, Reader, wrong_parts};
 use crate::FormatError;
 use crate::bytes;
 use crate::checkpoint::{Dtype, Quantized, Scheme};
@@ -30,7 +30,7 @@ pub(super) const W8A8: Description = Description {
     read_by: &[Reader::Course, Reader::Vllm],
     recognizes: |found| per_channel(found) && found.scheme == Scheme::IntQuantized,
     round: |_, w| Ok(Codes::Int8(nearest::rows(&LAB_01, w)?)),
-    store: |_, codes| {
+    store: |codes| {
         let w = codes.int8()?;
         Ok(vec![bytes::of(w.q()), bytes::of(w.scales())])
     },
@@ -66,7 +66,7 @@ pub(super) const W8A16: Description = Description {
     recognizes: |found| {
         per_channel(found) && found.scheme == Scheme::PackQuantized && found.bits == Some(8)
     },
-    store: |_, codes| {
+    store: |codes| {
         let w = codes.int8()?;
         // Plus 128 turns -128..=127 into 0..=255: in two's complement that flips the top bit.
         let words = w.q().mapv(|code| code.cast_unsigned() ^ 0x80);
@@ -100,7 +100,7 @@ pub(super) const FP8: Description = Description {
         let (codes, scales) = float8::quantize_per_channel(w)?;
         Ok(Codes::Float8 { codes, scales })
     },
-    store: |_, codes| match codes {
+    store: |codes| match codes {
         Codes::Float8 { codes, scales } => Ok(vec![bytes::of(codes), bytes::of(scales)]),
         _ => Err(FormatError::WrongCodes("fp8")),
     },
@@ -114,7 +114,7 @@ pub(super) const FP8: Description = Description {
     ..W8A8
 };
 
-fn codes_and_scales(dtype: Dtype, [out, inputs]: [u64; 2]) -> Vec<(&'static str, Dtype, Vec<u64>)> {
+fn codes_and_scales(dtype: Dtype, [out, inputs]: [u64; 2]) -> Vec<Part> {
     vec![("weight", dtype, vec![out, inputs]), ("weight_scale", Dtype::F32, vec![out, 1])]
 }
 

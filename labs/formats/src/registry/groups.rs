@@ -38,7 +38,7 @@ pub(super) const W4A16: Description = Description {
     read_by: &[Reader::Course, Reader::Vllm],
     recognizes: |found| found.scheme == Scheme::PackQuantized && found.bits == Some(4),
     round: |format, w| Ok(Codes::Int4(nearest::groups(&LAB_03, w, format.group_size)?)),
-    store: |_, codes| {
+    store: |codes| {
         let w = compressed_tensors::pack(codes.int4()?)?;
         let (packed, scale) = (bytes::of(&w.weight_packed), bytes::of(&w.weight_scale));
         Ok(vec![packed, scale, bytes::of(&w.weight_shape)])
@@ -87,7 +87,7 @@ pub(super) const AWQ: Description = Description {
         },
     },
     recognizes: |found| found.scheme == Scheme::AwqGemm,
-    store: |_, codes| {
+    store: |codes| {
         let w = awq::pack(codes.int4()?)?;
         Ok(vec![bytes::of(&w.qweight), bytes::of(&w.qzeros), bytes::of(&w.scales)])
     },
@@ -127,7 +127,7 @@ pub(super) const GPTQ: Description = Description {
         },
     },
     recognizes: |found| matches!(found.scheme, Scheme::Gptq(_)),
-    store: |_, codes| {
+    store: |codes| {
         let w = gptq::pack(codes.int4()?, gptq::Version::V1)?;
         let [qweight, qzeros] = [&w.qweight, &w.qzeros].map(bytes::of);
         Ok(vec![qweight, qzeros, bytes::of(&w.scales), bytes::of(&w.g_idx)])

@@ -48,6 +48,15 @@ pub const ALL: [&Description; 10] = [
     &blocks::Q4_1,
 ];
 
+/// The nearest codes of a matrix `[out_features, in_features]`.
+type Round = fn(StorageFormat, &Array2<f32>) -> Result<Codes, FormatError>;
+/// The bytes of each part.
+type Store = fn(&Codes) -> Result<Vec<Vec<u8>>, FormatError>;
+/// The matrix of this shape that the parts stand for.
+type Decode = fn([usize; 2], &[StoredPart]) -> Result<Array2<f32>, FormatError>;
+/// A tensor of a file: what follows the module's name, type, shape.
+type Part = (&'static str, Dtype, Vec<u64>);
+
 /// All there is to say of a storage format.
 #[derive(Debug)]
 pub struct Description {
@@ -72,9 +81,9 @@ pub struct Description {
     pub read_by: &'static [Reader],
     /// Whether a matrix that the inspector found in a checkpoint is stored so.
     recognizes: fn(&Quantized) -> bool,
-    round: fn(StorageFormat, &Array2<f32>) -> Result<Codes, FormatError>,
-    store: fn(StorageFormat, &Codes) -> Result<Vec<Vec<u8>>, FormatError>,
-    decode: fn([usize; 2], &[StoredPart]) -> Result<Array2<f32>, FormatError>,
+    round: Round,
+    store: Store,
+    decode: Decode,
 }
 
 /// The weights that share a scale.
@@ -95,9 +104,8 @@ pub enum Granularity {
 pub enum File {
     /// A folder of safetensors with a `config.json`.
     Safetensors {
-        /// The tensors that a matrix `[out_features, in_features]` in groups of a size becomes: what
-        /// follows the module's name, type, shape.
-        parts: fn([u64; 2], u64) -> Vec<(&'static str, Dtype, Vec<u64>)>,
+        /// The tensors that a matrix `[out_features, in_features]` in groups of a size becomes.
+        parts: fn([u64; 2], u64) -> Vec<Part>,
         /// `quantization_config`, for a group size and the modules that stay floats.
         config: fn(u64, &[String]) -> Option<Value>,
     },
@@ -225,7 +233,7 @@ impl StorageFormat {
     /// # Errors
     /// If the codes are those of another grid, or the layout has no place for them.
     pub fn store(self, codes: &Codes) -> Result<Vec<Vec<u8>>, FormatError> {
-        (self.description.store)(self, codes)
+        (self.description.store)(codes)
     }
 
     /// The way back: the matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. What

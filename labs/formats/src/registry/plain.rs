@@ -18,7 +18,7 @@ pub(super) const NONE: Description = Description {
     read_by: &[Reader::Course, Reader::Vllm],
     recognizes: |_| false,
     round: |_, _| Err(FormatError::NothingQuantized),
-    store: |_, _| Err(FormatError::NothingQuantized),
+    store: |_| Err(FormatError::NothingQuantized),
     decode: floats,
 };
 
