@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use formats::format::{Grid, Group, Shared};
 use half::f16;
 use kernels::{Int4, Int8, KernelError};
 use ndarray::Array2;
@@ -41,6 +42,38 @@ impl Format {
         Self::W4A8 { group_size: GROUP_SIZE },
     ];
 
+    /// Its name, without the group size.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::W8A8 => "w8a8",
+            Self::W8A16 => "w8a16",
+            Self::W4A16 { .. } => "w4a16",
+            Self::W4A8 { .. } => "w4a8",
+        }
+    }
+
+    /// The format of this name in [`Format::ALL`].
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
+    /// `f32` here.
+    pub fn answers(self) -> formats::format::Format {
+        let (bits, overhead) = match self {
+            Self::W8A8 | Self::W8A16 => (8, Shared { bits: 32, among: Group::Channel }),
+            Self::W4A16 { group_size } | Self::W4A8 { group_size } => {
+                (4, Shared { bits: 16, among: Group::Size(group_size as u64) })
+            }
+        };
+        formats::format::Format {
+            name: self.name().into(),
+            weights: Grid::Int(bits),
+            activations: if self.has_int8_activations() { Grid::Int(8) } else { Grid::F32 },
+            shared: vec![overhead].into(),
+        }
+    }
+
     /// Whether activations are multiplied in 8 bits.
     fn has_int8_activations(self) -> bool {
         matches!(self, Self::W8A8 | Self::W4A8 { .. })
@@ -48,7 +81,7 @@ impl Format {
 
     /// The format of the layer at `place`: the head has 8 bits in all of them. It is the embedding in
     /// most small models, and four bits there cost more than anywhere else.
-    fn at(self, place: Place) -> Self {
+    pub fn at(self, place: Place) -> Self {
         match (place, self.has_int8_activations()) {
             (Place::Layer(..), _) => self,
             (Place::Head, true) => Self::W8A8,
@@ -60,10 +93,10 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::W8A8 => f.write_str("w8a8"),
-            Self::W8A16 => f.write_str("w8a16"),
-            Self::W4A16 { group_size } => write!(f, "w4a16 g{group_size}"),
-            Self::W4A8 { group_size } => write!(f, "w4a8 g{group_size}"),
+            Self::W8A8 | Self::W8A16 => f.write_str(self.name()),
+            Self::W4A16 { group_size } | Self::W4A8 { group_size } => {
+                write!(f, "{} g{group_size}", self.name())
+            }
         }
     }
 }

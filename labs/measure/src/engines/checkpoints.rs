@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use formats::bytes::Float;
-use formats::registry::StorageFormat;
+use formats::registry::{self, Reader, StorageFormat};
 use kit::workspace::{fetched_model, root, target};
 use model::{Weights, passage};
 use quantizer::smooth::Smoothing;
@@ -86,12 +86,25 @@ impl Checkpoint {
 
 /// The formats that `engine` makes of the fetched model, the original first. Which of them vLLM can
 /// serve depends on the machine.
-pub fn formats(engine: Engine) -> &'static [&'static str] {
+pub fn formats(engine: Engine) -> Vec<String> {
+    let read_by = |reader: Reader| {
+        let known = registry::ALL.into_iter().filter(move |known| known.read_by.contains(&reader));
+        known.map(|known| known.name)
+    };
     match engine {
-        Engine::Course => &["f32", "w8a16", "w8a8", "w4a16", "w4a8"],
-        Engine::Vllm => &["none", "w8a8", "w8a8-smooth", "fp8", "w4a16", "awq", "gptq"],
-        Engine::LlamaCpp => &["f32", "q8_0", "q4_0"],
-        Engine::Gpu => &[],
+        Engine::Course => {
+            let quantized = model::Format::ALL.map(|format| format.name().to_string());
+            ["f32".to_string()].into_iter().chain(quantized).collect()
+        }
+        // Smoothing changes no format: it is W8A8 of other tensors.
+        Engine::Vllm => {
+            read_by(Reader::Vllm).chain(["w8a8-smooth"]).map(ToString::to_string).collect()
+        }
+        Engine::LlamaCpp => {
+            let blocks = read_by(Reader::LlamaCpp).filter_map(|name| name.strip_prefix("gguf-"));
+            ["f32"].into_iter().chain(blocks).map(ToString::to_string).collect()
+        }
+        Engine::Gpu => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use half::f16;
 use model::{
     Cache, Closeness, Convention, Format, LinearError, Model, Quantizer, Reference, Score,
@@ -61,14 +61,11 @@ impl Course {
     /// The original in `format`.
     fn quantized(&mut self, format: &str) -> Result<Model> {
         let model = self.fetched()?;
-        let format = match format {
-            "f32" => return Ok(model.clone()),
-            "w8a16" => Format::W8A16,
-            "w8a8" => Format::W8A8,
-            "w4a16" => Format::W4A16 { group_size: 32 },
-            "w4a8" => Format::W4A8 { group_size: 32 },
-            other => bail!("there is no format `{other}`"),
-        };
+        if format == "f32" {
+            return Ok(model.clone());
+        }
+        let format =
+            Format::named(format).with_context(|| format!("there is no format `{format}`"))?;
         Ok(model.quantized(format, &Labs)?)
     }
 
@@ -148,8 +145,8 @@ impl Backend for Course {
             }
             // A format is compared with the fetched model, whether that is among the formats or not.
             None => {
-                let original = formats(Engine::Course).first();
-                (self.quantized(&checkpoint.name)?, original == Some(&checkpoint.name.as_str()))
+                let original = formats(Engine::Course).first() == Some(&checkpoint.name);
+                (self.quantized(&checkpoint.name)?, original)
             }
         };
         run.load_s = Some(start.elapsed().as_secs_f64());

@@ -162,11 +162,10 @@ impl Args {
             return checkpoints::all(self.engine);
         }
         let known = checkpoints::formats(self.engine);
-        if let Some(other) = self.formats.iter().find(|format| !known.contains(&format.as_str())) {
+        if let Some(other) = self.formats.iter().find(|format| !known.contains(format)) {
             bail!("{} has no format `{other}`; it has: {}", self.engine, known.join(", "));
         }
-        let all = || known.iter().map(ToString::to_string).collect();
-        let names = if self.formats.is_empty() { all() } else { self.formats.clone() };
+        let names = if self.formats.is_empty() { known } else { self.formats.clone() };
         let checkpoint = |name: String| Ok(Checkpoint { path: of_format(&name)?, name });
         names.into_iter().map(checkpoint).collect()
     }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use formats::architecture::Architecture;
 use formats::device::{Device, Rates};
-use formats::format::{Format, Grid, Group, Shared};
+use formats::format::{Format, Grid};
 use formats::registry::StorageFormat;
+use model::Place;
 use quantize_and_eval::{
     CostError, Floors, ModelFormat, Served, decode_floors, kv_available_bytes, kv_blocks,
     kv_bytes_per_token, model_bytes, prefill_floors, prefill_tokens_per_s, shortest_s,
@@ -53,33 +54,22 @@ pub fn served(
     Some(Served { architecture, format, kv })
 }
 
-/// A format with `bits` of scale for each of `among`.
-fn format(name: &'static str, [weights, activations]: [Grid; 2], shared: &[Shared]) -> Format {
-    Format { name: Cow::Borrowed(name), weights, activations, shared: shared.to_vec().into() }
+/// Floats of this grid, nothing beside them.
+fn floats(grid: Grid) -> Format {
+    let (name, shared) = (Cow::Borrowed("floats"), Cow::Borrowed(&[][..]));
+    Format { name, weights: grid, activations: grid, shared }
 }
-
-const ROW: Shared = Shared { bits: 32, among: Group::Channel };
-const BLOCK: Shared = Shared { bits: 16, among: Group::Size(32) };
 
 /// This course's model: the head, which is the embedding, is int8 in every quantized format, because
 /// in four bits it costs more than any layer. Its activations are those of the other layers.
 fn ours(name: &str) -> Option<ModelFormat> {
-    let plain = format("f32", [Grid::F32; 2], &[]);
-    let linear = match name {
-        "f32" => {
-            return Some(ModelFormat {
-                linear: plain.clone(),
-                embedding: plain,
-                vectors: Grid::F32,
-            });
+    let (linear, embedding) = match name {
+        "f32" => (floats(Grid::F32), floats(Grid::F32)),
+        _ => {
+            let format = model::Format::named(name)?;
+            (format.answers(), format.at(Place::Head).answers())
         }
-        "w8a16" => format("w8a16", [Grid::Int(8), Grid::F32], &[ROW]),
-        "w8a8" => format("w8a8", [Grid::Int(8); 2], &[ROW]),
-        "w4a16" => format("w4a16", [Grid::Int(4), Grid::F32], &[BLOCK]),
-        "w4a8" => format("w4a8", [Grid::Int(4), Grid::Int(8)], &[BLOCK]),
-        _ => return None,
     };
-    let embedding = format("int8", [Grid::Int(8), linear.activations], &[ROW]);
     Some(ModelFormat { linear, embedding, vectors: Grid::F32 })
 }
 
@@ -92,19 +82,18 @@ fn vllm(name: &str, float: Grid) -> Option<ModelFormat> {
         // Without a unit for FP8, a processor multiplies FP8 as floats.
         linear.activations = float;
     }
-    let embedding = format("16 bits", [float; 2], &[]);
-    Some(ModelFormat { linear, embedding, vectors: float })
+    Some(ModelFormat { linear, embedding: floats(float), vectors: float })
 }
 
-/// GGUF: activations are rounded to blocks of int8 wherever weights are blocks.
+/// GGUF: activations are rounded to blocks of int8 wherever weights are blocks. `llama-quantize` writes
+/// the embedding in 8 bits where layers have 4.
 fn llama_cpp(name: &str) -> Option<ModelFormat> {
-    let plain = || format("f32", [Grid::F32; 2], &[]);
-    let q8 = || format("q8_0", [Grid::Int(8); 2], &[BLOCK]);
+    let blocks = |name: &str| {
+        Some(StorageFormat::named(&format!("gguf-{name}"), GROUP_SIZE).ok()?.answers(Grid::F32))
+    };
     let (linear, embedding) = match name {
-        "f32" => (plain(), plain()),
-        "q8_0" => (q8(), q8()),
-        "q4_0" => (format("q4_0", [Grid::Int(4), Grid::Int(8)], &[BLOCK]), q8()),
-        _ => return None,
+        "f32" => (floats(Grid::F32), floats(Grid::F32)),
+        _ => (blocks(name)?, blocks("q8_0")?),
     };
     Some(ModelFormat { linear, embedding, vectors: Grid::F32 })
 }
