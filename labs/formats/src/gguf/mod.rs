@@ -24,6 +24,7 @@ mod header;
 mod listed;
 mod rotary;
 mod value;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,6 +39,7 @@ use header::Header;
 pub use header::TensorInfo;
 pub use rotary::unpermute_rotary;
 pub use value::Value;
+pub use write::{Layout, layout};
 
 /// An opened GGUF file, version 3.
 pub struct Gguf<R> {

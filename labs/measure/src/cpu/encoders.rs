@@ -9,7 +9,7 @@ use crate::cpu::kernels::quantize::{self, BLOCK, Q4_0_BYTES, Q8_0_BYTES};
 use crate::cpu::kernels::{KernelError, Threads};
 use crate::cpu::{Capture, Quantizing};
 use anyhow::{Context, Result, bail, ensure};
-use formats::gguf::Gguf;
+use formats::gguf::{Gguf, TensorType};
 use half::f16;
 use ndarray::Array2;
 
@@ -21,19 +21,17 @@ use crate::capture::{Spread, time_ms};
 struct Format {
     name: &'static str,
     /// Its number in GGML.
-    kind: u32,
+    kind: TensorType,
     /// Bytes of a block.
     bytes: usize,
     encode: fn(&[f32], &mut [u8]) -> Result<(), KernelError>,
 }
 
 const FORMATS: [Format; 2] = [
-    Format { name: "Q8_0", kind: 8, bytes: Q8_0_BYTES, encode: quantize::q8_0 },
-    Format { name: "Q4_0", kind: 2, bytes: Q4_0_BYTES, encode: quantize::q4_0 },
+    Format { name: "Q8_0", kind: TensorType::Q8_0, bytes: Q8_0_BYTES, encode: quantize::q8_0 },
+    Format { name: "Q4_0", kind: TensorType::Q4_0, bytes: Q4_0_BYTES, encode: quantize::q4_0 },
 ];
 
-/// GGML's number of f32.
-const F32_KIND: u32 = 0;
 /// Group size of the third encoder.
 const GROUP: usize = 128;
 /// Weights that our encoder holds at a time: 1 MiB, so that they are still in the cache when they are encoded.
@@ -154,7 +152,7 @@ fn int4_in_memory(
 /// Writes the matrix as the file that is quantized.
 fn write_f32(path: &Path, w: &[f32]) -> Result<()> {
     let mut file = File::create(path).with_context(|| path.display().to_string())?;
-    file.write_all(&gguf::header(OUT_FEATURES, IN_FEATURES, F32_KIND)?)?;
+    file.write_all(&gguf::header(OUT_FEATURES, IN_FEATURES, TensorType::F32)?)?;
     for piece in w.chunks(PIECE) {
         let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
         file.write_all(&bytes)?;
@@ -165,7 +163,7 @@ fn write_f32(path: &Path, w: &[f32]) -> Result<()> {
 /// Our `llama-quantize`: reads a piece, encodes it while it is in the cache, writes it.
 fn file_to_file(format: &Format, from: &Path, to: &Path) -> Result<()> {
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
-    let mut header = gguf::header(OUT_FEATURES, IN_FEATURES, F32_KIND)?;
+    let mut header = gguf::header(OUT_FEATURES, IN_FEATURES, TensorType::F32)?;
     from.read_exact(&mut header)?;
     to.write_all(&gguf::header(OUT_FEATURES, IN_FEATURES, format.kind)?)?;
     let mut bytes = vec![0; PIECE * size_of::<f32>()];
