@@ -1,8 +1,10 @@
 //! FP8 with scales for the tensor, its rows or its blocks, and the FP4 of gpt-oss.
 
-use super::super::{Dtype, Expected, Quantized, Scheme, Tensor, ZeroPoints};
-use super::Wrong;
-use super::module::{Found, Module, is, whole};
+use super::module::{Found, Module, Wrong, is, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
 
 /// The block of DeepSeek's checkpoints, tried where no config names one.

@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use super::json::{Entry, RawHeader};
+use super::dtype::{Dtype, Storage};
+use super::error::{CheckpointError, MAX_HEADER};
 use super::names::printable;
-use super::tensor::elements;
-use super::{CheckpointError, Dtype, Storage, Tensor};
+use super::raw_header::{Entry, RawHeader};
+use super::tensor::{Tensor, elements};
 
-/// The longest header that is read, in bytes: the limit of the reference implementation.
-pub const MAX_HEADER: u64 = 100_000_000;
 /// Bytes of the length in front of the JSON.
 const LENGTH: u64 = 8;
 

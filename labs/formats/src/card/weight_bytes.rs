@@ -1,6 +1,6 @@
 //! What a card costs on a model: bytes of its weights.
 
-use super::Card;
+use super::reading::Card;
 use crate::architecture::Architecture;
 use crate::format::Format;
 

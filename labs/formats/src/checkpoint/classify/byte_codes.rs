@@ -1,12 +1,13 @@
 //! Bytes that are codes: int8, bitsandbytes, ModelOpt's FP4; and GGML's blocks.
 
-use crate::gguf::TensorType;
-
-use super::super::{Dtype, Expected, Quantized, Scheme, Tensor, ZeroPoints};
-use super::Wrong;
 use super::floats::group_of_scales;
-use super::module::{Found, Module, is, whole};
+use super::module::{Found, Module, Wrong, is, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
+use crate::gguf::TensorType;
 
 /// One `int8` a weight: compressed-tensors with `weight_scale`, bitsandbytes with `SCB`.
 pub(super) fn int8(

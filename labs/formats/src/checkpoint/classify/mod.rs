@@ -1,34 +1,28 @@
 //! From tensors to quantized matrices: which tensors belong together, and what they stand for.
 
-mod compressed;
+mod awq_gptq;
+mod byte_codes;
 mod floats;
+pub(super) mod inventory;
 mod module;
-mod others;
-mod words;
+mod weight_packed;
 
 use std::collections::BTreeMap;
 
-use crate::gguf::TensorType;
-
+use super::config::expected::Expected;
+use super::config::quant_config::QuantConfig;
+use super::dtype::{Dtype, Storage};
 use super::names::printable;
-use super::{Problem, QuantConfig, Quantized, Storage, Tensor};
-use module::Module;
-
-/// What a checkpoint holds, by kind.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Inventory {
-    /// Matrices that are stored quantized.
-    pub quantized: Vec<Quantized>,
-    /// Tensors that are not.
-    pub plain: Vec<Tensor>,
-    /// Parts that do not fit each other.
-    pub problems: Vec<Problem>,
-}
+use super::problem::Problem;
+use super::scheme::Quantized;
+use super::tensor::Tensor;
+use inventory::Inventory;
+use module::{Module, Wrong};
 
 /// Puts the parts of each quantized matrix together, and tells what it is.
 ///
 /// `config` helps where shapes have two readings, and with what no shape shows. It is not believed
-/// against the shapes: [`check`](super::check::check) compares the two.
+/// against the shapes: [`contradictions`](super::contradictions::contradictions) compares the two.
 pub fn classify(tensors: &[Tensor], config: Option<&QuantConfig>) -> Inventory {
     let mut modules: BTreeMap<&str, Module> = BTreeMap::new();
     let mut inventory = Inventory::default();
@@ -54,39 +48,16 @@ pub fn classify(tensors: &[Tensor], config: Option<&QuantConfig>) -> Inventory {
     inventory
 }
 
-impl Inventory {
-    /// In a GGUF file every tensor stands for itself.
-    fn add_ggml(&mut self, tensor: &Tensor, kind: TensorType) {
-        let (name, part) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
-        let mut module = Module::new(name);
-        module.add(part, tensor);
-        match others::ggml(&module, tensor, kind) {
-            Some(quantized) => self.quantized.push(quantized),
-            None => self.plain.push(tensor.clone()),
-        }
-    }
-
-    fn add(&mut self, module: &Module, quantized: Quantized) {
-        let is_part = |name: &str| quantized.parts.iter().any(|part| part.name == name);
-        let rest = module.parts().filter(|(name, _)| !is_part(name));
-        self.plain.extend(rest.map(|(_, tensor)| tensor.clone()));
-        self.quantized.push(quantized);
-    }
-}
-
-/// What is wrong with a module: what the file says, and what it should say.
-type Wrong = (String, String);
-
 fn quantized(
     module: &Module,
     config: Option<&QuantConfig>,
-    expected: Option<&super::Expected>,
+    expected: Option<&Expected>,
 ) -> Result<Option<Quantized>, Wrong> {
     if module.get("qweight").is_some() {
-        return words::awq_or_gptq(module, config, expected).map(Some);
+        return awq_gptq::awq_or_gptq(module, config, expected).map(Some);
     }
     if module.get("weight_packed").is_some() {
-        return compressed::packed(module, expected).map(Some);
+        return weight_packed::packed(module, expected).map(Some);
     }
     if module.get("blocks").is_some() && module.get("scales").is_some() {
         return floats::gpt_oss(module).map(Some);
@@ -94,8 +65,8 @@ fn quantized(
     let Some(weight) = module.get("weight") else { return orphans(module).map(|()| None) };
     match weight.storage {
         Storage::Elements(dtype) if dtype.is_fp8() => floats::fp8(module, weight, expected),
-        Storage::Elements(super::Dtype::I8) => others::int8(module, weight, expected),
-        Storage::Elements(super::Dtype::U8) => others::bytes(module, weight),
+        Storage::Elements(Dtype::I8) => byte_codes::int8(module, weight, expected),
+        Storage::Elements(Dtype::U8) => byte_codes::bytes(module, weight),
         _ => orphans(module).map(|()| None),
     }
 }

@@ -1,8 +1,8 @@
-//! A text cut into atoms: the pieces between spaces, dashes, dots, slashes and the like.
+//! The lexer: a text cut into tokens, the pieces between spaces, dashes, dots, slashes and the like.
 
 /// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Atom {
+pub(super) struct Token {
     /// Its characters, ASCII letters in lower case.
     pub(super) text: String,
     /// Where it begins and ends, in characters.
@@ -10,30 +10,30 @@ pub(super) struct Atom {
     pub(super) end: usize,
     /// Which of the pieces between spaces it is in.
     pub(super) chunk: usize,
-    /// Whether an underscore, and nothing else, ties it to the atom before.
+    /// Whether an underscore, and nothing else, ties it to the token before.
     pub(super) tied: bool,
 }
 
-/// What stands between two atoms.
+/// What stands between two tokens.
 const SEPARATORS: &str = ",;/:@()[]{}=-_\"'`+|&";
 
-/// The atoms of `text`.
-pub(super) fn atoms(text: &[char]) -> Vec<Atom> {
-    let mut atoms: Vec<Atom> = Vec::new();
+/// The tokens of `text`.
+pub(super) fn tokens(text: &[char]) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
     let (mut chunk, mut start) = (0, None);
     for at in 0..=text.len() {
         let ends = text.get(at).is_none_or(|_| separates(text, at));
         match (start, ends) {
             (None, false) => start = Some(at),
             (Some(begin), true) => {
-                let before = atoms.last().map_or(0, |last| last.end);
+                let before = tokens.last().map_or(0, |last| last.end);
                 let between = &text[before..begin];
-                atoms.push(Atom {
+                tokens.push(Token {
                     text: text[begin..at].iter().map(char::to_ascii_lowercase).collect(),
                     start: begin,
                     end: at,
                     chunk,
-                    tied: !atoms.is_empty() && between == ['_'],
+                    tied: !tokens.is_empty() && between == ['_'],
                 });
                 start = None;
             }
@@ -43,10 +43,10 @@ pub(super) fn atoms(text: &[char]) -> Vec<Atom> {
             chunk += 1;
         }
     }
-    atoms
+    tokens
 }
 
-/// Whether the character at `at` stands between atoms.
+/// Whether the character at `at` stands between tokens.
 fn separates(text: &[char], at: usize) -> bool {
     let is_digit =
         |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(char::is_ascii_digit);
@@ -69,9 +69,9 @@ fn is_between(c: char) -> bool {
 /// The numbers that stood in a pattern's places.
 pub(super) type Numbers = Vec<(char, String)>;
 
-/// Reads `atom` by one piece of a pattern; `None` if it is another word.
-pub(super) fn read(pattern: &str, atom: &str) -> Option<Numbers> {
-    let (mut numbers, mut rest) = (Numbers::new(), atom);
+/// Reads `token` by one piece of a pattern; `None` if it is another word.
+pub(super) fn read(pattern: &str, token: &str) -> Option<Numbers> {
+    let (mut numbers, mut rest) = (Numbers::new(), token);
     let mut pattern = pattern.chars();
     while let Some(c) = pattern.next() {
         if c != '{' {
@@ -103,26 +103,26 @@ mod tests {
 
     fn texts(text: &str) -> Vec<String> {
         let text: Vec<char> = text.chars().collect();
-        atoms(&text).into_iter().map(|atom| atom.text).collect()
+        tokens(&text).into_iter().map(|token| token.text).collect()
     }
 
     #[test]
-    fn a_name_falls_into_atoms_and_numbers_keep_their_points_and_signs() {
-        for (text, atoms) in [
+    fn a_name_falls_into_tokens_and_numbers_keep_their_points_and_signs() {
+        for (text, tokens) in [
             ("Meta-Llama-3.1-8B.Q4_K_M.gguf", "meta llama 3.1 8b q4 k m gguf"),
             ("gptq-8bit--1g-actorder_True", "gptq 8bit -1g actorder true"),
             ("group_size=-1, sym", "group size -1 sym"),
             ("Llama-1B @4.0bpw", "llama 1b 4.0bpw"),
             ("-- ..", ""),
         ] {
-            assert_eq!(texts(text).join(" "), atoms, "{text}");
+            assert_eq!(texts(text).join(" "), tokens, "{text}");
         }
     }
 
     #[test]
-    fn a_pattern_takes_the_numbers_out_of_an_atom() {
-        let numbers = |pattern, atom| {
-            read(pattern, atom).map(|found| found.into_iter().map(|(_, n)| n).collect::<Vec<_>>())
+    fn a_pattern_takes_the_numbers_out_of_an_token() {
+        let numbers = |pattern, token| {
+            read(pattern, token).map(|found| found.into_iter().map(|(_, n)| n).collect::<Vec<_>>())
         };
         assert_eq!(numbers("w{w}a{a}", "w4a16"), Some(vec!["4".into(), "16".into()]));
         assert_eq!(numbers("{g}g", "-1g"), Some(vec!["-1".into()]));

@@ -9,9 +9,11 @@
 //! So the columns of qweight are an eighth of those of scales, or the same. A qweight alone could be
 //! either, whatever its shape.
 
-use super::super::{Expected, GptqVersion, QuantConfig, Quantized, Scheme, Tensor, ZeroPoints};
-use super::Wrong;
-use super::module::{Found, Module, group_of, no_such_group, whole};
+use super::module::{Found, Module, Wrong, group_of, no_such_group, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::config::quant_config::QuantConfig;
+use crate::checkpoint::scheme::{GptqVersion, Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
 
 /// Bits of a 32-bit word.

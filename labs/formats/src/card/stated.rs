@@ -1,7 +1,8 @@
-//! What the words of a card state, put together.
+//! What a card states of each field, and the word that states it.
 
-use super::word::Field;
-use super::{CardError, Word};
+use super::error::CardError;
+use super::lexer::Numbers;
+use super::word::{Field, Word};
 
 /// A word that was found in a text.
 #[derive(Clone, Debug)]
@@ -10,7 +11,7 @@ pub(super) struct Found<'a> {
     /// As it stands in the text.
     pub(super) spelled: String,
     /// The numbers in it.
-    pub(super) numbers: super::atoms::Numbers,
+    pub(super) numbers: Numbers,
 }
 
 /// A value and where it comes from.

@@ -45,7 +45,8 @@ impl Pattern {
         Self { text: text.into(), matcher: Matcher::Piece }
     }
 
-    /// ModelOpt: a name in which `*` stands for anything.
+    /// ModelOpt: a name in which `*` stands for anything. A match covers the modules inside it, because
+    /// ModelOpt names a whole layer where it leaves one alone.
     ///
     /// # Errors
     /// The pattern, if it is too long for a computer.

@@ -1,7 +1,7 @@
 //! What no scheme can be: numbers out of range, and answers that exclude each other.
 
-use super::CardError;
-use super::facts::Facts;
+use super::error::CardError;
+use super::stated::Facts;
 use super::word::Field;
 
 /// Fills in what follows from what is known, and refuses what cannot be.

@@ -1,8 +1,9 @@
 //! compressed-tensors' `weight_packed`: integers in words, or two FP4 a byte.
 
-use super::super::{Dtype, Expected, Quantized, Scheme, ZeroPoints};
-use super::Wrong;
-use super::module::{Found, Module, group_of, is, no_such_group, whole};
+use super::module::{Found, Module, Wrong, group_of, is, no_such_group, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
 use crate::format::Group;
 
 /// Bits of a 32-bit word.

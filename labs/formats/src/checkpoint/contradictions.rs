@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
-use super::config::{Expected, Word};
+use super::classify::inventory::Inventory;
+use super::config::expected::Expected;
+use super::config::quant_config::{ModuleRule, QuantConfig};
 use super::names::{pattern, printable};
-use super::{GptqVersion, Inventory, Problem, QuantConfig, Quantized, Scheme};
+use super::problem::Problem;
+use super::scheme::{GptqVersion, Quantized, Scheme};
 
 /// Where the config says one thing and the file another.
 ///
 /// Only what a shape can show is compared. `QuantConfig::unverifiable` has the rest.
-pub fn check(inventory: &Inventory, config: &QuantConfig) -> Vec<Problem> {
+pub fn contradictions(inventory: &Inventory, config: &QuantConfig) -> Vec<Problem> {
     let mut problems = Vec::new();
     for quantized in &inventory.quantized {
         check_module(quantized, config, &mut problems);
@@ -28,18 +31,18 @@ fn check_module(quantized: &Quantized, config: &QuantConfig, problems: &mut Vec<
         let expected = format!("{} says {expected}", config.file);
         problems.push(Problem::new(printable(&quantized.module), file, expected));
     };
-    let expected = match config.word(&quantized.module) {
-        Word::Quantized(expected) => Some(expected),
-        Word::LeftAlone(entry) => {
+    let expected = match config.rule(&quantized.module) {
+        ModuleRule::Quantized(expected) => Some(expected),
+        ModuleRule::LeftAlone(entry) => {
             let entry = printable(entry);
             disagree(format!("it is {}", quantized.scheme), format!("to leave `{entry}` alone"));
             None
         }
-        Word::Silent if config.is_complete() => {
+        ModuleRule::Silent if config.is_complete() => {
             disagree(format!("it is {}", quantized.scheme), "nothing about it".into());
             None
         }
-        Word::Silent => None,
+        ModuleRule::Silent => None,
     };
     if config.allows(quantized.scheme, expected) == Some(false) {
         let method = printable(config.method.as_deref().unwrap_or("?"));
@@ -100,7 +103,7 @@ fn missing<'a>(
         inventory.quantized.iter().map(|quantized| pattern(&quantized.module)).collect();
     inventory.plain.iter().filter_map(move |tensor| {
         let module = tensor.name.strip_suffix(".weight")?;
-        let is_wanted = matches!(config.word(module), Word::Quantized(_));
+        let is_wanted = matches!(config.rule(module), ModuleRule::Quantized(_));
         (is_wanted && patterns.contains(&pattern(module))).then(|| {
             let file = format!("it is plain {}, and quantized in another layer", tensor.storage);
             let expected = format!("{} does not leave it alone", config.file);

@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::read_json;
-use super::header::read_header;
+use super::config::config_files::read_json;
+use super::config::quant_config::QuantConfig;
+use super::dtype::Storage;
+use super::error::CheckpointError;
 use super::names::printable;
-use super::{CheckpointError, Problem, QuantConfig, Storage, Tensor};
+use super::problem::Problem;
+use super::safetensors_header::read_header;
+use super::tensor::Tensor;
 use crate::gguf::Gguf;
 
 /// The index of a sharded checkpoint.

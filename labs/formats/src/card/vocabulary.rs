@@ -9,7 +9,7 @@ use super::word::Field::{
 };
 use super::word::{Field, Word};
 
-/// All of them but GGUF's, which [`ggml`](super::ggml) lists.
+/// All of them but GGUF's, which [`gguf_names`](super::gguf_names) lists.
 pub(super) fn words() -> Vec<Word> {
     let mut words = Vec::new();
     for part in [bits, integers, floats, microscaled, methods, tables, engines, caches, details] {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::error::LONGEST;
+use super::grammar::grammar;
 use super::word::{Fact, Field, Word};
-use super::{LONGEST, grammar};
 
 /// The grammar as JSON. A text that several words share is there once, and a fact is two numbers: its
 /// field, and its text.
