@@ -1,0 +1,14 @@
+//! The integration tests in one binary: twelve would link the same crates twelve times.
+
+mod card_configs;
+mod card_strings;
+mod checkpoint_golden;
+mod checkpoint_header;
+mod checkpoint_shapes;
+mod checkpoint_source;
+mod gguf_damage;
+mod gguf_golden;
+mod layouts_field_notes;
+mod layouts_golden;
+mod layouts_properties;
+mod rules_golden;
