@@ -1,4 +1,4 @@
-//! The integration tests in one binary: twelve would link the same crates twelve times.
+//! The integration tests in one binary: one a file would link the same crates in each.
 
 mod card_configs;
 mod card_strings;
@@ -6,6 +6,7 @@ mod checkpoint_golden;
 mod checkpoint_header;
 mod checkpoint_shapes;
 mod checkpoint_source;
+mod float8;
 mod gguf_damage;
 mod gguf_golden;
 mod layouts_field_notes;

@@ -5,7 +5,8 @@ use std::io::{Read, Seek};
 use formats::gguf::{Gguf, unpermute_rotary};
 use ndarray::Array2;
 
-use super::{Tensors, Weight};
+use super::store::Tensors;
+use super::weight::Weight;
 use crate::{Config, ModelError, Place, Projection};
 
 /// A GGUF file and what it takes to undo its row order.

@@ -11,7 +11,8 @@ use ndarray::Array2;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::{Tensors, Weight};
+use super::store::Tensors;
+use super::weight::Weight;
 use crate::ModelError;
 
 /// Bytes that are read at a time: no tensor is in memory twice.

@@ -13,8 +13,10 @@ use rayon::prelude::*;
 use crate::{Cache, Model, ModelError};
 
 mod closeness;
+mod log_sum_exp;
 
 pub use closeness::{Closeness, Reference};
+use log_sum_exp::log_sum_exp;
 
 /// How a text is cut and scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,13 +175,6 @@ fn nll_of(logits: &Array2<f32>, chunk: &[u32]) -> Result<Array1<f64>, ModelError
 fn negative_log_likelihood(logits: ArrayView1<f32>, token: u32) -> f64 {
     let of_token = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
     log_sum_exp(logits) - f64::from(of_token)
-}
-
-/// `log(sum(exp(logits)))`, in `f64`.
-fn log_sum_exp(logits: ArrayView1<f32>) -> f64 {
-    let max = logits.fold(f32::NEG_INFINITY, |max, logit| max.max(*logit));
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
-    sum.ln() + f64::from(max)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Config;
+use super::sizes::Config;
 use crate::ModelError;
 
 /// The keys that matter here. `Option` where transformers has a default.

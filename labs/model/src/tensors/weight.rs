@@ -16,6 +16,17 @@ pub(crate) enum Weight {
 }
 
 impl Weight {
+    /// Every weight that a Llama of so many layers can have.
+    pub(crate) fn all(layers: usize) -> impl Iterator<Item = Self> {
+        let in_layer = |index: usize| {
+            let linear = move |projection| Self::Linear(Place::Layer(index, projection));
+            let norms = [Self::AttentionNorm(index), Self::MlpNorm(index)];
+            Projection::ALL.map(linear).into_iter().chain(norms)
+        };
+        let ends = [Self::Embedding, Self::LastNorm, Self::Linear(Place::Head)];
+        (0..layers).flat_map(in_layer).chain(ends)
+    }
+
     /// Its name in a Hugging Face checkpoint.
     pub(crate) fn hugging_face(self) -> String {
         match self {

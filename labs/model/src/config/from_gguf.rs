@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use formats::gguf::{Gguf, Value};
 
-use super::Config;
+use super::sizes::Config;
 use crate::ModelError;
 
 /// Reads the sizes from the metadata of a GGUF file.
