@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn examine(args: &Args) -> Result<(String, bool)> {
     let inspection = inspect(&args.file)?;
     let text = if args.json {
-        serde_json::to_string_pretty(&inspection_report::to_json(&inspection)).context("no valid JSON")?
+        serde_json::to_string_pretty(&inspection_report::to_json(&inspection))
+            .context("no valid JSON")?
     } else {
         text(&inspection, args.all)
     };
