@@ -90,6 +90,12 @@ fn four_bits(name: &str, pattern: &str) -> Word {
 
 /// `INT4`, `INT8`.
 fn integers() -> Vec<Word> {
+    let while_loading = |name: &str, pattern: &str| {
+        Word::new(name, pattern)
+            .says(&[(WeightBits, "8"), (WeightKind, "int"), (Group, "channel"), (ActBits, "16")])
+            .usual(&[(Symmetric, "yes")])
+            .note("vLLM makes the codes while it loads a 16-bit checkpoint, of experts only")
+    };
     vec![
         Word::new("INT4", "int{w}")
             .says(&[(WeightBits, "{w}"), (WeightKind, "int")])
@@ -97,14 +103,8 @@ fn integers() -> Vec<Word> {
             .open(ActBits, "weights only, or activations too: weights only is usual"),
         Word::new("table", "table").says(&[(WeightKind, "table")]).card_only(),
         Word::new("INT", "int").says(&[(WeightKind, "int")]).card_only(),
-        Word::new("int8_per_channel_weight_only", "int8 per channel weight only")
-            .says(&[(WeightBits, "8"), (WeightKind, "int"), (Group, "channel"), (ActBits, "16")])
-            .usual(&[(Symmetric, "yes")])
-            .note("vLLM makes the codes while it loads a 16-bit checkpoint, of experts only"),
-        Word::new("experts_int8", "experts int8")
-            .says(&[(WeightBits, "8"), (WeightKind, "int"), (Group, "channel"), (ActBits, "16")])
-            .usual(&[(Symmetric, "yes")])
-            .note("vLLM makes the codes while it loads a 16-bit checkpoint, of experts only"),
+        while_loading("int8_per_channel_weight_only", "int8 per channel weight only"),
+        while_loading("experts_int8", "experts int8"),
     ]
 }
 
@@ -178,6 +178,14 @@ fn microscaled() -> Vec<Word> {
                 &[(ActBits, "8"), (ActKind, "float"), (ActWhen, "dynamic"), (ActGroup, "32")],
             )
         };
+    let mixed = |name: &str, pattern: &str, bits: &str| {
+        let open = format!(
+            "which layers are NVFP4 (4.5 bits) and which FP8 ({bits} bits); the config decides"
+        );
+        Word::new(name, pattern)
+            .says(&[(WeightKind, "mixed"), (Layout, name)])
+            .open(WeightBits, &open)
+    };
     let experts =
         "only experts are quantized: attention, router, embedding and head stay in 16 bits";
     vec![
@@ -188,18 +196,8 @@ fn microscaled() -> Vec<Word> {
         nvfp4("nvfp4_per_token", "nvfp4 per token")
             .note("vLLM makes the codes while it loads a 16-bit checkpoint, of experts only"),
         bare_nvfp4("NVFP4A16", "nvfp4a16").says(&[(ActBits, "16")]),
-        Word::new("NVFP4-FP8", "nvfp4 fp8")
-            .says(&[(WeightKind, "mixed"), (Layout, "NVFP4-FP8")])
-            .open(
-                WeightBits,
-                "which layers are NVFP4 (4.5 bits) and which FP8 (8 bits); the config decides",
-            ),
-        Word::new("NVFP4-FP8-BLOCK", "nvfp4 fp8 block")
-            .says(&[(WeightKind, "mixed"), (Layout, "NVFP4-FP8-BLOCK")])
-            .open(
-                WeightBits,
-                "which layers are NVFP4 (4.5 bits) and which FP8 (8.002 bits); the config decides",
-            ),
+        mixed("NVFP4-FP8", "nvfp4 fp8", "8"),
+        mixed("NVFP4-FP8-BLOCK", "nvfp4 fp8 block", "8.002"),
         mxfp4("MXFP4", "mxfp4").usual(&[(ActBits, "16")]).open(
             ActBits,
             "activations: 16 bits in gpt-oss, MXFP4 or FP8 elsewhere; the config decides",
@@ -246,9 +244,25 @@ fn methods() -> Vec<Word> {
                  the config's desc_act does",
             )
     };
+    let auto_round = |pattern: &str| {
+        Word::new("AutoRound", pattern)
+            .usual(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "128"), (Symmetric, "yes")])
+            .usual(&[(ActBits, "16")])
+            .open(Group, GROUP_OPEN)
+            .open(Symmetric, SYMMETRY_OPEN)
+    };
     let rule = |name: &str, pattern: &str| Word::new(name, pattern).says(&[(Method, name)]);
-    let named = Word::new;
-    let config = "says who reads the file and nothing of the grid: the config decides";
+    let noted = |name: &str, note: &str| Word::new(name, &name.to_ascii_lowercase()).note(note);
+    let reader = |name: &str, pattern: &str| {
+        Word::new(name, pattern)
+            .open(WeightBits, "says who reads the file and nothing of the grid: the config decides")
+    };
+    let qserve = |name: &str, pattern: &str| {
+        Word::new(name, pattern)
+            .says(&[(Method, "QServe"), (WeightBits, "4"), (WeightKind, "int"), (ActBits, "8")])
+            .says(&[(ActKind, "int"), (Kv, "int4"), (ActWhen, "dynamic"), (ActGroup, "token")])
+            .says(&[(Symmetric, "no")])
+    };
     vec![
         awq("AWQ", "awq"),
         awq("auto_awq", "auto awq"),
@@ -256,16 +270,8 @@ fn methods() -> Vec<Word> {
         gptq("GPTQ", "gptq"),
         gptq("auto_gptq", "auto gptq"),
         gptq("gptq_marlin", "gptq marlin"),
-        named("AutoRound", "autoround")
-            .usual(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "128"), (Symmetric, "yes")])
-            .usual(&[(ActBits, "16")])
-            .open(Group, GROUP_OPEN)
-            .open(Symmetric, SYMMETRY_OPEN),
-        named("AutoRound", "auto round")
-            .usual(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "128"), (Symmetric, "yes")])
-            .usual(&[(ActBits, "16")])
-            .open(Group, GROUP_OPEN)
-            .open(Symmetric, SYMMETRY_OPEN),
+        auto_round("autoround"),
+        auto_round("auto round"),
         rule("HQQ", "hqq")
             .says(&[(WeightKind, "int"), (ActBits, "16")])
             .usual(&[(WeightBits, "4"), (Group, "64"), (Symmetric, "no"), (ZeroBits, "16")])
@@ -274,19 +280,14 @@ fn methods() -> Vec<Word> {
             .says(&[(ActBits, "16")])
             .usual(&[(WeightKind, "int"), (Group, "64"), (Symmetric, "no"), (ZeroBits, "16")])
             .open(Group, "MLX says nothing of the group size: 64 is usual; the config decides"),
-        Word::new("DWQ", "dwq").note("DWQ: scales and biases were tuned after rounding"),
-        named("QuaRot", "quarot").note("QuaRot: a rotation spreads outliers before rounding"),
-        named("SmoothQuant", "smoothquant").note("SmoothQuant: scales of channels moved from activations into weights"),
-        Word::new("QServe", "qserve")
-            .says(&[(Method, "QServe"), (WeightBits, "4"), (WeightKind, "int"), (ActBits, "8")])
-            .says(&[(ActKind, "int"), (Kv, "int4"), (ActWhen, "dynamic"), (ActGroup, "token")])
-            .says(&[(Symmetric, "no")])
+        noted("DWQ", "DWQ: scales and biases were tuned after rounding"),
+        noted("QuaRot", "QuaRot: a rotation spreads outliers before rounding"),
+        noted("SmoothQuant", "SmoothQuant: scales of channels moved from activations into weights"),
+        qserve("QServe", "qserve")
             .usual(&[(Group, "channel")])
             .note("QServe is W4A8KV4; without a group, one scale and one zero point a channel"),
-        Word::new("QServe-g128", "qserve g128")
-            .says(&[(Method, "QServe"), (WeightBits, "4"), (WeightKind, "int"), (ActBits, "8")])
-            .says(&[(ActKind, "int"), (Kv, "int4"), (ActWhen, "dynamic"), (ActGroup, "token")])
-            .says(&[(Symmetric, "no"), (Group, "128"), (Layout, "QServe-g128")])
+        qserve("QServe-g128", "qserve g128")
+            .says(&[(Group, "128"), (Layout, "QServe-g128")])
             .says(&[(Beside, "8@128 8@128 16@channel")])
             .note("QServe is W4A8KV4: the scales of groups are int8 themselves, one 16-bit scale a channel"),
         Word::new("SpinQuant_INT4_EO8", "spinquant int4 eo8")
@@ -294,22 +295,22 @@ fn methods() -> Vec<Word> {
             .says(&[(ActBits, "8"), (ActKind, "int"), (ActWhen, "dynamic"), (ActGroup, "token")])
             .usual(&[(Symmetric, "yes")])
             .note("EO8: embedding and output head in 8 bits, one scale a channel; weights were rotated"),
-        named("SpinQuant", "spinquant").note("SpinQuant: learned rotations spread outliers before rounding"),
+        noted("SpinQuant", "SpinQuant: learned rotations spread outliers before rounding"),
         Word::new("QAT", "qat").open(
             WeightBits,
             "QAT: trained with rounding in the loop; for which grid, the name does not say (gemma-3's is Q4_0)",
         ),
-        named("compressed-tensors", "compressed tensors").open(WeightBits, config),
-        named("ModelOpt", "modelopt").open(WeightBits, config),
-        named("ModelOpt", "modelopt mixed").open(WeightBits, config),
-        named("Quark", "quark").open(WeightBits, config),
-        named("torchao", "torchao").open(WeightBits, config),
-        named("INC", "inc").open(WeightBits, config),
-        named("Humming", "humming").open(WeightBits, config),
+        reader("compressed-tensors", "compressed tensors"),
+        reader("ModelOpt", "modelopt"),
+        reader("ModelOpt", "modelopt mixed"),
+        reader("Quark", "quark"),
+        reader("torchao", "torchao"),
+        reader("INC", "inc"),
+        reader("Humming", "humming"),
         Word::new("fp_quant", "fp quant")
             .says(&[(WeightKind, "float"), (WeightBits, "4")])
             .open(Group, "MXFP4 (32) or NVFP4 (16); the config decides"),
-        Word::new("online", "online").open(WeightBits, config),
+        reader("online", "online"),
         Word::new("moe_wna16", "moe wna16")
             .says(&[(WeightKind, "int"), (ActBits, "16")])
             .open(WeightBits, "the bits: those of the GPTQ or AWQ config beside the file"),
@@ -339,6 +340,11 @@ fn tables() -> Vec<Word> {
             (Beside, beside),
         ])
     };
+    let either = |name: &str| {
+        Word::new(name, name)
+            .says(&[(Method, "bitsandbytes")])
+            .open(WeightBits, "4 bits (a table) or 8 (LLM.int8()); the config decides")
+    };
     let aqlm = |name: &str, pattern: &str, beside: &str| {
         Word::new(name, pattern)
             .says(&[(Method, "AQLM"), (Layout, name), (WeightBits, "2"), (WeightKind, "table")])
@@ -364,12 +370,8 @@ fn tables() -> Vec<Word> {
             .says(&[(Group, "channel"), (Symmetric, "yes"), (ActBits, "8"), (ActKind, "int")])
             .says(&[(ActWhen, "dynamic"), (ActGroup, "token")])
             .note("LLM.int8(): columns with an activation beyond a threshold are multiplied in 16 bits"),
-        Word::new("bitsandbytes", "bitsandbytes")
-            .says(&[(Method, "bitsandbytes")])
-            .open(WeightBits, "4 bits (a table) or 8 (LLM.int8()); the config decides"),
-        Word::new("bnb", "bnb")
-            .says(&[(Method, "bitsandbytes")])
-            .open(WeightBits, "4 bits (a table) or 8 (LLM.int8()); the config decides"),
+        either("bitsandbytes"),
+        either("bnb"),
         aqlm("AQLM 1x16", "aqlm pv 2bit 1x16", "16@channel 8388608@tensor"),
         aqlm("AQLM 1x16", "aqlm 2bit 1x16", "16@channel 8388608@tensor"),
         aqlm("AQLM 1x16", "aqlm 1x16", "16@channel 8388608@tensor"),

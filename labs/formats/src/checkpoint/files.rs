@@ -171,7 +171,8 @@ fn read_shards(
     Ok(())
 }
 
-/// A name that stays inside the folder.
+/// A name that stays inside the folder: a forged index must not have other files of the machine read, or
+/// their names printed.
 fn is_plain_name(name: &str) -> bool {
     let leads_out = |c: char| c.is_control() || ['/', '\\', ':'].contains(&c);
     !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."

@@ -86,6 +86,8 @@ fn gptq_bits(
     out: u64,
     expected: Option<&Expected>,
 ) -> Result<Option<u64>, Wrong> {
+    // qzeros packs a code of each output, qweight one of each input: the words of either, against the
+    // number of codes in them, give the bits. g_idx has an entry for each input.
     let from_zeros = module.matrix("qzeros").map(|[_, words]| (words.checked_mul(WORD), out));
     let from_g_idx = module.get("g_idx").map(|g_idx| (rows.checked_mul(WORD), g_idx.elements()));
     let Some((bits, codes)) = from_zeros.or(from_g_idx) else {

@@ -39,6 +39,8 @@ fn integers(
     groups: u64,
     expected: Option<&Expected>,
 ) -> Result<Quantized, Wrong> {
+    // 64 words of a row are 512 codes of 4 bits or 256 of 8. `weight_shape` would tell, but its two numbers
+    // are data, and no data are read: zero points or the config have to.
     let zero_rows = module.matrix("weight_zero_point");
     let zeros = if zero_rows.is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent };
     let said = expected.and_then(|expected| expected.bits).filter(|bits| (2..=8).contains(bits));
