@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn the_committed_activations_say_which_text_they_come_from() -> Result<()> {
         let inputs = Inputs::read(Path::new(real_slice::ACTIVATIONS_PATH))?;
-        assert_eq!(inputs.metadata["source sha256"], fetch::MODEL.sha256);
+        assert_eq!(inputs.metadata["source sha256"], xtask::fetch::MODEL.sha256);
         for window in Window::ALL {
             let ids = &inputs.metadata[&format!("{} token ids", window.key())];
             assert_eq!(ids.split(' ').count(), Window::TOKENS);
