@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use formats::checkpoint::report;
+use formats::checkpoint::inspection_report;
 use formats::checkpoint::{Inspection, inspect};
 use kit::Table;
 use kit::table::count;
@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn examine(args: &Args) -> Result<(String, bool)> {
     let inspection = inspect(&args.file)?;
     let text = if args.json {
-        serde_json::to_string_pretty(&report::to_json(&inspection)).context("no valid JSON")?
+        serde_json::to_string_pretty(&inspection_report::to_json(&inspection))
+            .context("no valid JSON")?
     } else {
         text(&inspection, args.all)
     };
@@ -57,17 +58,17 @@ fn text(inspection: &Inspection, all: bool) -> String {
         .collect();
     parts.push(String::new());
     let mut add = |table: Table| parts.push(table.to_string());
-    add(report::summary(inspection));
+    add(inspection_report::summary(inspection));
     if !inspection.inventory.quantized.is_empty() {
-        add(report::quantized(inspection, all));
+        add(inspection_report::quantized(inspection, all));
     }
     if all && !inspection.inventory.quantized.is_empty() {
-        add(report::parts(inspection));
+        add(inspection_report::parts(inspection));
     }
     if !inspection.inventory.plain.is_empty() {
-        add(report::plain(inspection, all));
+        add(inspection_report::plain(inspection, all));
     }
-    parts.extend(report::verdict(inspection));
+    parts.extend(inspection_report::verdict(inspection));
     parts.join("\n")
 }
 

@@ -1,7 +1,7 @@
 //! From a path to a model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::gguf::Gguf;
@@ -9,61 +9,44 @@ use ndarray::Array2;
 
 use crate::config::{from_gguf, from_hugging_face};
 use crate::model::{Layer, Model};
+use crate::source::{Source, source};
 use crate::tensors::{GgufTensors, Shards, Tensors, Weight};
 use crate::{Config, Dense, ModelError, Place, Projection};
 
-/// The two kinds of model that a path can name.
-pub(crate) enum Source {
-    /// A GGUF file.
-    Gguf(PathBuf),
-    /// A folder with `config.json`.
-    HuggingFace(PathBuf),
-}
+impl Model {
+    /// Loads a GGUF file, or a folder with `config.json` and `*.safetensors`.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, a tensor is missing or has another shape than the config
+    /// gives it, or the architecture is not supported.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        match source(path.as_ref())? {
+            Source::Gguf(file) => {
+                let gguf = Gguf::open(file)?;
+                let config = from_gguf(&gguf)?;
+                let tensors = GgufTensors::new(gguf, &config);
+                Loader::new(tensors, config).model()
+            }
+            Source::HuggingFace(folder) => {
+                let config = from_hugging_face(&folder.join("config.json"))?;
+                Loader::new(Shards::open(&folder)?, config).model()
+            }
+        }
+    }
 
-/// What `path` names: a folder with a `config.json`, a folder with one GGUF file, or a file.
-pub(crate) fn source(path: &Path) -> Result<Source, ModelError> {
-    if path.join("config.json").is_file() {
-        return Ok(Source::HuggingFace(path.into()));
+    /// Puts a model together from tensors under their Hugging Face names: `shapes` lists them, and
+    /// `read` gives one, `[rows, columns]`, a vector as one row. What another program decoded can be
+    /// run this way.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than the config gives it, or `read` fails.
+    pub fn from_tensors(
+        config: Config,
+        shapes: Vec<(String, Vec<usize>)>,
+        read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
+    ) -> Result<Self, ModelError> {
+        Loader::new(Named { shapes, read }, config).model()
     }
-    let metadata = path.metadata().map_err(ModelError::io(path))?;
-    if !metadata.is_dir() {
-        return Ok(Source::Gguf(path.into()));
-    }
-    let checkpoint = formats::checkpoint::open(path)?;
-    match checkpoint.files.as_slice() {
-        [only] if only.path.extension().is_some_and(|ending| ending == "gguf") => {
-            Ok(Source::Gguf(only.path.clone()))
-        }
-        _ => {
-            let problem = format!("is missing: there is no config.json in {}", path.display());
-            Err(ModelError::config("config.json", problem))
-        }
-    }
-}
-
-/// Loads what `path` names.
-pub(crate) fn load(path: &Path) -> Result<Model, ModelError> {
-    match source(path)? {
-        Source::Gguf(file) => {
-            let gguf = Gguf::open(file)?;
-            let config = from_gguf(&gguf)?;
-            let tensors = GgufTensors::new(gguf, &config);
-            Loader::new(tensors, config).model()
-        }
-        Source::HuggingFace(folder) => {
-            let config = from_hugging_face(&folder.join("config.json"))?;
-            Loader::new(Shards::open(&folder)?, config).model()
-        }
-    }
-}
-
-/// Puts a model together from tensors with Hugging Face names, which `read` gives one by one.
-pub(crate) fn from_named(
-    config: Config,
-    shapes: Vec<(String, Vec<usize>)>,
-    read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
-) -> Result<Model, ModelError> {
-    Loader::new(Named { shapes, read }, config).model()
 }
 
 /// Tensors that somebody else reads.
@@ -178,14 +161,8 @@ impl<T: Tensors> Loader<T> {
     /// The tensors that a Llama of this config does not have.
     fn unexpected(&self) -> Vec<&str> {
         // A config that claims more layers than there are tensors has failed on a missing one.
-        let layers = 0..self.config.layers.min(self.shapes.len());
-        let in_layer = |index: usize| {
-            let linear = move |projection| Weight::Linear(Place::Layer(index, projection));
-            let norms = [Weight::AttentionNorm(index), Weight::MlpNorm(index)];
-            Projection::ALL.map(linear).into_iter().chain(norms)
-        };
-        let ends = [Weight::Embedding, Weight::LastNorm, Weight::Linear(Place::Head)];
-        let expected = layers.flat_map(in_layer).chain(ends);
+        let layers = self.config.layers.min(self.shapes.len());
+        let expected = Weight::all(layers);
         let expected: BTreeSet<String> = expected.map(|weight| self.tensors.name(weight)).collect();
         let names = self.shapes.keys().map(String::as_str);
         names.filter(|&name| !expected.contains(name) && !self.tensors.is_needless(name)).collect()

@@ -47,6 +47,7 @@ pub mod perplexity;
 mod place;
 mod quantized;
 mod rotary;
+mod source;
 mod swiglu;
 mod tensors;
 mod tokenizer;

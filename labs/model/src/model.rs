@@ -1,6 +1,5 @@
 //! The model, and how it runs.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Axis, s};
@@ -9,7 +8,7 @@ use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
-use crate::{Cache, Config, Linear, ModelError, Place, Projection, assemble};
+use crate::{Cache, Config, Linear, ModelError, Place, Projection};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
 pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
@@ -34,29 +33,6 @@ pub(crate) struct Layer {
 }
 
 impl Model {
-    /// Loads a GGUF file, or a folder with `config.json` and `*.safetensors`.
-    ///
-    /// # Errors
-    /// If a file is missing or damaged, a tensor is missing or has another shape than the config
-    /// gives it, or the architecture is not supported.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
-        assemble::load(path.as_ref())
-    }
-
-    /// Puts a model together from tensors under their Hugging Face names: `shapes` lists them, and
-    /// `read` gives one, `[rows, columns]`, a vector as one row. What another program decoded can be
-    /// run this way.
-    ///
-    /// # Errors
-    /// If a tensor is missing or has another shape than the config gives it, or `read` fails.
-    pub fn from_tensors(
-        config: Config,
-        shapes: Vec<(String, Vec<usize>)>,
-        read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
-    ) -> Result<Self, ModelError> {
-        assemble::from_named(config, shapes, read)
-    }
-
     /// Its sizes.
     pub fn config(&self) -> &Config {
         &self.config

@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
 use crate::ModelError;
-use crate::assemble::{Source, source};
+use crate::source::{Source, source};
 
 /// GGML's number for a control token: matched in text as a whole, before any rule.
 const CONTROL: u64 = 3;

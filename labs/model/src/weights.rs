@@ -10,9 +10,9 @@ use formats::checkpoint::{self, Tensor, gguf_tensors};
 use formats::gguf::{Gguf, dequantize};
 use ndarray::Array2;
 
-use crate::assemble::{Source, source};
+use crate::source::{Source, source};
 use crate::tensors::{Shards, Weight, in_hugging_face_order};
-use crate::{Config, ModelError, Place, Projection};
+use crate::{Config, ModelError};
 
 /// The tensors of a GGUF file or of a Hugging Face folder, under their Hugging Face names and in
 /// their order of rows. Only the headers are in memory; many threads may read at once.
@@ -57,7 +57,7 @@ impl Weights {
         let config = Config::load(&path)?;
         let gguf = Gguf::open(&path)?;
         let known: BTreeMap<String, Weight> =
-            all(config.layers.min(gguf.tensors().len())).map(|w| (w.gguf(), w)).collect();
+            Weight::all(config.layers.min(gguf.tensors().len())).map(|w| (w.gguf(), w)).collect();
         let (mut tensors, mut weights) = (Vec::new(), BTreeMap::new());
         for tensor in gguf_tensors(&gguf) {
             let Some(&weight) = known.get(&tensor.name) else {
@@ -151,15 +151,4 @@ impl GgufFile {
         let values = dequantize(kind, &bytes)?;
         Array2::from_shape_vec(dim, values).map_err(|_| not_a_matrix().into())
     }
-}
-
-/// Every weight that a Llama of so many layers can have.
-fn all(layers: usize) -> impl Iterator<Item = Weight> {
-    let in_layer = |index: usize| {
-        let linear = move |projection| Weight::Linear(Place::Layer(index, projection));
-        let norms = [Weight::AttentionNorm(index), Weight::MlpNorm(index)];
-        Projection::ALL.map(linear).into_iter().chain(norms)
-    };
-    let ends = [Weight::Embedding, Weight::LastNorm, Weight::Linear(Place::Head)];
-    (0..layers).flat_map(in_layer).chain(ends)
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use formats::checkpoint::{
-    Dtype, Inspection, Quantized, Storage, Tensor, classify, golden, inspect, report,
+    Dtype, Inspection, Quantized, Storage, Tensor, classify, golden, inspect, inspection_report,
 };
 use formats::format::Group;
 use formats::gguf::TensorType;
@@ -165,23 +165,23 @@ fn wide(inspection: &Inspection) -> Option<&Quantized> {
 
 /// The first table of `cargo book inspect` on auto-gptq's file.
 pub fn gptq_summary() -> Result<Table> {
-    Ok(report::summary(&inspect(golden::path("autogptq"))?))
+    Ok(inspection_report::summary(&inspect(golden::path("autogptq"))?))
 }
 
 /// The second table of `cargo book inspect` on auto-gptq's file.
 pub fn gptq_modules() -> Result<Table> {
-    Ok(report::quantized(&inspect(golden::path("autogptq"))?, false))
+    Ok(inspection_report::quantized(&inspect(golden::path("autogptq"))?, false))
 }
 
 /// What `--all` adds on auto-gptq's file.
 pub fn gptq_parts() -> Result<Table> {
-    Ok(report::parts(&inspect(golden::path("autogptq"))?))
+    Ok(inspection_report::parts(&inspect(golden::path("autogptq"))?))
 }
 
 /// The last lines of `cargo book inspect` on auto-gptq's file, one a row.
 pub fn gptq_verdict() -> Result<Table> {
     let mut table = Table::new("And its last lines").text("line");
-    for line in report::verdict(&inspect(golden::path("autogptq"))?) {
+    for line in inspection_report::verdict(&inspect(golden::path("autogptq"))?) {
         table.row([line]);
     }
     Ok(table)

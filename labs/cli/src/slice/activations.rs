@@ -17,8 +17,7 @@ use ndarray::{Array2, ArrayView1};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use super::{file, windows};
-use xtask::fetch;
+use super::file;
 
 /// What a value may be off, as a share of its token's root mean square, where that is more than one
 /// step. Another order of all sums (tokens one by one) moved such values by up to 1.0e-5; this is ten
@@ -32,15 +31,6 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Runs `model` on the two windows.
-    pub fn of(model: &Path) -> Result<Self> {
-        let mut inputs = windows::inputs(model)?;
-        for (key, value) in file::source(fetch::MODEL.name, fetch::MODEL.sha256) {
-            inputs.metadata.insert(key, value);
-        }
-        Ok(inputs)
-    }
-
     /// Reads a file of activations.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -92,9 +82,8 @@ impl Inputs {
     }
 }
 
-/// Writes the file, or holds the one that is there to what the model gives.
-pub fn run(model: &Path, check: bool) -> Result<()> {
-    let inputs = Inputs::of(model)?;
+/// Writes the file of `inputs`, or holds the one that is there to them.
+pub fn run(inputs: &Inputs, check: bool) -> Result<()> {
     let path = Path::new(real_slice::ACTIVATIONS_PATH);
     let shown = path.display();
     if !check {
@@ -177,7 +166,7 @@ mod tests {
     #[test]
     fn the_committed_activations_say_which_text_they_come_from() -> Result<()> {
         let inputs = Inputs::read(Path::new(real_slice::ACTIVATIONS_PATH))?;
-        assert_eq!(inputs.metadata["source sha256"], fetch::MODEL.sha256);
+        assert_eq!(inputs.metadata["source sha256"], xtask::fetch::MODEL.sha256);
         for window in Window::ALL {
             let ids = &inputs.metadata[&format!("{} token ids", window.key())];
             assert_eq!(ids.split(' ').count(), Window::TOKENS);

@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         write(&bytes, slice)?;
         eprintln!("{} is written, {} bytes", slice.display(), bytes.len());
     }
-    activations::run(&model, args.check)
+    activations::run(&windows::inputs(&model)?, args.check)
 }
 
 /// The bytes of the slice of `model`.

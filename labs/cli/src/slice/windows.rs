@@ -10,6 +10,8 @@ use model::{Cache, Model, Tokenizer, passage};
 use ndarray::Array2;
 
 use super::activations::Inputs;
+use super::file;
+use xtask::fetch;
 
 /// Runs the model at `path` on the two windows: its activations, and the text and tokens they are of.
 ///
@@ -18,7 +20,8 @@ use super::activations::Inputs;
 pub fn inputs(path: &Path) -> Result<Inputs> {
     let (model, tokenizer) = (Model::load(path)?, Tokenizer::load(path)?);
     let tokens = tokenizer.encode(passage::ALICE)?;
-    let (mut tensors, mut metadata) = (BTreeMap::new(), BTreeMap::new());
+    let mut metadata = file::source(fetch::MODEL.name, fetch::MODEL.sha256);
+    let mut tensors = BTreeMap::new();
     for window in Window::ALL {
         let ids = tokens.get(window.range()).context("the passage ends before the window")?;
         tensors.extend(of_window(&model, ids, window)?);

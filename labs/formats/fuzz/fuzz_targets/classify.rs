@@ -6,7 +6,7 @@
 
 #![no_main]
 
-use formats::checkpoint::{Dtype, Inspection, QuantConfig, Storage, Tensor, examine, report};
+use formats::checkpoint::{Dtype, Inspection, QuantConfig, Storage, Tensor, examine, inspection_report};
 use formats::gguf::TensorType;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -20,14 +20,14 @@ fuzz_target!(|data: &[u8]| {
     let config = json().and_then(|json| QuantConfig::parse("quant_config.json", &json));
     let (inventory, problems) = examine(&tensors, config.as_ref());
     let inspection = Inspection { files: Vec::new(), inventory, config, problems };
-    let (_, _, total) = report::sums(&inspection);
+    let (_, _, total) = inspection_report::sums(&inspection);
     assert_eq!(total.bytes, tensors.len() as u64, "every tensor is counted once");
-    let _ = report::summary(&inspection);
-    let _ = report::quantized(&inspection, false);
-    let _ = report::parts(&inspection);
-    let _ = report::plain(&inspection, true);
-    let _ = report::verdict(&inspection);
-    let _ = report::to_json(&inspection);
+    let _ = inspection_report::summary(&inspection);
+    let _ = inspection_report::quantized(&inspection, false);
+    let _ = inspection_report::parts(&inspection);
+    let _ = inspection_report::plain(&inspection, true);
+    let _ = inspection_report::verdict(&inspection);
+    let _ = inspection_report::to_json(&inspection);
 });
 
 /// A tensor of one byte, whatever its shape says: so that bytes count tensors.

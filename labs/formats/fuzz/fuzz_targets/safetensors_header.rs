@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use formats::checkpoint::{read_header, report};
+use formats::checkpoint::{inspection_report, read_header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -20,6 +20,6 @@ fuzz_target!(|data: &[u8]| {
     let (inventory, problems) = formats::checkpoint::examine(&header.tensors, None);
     let inspection =
         formats::checkpoint::Inspection { files: Vec::new(), inventory, config: None, problems };
-    let (_, _, total) = report::sums(&inspection);
+    let (_, _, total) = inspection_report::sums(&inspection);
     assert_eq!(total.bytes, data_bytes, "every tensor is counted once");
 });

@@ -1,13 +1,12 @@
-//! The three answers in words, and as a [`Format`].
-
-use std::borrow::Cow;
+//! The three answers in words.
 
 use serde::Serialize;
 
-use super::facts::{Facts, Found};
+use super::arithmetic::beside;
+use super::canonical::canonical;
+use super::stated::{Facts, Found};
 use super::word::Field;
-use crate::format::Group;
-use crate::format::{Format, Grid, Shared};
+use crate::format::{Group, Shared};
 
 /// What a card says, in words. A page of the book computes the same from the same grammar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -155,50 +154,6 @@ fn activations(facts: &Facts) -> String {
     text
 }
 
-/// What lies beside the codes: `None` if that is not known.
-fn beside(facts: &Facts) -> Option<Vec<Shared>> {
-    let weight_bits = facts.number(Field::WeightBits)?;
-    if weight_bits == 16 {
-        return Some(Vec::new());
-    }
-    if let Some(parts) = facts.value(Field::Beside) {
-        return parts.split(' ').map(shared).collect();
-    }
-    let among = among(facts.value(Field::Group)?)?;
-    let of_a_group = matches!(among, Group::Size(_));
-    let scale = facts.number(Field::ScaleBits).unwrap_or(if of_a_group { 16 } else { 32 });
-    let zero = zero_bits(facts, weight_bits);
-    let zero = (zero > 0).then_some(Shared { bits: zero, among });
-    Some([Shared { bits: scale, among }].into_iter().chain(zero).collect())
-}
-
-/// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
-fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
-    if facts.value(Field::WeightKind) == Some("float") {
-        return 0;
-    }
-    let asymmetric = facts.value(Field::Symmetric) == Some("no");
-    match (facts.value(Field::ZeroBits), asymmetric) {
-        (Some("w"), _) | (None, true) => weight_bits,
-        (Some(bits), _) => bits.parse().unwrap_or(0),
-        (None, false) => 0,
-    }
-}
-
-fn shared(part: &str) -> Option<Shared> {
-    let (bits, sharers) = part.split_once('@')?;
-    Some(Shared { bits: bits.parse().ok()?, among: among(sharers)? })
-}
-
-fn among(group: &str) -> Option<Group> {
-    Some(match (group, group.split_once('x')) {
-        ("tensor", _) => Group::Tensor,
-        ("channel", _) => Group::Channel,
-        (_, Some((rows, columns))) => Group::Block(rows.parse().ok()?, columns.parse().ok()?),
-        (size, None) => Group::Size(size.parse().ok()?),
-    })
-}
-
 fn bits(facts: &Facts) -> String {
     let mean = facts.value(Field::Mean);
     let sum =
@@ -252,110 +207,5 @@ fn count(among: Group) -> f64 {
         Group::Block(rows, columns) => (rows * columns) as f64,
         Group::Channel => SIDE as f64,
         Group::Tensor | Group::Unread => (SIDE * SIDE) as f64,
-    }
-}
-
-/// The card in words that leave nothing to custom.
-fn canonical(facts: &Facts) -> String {
-    let mut parts = Vec::new();
-    let layout = facts.value(Field::Layout);
-    let acts = facts.value(Field::ActBits);
-    match (layout, facts.value(Field::WeightBits), acts) {
-        (Some(table @ ("NF4" | "bnb FP4")), ..) => {
-            let plain = facts.value(Field::Beside) == Some("32@64");
-            parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
-        }
-        (Some(layout), ..) => parts.push(layout.to_owned()),
-        // Together, the two words stand for custom as well: apart they do not.
-        (None, Some(weights), Some(acts)) if says_all(facts) => {
-            parts.push(format!("W{weights}A{acts}"));
-        }
-        (None, Some(weights), Some(acts)) => parts.push(format!("W{weights} A{acts}")),
-        _ => parts.extend(acts.map(|bits| format!("A{bits}"))),
-    }
-    if layout.is_some() {
-        parts.extend(acts.map(|bits| format!("A{bits}")));
-    } else {
-        parts.extend(grid_words(facts));
-    }
-    if acts.is_some_and(|bits| bits != "16") {
-        parts.extend(facts.value(Field::ActKind).map(|kind| format!("act-{kind}")));
-        parts.extend(facts.value(Field::ActWhen).map(str::to_owned));
-        parts.extend(facts.value(Field::ActGroup).map(|group| match group {
-            "token" => "per-token".into(),
-            "tensor" => "act-per-tensor".into(),
-            size => format!("act-group={size}"),
-        }));
-    }
-    parts.extend(facts.value(Field::Kv).map(|kind| format!("kv={kind}")));
-    parts.extend((facts.value(Field::Order) == Some("yes")).then(|| "act-order".to_owned()));
-    let mixed = facts.value(Field::WeightBits).is_none();
-    parts.extend(facts.value(Field::Mean).filter(|_| mixed).map(|mean| format!("{mean}bpw")));
-    if parts.is_empty() {
-        parts.extend(facts.value(Field::Method).map(str::to_owned));
-    }
-    parts.join(" ")
-}
-
-/// Whether nothing is left that custom could fill in.
-fn says_all(facts: &Facts) -> bool {
-    let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
-    facts.value(Field::WeightBits) == Some("16")
-        || known(&[Field::Group])
-            && (facts.value(Field::WeightKind) == Some("float") || known(&[Field::Symmetric]))
-            && (facts.value(Field::ActBits) == Some("16")
-                || known(&[Field::ActWhen, Field::ActGroup]))
-}
-
-/// Kind, group and symmetry of the weights.
-fn grid_words(facts: &Facts) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let kind = facts.value(Field::WeightKind).filter(|kind| *kind != "mixed");
-    words.extend(kind.map(str::to_owned));
-    if facts.value(Field::WeightBits) == Some("16") {
-        return words;
-    }
-    words.extend(facts.value(Field::Group).map(|group| match group {
-        "tensor" | "channel" => format!("per-{group}"),
-        block if block.contains('x') => format!("block={block}"),
-        size => format!("group_size={size}"),
-    }));
-    if kind != Some("float") {
-        words.extend(
-            facts
-                .value(Field::Symmetric)
-                .map(|yes| if yes == "yes" { "sym".into() } else { "asym".to_owned() }),
-        );
-    }
-    words.extend(facts.value(Field::ScaleBits).map(|bits| format!("scales={bits}")));
-    if let Some(bits) = facts.number(Field::WeightBits) {
-        let zero = zero_bits(facts, bits);
-        let custom = if facts.value(Field::Symmetric) == Some("no") { bits } else { 0 };
-        words.extend((zero != custom && kind != Some("float")).then(|| format!("zeros={zero}")));
-    }
-    words
-}
-
-/// The format, if the grid of the weights and what lies beside them are known.
-pub(super) fn format(facts: &Facts) -> Option<Format> {
-    let weights = grid(facts.value(Field::WeightKind), facts.number(Field::WeightBits)?)?;
-    let acts = facts.number(Field::ActBits).unwrap_or(16);
-    Some(Format {
-        name: Cow::Owned(canonical(facts)),
-        weights,
-        activations: grid(facts.value(Field::ActKind), acts)?,
-        shared: beside(facts)?.into(),
-    })
-}
-
-fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
-    match (kind, bits) {
-        (_, 16) => Some(Grid::Sixteen),
-        (Some("float"), 8) => Some(Grid::E4M3),
-        (Some("float"), 4) => Some(Grid::E2M1),
-        (Some("float"), _) => None,
-        (Some("table"), bits) => Some(Grid::Table(bits)),
-        (Some("int") | None, bits) => Some(Grid::Int(bits)),
-        _ => None,
     }
 }

@@ -2,6 +2,9 @@
 
 use super::word::Field;
 
+/// The longest text that is read as a name, in characters.
+pub const LONGEST: usize = 500;
+
 /// Why a text is no card. Each names the word, and what is known.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CardError {
@@ -9,7 +12,7 @@ pub enum CardError {
     #[error("there is no card to read: give one, such as `W4A16 group_size=128`")]
     Empty,
     /// No name is that long.
-    #[error("longer than {} characters: no card is; a config starts with a brace", super::LONGEST)]
+    #[error("longer than {} characters: no card is; a config starts with a brace", LONGEST)]
     TooLong,
     /// A word that means nothing here.
     #[error("`{word}` is not known; {hint}")]

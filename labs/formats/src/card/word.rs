@@ -87,7 +87,7 @@ pub type Fact = (Field, String);
 /// A word of the grammar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
-    /// Its atoms, a space between two. `{w}` is a number; `{g}` may be -1, `{d}` may have a point.
+    /// Its tokens, a space between two. `{w}` is a number; `{g}` may be -1, `{d}` may have a point.
     pub pattern: String,
     /// How people write it: what an error suggests.
     pub name: String,

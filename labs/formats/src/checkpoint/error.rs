@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::gguf::GgufError;
 
+/// The longest header that is read, in bytes: the limit of the reference implementation.
+pub const MAX_HEADER: u64 = 100_000_000;
+
 /// Why a file cannot be read as a checkpoint. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -28,7 +31,7 @@ pub enum CheckpointError {
     #[error(
         "the length in the first 8 bytes claims {0} bytes, and no header is longer than {max}: \
          this is no safetensors file, or a damaged one; fetch it again from a source you trust",
-        max = super::header::MAX_HEADER
+        max = MAX_HEADER
     )]
     HeaderTooLong(u64),
     /// A header that breaks a rule of the format.

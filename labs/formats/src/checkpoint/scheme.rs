@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::format::Group;
 use crate::gguf::TensorType;
 
-use super::Storage;
+use super::dtype::Storage;
 
 /// Who packed a tensor, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,14 @@ pub enum Scheme {
 }
 
 /// How GPTQ's zero points are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GptqVersion {
     /// Minus one.
     V1,
     /// As they are.
     V2,
     /// No config says which; the shapes are the same.
+    #[default]
     Unsaid,
 }
 

@@ -1,6 +1,6 @@
 //! A tensor as a header lists it: no data.
 
-use super::Storage;
+use super::dtype::Storage;
 
 /// A tensor as the header of a file lists it.
 #[derive(Clone, Debug, PartialEq)]

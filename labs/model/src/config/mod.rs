@@ -1,48 +1,18 @@
 //! What a model's config says of its sizes.
 
-mod gguf;
-mod hugging_face;
-
-pub(crate) use gguf::from_gguf;
-pub(crate) use hugging_face::from_hugging_face;
+mod from_gguf;
+mod from_hugging_face;
+mod sizes;
 
 use std::path::Path;
 
 use formats::gguf::Gguf;
 
 use crate::ModelError;
-use crate::assemble::{Source, source};
-
-/// The sizes and constants of a Llama.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Tokens in the vocabulary.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width inside the MLP.
-    pub intermediate_size: usize,
-    /// Decoder layers.
-    pub layers: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key-value heads; each serves `heads / kv_heads` query heads.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// Positions that the model was made for.
-    pub max_positions: usize,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// What RMSNorm adds to the mean square.
-    pub rms_norm_eps: f32,
-    /// Whether the head is the embedding; `None` leaves it to whether there is a tensor for it.
-    pub tied: Option<bool>,
-    /// The token that begins a text, if the config names one.
-    pub bos: Option<u32>,
-    /// The tokens that end a text.
-    pub eos: Vec<u32>,
-}
+use crate::source::{Source, source};
+pub(crate) use from_gguf::from_gguf;
+pub(crate) use from_hugging_face::from_hugging_face;
+pub use sizes::Config;
 
 impl Config {
     /// Reads the config of what `path` names: the metadata of a GGUF file, or the `config.json` of a
@@ -55,51 +25,5 @@ impl Config {
             Source::Gguf(file) => from_gguf(&Gguf::open(file)?),
             Source::HuggingFace(folder) => from_hugging_face(&folder.join("config.json")),
         }
-    }
-
-    /// Checks what the code that computes relies on.
-    fn checked(self) -> Result<Self, ModelError> {
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.layers),
-            ("num_attention_heads", self.heads),
-            ("num_key_value_heads", self.kv_heads),
-            ("head_dim", self.head_dim),
-            ("max_position_embeddings", self.max_positions),
-        ];
-        for (key, size) in sizes {
-            // Products of three sizes must not overflow; no tensor has an axis this long anyway.
-            if size == 0 || size > 1 << 20 {
-                return Err(ModelError::config(key, format!("is {size}: not from 1 to 2^20")));
-            }
-        }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            let problem =
-                format!("is {}, which does not divide {} heads", self.kv_heads, self.heads);
-            return Err(ModelError::config("num_key_value_heads", problem));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            let problem = format!("is {}: rotary embedding needs an even width", self.head_dim);
-            return Err(ModelError::config("head_dim", problem));
-        }
-        let positive =
-            [("rope_theta", self.rope_theta), ("rms_norm_eps", self.rms_norm_eps.into())];
-        for (key, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(ModelError::config(key, format!("is {value}: not a positive number")));
-            }
-        }
-        Ok(self)
-    }
-
-    /// The width of an even share of the hidden size for each head, where no width is given.
-    fn head_share(hidden_size: usize, heads: usize) -> Result<usize, ModelError> {
-        if heads == 0 || !hidden_size.is_multiple_of(heads) {
-            let problem = format!("is missing, and {hidden_size} is no multiple of {heads} heads");
-            return Err(ModelError::config("head_dim", problem));
-        }
-        Ok(hidden_size / heads)
     }
 }

@@ -6,7 +6,7 @@
 use ndarray::{Array2, ArrayView1, Zip};
 use rayon::prelude::*;
 
-use super::log_sum_exp;
+use super::log_sum_exp::log_sum_exp;
 use crate::ModelError;
 
 /// The predictions that others are compared with: of one chunk.

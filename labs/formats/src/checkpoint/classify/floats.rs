@@ -1,8 +1,10 @@
 //! FP8 with scales for the tensor, its rows or its blocks, and the FP4 of gpt-oss.
 
-use super::super::{Dtype, Expected, Quantized, Scheme, Tensor, ZeroPoints};
-use super::Wrong;
-use super::module::{Found, Module, is, whole};
+use super::module::{Found, Module, Wrong, is, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
 
 /// The block of DeepSeek's checkpoints, tried where no config names one.
@@ -15,7 +17,9 @@ pub(super) fn fp8(
     expected: Option<&Expected>,
 ) -> Result<Option<Quantized>, Wrong> {
     let (scale, scheme) = match (module.get("weight_scale_inv"), module.get("weight_scale")) {
+        // DeepSeek's name for the inverse of what codes were made with: it is multiplied like the other.
         (Some(scale), _) => (scale, Scheme::Fp8ScaleInv),
+        // One byte of exponent, and no float: the scale of MX blocks.
         (None, Some(scale)) if is(Some(scale), Dtype::U8) || is(Some(scale), Dtype::F8E8M0) => {
             (scale, Scheme::Mxfp8)
         }
@@ -44,6 +48,7 @@ pub(super) fn group_of_scales(
         (file, "scales are one, one for each row, or a grid that cuts the weight evenly".to_owned())
     };
     let &[out, inputs] = weight.last_chunk().ok_or_else(misfit)?;
+    // Fused experts have one more axis in front, of the weight and of its scales.
     let experts = weight.get(..weight.len() - 2).unwrap_or_default();
     let scales = scales.strip_prefix(experts).unwrap_or(scales);
     match *scales {

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Dtype, Part, Quantized, Scheme, Storage, Tensor, ZeroPoints};
+use crate::checkpoint::dtype::{Dtype, Storage};
+use crate::checkpoint::scheme::{Part, Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::tensor::{Tensor, elements};
 use crate::format::Group;
+
+/// What is wrong with a module: what the file says, and what it should say.
+pub(super) type Wrong = (String, String);
 
 /// The tensors whose names differ in the last part only.
 pub(super) struct Module<'a> {
@@ -57,7 +62,7 @@ impl<'a> Module<'a> {
             shape: tensor.shape.clone(),
             bytes: tensor.bytes,
         });
-        let weights = shape.as_deref().and_then(super::super::tensor::elements);
+        let weights = shape.as_deref().and_then(elements);
         let module = self.name.into();
         Quantized { module, scheme, bits, group, zeros, weights, parts: parts.collect(), shape }
     }
@@ -82,7 +87,7 @@ pub(super) fn group_of(inputs: u64, groups: u64) -> Option<Group> {
 }
 
 /// What to say when no group size cuts `inputs` into `groups`: sizes that cut them at all.
-pub(super) fn no_such_group(inputs: u64, groups: u64) -> (String, String) {
+pub(super) fn no_such_group(inputs: u64, groups: u64) -> Wrong {
     // Beyond any layer there is, and a forged shape must not keep us busy.
     let sizes = (8..=inputs.min(1 << 16)).step_by(8).filter(|&size| inputs.is_multiple_of(size));
     let sizes: Vec<String> = sizes.map(|size| size.to_string()).collect();

@@ -1,13 +1,19 @@
-//! The words of each method, brought to one form.
+//! The fields of each method, brought to one form.
 
 use serde_json::Value;
 
-use super::patterns::Pattern;
-use super::said;
-use super::{Expected, QuantConfig};
-use crate::checkpoint::GptqVersion;
+use super::expected::ScaleTime::{Dynamic, Static};
+use super::expected::{Activations, Expected, KvCache, Numbers, ScaleTime, Sharers, WeightGrid};
+use super::json_fields::{block, group_size, number, text, texts, truth};
+use super::module_patterns::Pattern;
+use super::quant_config::QuantConfig;
 use crate::checkpoint::names::printable;
+use crate::checkpoint::scheme::GptqVersion;
 use crate::format::Group;
+
+/// Activations that are left in 16 bits: only the weights are quantized.
+const SIXTEEN: Option<Activations> =
+    Some(Activations { bits: 16, numbers: None, scale: None, sharers: None });
 
 impl QuantConfig {
     /// Reads the fields that `self.method` has.
@@ -19,11 +25,13 @@ impl QuantConfig {
             Some("fp8" | "fbgemm_fp8") => self.read_fp8(json),
             Some("modelopt") => self.read_modelopt(json),
             Some("mxfp4") => {
+                // Mxfp4Config of transformers has no field for any of these: the format fixes them.
                 self.everywhere(Expected {
                     bits: Some(4),
                     group: Some(Group::Size(32)),
                     symmetric: Some(true),
-                    said: said::mxfp4(),
+                    grid: Some(WeightGrid::Mxfp4),
+                    activations: SIXTEEN,
                     ..Expected::default()
                 });
                 self.leave_pieces(json, "modules_to_not_convert");
@@ -32,8 +40,7 @@ impl QuantConfig {
                 bits: number(json, &["bits"]),
                 group: group_size(json, &["group_size"]),
                 symmetric: truth(json, "sym"),
-                said: said::auto_round(),
-                ..Expected::default()
+                ..integers_alone()
             }),
             Some("quark") => self.read_quark(json),
             Some("bitsandbytes") => self.read_bitsandbytes(json),
@@ -47,15 +54,16 @@ impl QuantConfig {
 
     fn read_awq(&mut self, json: &Value) {
         self.everywhere(Expected {
+            // AutoAWQ's own quant_config.json has `w_bit` and `q_group_size`, transformers writes the
+            // same config into config.json with the other two names.
             bits: number(json, &["bits", "w_bit"]),
             group: group_size(json, &["group_size", "q_group_size"]),
             symmetric: truth(json, "zero_point").map(|stored| !stored),
-            said: said::awq(),
-            ..Expected::default()
+            ..integers_alone()
         });
         self.leave_pieces(json, "modules_to_not_convert");
         self.mention(json, &["zero_point"]);
-        match json.get("version").and_then(Value::as_str) {
+        match text(json, "version") {
             None => {}
             Some(version) if version.eq_ignore_ascii_case("gemm") => {}
             Some(version) => self.notes.push(format!(
@@ -66,15 +74,16 @@ impl QuantConfig {
     }
 
     fn read_gptq(&mut self, json: &Value) {
+        self.desc_act = truth(json, "desc_act");
         self.everywhere(Expected {
             bits: number(json, &["bits"]),
             group: group_size(json, &["group_size"]),
             symmetric: truth(json, "sym"),
-            said: said::gptq(truth(json, "desc_act")),
-            ..Expected::default()
+            act_order: self.desc_act,
+            ..integers_alone()
         });
-        self.desc_act = truth(json, "desc_act");
-        self.gptq_version = match json.get("checkpoint_format").and_then(Value::as_str) {
+        // GPTQModel names the version. Older files have no such field, and loaders read them as v1.
+        self.gptq_version = match text(json, "checkpoint_format") {
             Some("gptq") => GptqVersion::V1,
             Some("gptq_v2") => GptqVersion::V2,
             _ => GptqVersion::Unsaid,
@@ -90,53 +99,84 @@ impl QuantConfig {
     }
 
     fn read_compressed(&mut self, json: &Value) {
-        let overall = json.get("format").and_then(Value::as_str);
+        let overall = text(json, "format");
         let groups = json.get("config_groups").and_then(Value::as_object);
         for group in groups.into_iter().flat_map(|groups| groups.values()) {
+            // A group with `weights: null` quantizes activations or outputs only.
             let Some(weights) = group.get("weights").filter(|weights| weights.is_object()) else {
                 continue;
             };
-            let format = group.get("format").and_then(Value::as_str).or(overall);
             let mut targets = Vec::new();
-            for text in texts(group.get("targets")) {
-                targets.extend(self.noted(Pattern::compressed(text)));
-                self.names_classes |= is_class(text);
+            for target in texts(group, "targets") {
+                targets.extend(self.noted(Pattern::compressed(target)));
+                self.names_classes |= is_class(target);
             }
-            let mut expected = compressed_weights(weights, format);
-            expected.said = said::compressed(group, expected.format.as_deref());
-            self.groups.push((targets, expected));
+            // With the overall format `mixed-precision`, each group has a format of its own.
+            let format = text(group, "format").or(overall);
+            self.groups.push((targets, compressed(weights, &group["input_activations"], format)));
         }
         if self.groups.is_empty() {
             self.notes.push("config_groups has no group with weights: nothing was checked".into());
         }
-        for text in texts(json.get("ignore")) {
-            let pattern = self.noted(Pattern::compressed(text));
+        for entry in texts(json, "ignore") {
+            let pattern = self.noted(Pattern::compressed(entry));
             self.ignore.extend(pattern);
         }
-        self.kv_cache = said::kv_cache(json);
+        self.kv_cache = kv_cache(json);
     }
 
     fn read_fp8(&mut self, json: &Value) {
+        let blocks = block(json, "weight_block_size");
+        let is_fbgemm = self.method.as_deref() == Some("fbgemm_fp8");
+        // Kernels for blocks find a scale for 128 activations at run time, whatever
+        // `activation_scheme` says.
+        let activations = match (is_fbgemm, blocks, text(json, "activation_scheme")) {
+            (true, ..) => fp8(Dynamic, Sharers::Token),
+            (_, Some(_), _) => fp8(Dynamic, Sharers::Group(Group::Size(128))),
+            (_, None, Some("static")) => fp8(Static, Sharers::Group(Group::Tensor)),
+            (_, None, Some("dynamic")) => fp8(Dynamic, Sharers::Token),
+            _ => {
+                let numbers = Some(Numbers::Float);
+                Some(Activations { bits: 8, numbers, scale: None, sharers: None })
+            }
+        };
+        let implied_group = match (is_fbgemm, blocks) {
+            (true, _) => Some(Group::Channel),
+            (false, None) => Some(Group::Tensor),
+            (false, Some(_)) => None,
+        };
         self.everywhere(Expected {
             bits: Some(8),
-            group: block(json.get("weight_block_size")),
+            group: blocks,
             symmetric: Some(true),
-            said: said::fp8(self.method.as_deref(), json),
+            grid: Some(WeightGrid::Plain(Numbers::Float)),
+            implied_group,
+            activations,
             ..Expected::default()
         });
         self.leave_pieces(json, "modules_to_not_convert");
+        // vLLM's name for the same list.
         self.leave_pieces(json, "ignored_layers");
         self.mention(json, &["activation_scheme"]);
     }
 
     fn read_modelopt(&mut self, json: &Value) {
-        let algorithm = json.get("quant_algo").and_then(Value::as_str);
-        let (bits, group) = match algorithm {
-            Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "FP8_PB_WO") => (8, None),
-            Some("MXFP8") => (8, Some(Group::Size(32))),
-            Some("NVFP4" | "W4A16_NVFP4") => {
-                (4, Some(group_size(json, &["group_size"]).unwrap_or(Group::Size(16))))
+        let float = || WeightGrid::Plain(Numbers::Float);
+        let (tensor, of_32) = (Sharers::Group(Group::Tensor), Sharers::Group(Group::Size(32)));
+        let of_16 = group_size(json, &["group_size"]).unwrap_or(Group::Size(16));
+        let fp4 = quantized(4, Numbers::Float, Dynamic, Sharers::Group(Group::Size(16)));
+        let (bits, group, implied_group, grid, activations) = match text(json, "quant_algo") {
+            Some("FP8") => (8, None, Some(Group::Tensor), float(), fp8(Static, tensor)),
+            Some("FP8_PER_CHANNEL_PER_TOKEN") => {
+                (8, None, Some(Group::Channel), float(), fp8(Dynamic, Sharers::Token))
             }
+            // PB_WO: per block, weights only.
+            Some("FP8_PB_WO") => (8, None, Some(Group::Block(128, 128)), float(), SIXTEEN),
+            Some("MXFP8") => {
+                (8, Some(Group::Size(32)), None, WeightGrid::Mxfp8, fp8(Dynamic, of_32))
+            }
+            Some("NVFP4") => (4, Some(of_16), None, WeightGrid::Nvfp4, fp4),
+            Some("W4A16_NVFP4") => (4, Some(of_16), None, WeightGrid::Nvfp4, SIXTEEN),
             other => {
                 let name = printable(other.unwrap_or("(none)"));
                 self.notes
@@ -144,11 +184,20 @@ impl QuantConfig {
                 return;
             }
         };
-        let (symmetric, said) = (Some(true), said::modelopt(algorithm.unwrap_or_default()));
-        self.everywhere(Expected { bits: Some(bits), group, symmetric, format: None, said });
-        self.kv_cache = said::kv_cache(json);
-        for text in texts(json.get("ignore")).chain(texts(json.get("exclude_modules"))) {
-            let pattern = self.noted(Pattern::wildcard(text));
+        self.everywhere(Expected {
+            bits: Some(bits),
+            group,
+            symmetric: Some(true),
+            grid: Some(grid),
+            implied_group,
+            activations,
+            ..Expected::default()
+        });
+        self.kv_cache = kv_cache(json);
+        // `exclude_modules` is in hf_quant_config.json, `ignore` in a config.json that transformers
+        // can read.
+        for entry in texts(json, "ignore").chain(texts(json, "exclude_modules")) {
+            let pattern = self.noted(Pattern::wildcard(entry));
             self.ignore.extend(pattern);
         }
     }
@@ -156,28 +205,36 @@ impl QuantConfig {
     fn read_quark(&mut self, json: &Value) {
         let config = &json["global_quant_config"];
         let (weights, inputs) = (&config["weight"], &config["input_tensors"]);
-        let Some((bits, _)) = said::quark_grid(weights) else {
-            let name = printable(weights["dtype"].as_str().unwrap_or("(none)"));
+        let Some((bits, numbers)) = quark_numbers(weights) else {
+            let name = printable(text(weights, "dtype").unwrap_or("(none)"));
             let note = format!("the weights' dtype {name} is not known here: nothing was checked");
             self.notes.push(note);
             return;
         };
-        let group = match weights["qscheme"].as_str() {
+        let group = match text(weights, "qscheme") {
             Some("per_tensor") => Some(Group::Tensor),
             Some("per_channel") => Some(Group::Channel),
             _ => group_size(weights, &["group_size"]),
         };
+        let activations = quark_numbers(inputs).map_or(SIXTEEN, |(bits, numbers)| {
+            let scale = if inputs["is_dynamic"] == true { Dynamic } else { Static };
+            let per_tensor = inputs["qscheme"] == "per_tensor";
+            let sharers = if per_tensor { Sharers::Group(Group::Tensor) } else { Sharers::Token };
+            quantized(bits, numbers, scale, sharers)
+        });
         self.everywhere(Expected {
             bits: Some(bits),
             group,
             symmetric: truth(weights, "symmetric"),
-            said: said::quark(weights, inputs),
+            grid: Some(WeightGrid::Plain(numbers)),
+            activations,
             ..Expected::default()
         });
         self.leave_pieces(json, "exclude");
     }
 
     fn read_bitsandbytes(&mut self, json: &Value) {
+        // BitsAndBytesConfig.to_dict() writes the fields with an underscore as well.
         let four = truth(json, "load_in_4bit").or_else(|| truth(json, "_load_in_4bit"));
         let eight = truth(json, "load_in_8bit").or_else(|| truth(json, "_load_in_8bit"));
         let bits = match (four, eight) {
@@ -185,8 +242,15 @@ impl QuantConfig {
             (_, Some(true)) => Some(8),
             _ => None,
         };
-        let said = said::bitsandbytes(bits, json);
-        self.everywhere(Expected { bits, said, ..Expected::default() });
+        let (grid, activations) = if bits == Some(8) {
+            (WeightGrid::BnbInt8, quantized(8, Numbers::Int, Dynamic, Sharers::Token))
+        } else {
+            // FP4 is the default of BitsAndBytesConfig, though most files have NF4.
+            let nf4 = text(json, "bnb_4bit_quant_type") == Some("nf4");
+            let double = truth(json, "bnb_4bit_use_double_quant") == Some(true);
+            (WeightGrid::BnbTable { nf4, double }, SIXTEEN)
+        };
+        self.everywhere(Expected { bits, grid: Some(grid), activations, ..Expected::default() });
         self.leave_pieces(json, "llm_int8_skip_modules");
         self.mention(json, &["bnb_4bit_quant_type", "bnb_4bit_use_double_quant"]);
     }
@@ -196,7 +260,7 @@ impl QuantConfig {
     }
 
     fn leave_pieces(&mut self, json: &Value, key: &str) {
-        self.ignore.extend(texts(json.get(key)).map(Pattern::piece));
+        self.ignore.extend(texts(json, key).map(Pattern::piece));
     }
 
     /// Keeps fields that shapes cannot confirm, as they stand there.
@@ -215,54 +279,105 @@ impl QuantConfig {
     }
 }
 
+/// Integer weights, activations in 16 bits.
+fn integers_alone() -> Expected {
+    let grid = Some(WeightGrid::Plain(Numbers::Int));
+    Expected { grid, activations: SIXTEEN, ..Expected::default() }
+}
+
+/// FP8 activations.
+fn fp8(scale: ScaleTime, sharers: Sharers) -> Option<Activations> {
+    quantized(8, Numbers::Float, scale, sharers)
+}
+
+/// Activations of which everything is said.
+fn quantized(
+    bits: u64,
+    numbers: Numbers,
+    scale: ScaleTime,
+    sharers: Sharers,
+) -> Option<Activations> {
+    let (numbers, scale, sharers) = (Some(numbers), Some(scale), Some(sharers));
+    Some(Activations { bits, numbers, scale, sharers })
+}
+
+/// Quark's words for a number.
+fn quark_numbers(tensor: &Value) -> Option<(u64, Numbers)> {
+    Some(match text(tensor, "dtype")? {
+        "int4" => (4, Numbers::Int),
+        "int8" => (8, Numbers::Int),
+        "fp8_e4m3" => (8, Numbers::Float),
+        _ => return None,
+    })
+}
+
 /// A class of modules, as Python writes its name; every packed matrix is a `Linear`.
 fn is_class(text: &str) -> bool {
     text != "Linear" && text.starts_with(|c: char| c.is_ascii_uppercase()) && !text.contains('.')
 }
 
-/// What compressed-tensors writes under `weights`.
-fn compressed_weights(json: &Value, format: Option<&str>) -> Expected {
-    let size = json.get("group_size").and_then(Value::as_i64);
-    let group = match (json.get("strategy").and_then(Value::as_str), size) {
-        (Some("tensor"), _) => Some(Group::Tensor),
-        (Some("channel"), _) => Some(Group::Channel),
-        (Some("block"), _) => block(json.get("block_structure")),
-        (Some("group" | "tensor_group") | None, _) => group_size(json, &["group_size"]),
-        _ => None,
+/// A group of compressed-tensors: `weights`, `input_activations`, format.
+fn compressed(weights: &Value, inputs: &Value, format: Option<&str>) -> Expected {
+    let strategy = text(weights, "strategy");
+    let group = match strategy {
+        Some("tensor") => Some(Group::Tensor),
+        Some("channel") => Some(Group::Channel),
+        Some("block") => block(weights, "block_structure"),
+        Some("group" | "tensor_group") | None => group_size(weights, &["group_size"]),
+        Some(_) => None,
     };
+    let grid = match (format, strategy) {
+        (Some("nvfp4-pack-quantized"), _) | (_, Some("tensor_group")) => WeightGrid::Nvfp4,
+        (Some("mxfp4-pack-quantized"), _) => WeightGrid::Mxfp4,
+        (Some("mxfp8-quantized"), _) => WeightGrid::Mxfp8,
+        _ => WeightGrid::Plain(Numbers::named(text(weights, "type").unwrap_or("int"))),
+    };
+    // `static` rounds in that order and leaves the columns in their place: there is no g_idx.
+    let act_order = text(weights, "actorder").filter(|order| *order != "static").map(|_| true);
     Expected {
-        bits: number(json, &["num_bits"]),
+        bits: number(weights, &["num_bits"]),
         group,
-        symmetric: truth(json, "symmetric"),
+        symmetric: truth(weights, "symmetric"),
         format: format.map(str::to_owned),
-        said: Vec::new(),
+        grid: Some(grid),
+        activations: compressed_inputs(inputs),
+        act_order,
+        ..Expected::default()
     }
 }
 
-pub(super) fn number(json: &Value, keys: &[&str]) -> Option<u64> {
-    keys.iter().find_map(|key| json.get(*key)).and_then(Value::as_u64)
+/// compressed-tensors' words for activations; `null` leaves them in 16 bits.
+fn compressed_inputs(json: &Value) -> Option<Activations> {
+    let Some(bits) = number(json, &["num_bits"]) else { return SIXTEEN };
+    // NVFP4: `local` scales of groups are found at run time, the one of the tensor is in the file.
+    let is_dynamic = json["dynamic"] == true || json["dynamic"] == "local";
+    let sharers = match text(json, "strategy") {
+        Some("token") => Some(Sharers::Token),
+        Some("tensor") => Some(Sharers::Group(Group::Tensor)),
+        _ => group_size(json, &["group_size"]).map(Sharers::Group),
+    };
+    Some(Activations {
+        bits,
+        numbers: Some(Numbers::named(text(json, "type").unwrap_or("int"))),
+        scale: Some(if is_dynamic { Dynamic } else { Static }),
+        sharers,
+    })
 }
 
-pub(super) fn truth(json: &Value, key: &str) -> Option<bool> {
-    json.get(key).and_then(Value::as_bool)
-}
-
-/// A group size; -1 is one group for the whole row.
-pub(super) fn group_size(json: &Value, keys: &[&str]) -> Option<Group> {
-    match keys.iter().find_map(|key| json.get(*key)).and_then(Value::as_i64)? {
-        -1 => Some(Group::Channel),
-        size => u64::try_from(size).ok().filter(|&size| size > 0).map(Group::Size),
+/// `kv_cache_scheme`, or ModelOpt's `kv_cache_quant_algo`.
+fn kv_cache(json: &Value) -> Option<KvCache> {
+    if let Some(algorithm) = text(json, "kv_cache_quant_algo") {
+        return match algorithm {
+            "FP8" => Some(KvCache::Fp8E4m3),
+            "NVFP4" => Some(KvCache::Nvfp4),
+            _ => None,
+        };
     }
-}
-
-pub(super) fn block(json: Option<&Value>) -> Option<Group> {
-    let sides: Vec<u64> = json?.as_array()?.iter().filter_map(Value::as_u64).collect();
-    match *sides.as_slice() {
-        [rows, columns] if rows > 0 && columns > 0 => Some(Group::Block(rows, columns)),
+    let scheme = json.get("kv_cache_scheme")?;
+    let bits = number(scheme, &["num_bits"])?;
+    match text(scheme, "type") {
+        Some("float") if bits == 8 => Some(KvCache::Fp8E4m3),
+        Some("int") => Some(KvCache::Int(bits)),
         _ => None,
     }
-}
-
-fn texts(json: Option<&Value>) -> impl Iterator<Item = &str> {
-    json.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }

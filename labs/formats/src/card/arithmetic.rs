@@ -1,0 +1,88 @@
+//! What a card states, as numbers and as a [`Format`].
+
+use std::borrow::Cow;
+
+use super::stated::Facts;
+use super::word::Field;
+use crate::format::{Format, Grid, Group, Shared};
+
+/// The format called `name`, if the grid of the weights and what lies beside them are known.
+pub(super) fn format(facts: &Facts, name: &str) -> Option<Format> {
+    let weights = grid(facts.value(Field::WeightKind), facts.number(Field::WeightBits)?)?;
+    let acts = facts.number(Field::ActBits).unwrap_or(16);
+    Some(Format {
+        name: Cow::Owned(name.to_owned()),
+        weights,
+        activations: grid(facts.value(Field::ActKind), acts)?,
+        shared: beside(facts)?.into(),
+    })
+}
+
+fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
+    match (kind, bits) {
+        (_, 16) => Some(Grid::Sixteen),
+        (Some("float"), 8) => Some(Grid::E4M3),
+        (Some("float"), 4) => Some(Grid::E2M1),
+        (Some("float"), _) => None,
+        (Some("table"), bits) => Some(Grid::Table(bits)),
+        (Some("int") | None, bits) => Some(Grid::Int(bits)),
+        _ => None,
+    }
+}
+
+/// What lies beside the codes: `None` if that is not known.
+pub(super) fn beside(facts: &Facts) -> Option<Vec<Shared>> {
+    let weight_bits = facts.number(Field::WeightBits)?;
+    if weight_bits == 16 {
+        return Some(Vec::new());
+    }
+    if let Some(parts) = facts.value(Field::Beside) {
+        return parts.split(' ').map(shared).collect();
+    }
+    let among = among(facts.value(Field::Group)?)?;
+    let of_a_group = matches!(among, Group::Size(_));
+    let scale = facts.number(Field::ScaleBits).unwrap_or(if of_a_group { 16 } else { 32 });
+    let zero = zero_bits(facts, weight_bits);
+    let zero = (zero > 0).then_some(Shared { bits: zero, among });
+    Some([Shared { bits: scale, among }].into_iter().chain(zero).collect())
+}
+
+/// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
+pub(super) fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
+    if facts.value(Field::WeightKind) == Some("float") {
+        return 0;
+    }
+    let asymmetric = facts.value(Field::Symmetric) == Some("no");
+    match (facts.value(Field::ZeroBits), asymmetric) {
+        (Some("w"), _) | (None, true) => weight_bits,
+        (Some(bits), _) => bits.parse().unwrap_or(0),
+        (None, false) => 0,
+    }
+}
+
+fn shared(part: &str) -> Option<Shared> {
+    let (bits, sharers) = part.split_once('@')?;
+    Some(Shared { bits: bits.parse().ok()?, among: among(sharers)? })
+}
+
+fn among(group: &str) -> Option<Group> {
+    Some(match (group, group.split_once('x')) {
+        ("tensor", _) => Group::Tensor,
+        ("channel", _) => Group::Channel,
+        (_, Some((rows, columns))) => Group::Block(rows.parse().ok()?, columns.parse().ok()?),
+        (size, None) => Group::Size(size.parse().ok()?),
+    })
+}
+
+/// Bits of a number in a cache of this kind; scales are not counted.
+pub(super) fn kv_bits(kind: &str) -> Option<f64> {
+    Some(match kind {
+        "auto" | "float16" | "bfloat16" | "int16" => 16.0,
+        "turboquant_k8v4" => 6.0,
+        "turboquant_k3v4_nc" => 3.5,
+        "turboquant_3bit_nc" => 3.0,
+        four if four.contains("int4") || four.contains("4bit") || four.contains("nvfp4") => 4.0,
+        eight if eight.contains("fp8") || eight.contains("int8") => 8.0,
+        _ => return None,
+    })
+}

@@ -1,0 +1,36 @@
+//! A card that was read: its answers in words, and as arithmetic.
+
+use super::answers::Answers;
+use super::arithmetic::{format, kv_bits};
+use super::stated::{Facts, Found};
+use super::word::Field;
+use crate::format::Format;
+
+/// A card that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Card {
+    /// What it says, in words.
+    pub answers: Answers,
+    /// What it says as arithmetic; `None` where grid or granularity stay open or layers differ.
+    pub format: Option<Format>,
+    /// Mean bits of a weight in a whole file, where layers differ.
+    pub mean_bits: Option<f64>,
+    /// Bits of a number in the KV cache; `None` if nothing is said.
+    pub kv_bits: Option<f64>,
+    /// Whether embedding and head are quantized as well: in a GGUF file.
+    pub embedding_too: bool,
+}
+
+impl Card {
+    /// The card that states `facts`, with what the words found leave open.
+    pub(super) fn new(facts: &Facts, found: &[Found]) -> Self {
+        let answers = Answers::new(facts, found);
+        Self {
+            format: format(facts, &answers.canonical),
+            answers,
+            mean_bits: facts.value(Field::Mean).and_then(|mean| mean.parse().ok()),
+            kv_bits: facts.value(Field::Kv).and_then(kv_bits),
+            embedding_too: facts.value(Field::Method) == Some("GGUF"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a checkpoint holds, matrix by matrix.
+
+use super::byte_codes::ggml;
+use super::module::Module;
+use crate::checkpoint::problem::Problem;
+use crate::checkpoint::scheme::Quantized;
+use crate::checkpoint::tensor::Tensor;
+use crate::gguf::TensorType;
+
+/// What a checkpoint holds, by kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inventory {
+    /// Matrices that are stored quantized.
+    pub quantized: Vec<Quantized>,
+    /// Tensors that are not.
+    pub plain: Vec<Tensor>,
+    /// Parts that do not fit each other.
+    pub problems: Vec<Problem>,
+}
+
+impl Inventory {
+    /// In a GGUF file every tensor stands for itself.
+    pub(super) fn add_ggml(&mut self, tensor: &Tensor, kind: TensorType) {
+        let (name, part) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
+        let mut module = Module::new(name);
+        module.add(part, tensor);
+        match ggml(&module, tensor, kind) {
+            Some(quantized) => self.quantized.push(quantized),
+            None => self.plain.push(tensor.clone()),
+        }
+    }
+
+    /// Adds a matrix; what is no part of it is a tensor of its own.
+    pub(super) fn add(&mut self, module: &Module, quantized: Quantized) {
+        let is_part = |name: &str| quantized.parts.iter().any(|part| part.name == name);
+        let rest = module.parts().filter(|(name, _)| !is_part(name));
+        self.plain.extend(rest.map(|(_, tensor)| tensor.clone()));
+        self.quantized.push(quantized);
+    }
+}

@@ -1,0 +1,111 @@
+//! What a config says of a group of modules, in one form for all tools.
+
+use crate::format::Group;
+
+/// What the config says of a group of modules. Bits, group, symmetry and format are held to the
+/// shapes; the other fields are taken on the config's word.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expected {
+    /// Bits of a code.
+    pub bits: Option<u64>,
+    /// Who shares a scale.
+    pub group: Option<Group>,
+    /// Whether the grid is symmetric.
+    pub symmetric: Option<bool>,
+    /// compressed-tensors' name for the layout.
+    pub format: Option<String>,
+    /// The grid of the weights.
+    pub grid: Option<WeightGrid>,
+    /// Who shares a scale by the rule of the method. The loader decides, so no shape is held to it.
+    pub implied_group: Option<Group>,
+    /// The activations; `None` if nothing is said of them.
+    pub activations: Option<Activations>,
+    /// Whether the rows were quantized in the order of their activations.
+    pub act_order: Option<bool>,
+}
+
+/// The grid of the weights, with the layout where the grid has one of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WeightGrid {
+    /// Integers or floats, with the scales that the config names.
+    Plain(Numbers),
+    /// FP4, an FP8 scale for 16 weights, one `f32` for the tensor.
+    Nvfp4,
+    /// FP4, a power of two for 32 weights.
+    Mxfp4,
+    /// FP8, a power of two for 32 weights.
+    Mxfp8,
+    /// bitsandbytes: LLM.int8().
+    BnbInt8,
+    /// bitsandbytes: a table of 16 values, blocks of 64 weights.
+    BnbTable {
+        /// NF4, or else bitsandbytes' FP4.
+        nf4: bool,
+        /// Whether the scales are quantized too.
+        double: bool,
+    },
+}
+
+/// The kind of a number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// Integers.
+    Int,
+    /// Floats.
+    Float,
+    /// What the config calls it, where that is neither.
+    Other(String),
+}
+
+impl Numbers {
+    /// The kind that compressed-tensors calls `name`.
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "int" => Self::Int,
+            "float" => Self::Float,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// What a config says of the activations when a layer multiplies. With 16 bits they are not quantized.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activations {
+    /// Bits of a number.
+    pub bits: u64,
+    /// The kind of a number.
+    pub numbers: Option<Numbers>,
+    /// When the scale is found.
+    pub scale: Option<ScaleTime>,
+    /// Who shares a scale.
+    pub sharers: Option<Sharers>,
+}
+
+/// When the scale of activations is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleTime {
+    /// By calibration; the scale is in the file.
+    Static,
+    /// At run time.
+    Dynamic,
+}
+
+/// The activations that share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharers {
+    /// Those of a token.
+    Token,
+    /// The whole tensor, or neighbours.
+    Group(Group),
+}
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvCache {
+    /// FP8 E4M3.
+    Fp8E4m3,
+    /// NVFP4.
+    Nvfp4,
+    /// Integers of so many bits.
+    Int(u64),
+}

@@ -1,0 +1,192 @@
+//! From a path to the tensors behind it: a file, an index of shards, a folder.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::config::config_files::read_json;
+use super::config::quant_config::QuantConfig;
+use super::dtype::Storage;
+use super::error::CheckpointError;
+use super::names::printable;
+use super::problem::Problem;
+use super::safetensors_header::read_header;
+use super::tensor::Tensor;
+use crate::gguf::Gguf;
+
+/// The index of a sharded checkpoint.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// One file of a checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSummary {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Bytes of its header: all of it that was read.
+    pub header_bytes: u64,
+}
+
+/// The headers of a checkpoint, and its config.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Its files.
+    pub files: Vec<FileSummary>,
+    /// The tensors of all files.
+    pub tensors: Vec<Tensor>,
+    /// The quantization config beside them; none is looked for beside a GGUF file.
+    pub config: Option<QuantConfig>,
+    /// Where the index and its shards disagree.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the headers behind `path`: a `.safetensors` or `.gguf` file, an index of shards, or a folder
+/// with one of these.
+///
+/// # Errors
+/// If there is none of them, or a file is damaged, cut short or cannot be read.
+pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let file = if is_folder(path)? { choose(path)? } else { path.to_path_buf() };
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let (mut files, mut tensors, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    if file.extension().is_some_and(|extension| extension == "json") {
+        read_shards(&file, folder, &mut files, &mut tensors, &mut problems)?;
+    } else {
+        read_file(&file, &mut files, &mut tensors)?;
+    }
+    let is_gguf = tensors.iter().any(|tensor| matches!(tensor.storage, Storage::Blocks(_)));
+    let config = if is_gguf { None } else { QuantConfig::find(folder)? };
+    Ok(Checkpoint { files, tensors, config, problems })
+}
+
+fn is_folder(path: &Path) -> Result<bool, CheckpointError> {
+    path.metadata().map(|found| found.is_dir()).map_err(CheckpointError::io(path))
+}
+
+/// The one checkpoint in a folder.
+fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
+    let named = [INDEX, "model.safetensors"].map(|name| folder.join(name));
+    if let Some(found) = named.into_iter().find(|path| path.is_file()) {
+        return Ok(found);
+    }
+    for extension in ["safetensors", "gguf"] {
+        let mut found = files_ending_with(folder, extension)?;
+        if found.len() > 1 {
+            let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            let problem =
+                format!("several checkpoints and no {INDEX}: give one of {}", names.join(", "));
+            return Err(CheckpointError::NoCheckpoint { path: folder.into(), problem });
+        }
+        if let Some(only) = found.pop() {
+            return Ok(only);
+        }
+    }
+    let problem = format!("no .safetensors, no .gguf and no {INDEX} in this folder");
+    Err(CheckpointError::NoCheckpoint { path: folder.into(), problem })
+}
+
+fn files_ending_with(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, CheckpointError> {
+    let entries = folder.read_dir().map_err(CheckpointError::io(folder))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(CheckpointError::io(folder))?.path());
+    }
+    paths.retain(|path| path.is_file() && path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads one file, whichever of the two formats it starts like.
+fn read_file(
+    path: &Path,
+    files: &mut Vec<FileSummary>,
+    tensors: &mut Vec<Tensor>,
+) -> Result<(), CheckpointError> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(CheckpointError::io(path))?;
+    file.take(4).read_to_end(&mut start).map_err(CheckpointError::io(path))?;
+    let mut file = File::open(path).map_err(CheckpointError::io(path))?;
+    let (bytes, header_bytes) = if start == b"GGUF" {
+        let gguf = Gguf::read(BufReader::new(file));
+        let gguf = gguf.map_err(|error| CheckpointError::from(error).within(path))?;
+        tensors.extend(gguf_tensors(&gguf));
+        (gguf.file_bytes(), gguf.header_bytes())
+    } else {
+        let header = read_header(&mut file).map_err(|error| error.within(path))?;
+        tensors.extend(header.tensors);
+        (header.file_bytes, header.header_bytes)
+    };
+    files.push(FileSummary { path: path.into(), bytes, header_bytes });
+    Ok(())
+}
+
+/// The tensors of a GGUF file, as those of any other. One of a type without a known size has 0 bytes.
+pub fn gguf_tensors<R>(gguf: &Gguf<R>) -> Vec<Tensor>
+where
+    R: Read + std::io::Seek,
+{
+    let tensors = gguf.tensors().iter();
+    let tensor = |info: &crate::gguf::TensorInfo| Tensor {
+        name: info.name.clone(),
+        storage: Storage::Blocks(info.kind),
+        shape: info.shape.iter().map(|&length| length as u64).collect(),
+        bytes: info.bytes.unwrap_or(0) as u64,
+    };
+    tensors.map(tensor).collect()
+}
+
+/// Reads every shard that the index names, and holds index and shards to each other.
+fn read_shards(
+    index: &Path,
+    folder: &Path,
+    files: &mut Vec<FileSummary>,
+    tensors: &mut Vec<Tensor>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), CheckpointError> {
+    let not_an_index =
+        |problem: String| CheckpointError::NoCheckpoint { path: index.into(), problem };
+    let json = read_json(index)?.unwrap_or_default();
+    let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
+        not_an_index(format!("JSON without a weight_map is no index of shards; give {INDEX}"))
+    })?;
+    let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, shard) in map {
+        let shard = shard.as_str().filter(|shard| is_plain_name(shard)).ok_or_else(|| {
+            let (name, shard) = (printable(name), printable(&shard.to_string()));
+            not_an_index(format!("tensor `{name}` is in {shard}, which is no name of a file here"))
+        })?;
+        shards.entry(shard).or_default().push(name);
+    }
+    for (shard, listed) in shards {
+        let before = tensors.len();
+        read_file(&folder.join(shard), files, tensors)?;
+        let found = tensors.get(before..).unwrap_or_default();
+        let found: Vec<&str> = found.iter().map(|tensor| tensor.name.as_str()).collect();
+        compare(shard, &listed, &found, problems);
+    }
+    Ok(())
+}
+
+/// A name that stays inside the folder: a forged index must not have other files of the machine read, or
+/// their names printed.
+fn is_plain_name(name: &str) -> bool {
+    let leads_out = |c: char| c.is_control() || ['/', '\\', ':'].contains(&c);
+    !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."
+}
+
+/// A shard with tensors that the index does not list there, and the other way round.
+fn compare(shard: &str, listed: &[&str], found: &[&str], problems: &mut Vec<Problem>) {
+    let (shard, index) = (printable(shard), format!("{INDEX} lists it there"));
+    let sets = [listed, found].map(|names| names.iter().collect::<std::collections::HashSet<_>>());
+    for name in listed.iter().filter(|name| !sets[1].contains(name)) {
+        problems.push(Problem::new(printable(name), format!("it is not in {shard}"), &index));
+    }
+    for name in found.iter().filter(|name| !sets[0].contains(name)) {
+        let expected = format!("{INDEX} does not list it there");
+        problems.push(Problem::new(printable(name), format!("it is in {shard}"), expected));
+    }
+}

@@ -1,0 +1,285 @@
+//! An inspection as tables and sentences.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::contradictions::unverifiable;
+use super::inspection::Inspection;
+use super::names::{collapse, printable};
+use super::problem::Problem;
+use super::scheme::{Quantized, Scheme, bits_per_weight};
+use kit::Table;
+use kit::table::count;
+
+/// How many names a row shows, unless all are asked for.
+const NAMES: usize = 4;
+
+/// What is summed over the tensors of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    /// Matrices, or plain tensors.
+    pub tensors: usize,
+    /// Weights in them.
+    pub weights: u64,
+    /// Bytes, all parts counted.
+    pub bytes: u64,
+    /// Tensors whose number of weights the header does not tell; their bytes are counted.
+    pub unknown: usize,
+}
+
+impl Sum {
+    fn add(&mut self, weights: Option<u64>, bytes: u64) {
+        self.tensors += 1;
+        self.weights = self.weights.saturating_add(weights.unwrap_or(0));
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.unknown += usize::from(weights.is_none());
+    }
+
+    /// Bits a weight costs; `None` if some weights are not counted.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        bits_per_weight(self.bytes, self.weights).filter(|_| self.unknown == 0)
+    }
+}
+
+/// The sums of each scheme and of each plain type, and of everything.
+pub fn sums(inspection: &Inspection) -> (BTreeMap<String, Sum>, BTreeMap<String, Sum>, Sum) {
+    let (mut quantized, mut plain) = (BTreeMap::<_, Sum>::new(), BTreeMap::<_, Sum>::new());
+    let mut total = Sum::default();
+    for tensor in &inspection.inventory.quantized {
+        let sum = quantized.entry(tensor.scheme.to_string()).or_default();
+        sum.add(tensor.weights, tensor.bytes());
+        total.add(tensor.weights, tensor.bytes());
+    }
+    for tensor in &inspection.inventory.plain {
+        let sum = plain.entry(tensor.storage.to_string()).or_default();
+        sum.add(Some(tensor.elements()), tensor.bytes);
+        total.add(Some(tensor.elements()), tensor.bytes);
+    }
+    (quantized, plain, total)
+}
+
+/// The whole file in a few lines: what is quantized how, what is not, and what it all costs.
+pub fn summary(inspection: &Inspection) -> Table {
+    let mut table = Table::new("What is stored how")
+        .text("stored as")
+        .number("tensors")
+        .number("weights")
+        .number("bytes")
+        .number("bits a weight");
+    let (quantized, plain, total) = sums(inspection);
+    let mut row = |name: String, sum: &Sum| {
+        let unknown = if sum.unknown > 0 { "?".into() } else { whole(sum.weights) };
+        table.row([
+            name,
+            count(sum.tensors),
+            unknown,
+            whole(sum.bytes),
+            bits(sum.bits_per_weight()),
+        ]);
+    };
+    for (scheme, sum) in &quantized {
+        row(scheme.clone(), sum);
+    }
+    for (storage, sum) in &plain {
+        row(format!("not quantized, {storage}"), sum);
+    }
+    row("everything".into(), &total);
+    table
+}
+
+/// The quantized matrices: those that are alike share a row.
+pub fn quantized(inspection: &Inspection, all: bool) -> Table {
+    let mut table = Table::new("Quantized")
+        .text("modules")
+        .number("count")
+        .text("scheme")
+        .number("bits")
+        .number("group")
+        .text("[out, in]")
+        .number("bits a weight")
+        .text("symmetric");
+    let mut rows: BTreeMap<[String; 6], Vec<&str>> = BTreeMap::new();
+    for tensor in &inspection.inventory.quantized {
+        rows.entry(key(tensor)).or_default().push(&tensor.module);
+    }
+    for ([scheme, bits, group, shape, cost, zeros], modules) in rows {
+        let number = count(modules.len());
+        let modules = names(modules, all);
+        table.row([modules, number, scheme, bits, group, shape, cost, zeros]);
+    }
+    table
+}
+
+/// What the matrices of a row have in common.
+fn key(tensor: &Quantized) -> [String; 6] {
+    [
+        tensor.scheme.to_string(),
+        tensor.bits.map_or("?".into(), |bits| bits.to_string()),
+        tensor.group.to_string(),
+        tensor.shape.as_ref().map_or("?".into(), |shape| format!("{shape:?}")),
+        bits(tensor.bits_per_weight()),
+        tensor.zeros.to_string(),
+    ]
+}
+
+/// What is not quantized: tensors that are alike share a row.
+pub fn plain(inspection: &Inspection, all: bool) -> Table {
+    let mut table =
+        Table::new("Not quantized").text("tensors").number("count").text("dtype").text("shape");
+    let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for tensor in &inspection.inventory.plain {
+        let key = (tensor.storage.to_string(), format!("{:?}", tensor.shape));
+        rows.entry(key).or_default().push(&tensor.name);
+    }
+    for ((storage, shape), tensors) in rows {
+        let number = count(tensors.len());
+        table.row([names(tensors, all), number, storage, shape]);
+    }
+    table
+}
+
+/// The parts of one matrix of each kind: what the arithmetic starts from.
+pub fn parts(inspection: &Inspection) -> Table {
+    let mut table = Table::new("Parts of the first matrix of each kind")
+        .text("tensor")
+        .text("dtype")
+        .text("shape")
+        .number("bytes");
+    let mut seen = std::collections::HashSet::new();
+    for tensor in &inspection.inventory.quantized {
+        if !seen.insert(key(tensor)) {
+            continue;
+        }
+        for part in &tensor.parts {
+            let name = printable(&format!("{}.{}", tensor.module, part.name));
+            let shape = format!("{:?}", part.shape);
+            table.row([name, part.storage.to_string(), shape, whole(part.bytes)]);
+        }
+    }
+    table
+}
+
+/// Whether config and file agree, in sentences; problems that are alike share one.
+pub fn verdict(inspection: &Inspection) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (config, problems) = (&inspection.config, &inspection.problems);
+    let describes_itself = |tensor: &Quantized| matches!(tensor.scheme, Scheme::Ggml(_));
+    match config {
+        None if inspection.inventory.quantized.iter().any(describes_itself) => {
+            lines.push("config: none is needed, a GGUF file names the type of each tensor".into());
+        }
+        None => {
+            lines.push("config: there is none beside the file that speaks of quantization".into())
+        }
+        Some(config) => {
+            let method = printable(config.method.as_deref().unwrap_or("none"));
+            let checked = config.is_specific() && problems.is_empty();
+            let word = match (checked, problems.len()) {
+                (true, _) => "agrees",
+                (false, 0) => "not checked",
+                _ => "see the contradictions",
+            };
+            lines.push(format!("config: {word} ({}, quant_method {method})", config.file));
+            lines.extend(config.notes.iter().map(|note| format!("note: {note}")));
+            let words = unverifiable(&inspection.inventory, config);
+            if !words.is_empty() {
+                lines
+                    .push(format!("on the config's word, no shape shows it: {}", words.join("; ")));
+            }
+        }
+    }
+    lines.extend(contradictions(problems));
+    lines
+}
+
+/// The problems in sentences, layers collapsed.
+fn contradictions(problems: &[Problem]) -> Vec<String> {
+    let mut alike: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for Problem { name, file, expected } in problems {
+        alike.entry((file, expected)).or_default().push(name);
+    }
+    let lines = alike.into_iter().map(|((file, expected), modules)| {
+        format!("contradiction: {}: {file}; {expected}", names(modules, false))
+    });
+    lines.collect()
+}
+
+/// Everything as JSON, for other programs; one entry for each matrix.
+pub fn to_json(inspection: &Inspection) -> Value {
+    let (quantized, plain, total) = sums(inspection);
+    json!({
+        "files": inspection.files.iter().map(|file| json!({
+            "path": file.path.display().to_string(),
+            "bytes": file.bytes,
+            "header_bytes": file.header_bytes,
+        })).collect::<Vec<_>>(),
+        "total": sum_json(&total),
+        "schemes": sums_json(&quantized),
+        "plain": sums_json(&plain),
+        "quantized": inspection.inventory.quantized.iter().map(quantized_json).collect::<Vec<_>>(),
+        "config": inspection.config.as_ref().map(|config| json!({
+            "file": config.file,
+            "quant_method": config.method,
+            "notes": config.notes,
+            "unverifiable": unverifiable(&inspection.inventory, config),
+        })),
+        "problems": inspection.problems.iter().map(|problem| json!({
+            "name": problem.name,
+            "file": problem.file,
+            "expected": problem.expected,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn sums_json(sums: &BTreeMap<String, Sum>) -> Value {
+    sums.iter().map(|(name, sum)| (name.clone(), sum_json(sum))).collect()
+}
+
+fn sum_json(sum: &Sum) -> Value {
+    json!({
+        "tensors": sum.tensors,
+        "weights": (sum.unknown == 0).then_some(sum.weights),
+        "bytes": sum.bytes,
+        "bits_per_weight": sum.bits_per_weight(),
+    })
+}
+
+fn quantized_json(tensor: &Quantized) -> Value {
+    json!({
+        "module": tensor.module,
+        "scheme": tensor.scheme.to_string(),
+        "bits": tensor.bits,
+        "group": tensor.group.to_string(),
+        "shape": tensor.shape,
+        "weights": tensor.weights,
+        "bytes": tensor.bytes(),
+        "bits_per_weight": tensor.bits_per_weight(),
+        "symmetric": tensor.zeros.symmetric(),
+        "symmetric_because": tensor.zeros.to_string(),
+        "parts": tensor.parts.iter().map(|part| json!({
+            "name": part.name,
+            "dtype": part.storage.to_string(),
+            "shape": part.shape,
+            "bytes": part.bytes,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn names(names: Vec<&str>, all: bool) -> String {
+    let mut collapsed = collapse(names);
+    let more = collapsed.len().saturating_sub(NAMES);
+    if !all && more > 0 {
+        collapsed.truncate(NAMES);
+        collapsed.push(format!("and {more} more"));
+    }
+    collapsed.join(", ")
+}
+
+fn whole(number: u64) -> String {
+    usize::try_from(number).map_or_else(|_| number.to_string(), count)
+}
+
+fn bits(bits: Option<f64>) -> String {
+    bits.map_or("?".into(), |bits| format!("{bits:.3}"))
+}

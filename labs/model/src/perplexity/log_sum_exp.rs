@@ -1,0 +1,10 @@
+//! The denominator of a softmax.
+
+use ndarray::ArrayView1;
+
+/// `log(sum(exp(logits)))`, in `f64`.
+pub(super) fn log_sum_exp(logits: ArrayView1<f32>) -> f64 {
+    let max = logits.fold(f32::NEG_INFINITY, |max, logit| max.max(*logit));
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - max).exp()).sum();
+    sum.ln() + f64::from(max)
+}

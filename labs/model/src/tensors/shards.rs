@@ -1,0 +1,145 @@
+//! The weights of one safetensors file or several.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use formats::checkpoint::{self, Checkpoint, CheckpointError, read_header};
+use half::{bf16, f16};
+use ndarray::Array2;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::store::Tensors;
+use super::weight::Weight;
+use crate::ModelError;
+
+/// Bytes that are read at a time: no tensor is in memory twice.
+const PIECE: usize = 1 << 20;
+
+/// Where each tensor of a checkpoint lies.
+pub(crate) struct Shards {
+    tensors: BTreeMap<String, Stored>,
+}
+
+struct Stored {
+    file: PathBuf,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// First byte, counted from the start of the file.
+    begin: u64,
+    bytes: u64,
+}
+
+impl Shards {
+    /// Finds the tensors in `folder`: in one file, or in the shards that an index names.
+    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+        let checkpoint = checkpoint::open(folder)?;
+        check_plain(&checkpoint)?;
+        let mut tensors = BTreeMap::new();
+        for file in &checkpoint.files {
+            for (name, stored) in stored_in(&file.path)? {
+                if let Some(other) = tensors.insert(name.clone(), stored) {
+                    let what = format!("tensor `{name}` in two files, {}", other.file.display());
+                    return Err(ModelError::unsupported(what, "each tensor is in one"));
+                }
+            }
+        }
+        Ok(Self { tensors })
+    }
+
+    /// Reads the tensor `name`, `[rows, columns]`; a vector is one row.
+    pub(crate) fn read_named(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+        let missing = || ModelError::MissingTensor { name: name.into(), nearest: String::new() };
+        let stored = self.tensors.get(name).ok_or_else(missing)?;
+        let values = read_values(name, stored)?;
+        let rows = if stored.shape.len() > 1 { stored.shape[0] } else { 1 };
+        let columns = values.len() / rows.max(1);
+        Array2::from_shape_vec((rows, columns), values)
+            .map_err(|error| CheckpointError::Damaged(error.to_string()).into())
+    }
+}
+
+/// Refuses a quantized checkpoint, and one whose index and shards disagree.
+fn check_plain(checkpoint: &Checkpoint) -> Result<(), ModelError> {
+    if checkpoint.config.is_some() {
+        return Err(ModelError::unsupported(
+            "a quantized checkpoint (its config has a quantization_config)",
+            "plain F32, F16 or BF16 weights are; `cargo book inspect` says what is in it",
+        ));
+    }
+    match checkpoint.problems.first() {
+        Some(problem) => Err(ModelError::config("weight_map", format!("is wrong: {problem:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// The tensors of one file, from its header.
+fn stored_in(path: &Path) -> Result<Vec<(String, Stored)>, ModelError> {
+    let mut file = File::open(path).map_err(ModelError::io(path))?;
+    // Every rule of the format is checked here: lengths, offsets, shapes, the end of the file.
+    let header = read_header(&mut file)?;
+    let json = header.header_bytes - 8;
+    file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;
+    let metadata: Metadata = serde_json::from_reader(BufReader::new(file.take(json)))
+        .map_err(|error| CheckpointError::Damaged(error.to_string()))?;
+    let stored = metadata.tensors().into_iter().map(|(name, info)| {
+        let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let stored = Stored {
+            file: path.into(),
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            begin: header.header_bytes + begin,
+            bytes: end - begin,
+        };
+        (name, stored)
+    });
+    Ok(stored.collect())
+}
+
+impl Tensors for Shards {
+    fn name(&self, weight: Weight) -> String {
+        weight.hugging_face()
+    }
+
+    fn list(&self) -> Vec<(String, Vec<usize>)> {
+        self.tensors.iter().map(|(name, stored)| (name.clone(), stored.shape.clone())).collect()
+    }
+
+    fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
+        self.read_named(&self.name(weight))
+    }
+
+    /// Old checkpoints carry the rotary frequencies, which the config gives.
+    fn is_needless(&self, name: &str) -> bool {
+        name.ends_with("rotary_emb.inv_freq")
+    }
+}
+
+/// The numbers of one tensor, read and widened piece by piece.
+fn read_values(name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
+    let (size, widen): (usize, fn(&[u8]) -> f32) = match stored.dtype {
+        Dtype::F32 => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        other => {
+            let what = format!("the dtype {other:?} of tensor `{name}`");
+            return Err(ModelError::unsupported(what, "F32, F16 and BF16 are"));
+        }
+    };
+    let io = || ModelError::io(&stored.file);
+    let mut file = File::open(&stored.file).map_err(io())?;
+    file.seek(SeekFrom::Start(stored.begin)).map_err(io())?;
+    // The header was held to the length of the file, so this many bytes are there.
+    let mut left = stored.bytes as usize;
+    let mut values = Vec::with_capacity(left / size);
+    let mut piece = vec![0; PIECE.min(left)];
+    while left > 0 {
+        let bytes = &mut piece[..PIECE.min(left)];
+        file.read_exact(bytes).map_err(io())?;
+        values.extend(bytes.chunks_exact(size).map(widen));
+        left -= bytes.len();
+    }
+    Ok(values)
+}

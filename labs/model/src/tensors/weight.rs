@@ -1,0 +1,63 @@
+//! What the two formats call the same weight.
+
+use crate::{Place, Projection};
+
+/// A weight of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Embedding,
+    /// The norm before attention.
+    AttentionNorm(usize),
+    /// The norm before the MLP.
+    MlpNorm(usize),
+    /// The norm before the head.
+    LastNorm,
+    Linear(Place),
+}
+
+impl Weight {
+    /// Every weight that a Llama of so many layers can have.
+    pub(crate) fn all(layers: usize) -> impl Iterator<Item = Self> {
+        let in_layer = |index: usize| {
+            let linear = move |projection| Self::Linear(Place::Layer(index, projection));
+            let norms = [Self::AttentionNorm(index), Self::MlpNorm(index)];
+            Projection::ALL.map(linear).into_iter().chain(norms)
+        };
+        let ends = [Self::Embedding, Self::LastNorm, Self::Linear(Place::Head)];
+        (0..layers).flat_map(in_layer).chain(ends)
+    }
+
+    /// Its name in a Hugging Face checkpoint.
+    pub(crate) fn hugging_face(self) -> String {
+        match self {
+            Self::Embedding => "model.embed_tokens.weight".into(),
+            Self::AttentionNorm(layer) => format!("model.layers.{layer}.input_layernorm.weight"),
+            Self::MlpNorm(layer) => format!("model.layers.{layer}.post_attention_layernorm.weight"),
+            Self::LastNorm => "model.norm.weight".into(),
+            Self::Linear(place) => format!("{place}.weight"),
+        }
+    }
+
+    /// Its name in a GGUF file.
+    pub(crate) fn gguf(self) -> String {
+        match self {
+            Self::Embedding => "token_embd.weight".into(),
+            Self::AttentionNorm(layer) => format!("blk.{layer}.attn_norm.weight"),
+            Self::MlpNorm(layer) => format!("blk.{layer}.ffn_norm.weight"),
+            Self::LastNorm => "output_norm.weight".into(),
+            Self::Linear(Place::Head) => "output.weight".into(),
+            Self::Linear(Place::Layer(layer, projection)) => {
+                let name = match projection {
+                    Projection::Q => "attn_q",
+                    Projection::K => "attn_k",
+                    Projection::V => "attn_v",
+                    Projection::O => "attn_output",
+                    Projection::Gate => "ffn_gate",
+                    Projection::Up => "ffn_up",
+                    Projection::Down => "ffn_down",
+                };
+                format!("blk.{layer}.{name}.weight")
+            }
+        }
+    }
+}
