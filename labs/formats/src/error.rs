@@ -3,7 +3,7 @@
 use kit::int4::Int4Error;
 use kit::int8::QuantError;
 
-use crate::bytes::Float;
+use crate::float::Float;
 use crate::gguf::GgufError;
 use crate::layouts::LayoutError;
 use crate::rules::RuleError;

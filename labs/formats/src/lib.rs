@@ -16,6 +16,7 @@ pub mod card;
 pub mod checkpoint;
 pub mod device;
 mod error;
+mod float;
 pub mod float8;
 pub mod format;
 pub mod gguf;

@@ -4,77 +4,12 @@
 //! types byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble:
 //! halves of the block, not neighbours.
 
-use std::fmt::{self, Display};
-
 use half::f16;
 
-use super::GgufError;
-use super::listed::listed;
+use super::{GgufError, TensorType};
 
 /// Weights in a block of every quantized type that is decoded here.
 pub const BLOCK: usize = 32;
-
-/// How a tensor is stored, by GGML's name for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TensorType {
-    /// Plain `f32`, 4 bytes a weight.
-    F32,
-    /// Plain `f16`, 2 bytes a weight.
-    F16,
-    /// `(code - 8) * d`: an `f16` scale and 32 codes of 4 bits, 18 bytes.
-    Q4_0,
-    /// `code * d + m`: an `f16` scale, an `f16` minimum and 32 codes of 4 bits, 20 bytes.
-    Q4_1,
-    /// `code * d`: an `f16` scale and 32 codes of 8 bits with a sign, 34 bytes.
-    Q8_0,
-    /// A type that is listed but not decoded, by its number in the file.
-    Other(u32),
-}
-
-impl TensorType {
-    /// The type that has the number `id` in a GGUF file.
-    pub fn from_id(id: u32) -> Self {
-        match id {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            8 => Self::Q8_0,
-            other => Self::Other(other),
-        }
-    }
-
-    /// The number of the type in a GGUF file.
-    pub fn id(self) -> u32 {
-        match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q4_1 => 3,
-            Self::Q8_0 => 8,
-            Self::Other(id) => id,
-        }
-    }
-
-    /// Weights in a block and bytes of a block, `None` for a number that GGML does not use.
-    pub fn block(self) -> Option<(usize, usize)> {
-        listed(self.id()).map(|&(_, _, weights, bytes)| (weights, bytes))
-    }
-
-    /// Whether [`dequantize`] knows the type.
-    pub fn is_decoded(self) -> bool {
-        !matches!(self, Self::Other(_))
-    }
-}
-
-impl Display for TensorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match listed(self.id()) {
-            Some((_, name, _, _)) => f.write_str(name),
-            None => write!(f, "number {}", self.id()),
-        }
-    }
-}
 
 /// The weights in `bytes`, in order, as `f32`.
 ///

@@ -23,6 +23,7 @@ mod error;
 mod header;
 mod listed;
 mod rotary;
+mod tensor_type;
 mod value;
 mod write;
 
@@ -33,11 +34,12 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-pub use blocks::{BLOCK, TensorType, dequantize};
+pub use blocks::{BLOCK, dequantize};
 pub use error::GgufError;
 use header::Header;
 pub use header::TensorInfo;
 pub use rotary::unpermute_rotary;
+pub use tensor_type::TensorType;
 pub use value::Value;
 pub use write::{Layout, layout};
 
