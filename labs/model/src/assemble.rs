@@ -11,7 +11,7 @@ use crate::config::{from_gguf, from_hugging_face};
 use crate::model::{Layer, Model};
 use crate::source::{Source, source};
 use crate::tensors::{GgufTensors, Shards, Tensors, Weight};
-use crate::{Config, Dense, ModelError, Place, Projection};
+use crate::{Config, Dense, LayerId, ModelError, Projection};
 
 impl Model {
     /// Loads a GGUF file, or a folder with `config.json` and `*.safetensors`.
@@ -90,7 +90,7 @@ impl<T: Tensors> Loader<T> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
         let why = "[vocab_size, hidden_size]";
         let embedding = self.dense(Weight::Embedding, [vocab, hidden], why)?;
-        let head = Weight::Linear(Place::Head);
+        let head = Weight::Linear(LayerId::Head);
         let has_head = self.shapes.contains_key(&self.tensors.name(head));
         let head = if self.config.tied.unwrap_or(!has_head) {
             // A tied checkpoint may still carry a copy of the embedding under the head's name.
@@ -112,7 +112,7 @@ impl<T: Tensors> Loader<T> {
         for projection in Projection::ALL {
             let (shape, why) = shape_of(projection, &self.config);
             linears.push(self.dense(
-                Weight::Linear(Place::Layer(index, projection)),
+                Weight::Linear(LayerId::Layer(index, projection)),
                 shape,
                 why,
             )?);

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
 
+use crate::layer_id::LayerId;
 use crate::linear::LinearError;
 use crate::norm::Norm;
-use crate::place::Place;
 
 /// What can be wrong with a model's files or with what is asked of it. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -96,21 +96,21 @@ pub enum ModelError {
     /// No token to compute anything from.
     #[error("there is no token to run: give at least one")]
     NoTokens,
-    /// A linear layer of another size than the one it replaces.
-    #[error("{place} maps {expected:?} [out_features, in_features], the new layer maps {found:?}")]
+    /// A linear layer of another size than the one it relayers.
+    #[error("{id} maps {expected:?} [out_features, in_features], the new layer maps {found:?}")]
     Replacement {
-        /// The place.
-        place: Place,
+        /// The layer.
+        id: LayerId,
         /// `[out_features, in_features]` there.
         expected: [usize; 2],
         /// `[out_features, in_features]` of the new layer.
         found: [usize; 2],
     },
-    /// A place that the model does not have.
-    #[error("there is no {place}: the model has {layers} layers, counted from 0")]
-    NoPlace {
-        /// The place.
-        place: Place,
+    /// A layer that the model does not have.
+    #[error("there is no {id}: the model has {layers} layers, counted from 0")]
+    NoLayer {
+        /// The layer.
+        id: LayerId,
         /// Layers of the model.
         layers: usize,
     },
@@ -122,7 +122,7 @@ pub enum ModelError {
         /// Layers of the model.
         layers: usize,
     },
-    /// The weight of a norm with another length than the one it replaces.
+    /// The weight of a norm with another length than the one it relayers.
     #[error("{norm} has {expected} weights, one a channel, and the new one has {found}")]
     NormLength {
         /// The norm.
@@ -133,18 +133,18 @@ pub enum ModelError {
         found: usize,
     },
     /// A linear layer that fails.
-    #[error("{place}: {error}")]
+    #[error("{id}: {error}")]
     Linear {
         /// Where it is.
-        place: Place,
+        id: LayerId,
         /// What it says.
         error: LinearError,
     },
     /// A linear layer that gives another shape than it promised.
-    #[error("{place} gave an output of shape {found:?}, not {expected:?} [tokens, out_features]")]
+    #[error("{id} gave an output of shape {found:?}, not {expected:?} [tokens, out_features]")]
     Output {
         /// Where it is.
-        place: Place,
+        id: LayerId,
         /// The shape of its output.
         found: [usize; 2],
         /// The shape that was due.

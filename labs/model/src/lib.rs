@@ -2,9 +2,9 @@
 //!
 //! A lab that quantizes one matrix measures the error of one product. What that error does to a
 //! language model shows only in the whole model, so here it is: loaded from the fetched GGUF file or
-//! from a Hugging Face folder, run in `f32`, with two doors for the labs.
+//! from a Hugging Face folder, run in `f32`, with two ways in for the labs.
 //!
-//! * **tap**: [`Model::forward_tapped`] shows a callback the input of every linear layer.
+//! * **hook**: [`Model::forward_with_hook`] shows a callback the input of every linear layer.
 //! * **replace**: [`Model::replace`] puts any other [`Linear`] in the place of one, and
 //!   [`Model::replace_norm`] another weight into the norm in front of it.
 //!
@@ -18,14 +18,14 @@
 //! println!("{}", tokenizer.decode(&greedy(&model, &prompt, 14)?)?);
 //!
 //! let mut cache = Cache::new(model.config(), prompt.len())?;
-//! let logits = model.forward_tapped(&prompt, &mut cache, &mut |place, x| {
-//!     println!("{place} sees {:?}", x.dim()); // [tokens, in_features]
+//! let logits = model.forward_with_hook(&prompt, &mut cache, &mut |layer, x| {
+//!     println!("{layer} sees {:?}", x.dim()); // [tokens, in_features]
 //! })?; // [tokens, vocab_size]
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Model::quantized`] replaces all of them by the fast layers of a [`Format`], and [`Model::step`]
+//! [`Model::quantized`] relayers all of them by the fast layers of a [`Format`], and [`Model::step`]
 //! runs many sequences at once, a token of each: together they are an engine that can be measured
 //! beside others.
 //!
@@ -39,12 +39,12 @@ pub mod config;
 mod dense;
 mod error;
 mod generate;
+mod layer_id;
 mod linear;
 mod model;
 mod norm;
 pub mod passage;
 pub mod perplexity;
-mod place;
 mod quantized;
 mod rotary;
 mod source;
@@ -58,11 +58,11 @@ pub use config::Config;
 pub use dense::Dense;
 pub use error::ModelError;
 pub use generate::{greedy, most_likely};
+pub use layer_id::{LayerId, Projection};
 pub use linear::{Linear, LinearError};
-pub use model::{Model, Tap};
+pub use model::{Hook, Model};
 pub use norm::Norm;
 pub use perplexity::{Closeness, Convention, Reference, Score, perplexity};
-pub use place::{Place, Projection};
 pub use quantized::{Codes, Format, QuantizedLinear, Quantizer};
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;

@@ -8,10 +8,10 @@ use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
-use crate::{Cache, Config, Linear, ModelError, Place, Projection};
+use crate::{Cache, Config, LayerId, Linear, ModelError, Projection};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
-pub type Tap<'a> = &'a mut (dyn FnMut(Place, &Array2<f32>) + Send);
+pub type Hook<'a> = &'a mut (dyn FnMut(LayerId, &Array2<f32>) + Send);
 
 /// A Llama. Cloning shares the weights, so a variant with some layers replaced costs those only.
 #[derive(Clone)]
@@ -55,21 +55,21 @@ impl Model {
     }
 
     /// Every linear layer, in the order in which they run.
-    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
-        let layer = |index| Projection::ALL.map(|projection| Place::Layer(index, projection));
-        (0..self.layers.len()).flat_map(layer).chain([Place::Head])
+    pub fn layer_ids(&self) -> impl Iterator<Item = LayerId> + use<> {
+        let layer = |index| Projection::ALL.map(|projection| LayerId::Layer(index, projection));
+        (0..self.layers.len()).flat_map(layer).chain([LayerId::Head])
     }
 
-    /// The linear layer at `place`.
+    /// The linear layer `id`.
     ///
     /// # Errors
-    /// [`ModelError::NoPlace`] if the model has fewer layers.
-    pub fn linear(&self, place: Place) -> Result<&Arc<dyn Linear>, ModelError> {
+    /// [`ModelError::NoLayer`] if the model has fewer layers.
+    pub fn linear(&self, id: LayerId) -> Result<&Arc<dyn Linear>, ModelError> {
         let layers = self.layers.len();
-        match place {
-            Place::Head => Ok(&self.head),
-            Place::Layer(index, projection) => {
-                let layer = self.layers.get(index).ok_or(ModelError::NoPlace { place, layers })?;
+        match id {
+            LayerId::Head => Ok(&self.head),
+            LayerId::Layer(index, projection) => {
+                let layer = self.layers.get(index).ok_or(ModelError::NoLayer { id, layers })?;
                 Ok(&layer.linears[projection as usize])
             }
         }
@@ -79,20 +79,22 @@ impl Model {
     /// tied head leaves the embedding as it is.
     ///
     /// # Errors
-    /// If there is no such place, or `new` maps between other widths.
+    /// If there is no such layer, or `new` maps between other widths.
     pub fn replace(
         &mut self,
-        place: Place,
+        id: LayerId,
         new: Arc<dyn Linear>,
     ) -> Result<Arc<dyn Linear>, ModelError> {
         let shape = |linear: &Arc<dyn Linear>| [linear.out_features(), linear.in_features()];
-        let (expected, found) = (shape(self.linear(place)?), shape(&new));
+        let (expected, found) = (shape(self.linear(id)?), shape(&new));
         if found != expected {
-            return Err(ModelError::Replacement { place, expected, found });
+            return Err(ModelError::Replacement { id, expected, found });
         }
-        let old = match place {
-            Place::Head => &mut self.head,
-            Place::Layer(index, projection) => &mut self.layers[index].linears[projection as usize],
+        let old = match id {
+            LayerId::Head => &mut self.head,
+            LayerId::Layer(index, projection) => {
+                &mut self.layers[index].linears[projection as usize]
+            }
         };
         Ok(std::mem::replace(old, new))
     }
@@ -135,24 +137,24 @@ impl Model {
     /// If there is no token or one that is not in the vocabulary, the cache is full or of another
     /// model, or a linear layer fails. The cache is then as before.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> Result<Array2<f32>, ModelError> {
-        self.forward_tapped(tokens, cache, &mut |_, _| ())
+        self.forward_with_hook(tokens, cache, &mut |_, _| ())
     }
 
-    /// As [`Model::forward`], and shows `tap` the input of every linear layer.
+    /// As [`Model::forward`], and shows `hook` the input of every linear layer.
     ///
     /// # Errors
     /// As [`Model::forward`].
-    pub fn forward_tapped(
+    pub fn forward_with_hook(
         &self,
         tokens: &[u32],
         cache: &mut Cache,
-        tap: Tap<'_>,
+        hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         // One step into the thread pool for all layers and the head: to enter it anew for every
         // product takes longer than a small product does.
         rayon::scope(|_| {
-            let hidden = self.hidden(tokens, cache, tap)?;
-            self.logits(&hidden, tap)
+            let hidden = self.hidden(tokens, cache, hook)?;
+            self.logits(&hidden, hook)
         })
     }
 
@@ -177,7 +179,7 @@ impl Model {
         })
     }
 
-    /// As [`Model::forward_tapped`], up to the input of the head: `[tokens, hidden_size]`. The head
+    /// As [`Model::forward_with_hook`], up to the input of the head: `[tokens, hidden_size]`. The head
     /// is a large part of the work; who needs few logits computes them from few rows of this.
     ///
     /// # Errors
@@ -186,11 +188,11 @@ impl Model {
         &self,
         tokens: &[u32],
         cache: &mut Cache,
-        tap: Tap<'_>,
+        hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         cache.check(&self.config, tokens.len())?;
         let x = self.embed(tokens)?;
-        rayon::scope(|_| self.run_layers(x, &mut [cache], tap))
+        rayon::scope(|_| self.run_layers(x, &mut [cache], hook))
     }
 
     /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`. The rows
@@ -199,7 +201,7 @@ impl Model {
         &self,
         mut x: Array2<f32>,
         caches: &mut [&mut Cache],
-        tap: Tap<'_>,
+        hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let Config { head_dim, rope_theta, .. } = self.config;
         let each = x.nrows() / caches.len().max(1);
@@ -207,8 +209,8 @@ impl Model {
         let positions: Vec<usize> = caches.iter().flat_map(positions).collect();
         let rotary = Rotary::new(&positions, head_dim, rope_theta);
         for index in 0..self.layers.len() {
-            x += &self.attention(index, &x, &rotary, caches, tap)?;
-            x += &self.mlp(index, &x, tap)?;
+            x += &self.attention(index, &x, &rotary, caches, hook)?;
+            x += &self.mlp(index, &x, hook)?;
         }
         caches.iter_mut().for_each(|cache| cache.advance(each));
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
@@ -218,8 +220,8 @@ impl Model {
     ///
     /// # Errors
     /// If the head fails.
-    pub fn logits(&self, hidden: &Array2<f32>, tap: Tap<'_>) -> Result<Array2<f32>, ModelError> {
-        self.apply(Place::Head, hidden, tap)
+    pub fn logits(&self, hidden: &Array2<f32>, hook: Hook<'_>) -> Result<Array2<f32>, ModelError> {
+        self.apply(LayerId::Head, hidden, hook)
     }
 
     /// The logits of the last row of [`Model::hidden`], `[1, vocab_size]`.
@@ -252,16 +254,16 @@ impl Model {
         x: &Array2<f32>,
         rotary: &Rotary,
         caches: &mut [&mut Cache],
-        tap: Tap<'_>,
+        hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let x = rms_norm(x, &self.layers[index].attention_norm, self.config.rms_norm_eps);
-        let mut q = self.apply(Place::Layer(index, Projection::Q), &x, tap)?;
-        let mut k = self.apply(Place::Layer(index, Projection::K), &x, tap)?;
-        let v = self.apply(Place::Layer(index, Projection::V), &x, tap)?;
+        let mut q = self.apply(LayerId::Layer(index, Projection::Q), &x, hook)?;
+        let mut k = self.apply(LayerId::Layer(index, Projection::K), &x, hook)?;
+        let v = self.apply(LayerId::Layer(index, Projection::V), &x, hook)?;
         rotary.turn(&mut q);
         rotary.turn(&mut k);
         let mixed = self.mix(index, &q, &k, &v, caches);
-        self.apply(Place::Layer(index, Projection::O), &mixed, tap)
+        self.apply(LayerId::Layer(index, Projection::O), &mixed, hook)
     }
 
     /// Puts keys and values into the caches, and mixes the values for each query.
@@ -289,28 +291,33 @@ impl Model {
     }
 
     /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))`.
-    fn mlp(&self, index: usize, x: &Array2<f32>, tap: Tap<'_>) -> Result<Array2<f32>, ModelError> {
+    fn mlp(
+        &self,
+        index: usize,
+        x: &Array2<f32>,
+        hook: Hook<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
         let x = rms_norm(x, &self.layers[index].mlp_norm, self.config.rms_norm_eps);
-        let gate = self.apply(Place::Layer(index, Projection::Gate), &x, tap)?;
-        let mut inner = self.apply(Place::Layer(index, Projection::Up), &x, tap)?;
+        let gate = self.apply(LayerId::Layer(index, Projection::Gate), &x, hook)?;
+        let mut inner = self.apply(LayerId::Layer(index, Projection::Up), &x, hook)?;
         gate_into(&mut inner, &gate);
-        self.apply(Place::Layer(index, Projection::Down), &inner, tap)
+        self.apply(LayerId::Layer(index, Projection::Down), &inner, hook)
     }
 
-    /// Shows the input to `tap`, runs the linear layer, and holds its output to its promise.
+    /// Shows the input to `hook`, runs the linear layer, and holds its output to its promise.
     fn apply(
         &self,
-        place: Place,
+        id: LayerId,
         x: &Array2<f32>,
-        tap: Tap<'_>,
+        hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
-        let linear = self.linear(place)?;
-        tap(place, x);
-        let out = linear.forward(x).map_err(|error| ModelError::Linear { place, error })?;
+        let linear = self.linear(id)?;
+        hook(id, x);
+        let out = linear.forward(x).map_err(|error| ModelError::Linear { id, error })?;
         let expected = [x.nrows(), linear.out_features()];
         let found = [out.nrows(), out.ncols()];
         if found != expected {
-            return Err(ModelError::Output { place, found, expected });
+            return Err(ModelError::Output { id, found, expected });
         }
         Ok(out)
     }

@@ -8,7 +8,7 @@ use half::f16;
 use kernels::{Int4, Int8, KernelError};
 use ndarray::Array2;
 
-use crate::{Linear, LinearError, Model, ModelError, Place};
+use crate::{LayerId, Linear, LinearError, Model, ModelError};
 
 /// The group size that [`Format::ALL`] has: that of GGML's blocks.
 const GROUP_SIZE: usize = 32;
@@ -79,13 +79,13 @@ impl Format {
         matches!(self, Self::W8A8 | Self::W4A8 { .. })
     }
 
-    /// The format of the layer at `place`: the head has 8 bits in all of them. It is the embedding in
+    /// The format of the layer at `layer`: the head has 8 bits in all of them. It is the embedding in
     /// most small models, and four bits there cost more than anywhere else.
-    pub fn at(self, place: Place) -> Self {
-        match (place, self.has_int8_activations()) {
-            (Place::Layer(..), _) => self,
-            (Place::Head, true) => Self::W8A8,
-            (Place::Head, false) => Self::W8A16,
+    pub fn at(self, id: LayerId) -> Self {
+        match (id, self.has_int8_activations()) {
+            (LayerId::Layer(..), _) => self,
+            (LayerId::Head, true) => Self::W8A8,
+            (LayerId::Head, false) => Self::W8A16,
         }
     }
 }
@@ -228,16 +228,16 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError::Linear`] if a layer is not `f32`, `quantizer` refuses it, or its codes do not
-    /// fit; it names the place.
+    /// fit; it names the layer.
     pub fn quantized(&self, format: Format, quantizer: &dyn Quantizer) -> Result<Self, ModelError> {
         let mut model = self.clone();
-        for place in self.places() {
-            let named = |error| ModelError::Linear { place, error };
-            let w = self.linear(place)?.weight();
+        for id in self.layer_ids() {
+            let named = |error| ModelError::Linear { id, error };
+            let w = self.linear(id)?.weight();
             let w =
                 w.ok_or_else(|| named("its weights are not f32: quantize the original".into()))?;
-            let new = QuantizedLinear::quantize(w, format.at(place), quantizer).map_err(named)?;
-            model.replace(place, Arc::new(new))?;
+            let new = QuantizedLinear::quantize(w, format.at(id), quantizer).map_err(named)?;
+            model.replace(id, Arc::new(new))?;
         }
         if self.is_tied() {
             model.embedding = Arc::clone(&model.head);
@@ -248,7 +248,7 @@ impl Model {
     /// Bytes of weights that one token reads: every linear layer and norm, and the head. Of the
     /// embedding it reads one row.
     pub fn bytes_of_a_step(&self) -> usize {
-        let linears = self.places().filter_map(|place| self.linear(place).ok());
+        let linears = self.layer_ids().filter_map(|id| self.linear(id).ok());
         let norms = self.layers.len() * 2 + 1;
         linears.map(|linear| linear.bytes()).sum::<usize>()
             + size_of::<f32>() * self.config.hidden_size * (norms + 1)

@@ -10,7 +10,7 @@ use half::f16;
 use int4_groups::solution as lab_03;
 use kit::data::normal_matrix;
 use model::{
-    Cache, Codes, Format, Linear, LinearError, Model, ModelError, Place, Projection,
+    Cache, Codes, Format, LayerId, Linear, LinearError, Model, ModelError, Projection,
     QuantizedLinear, Quantizer,
 };
 use ndarray::{Array2, s};
@@ -103,18 +103,18 @@ fn a_layer_takes_the_bytes_of_its_codes_and_scales() -> Result {
     Ok(())
 }
 
-/// A model that has only the codes' values as `f32`, through the same places.
+/// A model that has only the codes' values as `f32`, through the same layers.
 fn dequantized(model: &Model, format: Format) -> Result<Model> {
     let mut variant = model.clone();
-    for place in model.places() {
-        let w = model.linear(place)?.weight().ok_or("dense")?;
-        let numbers = match (format, place) {
-            (Format::W4A16 { group_size }, Place::Layer(..)) => {
+    for id in model.layer_ids() {
+        let w = model.linear(id)?.weight().ok_or("dense")?;
+        let numbers = match (format, id) {
+            (Format::W4A16 { group_size }, LayerId::Layer(..)) => {
                 lab_03::dequantize_groups(&lab_03::quantize_groups(w, group_size)?)
             }
             _ => lab_01::dequantize(&lab_01::quantize_per_channel(w)?),
         };
-        variant.replace(place, Arc::new(model::Dense::new(numbers)))?;
+        variant.replace(id, Arc::new(model::Dense::new(numbers)))?;
     }
     Ok(variant)
 }
@@ -145,8 +145,8 @@ fn a_model_in_codes_is_the_model_of_their_values() -> Result {
 fn the_whole_model_is_replaced_and_says_how_many_bytes_a_token_reads() -> Result {
     let model = load("tiny");
     let fast = model.quantized(Format::W8A8, &Labs)?;
-    assert!(fast.places().all(|place| fast.linear(place).is_ok_and(|l| l.weight().is_none())));
-    let read: usize = fast.places().map(|place| fast.linear(place).map_or(0, |l| l.bytes())).sum();
+    assert!(fast.layer_ids().all(|id| fast.linear(id).is_ok_and(|l| l.weight().is_none())));
+    let read: usize = fast.layer_ids().map(|id| fast.linear(id).map_or(0, |l| l.bytes())).sum();
     let config = model.config();
     // Two norms a layer and the last one, and one row of the embedding.
     let more = 4 * config.hidden_size * (2 * config.layers + 2);
@@ -230,10 +230,10 @@ fn a_layer_that_fails_in_a_step_leaves_the_caches_as_they_were() -> Result {
     let model = load("tiny").quantized(Format::W8A8, &Labs)?;
     let mut broken = model.clone();
     // Weights of infinity give activations of infinity, which have no codes.
-    let place = Place::Layer(1, Projection::Up);
-    let like = model.linear(place)?;
+    let id = LayerId::Layer(1, Projection::Up);
+    let like = model.linear(id)?;
     let infinite = Array2::from_elem((like.out_features(), like.in_features()), f32::INFINITY);
-    broken.replace(place, Arc::new(model::Dense::new(infinite)))?;
+    broken.replace(id, Arc::new(model::Dense::new(infinite)))?;
     let mut caches = texts(&model, &[3, 5])?;
     let text = broken.step(&[1, 2], &mut caches).unwrap_err().to_string();
     assert!(text.contains("layers.1.mlp.down_proj") && text.contains("finite"), "{text}");
@@ -247,7 +247,7 @@ fn an_embedding_that_is_the_head_is_stored_once_in_8_bits() -> Result {
     let fast = model.quantized(Format::W8A8, &Labs)?;
     assert!(model.is_tied() && fast.is_tied(), "the head is the embedding before and after");
     let layers = |of: &Model| -> usize {
-        of.places().map(|place| of.linear(place).map_or(0, |linear| linear.bytes())).sum()
+        of.layer_ids().map(|id| of.linear(id).map_or(0, |linear| linear.bytes())).sum()
     };
     // What is not a linear layer are the norms, and they did not change.
     assert_eq!(model.bytes() - layers(&model), fast.bytes() - layers(&fast));

@@ -125,12 +125,12 @@ impl Checkpoint {
             })
         });
         let mut model = model.map_err(|error| failed.unwrap_or(error.into()))?;
-        let places: Vec<_> = model.places().collect();
-        for place in places {
-            let Some(matrix) = self.matrices.get(&format!("{place}.weight")) else { continue };
+        let ids: Vec<_> = model.layer_ids().collect();
+        for id in ids {
+            let Some(matrix) = self.matrices.get(&format!("{id}.weight")) else { continue };
             if let Some(activations) = matrix.format.description.activations {
                 let layer = Codes::new(activations, matrix, &self.parts_of(matrix)?)?;
-                model.replace(place, Arc::new(layer))?;
+                model.replace(id, Arc::new(layer))?;
             }
         }
         Ok(model)

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Cache, Model, Place, Projection, Tokenizer, Weights};
+use model::{Cache, LayerId, Model, Projection, Tokenizer, Weights};
 use ndarray::{Array1, Array2};
 
 use crate::{Transform, WriteError};
@@ -59,10 +59,10 @@ impl Smoothing {
         for layer in 0..model.config().layers {
             for (norm, fed) in FED {
                 let norm = format!("model.layers.{layer}.{norm}.weight");
-                let places = fed.iter().map(|&projection| Place::Layer(layer, projection));
-                let scales = scales_of(&model, &inputs, places.clone(), alpha)
+                let ids = fed.iter().map(|&projection| LayerId::Layer(layer, projection));
+                let scales = scales_of(&model, &inputs, ids.clone(), alpha)
                     .map_err(|error| error.within(&norm))?;
-                let names = places.map(|place| format!("{place}.weight"));
+                let names = ids.map(|id| format!("{id}.weight"));
                 smoothing.weights.extend(names.map(|name| (name, scales.clone())));
                 smoothing.norms.insert(norm, scales);
             }
@@ -89,45 +89,43 @@ impl Transform for Smoothing {
 fn input_absmax(
     model: &Model,
     chunks: &[&[u32]],
-) -> Result<BTreeMap<Place, Array1<f32>>, WriteError> {
-    let mut absmax: BTreeMap<Place, Array1<f32>> = BTreeMap::new();
+) -> Result<BTreeMap<LayerId, Array1<f32>>, WriteError> {
+    let mut absmax: BTreeMap<LayerId, Array1<f32>> = BTreeMap::new();
     let mut refused = None;
-    let mut tap = |place: Place, x: &Array2<f32>| {
+    let mut hook = |id: LayerId, x: &Array2<f32>| {
         // Query and gate stand for all that read the same input.
-        if !matches!(place.projection(), Some(Projection::Q | Projection::Gate)) {
+        if !matches!(id.projection(), Some(Projection::Q | Projection::Gate)) {
             return;
         }
         match channel_absmax(x) {
             Ok(now) => {
-                let max = absmax.entry(place).or_insert_with(|| Array1::zeros(now.len()));
+                let max = absmax.entry(id).or_insert_with(|| Array1::zeros(now.len()));
                 max.zip_mut_with(&now, |max, now| *max = max.max(*now));
             }
-            Err(error) => refused = Some((place, error)),
+            Err(error) => refused = Some((id, error)),
         }
     };
     for chunk in chunks {
         let mut cache = Cache::new(model.config(), chunk.len())?;
-        model.hidden(chunk, &mut cache, &mut tap)?;
+        model.hidden(chunk, &mut cache, &mut hook)?;
     }
     match refused {
-        Some((place, error)) => {
-            Err(WriteError::from(error).within(&format!("the input of {place}")))
-        }
+        Some((id, error)) => Err(WriteError::from(error).within(&format!("the input of {id}"))),
         None => Ok(absmax),
     }
 }
 
-/// One vector of scales for all `places`, which read the same input.
+/// One vector of scales for all `layers`, which read the same input.
 fn scales_of(
     model: &Model,
-    inputs: &BTreeMap<Place, Array1<f32>>,
-    places: impl Iterator<Item = Place>,
+    inputs: &BTreeMap<LayerId, Array1<f32>>,
+    ids: impl Iterator<Item = LayerId>,
     alpha: f32,
 ) -> Result<Array1<f32>, WriteError> {
     let (mut input, mut weight): (Option<&Array1<f32>>, Option<Array1<f32>>) = (None, None);
-    for place in places {
-        input = input.or_else(|| inputs.get(&place));
-        let linear = model.linear(place)?;
+    for id in ids {
+        input = input.or_else(|| inputs.get(&id));
+        let linear = model.linear(id)?;
         let Some(w) = linear.weight() else { continue };
         let now = channel_absmax(w)?;
         weight = Some(match weight {

@@ -6,7 +6,7 @@ use formats::architecture::Architecture;
 use formats::device::{Device, Rates};
 use formats::format::{Format, Grid};
 use formats::registry::StorageFormat;
-use model::Place;
+use model::LayerId;
 use quantize_and_eval::{
     CostError, Floors, ModelFormat, Served, decode_floors, kv_available_bytes, kv_blocks,
     kv_bytes_per_token, model_bytes, prefill_floors, prefill_tokens_per_s, shortest_s,
@@ -67,7 +67,7 @@ fn ours(name: &str) -> Option<ModelFormat> {
         "f32" => (floats(Grid::F32), floats(Grid::F32)),
         _ => {
             let format = model::Format::named(name)?;
-            (format.answers(), format.at(Place::Head).answers())
+            (format.answers(), format.at(LayerId::Head).answers())
         }
     };
     Some(ModelFormat { linear, embedding, vectors: Grid::F32 })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use model::{Cache, Model, Place};
+use model::{Cache, LayerId, Model};
 use ndarray::{Array1, Axis, s};
 
 use smoothquant::solution::channel_absmax;
@@ -25,7 +25,7 @@ impl Seen {
 }
 
 /// What every layer was given.
-pub struct Calibration(BTreeMap<Place, Seen>);
+pub struct Calibration(BTreeMap<LayerId, Seen>);
 
 impl Calibration {
     /// Runs the model on `chunks`, each from an empty cache.
@@ -33,33 +33,33 @@ impl Calibration {
     /// # Errors
     /// If the model fails, or gives NaN.
     pub fn of(model: &Model, chunks: &[Vec<u32>]) -> Result<Self> {
-        let mut seen: BTreeMap<Place, Seen> = BTreeMap::new();
+        let mut seen: BTreeMap<LayerId, Seen> = BTreeMap::new();
         for chunk in chunks {
             let mut cache = Cache::new(model.config(), chunk.len())?;
             let mut problem = None;
-            model.hidden(chunk, &mut cache, &mut |place, x| {
+            model.hidden(chunk, &mut cache, &mut |id, x| {
                 let rest = x.slice(s![1.., ..]).to_owned();
                 match (channel_absmax(x), channel_absmax(&rest)) {
                     (Ok(channels), Ok(rest)) => {
                         let now = Seen { without_first: largest(&rest), channels };
-                        seen.entry(place).and_modify(|seen| seen.widen(&now)).or_insert(now);
+                        seen.entry(id).and_modify(|seen| seen.widen(&now)).or_insert(now);
                     }
-                    (Err(error), _) | (_, Err(error)) => problem = Some((place, error)),
+                    (Err(error), _) | (_, Err(error)) => problem = Some((id, error)),
                 }
             })?;
-            if let Some((place, error)) = problem {
-                return Err(error).context(format!("the input of {place}"));
+            if let Some((id, error)) = problem {
+                return Err(error).context(format!("the input of {id}"));
             }
         }
         Ok(Self(seen))
     }
 
-    /// What the layer at `place` was given.
+    /// What the layer at `layer` was given.
     ///
     /// # Errors
     /// If the layer was not run.
-    pub fn at(&self, place: Place) -> Result<&Seen> {
-        self.0.get(&place).with_context(|| format!("{place} was not calibrated"))
+    pub fn at(&self, id: LayerId) -> Result<&Seen> {
+        self.0.get(&id).with_context(|| format!("{id} was not calibrated"))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use kit::meters::{relative_error, row_relative_errors};
-use model::{Cache, Dense, Linear, LinearError, Model, Place};
+use model::{Cache, Dense, LayerId, Linear, LinearError, Model};
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
@@ -30,20 +30,20 @@ pub fn measure(
     calibration: &Calibration,
     progress: &Progress,
 ) -> Result<Vec<LayerErrors>> {
-    let mut inputs: Vec<(Place, Array2<f32>)> = Vec::new();
+    let mut inputs: Vec<(LayerId, Array2<f32>)> = Vec::new();
     let mut cache = Cache::new(model.config(), chunk.len())?;
-    model.hidden(chunk, &mut cache, &mut |place, x| {
-        if place.layer().is_some() {
-            inputs.push((place, x.clone()));
+    model.hidden(chunk, &mut cache, &mut |id, x| {
+        if id.layer().is_some() {
+            inputs.push((id, x.clone()));
         }
     })?;
     let (since, of, done) = (Instant::now(), inputs.len(), AtomicUsize::new(0));
-    let records = inputs.into_par_iter().with_max_len(1).map(|(place, x)| {
-        let errors = of_layer(model.linear(place)?, calibration.at(place)?, &x);
-        let errors = errors.map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
-        let projection = place.projection().context("a layer has a projection")?.name();
+    let records = inputs.into_par_iter().with_max_len(1).map(|(id, x)| {
+        let errors = of_layer(model.linear(id)?, calibration.at(id)?, &x);
+        let errors = errors.map_err(|error| anyhow::anyhow!("{id}: {error}"))?;
+        let projection = id.projection().context("a layer has a projection")?.name();
         let projection = projection.rsplit('.').next().unwrap_or(projection).into();
-        let layer = place.layer().context("a layer has a number")?;
+        let layer = id.layer().context("a layer has a number")?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(30) {
             progress.part("layers by themselves", since, done, of);

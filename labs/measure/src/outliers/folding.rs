@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use model::{Dense, Model, Norm, Place, Projection};
+use model::{Dense, LayerId, Model, Norm, Projection};
 use ndarray::{Array1, Array2, Axis};
 
 use super::calibration::{Calibration, column_max};
@@ -29,7 +29,7 @@ pub struct Smoothed {
     /// The model.
     pub model: Model,
     /// The largest magnitude of each layer's input on the calibration text, smoothed.
-    pub calibrated: Vec<(Place, f32)>,
+    pub calibrated: Vec<(LayerId, f32)>,
 }
 
 /// Smooths `model`, whose layers are dense, with strength `alpha`.
@@ -44,19 +44,19 @@ pub fn smooth_model(
 ) -> Result<Smoothed> {
     let mut work = Work { model: model.clone(), calibration, alpha, calibrated: Vec::new() };
     for layer in 0..model.config().layers {
-        let place = |projection| Place::Layer(layer, projection);
-        let attention = [Projection::Q, Projection::K, Projection::V].map(place);
+        let id = |projection| LayerId::Layer(layer, projection);
+        let attention = [Projection::Q, Projection::K, Projection::V].map(id);
         work.behind_norm(Norm::Attention(layer), &attention)?;
-        work.behind_norm(Norm::Mlp(layer), &[Projection::Gate, Projection::Up].map(place))?;
+        work.behind_norm(Norm::Mlp(layer), &[Projection::Gate, Projection::Up].map(id))?;
         if reach == Reach::Everything {
             work.o_into_v(layer)?;
             work.down_into_up(layer)?;
         }
     }
     let Work { model, mut calibrated, .. } = work;
-    for place in model.places().filter(|place| place.layer().is_some()) {
-        if !calibrated.iter().any(|(done, _)| *done == place) {
-            calibrated.push((place, calibration.at(place)?.max()));
+    for id in model.layer_ids().filter(|id| id.layer().is_some()) {
+        if !calibrated.iter().any(|(done, _)| *done == id) {
+            calibrated.push((id, calibration.at(id)?.max()));
         }
     }
     Ok(Smoothed { model, calibrated })
@@ -66,24 +66,24 @@ struct Work<'c> {
     model: Model,
     calibration: &'c Calibration,
     alpha: f32,
-    calibrated: Vec<(Place, f32)>,
+    calibrated: Vec<(LayerId, f32)>,
 }
 
 impl Work<'_> {
     /// Layers that read one norm share their scales.
-    fn behind_norm(&mut self, norm: Norm, places: &[Place]) -> Result<()> {
-        let weights: Vec<_> = places.iter().map(|place| weight(&self.model, *place)).collect();
+    fn behind_norm(&mut self, norm: Norm, ids: &[LayerId]) -> Result<()> {
+        let weights: Vec<_> = ids.iter().map(|id| weight(&self.model, *id)).collect();
         let weights: Vec<&Array2<f32>> = weights.into_iter().collect::<Result<_>>()?;
-        let first = places.first().context("a norm feeds some layer")?;
+        let first = ids.first().context("a norm feeds some layer")?;
         let act = &self.calibration.at(*first)?.channels;
         let scales = smoothing_scales(act, &column_max(&weights)?, self.alpha)?;
         let folded = fold_into_norm(&Array1::from(self.model.norm(norm)?.to_vec()), &scales)?;
         self.model.replace_norm(norm, &folded.to_vec())?;
-        places.iter().try_for_each(|place| self.columns(*place, &scales))
+        ids.iter().try_for_each(|id| self.columns(*id, &scales))
     }
 
     fn down_into_up(&mut self, layer: usize) -> Result<()> {
-        let [up, down] = [Projection::Up, Projection::Down].map(|p| Place::Layer(layer, p));
+        let [up, down] = [Projection::Up, Projection::Down].map(|p| LayerId::Layer(layer, p));
         let act = &self.calibration.at(down)?.channels;
         let weight_max = column_max(&[weight(&self.model, down)?])?;
         let scales = smoothing_scales(act, &weight_max, self.alpha)?;
@@ -92,7 +92,7 @@ impl Work<'_> {
     }
 
     fn o_into_v(&mut self, layer: usize) -> Result<()> {
-        let [v, o] = [Projection::V, Projection::O].map(|p| Place::Layer(layer, p));
+        let [v, o] = [Projection::V, Projection::O].map(|p| LayerId::Layer(layer, p));
         let config = self.model.config();
         let (head_dim, group) = (config.head_dim, config.heads / config.kv_heads);
         // Channel `h * head_dim + d` of O reads row `h / group * head_dim + d` of V.
@@ -114,18 +114,18 @@ impl Work<'_> {
     }
 
     /// Multiplies the columns of a weight, and notes what its input becomes.
-    fn columns(&mut self, place: Place, scales: &Array1<f32>) -> Result<()> {
-        let smoothed = weight(&self.model, place)? * scales;
-        self.model.replace(place, Arc::new(Dense::new(smoothed)))?;
-        let act = &self.calibration.at(place)?.channels / scales;
-        self.calibrated.push((place, super::calibration::largest(&act)));
+    fn columns(&mut self, id: LayerId, scales: &Array1<f32>) -> Result<()> {
+        let smoothed = weight(&self.model, id)? * scales;
+        self.model.replace(id, Arc::new(Dense::new(smoothed)))?;
+        let act = &self.calibration.at(id)?.channels / scales;
+        self.calibrated.push((id, super::calibration::largest(&act)));
         Ok(())
     }
 
     /// Divides the rows of a weight.
-    fn rows(&mut self, place: Place, scales: &Array1<f32>) -> Result<()> {
-        let smoothed = weight(&self.model, place)? / &scales.view().insert_axis(Axis(1));
-        self.model.replace(place, Arc::new(Dense::new(smoothed)))?;
+    fn rows(&mut self, id: LayerId, scales: &Array1<f32>) -> Result<()> {
+        let smoothed = weight(&self.model, id)? / &scales.view().insert_axis(Axis(1));
+        self.model.replace(id, Arc::new(Dense::new(smoothed)))?;
         Ok(())
     }
 }
@@ -134,8 +134,8 @@ impl Work<'_> {
 ///
 /// # Errors
 /// If there is no such layer, or it keeps none.
-pub fn weight(model: &Model, place: Place) -> Result<&Array2<f32>> {
-    model.linear(place)?.weight().with_context(|| format!("{place} does not keep its f32 weight"))
+pub fn weight(model: &Model, id: LayerId) -> Result<&Array2<f32>> {
+    model.linear(id)?.weight().with_context(|| format!("{id} does not keep its f32 weight"))
 }
 
 #[cfg(test)]
@@ -183,10 +183,10 @@ mod tests {
         let calibration = Calibration::of(&model, std::slice::from_ref(&ids))?;
         let smoothed = smooth_model(&model, &calibration, 0.5, Reach::Everything)?;
         let shown = Calibration::of(&smoothed.model, std::slice::from_ref(&ids))?;
-        for (place, said) in smoothed.calibrated {
-            let shown = shown.at(place)?.max();
+        for (id, said) in smoothed.calibrated {
+            let shown = shown.at(id)?.max();
             // Sums of two orders, and thrice a rounding: far less than the hundredth allowed here.
-            assert!((shown / said - 1.0).abs() < 1e-2, "{place}: said {said}, shown {shown}");
+            assert!((shown / said - 1.0).abs() < 1e-2, "{id}: said {said}, shown {shown}");
         }
         Ok(())
     }

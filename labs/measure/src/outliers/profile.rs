@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use model::{Cache, Model, Place, Projection, Tokenizer};
+use model::{Cache, LayerId, Model, Projection, Tokenizer};
 use ndarray::{Array1, Array2};
 
 use super::Progress;
@@ -117,7 +117,7 @@ impl Counts {
 
     fn record(
         &self,
-        place: Place,
+        id: LayerId,
         input: &str,
         calibrated: f32,
         peak: impl Fn(&TokenAbsmax) -> Result<Peak>,
@@ -131,7 +131,7 @@ impl Counts {
         let in_channel = self.others().filter(|token| token.channel == other.channel).count();
         let often = |&count: &usize| count as f64 >= OFTEN * self.tokens.len() as f64;
         Ok(Input {
-            layer: place.layer().context("a layer's input")?,
+            layer: id.layer().context("a layer's input")?,
             input: input.into(),
             channels: self.max.len(),
             tokens: self.tokens.len(),
@@ -168,13 +168,13 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<Vec<Input>> {
     let since = Instant::now();
-    let mut counts: BTreeMap<Place, Counts> = BTreeMap::new();
+    let mut counts: BTreeMap<LayerId, Counts> = BTreeMap::new();
     for (index, chunk) in chunks.iter().enumerate() {
         let mut cache = Cache::new(model.config(), chunk.len())?;
-        model.hidden(chunk, &mut cache, &mut |place, x| {
+        model.hidden(chunk, &mut cache, &mut |id, x| {
             let reads = |projection| INPUTS.iter().any(|(one, _)| *one == projection);
-            if place.projection().is_some_and(reads) {
-                counts.entry(place).or_insert_with(|| Counts::new(x.ncols())).add(x, index);
+            if id.projection().is_some_and(reads) {
+                counts.entry(id).or_insert_with(|| Counts::new(x.ncols())).add(x, index);
             }
         })?;
         progress.part("profile", since, index + 1, chunks.len());
@@ -182,11 +182,11 @@ pub fn measure(
     let mut records = Vec::new();
     for layer in 0..model.config().layers {
         for (projection, input) in INPUTS {
-            let place = Place::Layer(layer, projection);
-            let counts = counts.get(&place).with_context(|| format!("{place} was not run"))?;
-            let calibrated = calibration.at(place)?.max();
+            let id = LayerId::Layer(layer, projection);
+            let counts = counts.get(&id).with_context(|| format!("{id} was not run"))?;
+            let calibrated = calibration.at(id)?.max();
             let peak = |token: &TokenAbsmax| token.peak(chunks, tokenizer);
-            records.push(counts.record(place, input, calibrated, peak)?);
+            records.push(counts.record(id, input, calibrated, peak)?);
         }
     }
     Ok(records)
@@ -216,7 +216,7 @@ mod tests {
             let text = String::new();
             Ok(Peak { magnitude: magnitude.into(), channel, chunk, position, text })
         };
-        let record = counts.record(Place::Layer(0, Projection::Q), "attention", 1.0, peak)?;
+        let record = counts.record(LayerId::Layer(0, Projection::Q), "attention", 1.0, peak)?;
         assert_eq!((record.peak.magnitude, record.peak.position), (50.0, 0));
         assert_eq!((record.peak_without_first.channel, record.peak_without_first.position), (0, 3));
         assert_eq!((record.channels_from_6, record.channels_from_6_often), (2, 2));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use model::{Dense, Model, Place, Projection};
+use model::{Dense, LayerId, Model, Projection};
 use ndarray::{Array2, Axis};
 
 use super::folding::weight;
@@ -20,12 +20,12 @@ pub fn reverse_inner(model: &Model) -> Result<Model> {
         for (projection, axis) in
             [(Projection::Gate, 0), (Projection::Up, 0), (Projection::Down, 1)]
         {
-            let place = Place::Layer(layer, projection);
-            let mut new: Array2<f32> = weight(model, place)?.clone();
+            let id = LayerId::Layer(layer, projection);
+            let mut new: Array2<f32> = weight(model, id)?.clone();
             new.invert_axis(Axis(axis));
             // Dense keeps rows as they lie; this writes them in the new order.
             let new = new.as_standard_layout().into_owned();
-            reversed.replace(place, Arc::new(Dense::new(new)))?;
+            reversed.replace(id, Arc::new(Dense::new(new)))?;
         }
     }
     Ok(reversed)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use model::{Cache, Linear, LinearError, Model, Place, Projection, Tokenizer};
+use model::{Cache, LayerId, Linear, LinearError, Model, Projection, Tokenizer};
 use ndarray::{Array2, Axis, s};
 
 use super::folding::weight;
@@ -62,12 +62,12 @@ pub fn measure(model: &Model, tokenizer: &Tokenizer, chunks: &[Vec<u32>]) -> Res
     let mut recorded = model.clone();
     for layer in 0..model.config().layers {
         for (projection, ends_layer) in [(Projection::O, false), (Projection::Down, true)] {
-            let place = Place::Layer(layer, projection);
-            let (inner, stream) = (model.linear(place)?.clone(), stream.clone());
-            recorded.replace(place, Arc::new(Recorded { layer: inner, stream, ends_layer }))?;
+            let id = LayerId::Layer(layer, projection);
+            let (inner, stream) = (model.linear(id)?.clone(), stream.clone());
+            recorded.replace(id, Arc::new(Recorded { layer: inner, stream, ends_layer }))?;
         }
     }
-    let embedding = weight(model, Place::Head)?;
+    let embedding = weight(model, LayerId::Head)?;
     let mut tokens = vec![Vec::new(); model.config().layers];
     let mut medians = vec![Vec::new(); model.config().layers];
     for (index, chunk) in chunks.iter().enumerate() {

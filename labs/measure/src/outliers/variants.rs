@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use int4_groups::solution as lab_03;
 use kernels::Int8;
-use model::{Dense, Linear, Model, Place, Projection};
+use model::{Dense, LayerId, Linear, Model, Projection};
 use rayon::prelude::*;
 
 use super::calibration::Calibration;
@@ -55,29 +55,29 @@ impl Variant {
 /// A model in `f32` and the int8 codes of its layers, which many variants share.
 struct InInt8 {
     float: Model,
-    weights: BTreeMap<Place, Arc<Int8>>,
-    calibrated: BTreeMap<Place, f32>,
+    weights: BTreeMap<LayerId, Arc<Int8>>,
+    calibrated: BTreeMap<LayerId, f32>,
 }
 
 impl InInt8 {
-    fn new(float: Model, calibrated: impl IntoIterator<Item = (Place, f32)>) -> Result<Self> {
-        let places: Vec<Place> = layers(&float).collect();
-        let codes = |place| -> Result<_> {
-            let codes = quantize_weight(weight(&float, place)?)?;
+    fn new(float: Model, calibrated: impl IntoIterator<Item = (LayerId, f32)>) -> Result<Self> {
+        let ids: Vec<LayerId> = layers(&float).collect();
+        let codes = |id| -> Result<_> {
+            let codes = quantize_weight(weight(&float, id)?)?;
             let codes = laid_out(&codes).map_err(anyhow::Error::from_boxed)?;
-            Ok((place, codes))
+            Ok((id, codes))
         };
-        let weights = places.into_par_iter().map(codes).collect::<Result<_>>()?;
+        let weights = ids.into_par_iter().map(codes).collect::<Result<_>>()?;
         Ok(Self { float, weights, calibrated: calibrated.into_iter().collect() })
     }
 
     /// The model with each layer's input treated as `input` says; `None` leaves a layer in `f32`.
-    fn model(&self, input: impl Fn(Place) -> Option<Input>) -> Result<Model> {
+    fn model(&self, input: impl Fn(LayerId) -> Option<Input>) -> Result<Model> {
         let mut model = self.float.clone();
-        for (&place, weights) in &self.weights {
-            if let Some(input) = input(place) {
-                let layer = Layer::int8(weights.clone(), self.float.linear(place)?, input);
-                model.replace(place, Arc::new(layer))?;
+        for (&id, weights) in &self.weights {
+            if let Some(input) = input(id) {
+                let layer = Layer::int8(weights.clone(), self.float.linear(id)?, input);
+                model.replace(id, Arc::new(layer))?;
             }
         }
         Ok(model)
@@ -89,13 +89,13 @@ impl InInt8 {
 
     /// Static scales from the calibration text.
     fn with_static(&self) -> Result<Model> {
-        self.model(|place| Some(Input::Static(scale_of(*self.calibrated.get(&place)?))))
+        self.model(|id| Some(Input::Static(scale_of(*self.calibrated.get(&id)?))))
     }
 }
 
 /// Every linear layer but the head, which stays in `f32` in all variants.
-fn layers(model: &Model) -> impl Iterator<Item = Place> + use<> {
-    model.places().filter(|place| place.layer().is_some())
+fn layers(model: &Model) -> impl Iterator<Item = LayerId> + use<> {
+    model.layer_ids().filter(|id| id.layer().is_some())
 }
 
 /// All variants, `f32` first.
@@ -117,16 +117,16 @@ pub fn all(model: &Model, calibration: &Calibration) -> Result<Vec<Variant>> {
 
 /// Without smoothing.
 fn plain(model: &Model, calibration: &Calibration) -> Result<Vec<Variant>> {
-    let calibrated = layers(model).map(|place| Ok((place, calibration.at(place)?.max())));
+    let calibrated = layers(model).map(|id| Ok((id, calibration.at(id)?.max())));
     let int8 = InInt8::new(model.clone(), calibrated.collect::<Result<Vec<_>>>()?)?;
     let but_down = |input| {
-        int8.model(|place| {
-            let is_down = place.projection() == Some(Projection::Down);
+        int8.model(|id| {
+            let is_down = id.projection() == Some(Projection::Down);
             Some(if is_down { Input::Float } else { input })
         })
     };
-    let but_first = int8.model(|place| {
-        let rest = calibration.at(place).ok()?.without_first;
+    let but_first = int8.model(|id| {
+        let rest = calibration.at(id).ok()?.without_first;
         Some(Input::StaticButFirst(scale_of(rest)))
     })?;
     Ok(vec![
@@ -196,18 +196,18 @@ fn smoothed(
 fn four_bits(model: &Model) -> Result<Vec<Variant>> {
     let mut variants = Vec::new();
     for size in GROUP_SIZES {
-        let places: Vec<Place> = layers(model).collect();
-        let weights = places.into_par_iter().map(|place| {
-            let groups = lab_03::quantize_groups(weight(model, place)?, size);
-            let groups = groups.with_context(|| format!("{place} in groups of {size}"))?;
-            Ok((place, Arc::new(Dense::new(lab_03::dequantize_groups(&groups)))))
+        let ids: Vec<LayerId> = layers(model).collect();
+        let weights = ids.into_par_iter().map(|id| {
+            let groups = lab_03::quantize_groups(weight(model, id)?, size);
+            let groups = groups.with_context(|| format!("{id} in groups of {size}"))?;
+            Ok((id, Arc::new(Dense::new(lab_03::dequantize_groups(&groups)))))
         });
-        let weights: Vec<(Place, Arc<Dense>)> = weights.collect::<Result<_>>()?;
+        let weights: Vec<(LayerId, Arc<Dense>)> = weights.collect::<Result<_>>()?;
         let with = |input| -> Result<Model> {
             let mut model = model.clone();
-            for (place, weights) in &weights {
+            for (id, weights) in &weights {
                 let layer: Arc<dyn Linear> = Arc::new(Layer::dequantized(weights.clone(), input));
-                model.replace(*place, layer)?;
+                model.replace(*id, layer)?;
             }
             Ok(model)
         };

@@ -88,10 +88,10 @@ impl Closeness {
     }
 }
 
-/// The place of the largest logit, the first of equals.
+/// The index of the largest logit, the first of equals.
 fn likeliest(logits: ArrayView1<f32>) -> usize {
-    let better = |best: (usize, f32), (place, &logit): (usize, &f32)| {
-        if logit > best.1 { (place, logit) } else { best }
+    let better = |best: (usize, f32), (id, &logit): (usize, &f32)| {
+        if logit > best.1 { (id, logit) } else { best }
     };
     logits.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
 }

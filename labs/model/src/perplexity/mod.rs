@@ -24,7 +24,7 @@ pub struct Convention {
     /// Tokens of a chunk; llama.cpp's default is 512.
     pub chunk: usize,
     /// The token that the model sees in place of the first one of each chunk; `None` leaves it.
-    /// llama.cpp replaces it if the tokenizer puts a BOS in front of a text
+    /// llama.cpp relayers it if the tokenizer puts a BOS in front of a text
     /// ([`Tokenizer::bos_in_front`](crate::Tokenizer::bos_in_front)). SmolLM2's does not.
     pub bos: Option<u32>,
 }

@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use super::store::Tensors;
 use super::weight::Weight;
-use crate::{Config, ModelError, Place, Projection};
+use crate::{Config, LayerId, ModelError, Projection};
 
 /// A GGUF file and what it takes to undo its row order.
 pub(crate) struct GgufTensors<R> {
@@ -30,8 +30,12 @@ pub(crate) fn in_hugging_face_order(
     heads: [usize; 2],
 ) -> Result<Array2<f32>, ModelError> {
     match weight {
-        Weight::Linear(Place::Layer(_, Projection::Q)) => Ok(unpermute_rotary(&tensor, heads[0])?),
-        Weight::Linear(Place::Layer(_, Projection::K)) => Ok(unpermute_rotary(&tensor, heads[1])?),
+        Weight::Linear(LayerId::Layer(_, Projection::Q)) => {
+            Ok(unpermute_rotary(&tensor, heads[0])?)
+        }
+        Weight::Linear(LayerId::Layer(_, Projection::K)) => {
+            Ok(unpermute_rotary(&tensor, heads[1])?)
+        }
         _ => Ok(tensor),
     }
 }

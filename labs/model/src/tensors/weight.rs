@@ -1,6 +1,6 @@
 //! What the two formats call the same weight.
 
-use crate::{Place, Projection};
+use crate::{LayerId, Projection};
 
 /// A weight of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,18 +12,18 @@ pub(crate) enum Weight {
     MlpNorm(usize),
     /// The norm before the head.
     LastNorm,
-    Linear(Place),
+    Linear(LayerId),
 }
 
 impl Weight {
     /// Every weight that a Llama of so many layers can have.
     pub(crate) fn all(layers: usize) -> impl Iterator<Item = Self> {
         let in_layer = |index: usize| {
-            let linear = move |projection| Self::Linear(Place::Layer(index, projection));
+            let linear = move |projection| Self::Linear(LayerId::Layer(index, projection));
             let norms = [Self::AttentionNorm(index), Self::MlpNorm(index)];
             Projection::ALL.map(linear).into_iter().chain(norms)
         };
-        let ends = [Self::Embedding, Self::LastNorm, Self::Linear(Place::Head)];
+        let ends = [Self::Embedding, Self::LastNorm, Self::Linear(LayerId::Head)];
         (0..layers).flat_map(in_layer).chain(ends)
     }
 
@@ -34,7 +34,7 @@ impl Weight {
             Self::AttentionNorm(layer) => format!("model.layers.{layer}.input_layernorm.weight"),
             Self::MlpNorm(layer) => format!("model.layers.{layer}.post_attention_layernorm.weight"),
             Self::LastNorm => "model.norm.weight".into(),
-            Self::Linear(place) => format!("{place}.weight"),
+            Self::Linear(id) => format!("{id}.weight"),
         }
     }
 
@@ -45,8 +45,8 @@ impl Weight {
             Self::AttentionNorm(layer) => format!("blk.{layer}.attn_norm.weight"),
             Self::MlpNorm(layer) => format!("blk.{layer}.ffn_norm.weight"),
             Self::LastNorm => "output_norm.weight".into(),
-            Self::Linear(Place::Head) => "output.weight".into(),
-            Self::Linear(Place::Layer(layer, projection)) => {
+            Self::Linear(LayerId::Head) => "output.weight".into(),
+            Self::Linear(LayerId::Layer(layer, projection)) => {
                 let name = match projection {
                     Projection::Q => "attn_q",
                     Projection::K => "attn_k",

@@ -1,4 +1,4 @@
-//! The two doors for the labs: tap the input of a linear layer, replace a linear layer.
+//! The two ways in for the labs: hook the input of a linear layer, replace a linear layer.
 
 mod golden;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fake_quant_linear::{Quantized, solution as lab_01};
 use golden::{load, logits, relative, tiny};
 use int4_groups::{Int4Groups, solution as lab_03};
-use model::{Cache, Dense, Linear, LinearError, Model, ModelError, Norm, Place, Projection};
+use model::{Cache, Dense, LayerId, Linear, LinearError, Model, ModelError, Norm, Projection};
 use ndarray::Array2;
 
 /// Lab 03's format as a layer of the model.
@@ -53,47 +53,47 @@ impl Linear for Int8 {
     }
 }
 
-fn dense(model: &Model, place: Place) -> Array2<f32> {
-    let linear = model.linear(place).expect("there is such a layer");
+fn dense(model: &Model, id: LayerId) -> Array2<f32> {
+    let linear = model.linear(id).expect("there is such a layer");
     linear.weight().expect("it is dense").clone()
 }
 
 fn replaced(model: &Model, new: impl Fn(Array2<f32>) -> Arc<dyn Linear>) -> Model {
     let mut model = model.clone();
-    for place in model.places().filter(|place| place.layer().is_some()) {
-        let new = new(dense(&model, place));
-        model.replace(place, new).expect("a layer of the same widths");
+    for id in model.layer_ids().filter(|id| id.layer().is_some()) {
+        let new = new(dense(&model, id));
+        model.replace(id, new).expect("a layer of the same widths");
     }
     model
 }
 
 #[test]
-fn a_tap_sees_the_input_of_every_linear_layer_once_and_in_order() -> Result<(), ModelError> {
+fn a_hook_sees_the_input_of_every_linear_layer_once_and_in_order() -> Result<(), ModelError> {
     let (model, ids) = (load("tiny"), tiny().tied.ids);
     let mut cache = Cache::new(model.config(), ids.len())?;
     let mut seen = Vec::new();
-    let tapped = model.forward_tapped(&ids, &mut cache, &mut |place, x| {
-        seen.push((place, x.clone()));
+    let hooked = model.forward_with_hook(&ids, &mut cache, &mut |id, x| {
+        seen.push((id, x.clone()));
     })?;
-    assert_eq!(tapped, logits(&model, &ids), "a tap changes nothing");
-    let places: Vec<Place> = seen.iter().map(|(place, _)| *place).collect();
-    assert_eq!(places, model.places().collect::<Vec<_>>());
-    for (place, x) in &seen {
-        assert_eq!(x.dim(), (ids.len(), model.linear(*place)?.in_features()), "{place}");
+    assert_eq!(hooked, logits(&model, &ids), "a hook changes nothing");
+    let hooked_ids: Vec<LayerId> = seen.iter().map(|(id, _)| *id).collect();
+    assert_eq!(hooked_ids, model.layer_ids().collect::<Vec<_>>());
+    for (id, x) in &seen {
+        assert_eq!(x.dim(), (ids.len(), model.linear(*id)?.in_features()), "{id}");
     }
-    let seen: BTreeMap<Place, Array2<f32>> = seen.into_iter().collect();
-    let input = |layer, projection| &seen[&Place::Layer(layer, projection)];
+    let seen: BTreeMap<LayerId, Array2<f32>> = seen.into_iter().collect();
+    let input = |layer, projection| &seen[&LayerId::Layer(layer, projection)];
     assert_eq!(input(1, Projection::Q), input(1, Projection::V), "Q, K and V read the same input");
     assert_eq!(input(1, Projection::Gate), input(1, Projection::Up));
-    let head = model.linear(Place::Head)?.forward(&seen[&Place::Head]);
-    assert_eq!(head.expect("the head runs"), tapped, "the head's input gives the logits");
+    let head = model.linear(LayerId::Head)?.forward(&seen[&LayerId::Head]);
+    assert_eq!(head.expect("the head runs"), hooked, "the head's input gives the logits");
     Ok(())
 }
 
 #[test]
 fn places_are_named_as_in_a_hugging_face_checkpoint() {
-    assert_eq!(Place::Layer(3, Projection::Down).to_string(), "model.layers.3.mlp.down_proj");
-    assert_eq!(Place::Head.to_string(), "lm_head");
+    assert_eq!(LayerId::Layer(3, Projection::Down).to_string(), "model.layers.3.mlp.down_proj");
+    assert_eq!(LayerId::Head.to_string(), "lm_head");
 }
 
 #[test]
@@ -127,11 +127,11 @@ fn eight_bits_cost_less_than_four() {
 #[test]
 fn a_replaced_layer_comes_back_and_leaves_other_clones_alone() -> Result<(), ModelError> {
     let (model, ids) = (load("tiny"), tiny().tied.ids);
-    let (mut variant, place) = (model.clone(), Place::Layer(1, Projection::Down));
-    let zero = Dense::new(Array2::zeros(dense(&model, place).dim()));
-    let old = variant.replace(place, Arc::new(zero))?;
+    let (mut variant, id) = (model.clone(), LayerId::Layer(1, Projection::Down));
+    let zero = Dense::new(Array2::zeros(dense(&model, id).dim()));
+    let old = variant.replace(id, Arc::new(zero))?;
     assert_ne!(logits(&variant, &ids), logits(&model, &ids));
-    variant.replace(place, old)?;
+    variant.replace(id, old)?;
     assert_eq!(logits(&variant, &ids), logits(&model, &ids));
     Ok(())
 }
@@ -140,7 +140,7 @@ fn a_replaced_layer_comes_back_and_leaves_other_clones_alone() -> Result<(), Mod
 fn a_replaced_head_leaves_the_embedding_it_was_tied_to() -> Result<(), ModelError> {
     let (model, ids) = (load("tiny"), tiny().tied.ids);
     let mut variant = model.clone();
-    variant.replace(Place::Head, Arc::new(Dense::new(2.0 * dense(&model, Place::Head))))?;
+    variant.replace(LayerId::Head, Arc::new(Dense::new(2.0 * dense(&model, LayerId::Head))))?;
     assert!(!variant.is_tied());
     assert_eq!(logits(&variant, &ids), 2.0 * logits(&model, &ids));
     Ok(())
@@ -173,11 +173,11 @@ impl Linear for Broken {
 #[test]
 fn a_layer_that_fails_is_named_and_the_cache_is_as_before() -> Result<(), ModelError> {
     let model = load("tiny");
-    let place = Place::Layer(1, Projection::Gate);
+    let id = LayerId::Layer(1, Projection::Gate);
     for (says_no, wanted) in [(true, "the scales are gone"), (false, "[3, 64], not [3, 80]")] {
         let mut variant = model.clone();
-        let like = Dense::new(dense(&model, place));
-        variant.replace(place, Arc::new(Broken { like, says_no }))?;
+        let like = Dense::new(dense(&model, id));
+        variant.replace(id, Arc::new(Broken { like, says_no }))?;
         let mut cache = Cache::new(model.config(), 8)?;
         let error = variant.forward(&[1, 2, 3], &mut cache).unwrap_err().to_string();
         assert!(error.contains("model.layers.1.mlp.gate_proj"), "{error}");
@@ -191,11 +191,13 @@ fn a_layer_that_fails_is_named_and_the_cache_is_as_before() -> Result<(), ModelE
 fn a_replacement_of_another_size_or_place_is_refused() {
     let mut model = load("tiny");
     let small = || Arc::new(Dense::new(Array2::zeros((3, 64))));
-    let error = model.replace(Place::Layer(0, Projection::K), small()).err().map(|e| e.to_string());
+    let error =
+        model.replace(LayerId::Layer(0, Projection::K), small()).err().map(|e| e.to_string());
     let error = error.expect("it is refused");
     assert!(error.contains("self_attn.k_proj maps [32, 64]"), "{error}");
     assert!(error.contains("[3, 64]"), "{error}");
-    let error = model.replace(Place::Layer(2, Projection::K), small()).err().map(|e| e.to_string());
+    let error =
+        model.replace(LayerId::Layer(2, Projection::K), small()).err().map(|e| e.to_string());
     let error = error.expect("it is refused");
     assert!(error.contains("the model has 2 layers"), "{error}");
 }
@@ -214,8 +216,8 @@ fn a_norm_halved_and_its_layers_doubled_is_the_same_model_to_the_bit() -> Result
             variant.replace_norm(norm, &half)?;
             assert_ne!(logits(&variant, &ids), logits(&model, &ids), "{norm} is used");
             for &projection in behind {
-                let place = Place::Layer(layer, projection);
-                variant.replace(place, Arc::new(Dense::new(2.0 * dense(&model, place))))?;
+                let id = LayerId::Layer(layer, projection);
+                variant.replace(id, Arc::new(Dense::new(2.0 * dense(&model, id))))?;
             }
         }
     }

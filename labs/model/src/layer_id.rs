@@ -40,16 +40,16 @@ impl Projection {
     }
 }
 
-/// A linear layer of the model: what a tap is told and what a replacement names.
+/// A linear layer of the model: what a hook is told and what a replacement names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum LayerId {
     /// One of the seven in a decoder layer, counted from 0.
     Layer(usize, Projection),
     /// The head: from the last hidden state to logits.
     Head,
 }
 
-impl Place {
+impl LayerId {
     /// The decoder layer, counted from 0; `None` for the head.
     pub fn layer(self) -> Option<usize> {
         match self {
@@ -68,7 +68,7 @@ impl Place {
 }
 
 /// As a Hugging Face checkpoint names the module: `model.layers.3.mlp.down_proj`, `lm_head`.
-impl fmt::Display for Place {
+impl fmt::Display for LayerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layer(layer, projection) => {
