@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-use formats::architecture::SMOLLM2_135M;
 use kit::workspace::fetched_model;
-use measure::engines::{self, Engine, Meter, meter_tables};
+use measure::engines::serve_check;
 use measure::{cpu, gpu, outliers};
-use snippets::tables;
+use snippets::captures;
 use xtask::fetch;
 
 /// What to capture.
@@ -37,9 +36,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.what {
         What::Gpu(args) => return gpu(args),
         What::Cpu(args) => {
-            cpu::run(&args)?;
-            let capture = cpu::Capture::load(&args.out)?;
-            show(tables::dequantization::all(&capture)?, &args.out);
+            cpu::program::run(&args)?;
+            show(&args.out)?;
         }
         What::Model(args) => {
             let fetched = fetched_model();
@@ -51,9 +49,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 );
                 fetch::MODEL.require(&fetched)?;
             }
-            outliers::run(&args)?;
-            let capture = outliers::Capture::load(&args.out)?;
-            show(tables::outliers::all(&capture)?, &args.out);
+            outliers::program::run(&args)?;
+            show(&args.out)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -64,9 +61,7 @@ fn gpu(args: gpu::Args) -> Result<ExitCode> {
     let out = args.out.clone();
     let code = gpu::run(args);
     if let (Some(out), true) = (out, code == ExitCode::SUCCESS) {
-        let mut captures = vec![gpu::Capture::load(&out)?];
-        captures.extend(tables::captured::committed()?);
-        show(tables::captured::all(&captures), &out);
+        show(&out)?;
     }
     Ok(code)
 }
@@ -75,28 +70,28 @@ fn gpu(args: gpu::Args) -> Result<ExitCode> {
 ///
 /// # Errors
 /// If the engine cannot be set up, or the capture cannot be written.
-pub fn measure(args: &engines::Args) -> Result<ExitCode> {
-    let out = args.out();
-    if args.engine == Engine::Gpu {
-        return gpu(gpu::Args::whole(out));
-    }
-    let capture = engines::run(args)?;
-    for table in meter_tables::all(&capture, SMOLLM2_135M) {
-        println!("\n{table}");
-    }
-    // A figure compares the throughputs and capacities of two formats at least.
-    let served = capture.runs.iter().filter(|run| run.served).count();
-    if served > 1 && [Meter::Capacity, Meter::Throughput].iter().all(|&m| capture.plan.takes(m)) {
-        let figure = out.with_extension("svg");
-        let svg = snippets::figures::measured::of(&capture)?.to_file();
-        std::fs::write(&figure, svg).with_context(|| figure.display().to_string())?;
-        println!("The figure is {}", figure.display());
-    }
-    println!("The capture is {}", out.display());
-    Ok(ExitCode::SUCCESS)
+pub fn measure(args: &measure::engines::measure::Args) -> Result<()> {
+    let (_, out) = measure::engines::measure::run(args)?;
+    show(&out)?;
+    let figure = out.with_extension("svg");
+    std::fs::write(&figure, captures::figure(&out)?)
+        .with_context(|| figure.display().to_string())?;
+    println!("Its figure is {}", figure.display());
+    Ok(())
 }
 
-fn show(tables: impl std::fmt::Display, out: &Path) {
-    print!("{tables}");
+/// Serves checkpoints with an engine, and prints what the engine made of each.
+///
+/// # Errors
+/// As [`serve_check::run`].
+pub fn serve_check(args: &serve_check::Args) -> Result<()> {
+    println!("{}", serve_check::summary(&serve_check::run(args)?));
+    Ok(())
+}
+
+/// The tables of a capture, and where it lies.
+fn show(out: &Path) -> Result<()> {
+    print!("{}", captures::show(out)?);
     println!("The capture is {}", out.display());
+    Ok(())
 }

@@ -9,16 +9,14 @@ use super::Figure;
 use super::plot::{Axis, Key, Layout, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
-use crate::tables::dequantization::{committed, product_of};
+use crate::tables::dequantization::product_of;
 
 /// Time against bytes, and the line that the memory draws.
-pub fn matvec_roofline() -> Result<Figure> {
-    let capture = committed()?;
+pub fn matvec_roofline(capture: &Capture) -> Result<Figure> {
     let (int4, slow) =
-        (product_of(&capture, "int4 g128")?, product_of(&capture, "int4 g128, materialized")?);
-    let bandwidth = capture.bandwidth(int4.threads);
-    let bandwidth = bandwidth.context("the capture has no plain reading")?.best();
-    let drawing = roofline(&capture, int4.threads, bandwidth)?;
+        (product_of(capture, "int4 g128")?, product_of(capture, "int4 g128, materialized")?);
+    let ceiling = capture.ceiling(int4.threads).context("the capture has no ceiling")?.best();
+    let drawing = roofline(capture, int4.threads, ceiling)?;
     let speed_up = |product| capture.speed_up(product).context("the capture has no f32 product");
     let predicted = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
     let (fused, materialized) = (times(speed_up(int4)?), times(speed_up(slow)?));
@@ -37,7 +35,7 @@ pub fn matvec_roofline() -> Result<Figure> {
              int4 at the lower left, int8, f32, and at the upper right int4 materialized. int4 g128 \
              takes {} ms, f32 {} ms, materialized {} ms.",
             sig3(int4.time_ms.median),
-            sig3(product_of(&capture, "f32")?.time_ms.median),
+            sig3(product_of(capture, "f32")?.time_ms.median),
             sig3(slow.time_ms.median),
         ),
         drawing,

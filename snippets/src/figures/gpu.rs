@@ -7,7 +7,8 @@ use measure::gpu::Capture;
 use super::Figure;
 use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
-use crate::tables::captured::{H200, LLAMA, of_gpu, rate};
+use crate::inputs::Gpus;
+use crate::tables::captured::{H200, LLAMA, rate};
 
 /// The format that the others are multiples of.
 const BASE: &str = "bf16";
@@ -28,10 +29,10 @@ struct Gain {
 }
 
 /// The gains of every format, one line each.
-pub fn gains() -> Result<Figure> {
-    let capture = of_gpu(H200)?;
+pub fn gains(of: &Gpus) -> Result<Figure> {
+    let capture = of.of(H200)?;
     let lines: Vec<Vec<Gain>> =
-        FORMATS.iter().map(|(format, _)| gains_of(&capture, format)).collect::<Result<_>>()?;
+        FORMATS.iter().map(|(format, _)| gains_of(capture, format)).collect::<Result<_>>()?;
     let named = || FORMATS.iter().map(|format| format.0).zip(&lines);
     let alt: Vec<String> = named().map(|(format, gains)| in_words(format, gains)).collect();
     Ok(Figure {

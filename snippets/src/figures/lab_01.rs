@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
 use kit::meters::relative_error;
-use kit::real_slice;
+use kit::real_slice::{self, TENSORS};
 use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
@@ -14,6 +14,7 @@ use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
 use super::style::{Ink, MARKER, Mark, Pen, Shape};
 use super::svg::Drawing;
 use super::{Figure, subject};
+use crate::inputs::Slice;
 use crate::rows::{ascending, largest, loudness, median, smallest};
 use crate::tables::lab_01::{LOUD_ROW, planted, quiet, row_errors};
 
@@ -105,11 +106,11 @@ fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
 }
 
 /// The same on real weights: rows sorted by loudness.
-pub fn real_row_errors() -> Result<Figure> {
-    let name = real_slice::TENSORS[2];
-    let w = real_slice::tensor(name)?;
-    let errors = RowErrors::of(&w)?;
-    let order = ascending(&loudness(&w));
+pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[2];
+    let w = slice.tensor(name);
+    let errors = RowErrors::of(w)?;
+    let order = ascending(&loudness(w));
     let loudest = order[order.len() - 1];
     let drawing = sorted_rows_plot(&errors, &order)?;
     let (wrecked, healthy) = (median(&errors.per_tensor), median(&errors.per_channel));
@@ -153,12 +154,11 @@ fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
 }
 
 /// Both granularities on all nine tensors of the slice.
-pub fn real_tensor_errors() -> Result<Figure> {
+pub fn real_tensor_errors(slice: &Slice) -> Result<Figure> {
     let mut pairs = Vec::new();
-    for name in real_slice::TENSORS {
-        let w = real_slice::tensor(name)?;
-        let error = |q| relative_error(&w, &dequantize(&q));
-        pairs.push((error(quantize_per_tensor(&w)?), error(quantize_per_channel(&w)?)));
+    for (_, w) in slice.all() {
+        let error = |q| relative_error(w, &dequantize(&q));
+        pairs.push((error(quantize_per_tensor(w)?), error(quantize_per_channel(w)?)));
     }
     let drawing = dumbbells(&pairs)?;
     let (tensor, channel): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
@@ -186,7 +186,7 @@ pub fn real_tensor_errors() -> Result<Figure> {
 /// A line for each tensor: one scale for the tensor at one end, one per row at the other.
 fn dumbbells(pairs: &[(f64, f64)]) -> Result<Drawing> {
     let last = pairs.len() - 1;
-    let labels = real_slice::TENSORS.map(real_slice::label);
+    let labels = TENSORS.map(real_slice::label);
     let x = Axis::linear("relative error of the matrix", 0.0..0.075)
         .ticks([0.0, 0.02, 0.04, 0.06], axis_percent)
         .holding(pairs.iter().flat_map(|(tensor, channel)| [tensor, channel]));
@@ -206,11 +206,11 @@ fn dumbbells(pairs: &[(f64, f64)]) -> Result<Drawing> {
 }
 
 /// How many different int8 codes each row of a real matrix uses.
-pub fn granularity_codes() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
-    let (loud, used) = (loudness(&w), [codes_used(&tensor), codes_used(&channel)]);
+pub fn granularity_codes(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let (tensor, channel) = (quantize_per_tensor(w)?, quantize_per_channel(w)?);
+    let (loud, used) = (loudness(w), [codes_used(&tensor), codes_used(&channel)]);
     let drawing = codes_plot(&loud, &used)?;
     Ok(Figure {
         title: "Different int8 codes used by each row of a real matrix".into(),

@@ -11,8 +11,9 @@ use super::Figure;
 use super::plot::{Axis, Layout, draw, plain};
 use super::style::{Ink, Pen};
 use super::svg::Drawing;
+use crate::inputs::Layers;
 use crate::tables::lab_04::{ALPHA, spread};
-use crate::tables::real_activations::{Layer, loudest, without_first};
+use crate::tables::real_activations::{loudest, without_first};
 
 /// The layer that is drawn: it has a massive first token and a loud channel.
 const DRAWN: &str = TENSORS[7];
@@ -24,11 +25,11 @@ const BIN: usize = 6;
 const UNIT: f64 = 0.2;
 
 /// The activation as the layer gets it.
-pub fn before() -> Result<Figure> {
-    let layer = Layer::read(DRAWN)?;
-    let x = layer.held_out;
-    let (token, channel) = loudest(&x);
-    let rest = without_first(&x);
+pub fn before(layers: &Layers) -> Result<Figure> {
+    let layer = layers.of(DRAWN);
+    let x = &layer.held_out;
+    let (token, channel) = loudest(x);
+    let rest = without_first(x);
     let second = loudest(&rest).1;
     Ok(Figure {
         title: format!("Magnitudes at the input of {}, token by channel", layer.label),
@@ -38,7 +39,7 @@ pub fn before() -> Result<Figure> {
              {second} is loud in nearly every token. The loudest channel is {} the median one, {} \
              without the first token.",
             sig3(x[(token, channel)].abs().into()),
-            times(spread(&channel_absmax(&x)?.to_vec())),
+            times(spread(&channel_absmax(x)?.to_vec())),
             times(spread(&channel_absmax(&rest)?.to_vec())),
         ),
         alt: format!(
@@ -47,15 +48,15 @@ pub fn before() -> Result<Figure> {
              small peaks one above the other at channel {second}.",
             x.ncols()
         ),
-        drawing: ridges(&x, &[(token, channel), (12, second)])?,
+        drawing: ridges(x, &[(token, channel), (12, second)])?,
     })
 }
 
 /// The same activation, divided by the smoothing scales.
-pub fn after() -> Result<Figure> {
-    let layer = Layer::read(DRAWN)?;
+pub fn after(layers: &Layers) -> Result<Figure> {
+    let layer = layers.of(DRAWN);
     let migrated = migrate(std::slice::from_ref(&layer.calibration), &layer.weight, ALPHA)?;
-    let x = layer.held_out / &migrated.smoothing;
+    let x = &layer.held_out / &migrated.smoothing;
     let (token, channel) = loudest(&x);
     let rest = without_first(&x);
     Ok(Figure {

@@ -5,7 +5,7 @@ use fake_quant_linear::{
     Quantized, dequantize, quantize_per_channel, quantize_per_tensor, quantize_value,
 };
 use kit::meters::max_abs_error;
-use kit::real_slice;
+use kit::real_slice::{self, TENSORS};
 use kit::table::sig3;
 use ndarray::{Array2, s};
 use plotters::style::text_anchor::HPos;
@@ -16,6 +16,7 @@ use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
 use crate::grid::{qmax, snap};
+use crate::inputs::Slice;
 use crate::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
 
 /// How many weights `grid_snap` shows.
@@ -62,9 +63,9 @@ impl Stretch {
 }
 
 /// Real weights as stems and the grid points that they snap to.
-pub fn grid_snap() -> Result<Figure> {
-    let name = real_slice::TENSORS[2];
-    let stretch = Stretch::of(&real_slice::tensor(name)?)?;
+pub fn grid_snap(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[2];
+    let stretch = Stretch::of(slice.tensor(name))?;
     let drawing = snap_plot(&stretch)?;
     let errors = stretch.weights.iter().zip(stretch.snapped(4)).map(|(w, snapped)| w - snapped);
     let four_bit_error = errors.fold(0.0, |worst: f64, error| worst.max(error.abs()));
@@ -171,17 +172,17 @@ impl Reach {
 }
 
 /// A histogram of a real matrix under the grid that it shares.
-pub fn weights_and_grids() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let quantized = quantize_per_tensor(&w)?;
+pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let quantized = quantize_per_tensor(w)?;
     let scale = quantized.scales()[(0, 0)];
-    let order = ascending(&loudness(&w));
+    let order = ascending(&loudness(w));
     let middle = order[order.len() / 2];
     let reaches = [
-        Reach::of(&w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
-        Reach::of(&w, middle, scale, (Ink::One, 4e6), "median row"),
-        Reach::of(&w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
+        Reach::of(w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
+        Reach::of(w, middle, scale, (Ink::One, 4e6), "median row"),
+        Reach::of(w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
     ];
     let drawing = grid_plot(&quantized, middle, &reaches)?;
     let [tensor, median, quiet] = reaches;
@@ -249,12 +250,9 @@ fn bracket(plot: &Plot<'_>, reach: &Reach) -> Result<()> {
 }
 
 /// The largest weight of every row of three real matrices.
-pub fn row_ranges() -> Result<Figure> {
-    let names = [2, 4, 6].map(|index| real_slice::TENSORS[index]);
-    let rows = names
-        .iter()
-        .map(|name| Ok(loudness(&real_slice::tensor(name)?)))
-        .collect::<Result<Vec<Vec<f64>>>>()?;
+pub fn row_ranges(slice: &Slice) -> Result<Figure> {
+    let names = [2, 4, 6].map(|index| TENSORS[index]);
+    let rows = names.map(|name| loudness(slice.tensor(name)));
     let labels = names.map(real_slice::label);
     let drawing = range_lines(&rows, &labels)?;
     let spread = |rows: &[f64]| sig3(largest(rows) / median(rows));

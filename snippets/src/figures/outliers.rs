@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use half::f16;
 use kit::table::{count, sig3, times};
-use measure::outliers::{Capture, Input};
+use measure::outliers::capture::{Capture, Input, Residual};
 use plotters::style::text_anchor::HPos;
 
 use super::Figure;
@@ -12,7 +12,7 @@ use super::plot::{Axis, Key, Layout, Plot, draw, plain};
 use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
 use crate::rows::{largest, median, smallest};
-use crate::tables::outliers::{alphas, change, committed, of_kind, perplexity, variant};
+use crate::tables::outliers::{alphas, change, of_kind, perplexity, variant};
 
 /// Ticks of an axis over decoder layers.
 const LAYERS: [f64; 7] = [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 29.0];
@@ -27,9 +27,8 @@ fn thousands(value: f64) -> String {
 }
 
 /// Loudest over median channel of each layer, at the inputs that norms feed.
-pub fn model_ratios_norm() -> Result<Figure> {
-    let capture = committed()?;
-    let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(&capture, input));
+pub fn model_ratios_norm(capture: &Capture) -> Result<Figure> {
+    let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (attention, mlp) = (attention?, mlp?);
     let worst = loudest(&mlp)?;
     Ok(Figure {
@@ -52,14 +51,13 @@ pub fn model_ratios_norm() -> Result<Figure> {
             times(smallest(&ratios(&mlp))),
             times(largest(&ratios(&mlp))),
         ),
-        drawing: bars(&capture, NORM_FED, 1.0..100.0, &[1.0, 10.0, 100.0])?,
+        drawing: bars(capture, NORM_FED, 1.0..100.0, &[1.0, 10.0, 100.0])?,
     })
 }
 
 /// The same at the inputs that no norm feeds.
-pub fn model_ratios_other() -> Result<Figure> {
-    let capture = committed()?;
-    let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(&capture, input));
+pub fn model_ratios_other(capture: &Capture) -> Result<Figure> {
+    let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (down, o) = (down?, o?);
     let worst = loudest(&down)?;
     Ok(Figure {
@@ -84,7 +82,7 @@ pub fn model_ratios_other() -> Result<Figure> {
             times(smallest(&ratios(&o))),
             times(largest(&ratios(&o))),
         ),
-        drawing: bars(&capture, NOT_NORM_FED, 1.0..2000.0, &[1.0, 10.0, 100.0, 1000.0])?,
+        drawing: bars(capture, NOT_NORM_FED, 1.0..2000.0, &[1.0, 10.0, 100.0, 1000.0])?,
     })
 }
 
@@ -133,8 +131,7 @@ fn bars(
 }
 
 /// The largest values of the residual stream behind each layer.
-pub fn residual_peaks() -> Result<Figure> {
-    let capture = committed()?;
+pub fn residual_peaks(capture: &Capture) -> Result<Figure> {
     let loudest = capture
         .residuals
         .iter()
@@ -166,7 +163,7 @@ pub fn residual_peaks() -> Result<Figure> {
             sig3(capture.residuals.first().map_or(0.0, |r| r.median)),
             sig3(capture.residuals.last().map_or(0.0, |r| r.median)),
         ),
-        drawing: residual_plot(&capture, end)?,
+        drawing: residual_plot(capture, end)?,
     })
 }
 
@@ -174,7 +171,7 @@ fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
     let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain);
     let y = Axis::log("magnitude in the residual stream", 0.3..150_000.0)
         .ticks([1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0], thousands);
-    let points = |of: fn(&measure::outliers::Residual) -> f64| {
+    let points = |of: fn(&Residual) -> f64| {
         capture.residuals.iter().map(move |residual| (residual.layer as f64, of(residual)))
     };
     draw(Layout::with_legend(2), x, y, |plot: &Plot<'_>| {
@@ -197,24 +194,23 @@ fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
 }
 
 /// Divergence of the whole model against alpha.
-pub fn model_alpha() -> Result<Figure> {
-    let capture = committed()?;
-    let alphas = alphas(&capture, "norms");
+pub fn model_alpha(capture: &Capture) -> Result<Figure> {
+    let alphas = alphas(capture, "norms");
     let curve = |granularity: &str| -> Result<Vec<(f64, f64)>> {
         let point = |&alpha: &f64| {
             let name = format!("SmoothQuant {alpha:.1}, {granularity}");
-            Ok((alpha, variant(&capture, &name)?.mean_divergence()))
+            Ok((alpha, variant(capture, &name)?.mean_divergence()))
         };
         alphas.iter().map(point).collect()
     };
     let (tensor, token) = (curve("per-tensor")?, curve("per-token")?);
     let without = [
-        variant(&capture, "W8A8 per-tensor")?.mean_divergence(),
-        variant(&capture, "W8A8 per-token")?.mean_divergence(),
+        variant(capture, "W8A8 per-tensor")?.mean_divergence(),
+        variant(capture, "W8A8 per-token")?.mean_divergence(),
     ];
     let best = token.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
-    let of_best = variant(&capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;
-    let original = variant(&capture, "f32")?.perplexity();
+    let of_best = variant(capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;
+    let original = variant(capture, "f32")?.perplexity();
     Ok(Figure {
         title: "Divergence of the whole model from f32 against alpha".into(),
         caption: format!(

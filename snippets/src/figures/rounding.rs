@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use fake_quant_linear::{QMAX, quantize_per_channel, quantize_value, scale_for};
 use kit::meters::relative_error;
-use kit::real_slice;
+use kit::real_slice::TENSORS;
 use kit::table::{percent, sig3};
 use ndarray::{Array2, ArrayView1};
 use plotters::style::text_anchor::HPos;
@@ -14,6 +14,7 @@ use super::style::{Ink, Mark, Pen, Shape};
 use super::svg::Drawing;
 use super::{Figure, subject};
 use crate::grid::{per_channel_round_trip, qmax, snap};
+use crate::inputs::Slice;
 use crate::rows::{absmax, ascending};
 
 /// Three ways from a quotient to a code.
@@ -119,10 +120,10 @@ fn errors_in_steps(w: &Array2<f32>) -> Result<(Vec<f64>, Vec<f64>)> {
 }
 
 /// How the rounding errors of a real matrix are spread.
-pub fn rounding_error_distribution() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let (nearest, truncated) = errors_in_steps(&w)?;
+pub fn rounding_error_distribution(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let (nearest, truncated) = errors_in_steps(w)?;
     let toward_zero = truncated.iter().map(|error| error.abs()).sum::<f64>() / w.len() as f64;
     let (nearest, truncated) = (Errors::of(&nearest), Errors::of(&truncated));
     let drawing = error_histograms(&nearest, &truncated)?;
@@ -220,10 +221,10 @@ fn four_bits_clipped(value: f64, limit: f64) -> f64 {
 const CLIP_FLOOR: f64 = 0.012;
 
 /// What a smaller scale wins in rounding and loses in clipping.
-pub fn clip_tradeoff() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let row = heaviest_tail(&w);
+pub fn clip_tradeoff(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let row = heaviest_tail(w);
     let clipping = Clipping::of(w.row(row));
     let int8 = clipping.curve(int8_clipped);
     let four_bits = clipping.curve(four_bits_clipped);
@@ -318,16 +319,16 @@ fn db_per_bit() -> f64 {
 }
 
 /// Signal to noise against the number of bits.
-pub fn bits_sqnr() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let sqnr = |bits| -20.0 * libm::log10(relative_error(&w, &per_channel_round_trip(&w, bits)));
+pub fn bits_sqnr(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let sqnr = |bits| -20.0 * libm::log10(relative_error(w, &per_channel_round_trip(w, bits)));
     let measured: Vec<(f64, f64)> = (2..=8).map(|bits| (f64::from(bits), sqnr(bits))).collect();
     let per_bit = db_per_bit();
     let top = measured[measured.len() - 1];
     let expected = |bits: f64| (bits, top.1 - per_bit * (top.0 - bits));
     let drawing = sqnr_plot(&measured, expected)?;
-    let two_bits = per_channel_round_trip(&w, 2);
+    let two_bits = per_channel_round_trip(w, 2);
     let zeros = two_bits.iter().filter(|&&value| value == 0.0).count() as f64 / w.len() as f64;
     let gap = expected(2.0).1 - measured[0].1;
     Ok(Figure {

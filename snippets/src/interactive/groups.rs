@@ -3,7 +3,7 @@
 use anyhow::Result;
 use int4_groups::{dequantize_groups, memory_bytes, quantize_groups};
 use kit::meters::relative_error;
-use kit::real_slice::{TENSORS, label, tensor};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
 use plotters::style::text_anchor::HPos;
 
@@ -13,6 +13,7 @@ use crate::figures::Figure;
 use crate::figures::plot::{Axis, Key, Layout, axis_percent, draw, plain};
 use crate::figures::style::{Ink, Mark, Pen, Shape};
 use crate::figures::svg::Drawing;
+use crate::inputs::Slice;
 
 /// The matrices, each with its mark and pen: the quietest rows first.
 const MATRICES: [(&str, Mark, Pen); 3] = [
@@ -43,19 +44,19 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn of((name, mark, pen): (&str, Mark, Pen)) -> Result<Self> {
-        let w = tensor(name)?;
-        let trade = |size: usize| match quantize_groups(&w, size) {
+    fn of(slice: &Slice, (name, mark, pen): (&str, Mark, Pen)) -> Self {
+        let w = slice.tensor(name);
+        let trade = |size: usize| match quantize_groups(w, size) {
             Ok(quantized) => Ok(Trade {
                 size,
                 bytes: memory_bytes(&quantized),
                 bits: 8.0 * memory_bytes(&quantized) as f64 / w.len() as f64,
-                error: relative_error(&w, &dequantize_groups(&quantized)),
+                error: relative_error(w, &dequantize_groups(&quantized)),
             }),
             Err(refusal) => Err(refusal.to_string()),
         };
         let trades = [w.ncols()].into_iter().chain(SIZES).map(trade).collect();
-        Ok(Self { name: label(name), row: w.ncols(), weights: w.len(), mark, pen, trades })
+        Self { name: label(name), row: w.ncols(), weights: w.len(), mark, pen, trades }
     }
 
     fn made(&self) -> impl Iterator<Item = &Trade> {
@@ -115,8 +116,8 @@ impl Matrix {
 }
 
 /// Error against bits a weight on real matrices: what each group size buys.
-pub fn group_sizes() -> Result<Interactive> {
-    let matrices = MATRICES.into_iter().map(Matrix::of).collect::<Result<Vec<_>>>()?;
+pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
+    let matrices = MATRICES.map(|matrix| Matrix::of(slice, matrix));
     let layout = Layout::with_legend(2);
     let (drawing, places) = plot(layout, &matrices)?;
     let sizes = SIZES.map(|size| size.to_string());
@@ -140,7 +141,7 @@ pub fn group_sizes() -> Result<Interactive> {
         field: field(&layout),
         steps: matrices.iter().zip(&places).flat_map(|(m, places)| m.steps(places)).collect(),
     };
-    let [quiet, _, loud] = &matrices[..] else { anyhow::bail!("three matrices are compared") };
+    let [quiet, _, loud] = &matrices;
     Ok(Interactive {
         figure: Figure {
             title: "Error against bits a weight for int4 with groups of several sizes".into(),

@@ -7,8 +7,7 @@ use kit::reference::linear_f64;
 use kit::table::{percent, times};
 use ndarray::{Array2, s};
 use smoothquant::{
-    Granularity, Quantized, calibrate, channel_absmax, migrate, migrated_linear,
-    quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight, smooth,
+    Quantized, calibrate, channel_absmax, migrate, migrated_linear, quantize_weight, smooth,
     smoothing_scales, w8a8_linear,
 };
 
@@ -19,17 +18,14 @@ use crate::figures::Figure;
 use crate::figures::plot::{Axis, Layout, axis_percent, plain};
 use crate::figures::style::{Ink, Mark, Pen, Shape};
 use crate::figures::svg::Drawing;
-use crate::tables::lab_04::{healthy, planted, weight};
-use crate::tables::real_activations::Layer;
+use crate::inputs::Layers;
+use crate::tables::lab_04::{GRANULARITIES, back, healthy, planted, quantized, weight};
 
 /// The slider goes from 0 to 1 in steps of a twentieth.
 const STEPS: usize = 20;
 
 /// Of the real layer's outputs, one in so many is computed: products take their time.
 const EVERY: usize = 12;
-
-const GRANULARITIES: [(Granularity, &str); 2] =
-    [(Granularity::PerTensor, "one for the tensor"), (Granularity::PerToken, "one per token")];
 
 /// A layer: what it is calibrated on, what it is tried on, its weight.
 struct Arm {
@@ -45,7 +41,7 @@ struct Arm {
 }
 
 impl Arm {
-    fn all() -> Result<Vec<Self>> {
+    fn all(layers: &Layers) -> [Self; 3] {
         let planted_on = |name: &str, make: fn(u64) -> Array2<f32>| Self {
             name: name.into(),
             calibration: make(1),
@@ -54,20 +50,20 @@ impl Arm {
             judged_from: 0,
             every: 1,
         };
-        let real = Layer::read(TENSORS[3])?;
-        Ok(vec![
+        let real = layers.of(TENSORS[3]);
+        [
             planted_on("four loud channels (planted)", planted),
             planted_on("no outliers (control)", healthy),
             Self {
                 name: format!("{} (real)", real.label),
-                calibration: real.calibration,
-                x: real.held_out,
-                w: real.weight,
+                calibration: real.calibration.clone(),
+                x: real.held_out.clone(),
+                w: real.weight.clone(),
                 // As in the tables: the output of the first token is another matter.
                 judged_from: 1,
                 every: EVERY,
             },
-        ])
+        ]
     }
 
     fn error(&self, exact: &Array2<f32>, y: &Array2<f32>) -> f64 {
@@ -121,17 +117,6 @@ impl Arm {
         });
         sides.into_iter().collect()
     }
-}
-
-fn quantized(x: &Array2<f32>, granularity: Granularity) -> Result<Quantized> {
-    Ok(match granularity {
-        Granularity::PerTensor => quantize_activations_per_tensor(x)?,
-        Granularity::PerToken => quantize_activations_per_token(x)?,
-    })
-}
-
-fn back(quantized: &Quantized) -> Array2<f32> {
-    quantized.q().mapv(f32::from) * quantized.scales()
 }
 
 /// The output error at one alpha, with one side rounded, the other, and both.
@@ -204,8 +189,8 @@ impl Sweep {
 }
 
 /// Alpha against the error of the activation's side, the weight's, and the product's.
-pub fn migration_sides() -> Result<Interactive> {
-    let arms = Arm::all()?;
+pub fn migration_sides(layers: &Layers) -> Result<Interactive> {
+    let arms = Arm::all(layers);
     let mut sweeps = Vec::new();
     for arm in &arms {
         sweeps.extend(arm.sweeps()?);
