@@ -21,7 +21,7 @@ use measure::engines::vllm_map::Kind;
 use ndarray::Array2;
 
 use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
-use crate::rows::{largest, smallest};
+use crate::rows::{largest, range};
 use crate::tables::lab_03::{self, mistakes};
 use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
 use crate::{Embed, Entry, Inputs};
@@ -206,11 +206,6 @@ fn worst_real_row(slice: &Slice) -> Result<f64> {
         .map(|(_, w)| Ok(largest(&lab_01::row_errors(w, &quantize_per_tensor(w)?))))
         .collect::<Result<Vec<_>>>()?;
     Ok(largest(&worst))
-}
-
-/// The smallest and the largest of `errors`.
-fn range(errors: &[f64]) -> String {
-    format!("{} to {}", percent(smallest(errors)), percent(largest(errors)))
 }
 
 /// Bytes a weight of the traded matrix in groups of 128.

@@ -4,12 +4,8 @@ use anyhow::{Context, Result};
 use kit::table::{count, sig3, times};
 use measure::engines::meters::{Capture, Run};
 use measure::gpu::capture::Capture as GpuCapture;
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Layout, Plot, draw};
-use super::style::{Ink, Pen};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, Plot, draw};
 use crate::inputs::{Engines, Gpus};
 use crate::meter::Meter;
 use crate::tables::captured::{H200, LLAMA, rate};

@@ -4,9 +4,7 @@ use anyhow::{Context, Result};
 use kit::table::{count, times};
 use measure::gpu::Capture;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
+use super::{Axis, Figure, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::inputs::Gpus;
 use crate::tables::captured::{H200, LLAMA, rate};
 

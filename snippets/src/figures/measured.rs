@@ -3,12 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use kit::table::times;
 use measure::engines::meters::{Capture, Run};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
 use crate::meter::Meter;
 
 /// The inks of the formats, in their order.

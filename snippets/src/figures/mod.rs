@@ -28,7 +28,11 @@ use anyhow::Result;
 
 use crate::inputs::{CPU, GPU, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
-use svg::{Drawing, escape};
+// What a figure is drawn with.
+pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+pub(crate) use plotters::style::text_anchor::HPos;
+pub(crate) use style::{Ink, MARKER, Mark, Pen, Shape, TEXT};
+pub(crate) use svg::{Drawing, escape};
 
 /// Every figure of the book.
 pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {

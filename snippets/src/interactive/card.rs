@@ -10,8 +10,8 @@ use formats::card::{Answers, CARDS, export, read};
 use serde_json::json;
 
 use super::script;
+use crate::figures::escape;
 use crate::figures::prose;
-use crate::figures::svg::escape;
 use crate::{Embed, Entry};
 
 /// The one figure of this kind.

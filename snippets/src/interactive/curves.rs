@@ -1,10 +1,7 @@
 //! A plot of a few curves that tells where on the canvas their points are.
 
+use crate::figures::{Axis, Drawing, Key, Layout, Mark, Pen, draw};
 use anyhow::Result;
-
-use crate::figures::plot::{Axis, Key, Layout, draw};
-use crate::figures::style::{Mark, Pen};
-use crate::figures::svg::Drawing;
 
 /// A curve: its name in the legend, what it looks like, its points.
 pub struct Curve {

@@ -10,14 +10,12 @@ use kit::meters::row_relative_errors;
 use kit::real_slice::{TENSORS, label};
 use kit::table::percent;
 use ndarray::{Array2, s};
-use plotters::style::text_anchor::HPos;
 use serde_json::{Value, json};
 
 use super::{Interactive, Picture};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Key, Layout, Plot, draw, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape, TEXT};
-use crate::figures::svg::Drawing;
+use crate::figures::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, TEXT, draw, plain,
+};
 use crate::inputs::Slice;
 use crate::rows::{absmax, ascending, loudness};
 

@@ -5,14 +5,12 @@ use int4_groups::{dequantize_groups, memory_bytes, quantize_groups};
 use kit::meters::relative_error;
 use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
-use plotters::style::text_anchor::HPos;
 
 use super::Interactive;
 use super::replay::{Control, Replay, Said, Step, field};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Key, Layout, axis_percent, draw, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
+use crate::figures::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain,
+};
 use crate::inputs::Slice;
 
 /// The matrices, each with its mark and pen: the quietest rows first.

@@ -14,10 +14,7 @@ use smoothquant::{
 use super::curves::{Curve, Places, draw_curves};
 use super::replay::{Control, Replay, Said, Step, field};
 use super::{Interactive, Picture};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Layout, axis_percent, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
+use crate::figures::{Axis, Drawing, Figure, Ink, Layout, Mark, Pen, Shape, axis_percent, plain};
 use crate::inputs::Layers;
 use crate::tables::lab_04::{GRANULARITIES, back, healthy, planted, quantized, weight};
 
@@ -164,17 +161,16 @@ impl Sweep {
     }
 
     fn alt(&self) -> String {
-        let (first, last, low) = (&self.sides[0], &self.sides[STEPS], self.lowest());
+        let low = self.lowest();
+        let ends = [&self.sides[0], &self.sides[STEPS]];
+        let activation = ends.map(|sides| percent(sides.activation));
+        let weight = ends.map(|sides| percent(sides.weight));
+        let both = percent(low.both);
         format!(
             "Line plot of relative error, logarithmic, against alpha from 0 to 1. The \
              activation's curve goes from {} to {}, the weight's from {} to {}. The curve of \
-             both is lowest at {:.2}, with {}.",
-            percent(first.activation),
-            percent(last.activation),
-            percent(first.weight),
-            percent(last.weight),
-            low.alpha,
-            percent(low.both),
+             both is lowest at {:.2}, with {both}.",
+            activation[0], activation[1], weight[0], weight[1], low.alpha,
         )
     }
 
@@ -211,6 +207,9 @@ pub fn migration_sides(layers: &Layers) -> Result<Interactive> {
     };
     let Picture { title, alt, drawing } = pictures.remove(0);
     let low = sweeps[0].lowest();
+    let root = (low.activation.powi(2) + low.weight.powi(2)).sqrt();
+    let [activation, weight, both, root] =
+        [low.activation, low.weight, low.both, root].map(percent);
     Ok(Interactive {
         figure: Figure {
             title,
@@ -218,14 +217,10 @@ pub fn migration_sides(layers: &Layers) -> Result<Interactive> {
                 "The layer's output against the exact one, on tokens that calibration did not \
                  see. One curve has only the activation in int8, one only the weight, one both \
                  (of the real layer one output in {EVERY} is computed). With four loud channels \
-                 and one scale for the activation, the two sides cost {} and {} at alpha {:.2}, \
-                 where both together cost least, {}. The root of the sum of the two squares is \
-                 {}.",
-                percent(low.activation),
-                percent(low.weight),
+                 and one scale for the activation, the two sides cost {activation} and {weight} at \
+                 alpha {:.2}, where both together cost least, {both}. The root of the sum of the two \
+                 squares is {root}.",
                 low.alpha,
-                percent(low.both),
-                percent((low.activation.powi(2) + low.weight.powi(2)).sqrt()),
             ),
             alt,
             drawing,
