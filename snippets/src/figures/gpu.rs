@@ -91,11 +91,10 @@ fn marks(plot: &Plot<'_>, lines: &[Vec<Gain>]) -> Result<()> {
     plot.guide([(0.8, 1.0), (2600.0, 1.0)], Pen::solid(Ink::Muted))?;
     for ((_, ink), gains) in FORMATS.iter().zip(lines) {
         let at = |value: fn(&Gain) -> f64| {
-            gains.iter().map(move |gain| (gain.tokens as f64, value(gain)))
+            gains.iter().map(|gain| (gain.tokens as f64, value(gain))).collect::<Vec<_>>()
         };
         plot.hairline(at(|gain| gain.floor), Pen::dashed(*ink))?;
-        plot.line(at(|gain| gain.measured), Pen::solid(*ink))?;
-        plot.marks(at(|gain| gain.measured), Mark::new(Shape::Dot, *ink))?;
+        plot.curve(&at(|gain| gain.measured), Pen::solid(*ink), Mark::new(Shape::Dot, *ink))?;
     }
     let key = |at: usize| Key::Mark(Mark::new(Shape::Dot, FORMATS[at].1), FORMATS[at].0);
     plot.legend(1, &[key(0), key(1), key(2), key(3)])?;

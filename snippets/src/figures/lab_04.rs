@@ -94,8 +94,7 @@ fn sweep_plot(sweeps: &[Sweep; 3], naive: f64) -> Result<Drawing> {
         plot.guide([(0.0, naive), (1.0, naive)], Pen::dashed(Ink::Muted))?;
         plot.label((0.5, naive), (0, -90), HPos::Center, Ink::Text, "naive W8A8, per tensor")?;
         for sweep in sweeps {
-            plot.line(sweep.errors.iter().copied(), sweep.pen)?;
-            plot.marks(sweep.errors.iter().copied(), sweep.mark)?;
+            plot.curve(&sweep.errors, sweep.pen, sweep.mark)?;
         }
         let [tensor, token, control] = sweeps;
         let key = |sweep: &Sweep| Key::Mark(sweep.mark, sweep.name);

@@ -140,10 +140,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Every figure as HTML, drawn anew.
-    fn all() -> Result<Vec<(&'static str, String)>> {
+    fn drawn() -> Result<Vec<(&'static str, String)>> {
         let html = |entry: &Entry<Figure>| Ok((entry.name, entry.make()?.embed(entry.name)?));
         ALL.iter().map(html).collect()
     }
+
+    /// The same, drawn once for all tests.
+    static HTML: LazyLock<Vec<(&'static str, String)>> =
+        LazyLock::new(|| drawn().expect("every figure can be drawn"));
 
     /// The values of the attribute `name`, in order.
     fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_second_run_draws_the_same_bytes() -> Result<()> {
-        assert_eq!(all()?, all()?);
+        assert_eq!(*HTML, drawn()?);
         Ok(())
     }
 
@@ -174,55 +178,49 @@ mod tests {
     }
 
     #[test]
-    fn names_and_ids_are_used_once() -> Result<()> {
-        let figures = all()?;
-        let ids: Vec<&str> = figures.iter().flat_map(|(_, html)| attributes(html, "id")).collect();
+    fn names_and_ids_are_used_once() {
+        let ids: Vec<&str> = HTML.iter().flat_map(|(_, html)| attributes(html, "id")).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
         assert_eq!(ids.len(), 3 * ALL.len());
-        Ok(())
     }
 
     #[test]
-    fn colours_are_variables_of_the_theme() -> Result<()> {
-        for (name, html) in all()? {
+    fn colours_are_variables_of_the_theme() {
+        for (name, html) in HTML.iter() {
             for attribute in ["fill", "stroke"] {
-                for colour in attributes(&html, attribute) {
+                for colour in attributes(html, attribute) {
                     let known = colour.starts_with("var(--plot-") || colour == "none";
                     assert!(known, "{name}: {attribute}={colour}");
                 }
             }
             assert!(!html.replace("&#36;", "").contains('#'), "{name}");
         }
-        Ok(())
     }
 
     #[test]
-    fn markdown_and_katex_leave_a_figure_alone() -> Result<()> {
-        for (name, html) in all()? {
+    fn markdown_and_katex_leave_a_figure_alone() {
+        for (name, html) in HTML.iter() {
             assert!(html.lines().all(|line| !line.trim().is_empty()), "{name}: an empty line");
             assert!(!html.contains('$'), "{name}: KaTeX would read a formula");
         }
-        Ok(())
     }
 
     #[test]
-    fn a_figure_stays_small_and_scales_with_the_page() -> Result<()> {
-        for (name, html) in all()? {
+    fn a_figure_stays_small_and_scales_with_the_page() {
+        for (name, html) in HTML.iter() {
             assert!(html.len() < 60_000, "{name}: {} bytes", html.len());
             let svg = html.split('>').find(|tag| tag.contains("<svg")).unwrap_or_default();
             assert!(svg.contains(" viewBox=\"0 0 5600 "), "{name}: {svg}");
             assert!(!svg.contains(" width=") && !svg.contains(" height="), "{name}: {svg}");
         }
-        Ok(())
     }
 
     #[test]
     fn every_coordinate_is_a_number_on_the_canvas() -> Result<()> {
-        for (name, html) in all()? {
+        for (name, html) in HTML.iter() {
             let points =
-                attributes(&html, "points").into_iter().flat_map(|list| list.split([' ', ',']));
-            let others =
-                ["x", "y", "cx", "cy"].into_iter().flat_map(|axis| attributes(&html, axis));
+                attributes(html, "points").into_iter().flat_map(|list| list.split([' ', ',']));
+            let others = ["x", "y", "cx", "cy"].into_iter().flat_map(|axis| attributes(html, axis));
             for number in points.chain(others) {
                 let value: i32 = number.parse()?;
                 assert!((0..=style::WIDTH as i32).contains(&value), "{name}: {number}");
@@ -233,7 +231,7 @@ mod tests {
 
     #[test]
     fn no_text_runs_off_the_canvas() -> Result<()> {
-        for (name, html) in all()? {
+        for (name, html) in HTML.iter() {
             for text in html.split("<text").skip(1) {
                 let (tag, rest) = text.split_once('>').unwrap_or_default();
                 let content = rest.split('<').next().unwrap_or_default();

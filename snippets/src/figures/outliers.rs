@@ -159,23 +159,17 @@ fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
     let y = Axis::log("magnitude in the residual stream", 0.3..150_000.0)
         .ticks([1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0], thousands);
     let points = |of: fn(&Residual) -> f64| {
-        capture.residuals.iter().map(move |residual| (residual.layer as f64, of(residual)))
+        let points = capture.residuals.iter().map(|residual| (residual.layer as f64, of(residual)));
+        points.collect::<Vec<_>>()
     };
+    let (first, others) = (Mark::new(Shape::Dot, Ink::Two), Mark::new(Shape::Ring, Ink::One));
     draw(Layout::with_legend(2), x, y, |plot: &Plot<'_>| {
         plot.guide([(-0.5, end), (29.5, end)], Pen::dashed(Ink::Muted))?;
         plot.label((14.5, end), (0, -90), HPos::Center, Ink::Text, "the largest f16")?;
-        plot.line(points(|r| r.peak_of_first.magnitude), Pen::solid(Ink::Two))?;
-        plot.marks(points(|r| r.peak_of_first.magnitude), Mark::new(Shape::Dot, Ink::Two))?;
-        plot.line(points(|r| r.peak_of_others.magnitude), Pen::dashed(Ink::One))?;
-        plot.marks(points(|r| r.peak_of_others.magnitude), Mark::new(Shape::Ring, Ink::One))?;
+        plot.curve(&points(|r| r.peak_of_first.magnitude), Pen::solid(Ink::Two), first)?;
+        plot.curve(&points(|r| r.peak_of_others.magnitude), Pen::dashed(Ink::One), others)?;
         plot.line(points(|r| r.median), Pen::dotted(Ink::Three))?;
-        plot.legend(
-            1,
-            &[
-                Key::Mark(Mark::new(Shape::Dot, Ink::Two), "first tokens"),
-                Key::Mark(Mark::new(Shape::Ring, Ink::One), "all others"),
-            ],
-        )?;
+        plot.legend(1, &[Key::Mark(first, "first tokens"), Key::Mark(others, "all others")])?;
         plot.legend(2, &[Key::Line(Pen::dotted(Ink::Three), "median of all values")])
     })
 }
@@ -233,8 +227,7 @@ fn alpha_plot(tensor: &[(f64, f64)], token: &[(f64, f64)], without: [f64; 2]) ->
         ];
         for (curve, without, mark, ink) in curves {
             plot.guide([(0.27, without), (0.93, without)], Pen::dashed(ink))?;
-            plot.line(curve.iter().copied(), Pen::solid(ink))?;
-            plot.marks(curve.iter().copied(), mark)?;
+            plot.curve(curve, Pen::solid(ink), mark)?;
         }
         let [tensor, token] = [curves[0].2, curves[1].2];
         plot.legend(1, &[Key::Mark(tensor, "per tensor"), Key::Mark(token, "per token")])

@@ -29,8 +29,7 @@ pub fn draw_curves(
     let mut places = Places::new();
     let drawing = draw(layout, x, y, |plot| {
         for (line, curve) in (1..).zip(curves) {
-            plot.line(curve.points.iter().copied(), curve.pen)?;
-            plot.marks(curve.points.iter().copied(), curve.mark)?;
+            plot.curve(&curve.points, curve.pen, curve.mark)?;
             plot.legend(line, &[Key::Mark(curve.mark, &curve.name)])?;
             let at = curve.points.iter().map(|&(x, y)| plot.at(x, y));
             places.push(at.collect::<Result<_>>()?);

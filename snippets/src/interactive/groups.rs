@@ -189,10 +189,9 @@ fn plot(layout: Layout, matrices: &[Matrix]) -> Result<(Drawing, Places)> {
     let mut places = Places::new();
     let drawing = draw(layout, x, y, |plot| {
         for matrix in matrices {
-            let points = || matrix.made().map(|trade| (trade.bits, trade.error));
-            plot.line(points(), matrix.pen)?;
-            plot.marks(points(), matrix.mark)?;
-            places.push(points().map(|(x, y)| plot.at(x, y)).collect::<Result<_>>()?);
+            let points: Vec<_> = matrix.made().map(|trade| (trade.bits, trade.error)).collect();
+            plot.curve(&points, matrix.pen, matrix.mark)?;
+            places.push(points.iter().map(|&(x, y)| plot.at(x, y)).collect::<Result<_>>()?);
         }
         // One curve names its sizes, above the marks; the last of the lowest end stay apart.
         for trade in matrices[2].made() {
