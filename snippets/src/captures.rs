@@ -8,13 +8,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use formats::architecture::SMOLLM2_135M;
 use kit::Table;
-use measure::capture::CaptureFile;
-use measure::engines::meters;
-use measure::{cpu, gpu, outliers};
+use measure::capture::Body;
+use measure::cpu::CpuMeters;
+use measure::engines::{Capture, EngineMeters, Meter, meter_tables};
+use measure::gpu::GpuMeters;
+use measure::outliers::OutlierMeters;
 
 use crate::figures;
 use crate::inputs::{Gpus, committed_gpus, load, load_all};
-use crate::tables::{captured, dequantization, outliers as model};
+use crate::tables::{captured, dequantization, outliers};
 
 /// The tables of a capture file, whichever program wrote it, as text for a terminal. Those of a GPU
 /// stand beside the captures of the repository.
@@ -22,22 +24,36 @@ use crate::tables::{captured, dequantization, outliers as model};
 /// # Errors
 /// If the file is no capture, or lacks what a row needs.
 pub fn show(path: &Path) -> Result<String> {
-    let tables: Vec<Table> = match &*schema(path)? {
-        gpu::capture::Capture::SCHEMA => captured::all(&beside_ours(path)?)?,
-        cpu::capture::Capture::SCHEMA => dequantization::all(&load(path)?)?,
-        outliers::capture::Capture::SCHEMA => model::all(&load(path)?)?,
-        meters::Capture::SCHEMA => meters::table::all(&load(path)?, SMOLLM2_135M).into(),
-        other => bail!("{} is of {other:?}, and the book has no tables of it", path.display()),
+    let schema = schema(path)?;
+    let tables: Vec<Table> = if is::<GpuMeters>(&schema) {
+        captured::all(&beside_ours(path)?)?
+    } else if is::<CpuMeters>(&schema) {
+        dequantization::all(&load(path)?)?
+    } else if is::<OutlierMeters>(&schema) {
+        outliers::all(&load(path)?)?
+    } else if is::<EngineMeters>(&schema) {
+        meter_tables::all(&load(path)?, SMOLLM2_135M)
+    } else {
+        bail!("{} is of {schema:?}, and the book has no tables of it", path.display())
     };
     Ok(tables.iter().map(Table::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-/// The figure of a capture of `cargo book measure`, as an SVG file.
+/// The figure of a capture of `cargo book measure`, as an SVG file. `None` if there is nothing to
+/// draw, because a figure compares the throughputs and capacities of two formats at least.
 ///
 /// # Errors
-/// If the file is no such capture, or has nothing to compare.
-pub fn figure(path: &Path) -> Result<String> {
-    Ok(figures::measured::of(&load(path)?)?.to_file())
+/// If the file is no such capture.
+pub fn figure(path: &Path) -> Result<Option<String>> {
+    let capture: Capture = load(path)?;
+    let served = capture.runs.iter().filter(|run| run.served).count();
+    let drawn = [Meter::Capacity, Meter::Throughput].iter().all(|&m| capture.plan.takes(m));
+    (served > 1 && drawn).then(|| Ok(figures::measured::of(&capture)?.to_file())).transpose()
+}
+
+/// Whether a schema is that of a program, or of one that it replaced.
+fn is<B: Body>(schema: &str) -> bool {
+    schema == B::SCHEMA || B::REPLACED.contains(&schema)
 }
 
 fn schema(path: &Path) -> Result<String> {
@@ -57,7 +73,7 @@ fn beside_ours(path: &Path) -> Result<Gpus> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::{CPU, GPU, METERS, MODEL, SERVED};
+    use crate::inputs::{CPU, GPU, METERS, MODEL, SERVED, VLLM_MAP};
     use crate::{Entry, Inputs};
 
     fn first(inputs: impl Inputs) -> std::path::PathBuf {
@@ -76,12 +92,10 @@ mod tests {
             let text = show(&file)?;
             assert!(text.starts_with(begin), "{}: {text}", file.display());
         }
-        assert!(figure(&first(&METERS))?.starts_with("<svg "));
-        let error = show(&first(&SERVED)).unwrap_err().to_string();
-        assert!(
-            error.contains("is of \"serve-check\", and the book has no tables of it"),
-            "{error}"
-        );
+        assert!(figure(&first(&METERS))?.is_some_and(|svg| svg.starts_with("<svg ")));
+        assert_eq!(figure(&first(&SERVED))?, None, "quality alone has no figure");
+        let error = show(&first(&VLLM_MAP)).unwrap_err().to_string();
+        assert!(error.contains("is of \"no schema\", and the book has no tables"), "{error}");
         Ok(())
     }
 }

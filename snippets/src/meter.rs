@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use formats::architecture::SMOLLM2_135M;
-use measure::engines::meters::{Capture, Run, table};
+use measure::engines::{Capture, Run, meter_tables};
 
 /// A number that is taken of every format.
 #[derive(Clone, Copy)]
@@ -35,22 +35,22 @@ impl Meter {
     /// What it says of a format.
     pub fn of(self, run: &Run) -> Option<f64> {
         match self {
-            Self::Prefill => run.reading.as_ref().map(|reading| reading.tokens_per_s.median),
+            Self::Prefill => run.prefill.as_ref().map(|prefill| prefill.tokens_per_s.median),
             Self::Decode(requests) => {
-                run.writing_of(requests).map(|writing| writing.tokens_per_s.median)
+                run.decode_of(requests).map(|decode| decode.tokens_per_s.median)
             }
-            Self::Blocks => run.capacity.as_ref().map(|capacity| capacity.blocks as f64),
+            Self::Blocks => run.kv_cache.as_ref().map(|cache| cache.blocks as f64),
         }
     }
 
     /// What the cost model says of a format from the ceilings of the same capture.
     pub fn predicted(self, capture: &Capture, run: &Run) -> Option<f64> {
-        let predicted = table::predicted(capture, run, SMOLLM2_135M)?;
+        let predicted = meter_tables::predicted(capture, run, SMOLLM2_135M)?;
         match self {
-            Self::Prefill => Some(predicted.reading),
+            Self::Prefill => Some(predicted.prefill),
             Self::Decode(requests) => {
                 let at = capture.plan.batches.iter().position(|&batch| batch == requests)?;
-                predicted.writing.get(at).copied()
+                predicted.decode.get(at).copied()
             }
             Self::Blocks => Some(predicted.blocks as f64),
         }
@@ -62,6 +62,6 @@ impl Meter {
 /// # Errors
 /// If it has none of it.
 pub fn run_of<'c>(capture: &'c Capture, format: &str) -> Result<&'c Run> {
-    let engine = &capture.provenance.engine;
+    let engine = capture.setup.engine;
     capture.named(format).with_context(|| format!("the capture of {engine} has no {format}"))
 }

@@ -16,7 +16,7 @@ use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::meters::relative_error;
 use kit::real_slice::TENSORS;
 use kit::table::{count, percent, sig3, times};
-use measure::cpu::capture::{Capture, Product};
+use measure::cpu::{CpuMeters, Product};
 use measure::engines::vllm_map::Kind;
 use ndarray::Array2;
 
@@ -136,9 +136,9 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             .means("Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8"),
         number("checkpoint.exercise_bits", (), |bits| bits.to_string(), |()| checkpoint::exercise_bits())
             .means("With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,"),
-        speed_up("dequantization.int4_predicted", "int4 g128", Capture::predicted_speed_up)
+        speed_up("dequantization.int4_predicted", "int4 g128", CpuMeters::predicted_speed_up)
             .means("By bytes alone, a product with int4 g128 is faster than with f32 by"),
-        speed_up("dequantization.int4_measured", "int4 g128", Capture::speed_up)
+        speed_up("dequantization.int4_measured", "int4 g128", CpuMeters::speed_up)
             .means("In the capture, a product with int4 g128 is faster than with f32 by"),
         speed_up("dequantization.materialized", "int4 g128, materialized", |capture, product| {
             Some(1.0 / capture.speed_up(product)?)
@@ -223,7 +223,7 @@ fn once_and_twice(slice: &Slice) -> Result<[f64; 2]> {
 fn speed_up(
     name: &'static str,
     format: &'static str,
-    ratio: fn(&Capture, &Product) -> Option<f64>,
+    ratio: fn(&CpuMeters, &Product) -> Option<f64>,
 ) -> Entry<String> {
     number(name, &CPU, times, move |capture| {
         let product = dequantization::product_of(capture, format)?;

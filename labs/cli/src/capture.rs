@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
-use measure::engines::serve_check;
+use measure::engines::{self, Engine};
 use measure::{cpu, gpu, outliers};
 use snippets::captures;
 use xtask::fetch;
@@ -36,7 +36,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.what {
         What::Gpu(args) => return gpu(args),
         What::Cpu(args) => {
-            cpu::program::run(&args)?;
+            cpu::run(&args)?;
             show(&args.out)?;
         }
         What::Model(args) => {
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 );
                 fetch::MODEL.require(&fetched)?;
             }
-            outliers::program::run(&args)?;
+            outliers::run(&args)?;
             show(&args.out)?;
         }
     }
@@ -70,23 +70,19 @@ fn gpu(args: gpu::Args) -> Result<ExitCode> {
 ///
 /// # Errors
 /// If the engine cannot be set up, or the capture cannot be written.
-pub fn measure(args: &measure::engines::measure::Args) -> Result<()> {
-    let (_, out) = measure::engines::measure::run(args)?;
+pub fn measure(args: &engines::Args) -> Result<ExitCode> {
+    let out = args.out();
+    if args.engine == Engine::Gpu {
+        return gpu(gpu::Args::whole(out));
+    }
+    engines::run(args)?;
     show(&out)?;
-    let figure = out.with_extension("svg");
-    std::fs::write(&figure, captures::figure(&out)?)
-        .with_context(|| figure.display().to_string())?;
-    println!("Its figure is {}", figure.display());
-    Ok(())
-}
-
-/// Serves checkpoints with an engine, and prints what the engine made of each.
-///
-/// # Errors
-/// As [`serve_check::run`].
-pub fn serve_check(args: &serve_check::Args) -> Result<()> {
-    println!("{}", serve_check::summary(&serve_check::run(args)?));
-    Ok(())
+    if let Some(svg) = captures::figure(&out)? {
+        let figure = out.with_extension("svg");
+        std::fs::write(&figure, svg).with_context(|| figure.display().to_string())?;
+        println!("The figure is {}", figure.display());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The tables of a capture, and where it lies.

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use kit::table::{count, sig3, times};
-use measure::engines::meters::{Capture, Run};
-use measure::gpu::capture::Capture as GpuCapture;
+use measure::engines::{Capture, Run};
+use measure::gpu::Capture as GpuCapture;
 
 use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, Plot, draw};
 use crate::inputs::{Engines, Gpus};
@@ -24,7 +24,7 @@ struct Branch {
 }
 
 /// The decision.
-pub fn decision((of, gpus): (&Engines<Capture>, &Gpus)) -> Result<Figure> {
+pub fn decision((of, gpus): (&Engines, &Gpus)) -> Result<Figure> {
     let branches = branches(of, gpus.of(H200)?)?;
     let in_words =
         |branch: &Branch| format!("{} {} {}.", branch.binds, branch.take, branch.rows.join("; "));
@@ -40,7 +40,7 @@ pub fn decision((of, gpus): (&Engines<Capture>, &Gpus)) -> Result<Figure> {
     })
 }
 
-fn branches(of: &Engines<Capture>, gpu: &GpuCapture) -> Result<Vec<Branch>> {
+fn branches(of: &Engines, gpu: &GpuCapture) -> Result<Vec<Branch>> {
     let rows = |captures: &[&Capture], meter, what: &str, gpu: String| {
         let best = captures.iter().map(|capture| best(capture, meter, what));
         best.chain([Ok(gpu)]).collect::<Result<Vec<_>>>()
@@ -96,11 +96,11 @@ fn gpu_blocks(capture: &GpuCapture) -> Result<String> {
 
 /// The format of a capture that a meter finds best, beside the first.
 fn best(capture: &Capture, meter: Meter, what: &str) -> Result<String> {
-    let engine = &capture.provenance.engine;
+    let engine = capture.setup.engine;
     let mut measured = capture
         .runs
         .iter()
-        .filter(|run| run.error.is_none())
+        .filter(|run| run.served)
         .map(|run| meter.of(run).map(|value| (run, value)));
     let none = || format!("{engine}: no {what}");
     let base = measured.next().flatten().with_context(none)?;
@@ -108,7 +108,7 @@ fn best(capture: &Capture, meter: Meter, what: &str) -> Result<String> {
     let (run, value) = others.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(none)?;
     let gain = times(value / base.1);
     let shown = if matches!(meter, Meter::Blocks) { count(value as usize) } else { sig3(value) };
-    Ok(format!("{engine}: {} {shown} {what} ({gain})", run.format))
+    Ok(format!("{engine}: {} {shown} {what} ({gain})", run.name))
 }
 
 /// The quantized format of a capture whose perplexity is nearest to the first's.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{sig3, times};
-use measure::cpu::capture::{Capture, Product};
+use measure::cpu::{Capture, Product};
 
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
 use crate::tables::dequantization::product_of;
@@ -11,8 +11,9 @@ use crate::tables::dequantization::product_of;
 pub fn matvec_roofline(capture: &Capture) -> Result<Figure> {
     let (int4, slow) =
         (product_of(capture, "int4 g128")?, product_of(capture, "int4 g128, materialized")?);
-    let ceiling = capture.ceiling(int4.threads).context("the capture has no ceiling")?.best();
-    let drawing = roofline(capture, int4.threads, ceiling)?;
+    let bandwidth = capture.bandwidth(int4.threads);
+    let bandwidth = bandwidth.context("the capture has no plain reading")?.best();
+    let drawing = roofline(capture, int4.threads, bandwidth)?;
     let speed_up = |product| capture.speed_up(product).context("the capture has no f32 product");
     let predicted = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
     let [fused, materialized, bytes] = [speed_up(int4)?, speed_up(slow)?, predicted].map(times);
@@ -24,7 +25,7 @@ pub fn matvec_roofline(capture: &Capture) -> Result<Figure> {
             "The line is time = bytes / {} GB/s, the best plain reading of the same run, on as many \
              threads ({}). int4 g128 runs at {fused} the speed of f32 (bytes alone: {bytes}); with \
              the matrix written to memory first, at {materialized}.",
-            sig3(ceiling / 1e9),
+            sig3(bandwidth / 1e9),
             int4.threads,
         ),
         alt: format!(

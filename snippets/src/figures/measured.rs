@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use kit::table::times;
-use measure::engines::meters::{Capture, Run};
+use measure::engines::{Capture, Run};
 
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
 use crate::meter::Meter;

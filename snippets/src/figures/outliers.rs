@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use half::f16;
 use kit::table::{count, sig3, times};
-use measure::outliers::capture::{Capture, Input, Residual};
+use measure::outliers::{Capture, Input, Residual};
 
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::rows::{largest, median, smallest};

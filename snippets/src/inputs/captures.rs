@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use measure::capture::CaptureFile;
+use measure::capture::{Body, Capture};
+use measure::engines::{self, Engine};
 
 /// The `.json` files in `folder`, by name; none if there is no such folder.
 pub fn json_in(folder: &str) -> Vec<PathBuf> {
@@ -18,15 +19,15 @@ pub fn json_in(folder: &str) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// If it cannot be read; the message names the file.
-pub fn load<C: CaptureFile>(file: &Path) -> Result<C> {
-    C::load(file).context(file.display().to_string())
+pub fn load<B: Body>(file: &Path) -> Result<Capture<B>> {
+    Capture::load(file).context(file.display().to_string())
 }
 
 /// The captures in several files.
 ///
 /// # Errors
 /// If one cannot be read; the message names it.
-pub fn load_all<C: CaptureFile>(files: &[PathBuf]) -> Result<Vec<C>> {
+pub fn load_all<B: Body>(files: &[PathBuf]) -> Result<Vec<Capture<B>>> {
     files.iter().map(|file| load(file)).collect()
 }
 
@@ -35,7 +36,7 @@ pub fn load_all<C: CaptureFile>(files: &[PathBuf]) -> Result<Vec<C>> {
 /// # Errors
 /// If `files`, those of the folder, are not exactly one, or it cannot be read; the message says what
 /// to do.
-pub fn the_one<C: CaptureFile>(folder: &str, files: &[PathBuf], what: &str) -> Result<C> {
+pub fn the_one<B: Body>(folder: &str, files: &[PathBuf], what: &str) -> Result<Capture<B>> {
     match files {
         [file] => load(file),
         [] => bail!(
@@ -52,24 +53,24 @@ pub fn the_one<C: CaptureFile>(folder: &str, files: &[PathBuf], what: &str) -> R
 }
 
 /// A capture of each engine that the book compares.
-pub struct Engines<C> {
+pub struct Engines {
     /// This course's model.
-    pub ours: C,
+    pub ours: engines::Capture,
     /// vLLM.
-    pub vllm: C,
+    pub vllm: engines::Capture,
     /// llama.cpp.
-    pub llama_cpp: C,
+    pub llama_cpp: engines::Capture,
 }
 
-impl<C: CaptureFile> Engines<C> {
-    /// The captures in `files`, those of `folder`; `engine_of` says whose a capture is.
+impl Engines {
+    /// The captures in `files`, those of `folder`.
     ///
     /// # Errors
     /// If an engine has not exactly one, or a file cannot be read.
-    pub fn read(folder: &str, files: &[PathBuf], engine_of: impl Fn(&C) -> &str) -> Result<Self> {
-        let mut captures: Vec<C> = load_all(files)?;
-        let mut take = |engine: &str| {
-            let of_engine = |capture: &C| engine_of(capture) == engine;
+    pub fn read(folder: &str, files: &[PathBuf]) -> Result<Self> {
+        let mut captures: Vec<engines::Capture> = load_all(files)?;
+        let mut take = |engine: Engine| {
+            let of_engine = |capture: &engines::Capture| capture.setup.engine == engine;
             match captures.iter().filter(|capture| of_engine(capture)).count() {
                 1 => Ok(captures.remove(captures.iter().position(of_engine).unwrap_or(0))),
                 number => bail!(
@@ -78,14 +79,15 @@ impl<C: CaptureFile> Engines<C> {
                 ),
             }
         };
-        let (ours, vllm, llama_cpp) = (take("this course")?, take("vLLM")?, take("llama.cpp")?);
-        Ok(Self { ours, vllm, llama_cpp })
+        Ok(Self {
+            ours: take(Engine::Course)?,
+            vllm: take(Engine::Vllm)?,
+            llama_cpp: take(Engine::LlamaCpp)?,
+        })
     }
-}
 
-impl<C> Engines<C> {
     /// All of them, in the order of the book.
-    pub fn all(&self) -> [&C; 3] {
+    pub fn all(&self) -> [&engines::Capture; 3] {
         [&self.ours, &self.vllm, &self.llama_cpp]
     }
 }
@@ -99,7 +101,7 @@ fn shown(folder: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use measure::cpu::capture::Capture;
+    use measure::cpu::CpuMeters;
 
     #[test]
     fn no_capture_and_two_are_refused_with_the_folder_and_what_to_do() -> Result<()> {
@@ -107,7 +109,7 @@ mod tests {
         let captures = temporary.join("labs/lab-00/captures");
         std::fs::create_dir_all(&captures)?;
         let folder = captures.to_string_lossy();
-        let error = || match the_one::<Capture>(&folder, &json_in(&folder), "cpu") {
+        let error = || match the_one::<CpuMeters>(&folder, &json_in(&folder), "cpu") {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };

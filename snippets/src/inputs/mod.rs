@@ -12,9 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use formats::checkpoint::{Inspection, golden, inspect};
 use measure::engines::vllm_map::{self, VllmMap};
-use measure::engines::{capture as served, meters};
-use measure::gpu::capture::Capture as GpuCapture;
-use measure::{cpu, outliers};
+use measure::{cpu, engines, gpu, outliers};
 
 use crate::entry::Input;
 pub use captures::Engines;
@@ -55,35 +53,27 @@ pub(crate) fn committed_gpus() -> Vec<PathBuf> {
 }
 
 /// The capture of `cargo book capture cpu`.
-pub static CPU: Input<cpu::capture::Capture> =
+pub static CPU: Input<cpu::Capture> =
     Input::new(|| json_in(CPU_FOLDER), |files| captures::the_one(CPU_FOLDER, files, "cpu"));
 
 /// The capture of `cargo book capture model`.
-pub static MODEL: Input<outliers::capture::Capture> =
+pub static MODEL: Input<outliers::Capture> =
     Input::new(|| json_in(MODEL_FOLDER), |files| captures::the_one(MODEL_FOLDER, files, "model"));
 
 /// The captures of `cargo book measure`.
-pub static METERS: Input<Engines<meters::Capture>> = Input::new(
-    || json_in(METERS_FOLDER),
-    |files| {
-        Engines::read(METERS_FOLDER, files, |capture: &meters::Capture| &capture.provenance.engine)
-    },
-);
+pub static METERS: Input<Engines> =
+    Input::new(|| json_in(METERS_FOLDER), |files| Engines::read(METERS_FOLDER, files));
 
-/// The captures of `cargo book serve-check`.
-pub static SERVED: Input<Engines<served::Capture>> = Input::new(
-    || json_in(SERVED_FOLDER),
-    |files| {
-        Engines::read(SERVED_FOLDER, files, |capture: &served::Capture| &capture.provenance.engine)
-    },
-);
+/// The captures of quality, of every checkpoint that an engine reads.
+pub static SERVED: Input<Engines> =
+    Input::new(|| json_in(SERVED_FOLDER), |files| Engines::read(SERVED_FOLDER, files));
 
 /// The control of [`SERVED`]: the same model in seven bits, served by vLLM.
-pub static SEVEN_BITS: Input<served::Capture> =
+pub static SEVEN_BITS: Input<engines::Capture> =
     Input::new(|| vec![SEVEN_BITS_FILE.into()], |files| load(&files[0]));
 
 /// vLLM's capture on a processor with AVX-512 and VNNI.
-pub static AVX512: Input<served::Capture> =
+pub static AVX512: Input<engines::Capture> =
     Input::new(|| vec![AVX512_FILE.into()], |files| load(&files[0]));
 
 /// What lies in vLLM's quantization folder.
@@ -94,15 +84,15 @@ pub static VLLM_MAP: Input<VllmMap> =
 pub static GOLDEN: Input<Golden> = Input::new(golden::files, Golden::read);
 
 /// The captures of several GPUs, in the order of their files.
-pub struct Gpus(pub Vec<GpuCapture>);
+pub struct Gpus(pub Vec<gpu::Capture>);
 
 impl Gpus {
     /// The capture of the GPU whose name has `part` in it.
     ///
     /// # Errors
     /// If there is none.
-    pub fn of(&self, part: &str) -> Result<&GpuCapture> {
-        let found = self.0.iter().find(|capture| capture.provenance().gpu.contains(part));
+    pub fn of(&self, part: &str) -> Result<&gpu::Capture> {
+        let found = self.0.iter().find(|capture| capture.setup.gpu.contains(part));
         found.with_context(|| format!("there is no capture of an {part} in {GPU_FOLDER}"))
     }
 }

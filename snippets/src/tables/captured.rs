@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
-use measure::gpu::capture::{Capture, Measured, StepTime};
+use measure::gpu::{Capture, Measured, StepTime};
 
 use crate::inputs::Gpus;
 
@@ -32,28 +32,28 @@ pub fn all(of: &Gpus) -> Result<Vec<Table>> {
 
 /// Where, when and with what each run was made.
 pub fn runs(of: &Gpus) -> Result<Table> {
-    Ok(Table::of("The captured runs", of.0.iter().map(Capture::provenance))
-        .text("GPU", |run| run.gpu.clone())
-        .text("driver", |run| run.driver.clone())
-        .text("CUDA", |run| run.cuda.clone())
-        .text("cuBLASLt", |run| run.cublaslt.clone())
-        .text("machine", |run| run.machine.clone())
-        .text("date", |run| run.date.clone())
-        .text("commit", |run| run.commit.chars().take(12).collect::<String>())
-        .text("command", |run| run.command.clone())
+    Ok(Table::of("The captured runs", &of.0)
+        .text("GPU", |of| of.setup.gpu.clone())
+        .text("driver", |of| of.setup.driver.clone())
+        .text("CUDA", |of| of.setup.cuda.clone())
+        .text("cuBLASLt", |of| of.setup.cublaslt.clone())
+        .text("machine", |of| format!("{}, {}", of.provenance.processor, of.provenance.system))
+        .text("date", |of| of.provenance.date.clone())
+        .text("commit", |of| of.provenance.short_commit())
+        .text("command", |of| of.provenance.command.clone())
         .done())
 }
 
-/// The ceilings of each device, measured in the same run as everything else.
+/// The peaks of each device, measured in the same run as everything else.
 pub fn ceilings(of: &Gpus) -> Result<Table> {
     let title = "What the device can do, measured in the same run";
     let tera = |rate: f64, unit: &str| format!("{} T{unit}", sig3(rate / 1e12));
-    Ok(Table::of(title, of.0.iter().flat_map(Capture::ceilings))
-        .text("GPU", |ceiling| ceiling.provenance().gpu.clone())
-        .text("ceiling", |ceiling| ceiling.name.clone())
-        .number("best reading", |ceiling| tera(ceiling.rate.max, &ceiling.unit))
-        .number("median", |ceiling| tera(ceiling.rate.median, &ceiling.unit))
-        .text("how", |ceiling| ceiling.how.clone())
+    Ok(Table::of(title, of.0.iter().flat_map(Capture::peaks))
+        .text("GPU", |peak| peak.setup().gpu.clone())
+        .text("ceiling", |peak| peak.name.clone())
+        .number("best reading", |peak| tera(peak.rate.max, &peak.unit))
+        .number("median", |peak| tera(peak.rate.median, &peak.unit))
+        .text("how", |peak| peak.how.clone())
         .done())
 }
 
@@ -61,7 +61,7 @@ pub fn ceilings(of: &Gpus) -> Result<Table> {
 pub fn throughput(of: &Gpus) -> Result<Table> {
     let title = "Meter 1, throughput: the linear layers of one step";
     Ok(Table::of(title, of.0.iter().flat_map(Capture::steps))
-        .text("GPU", |step| step.provenance().gpu.clone())
+        .text("GPU", |step| step.setup().gpu.clone())
         .text("model", |step| step.model)
         .text("format", |step| step.format)
         .number("tokens in a step", |step| count(step.tokens))
@@ -73,8 +73,8 @@ pub fn throughput(of: &Gpus) -> Result<Table> {
         .number("quantizing activations (ms)", |step| {
             step.activation_ms.map_or("–".into(), |spread| sig3(spread.median))
         })
-        .number("floor (ms)", |step| sig3(step.floor_ms))
-        .number("floor over time", |step| percent(step.floor_ms / step.time_ms.median))
+        .number("floor (ms)", |step| sig3(step.bound_ms))
+        .number("floor over time", |step| percent(step.bound_ms / step.time_ms.median))
         .text("bound by", |step| step.bound_by.clone())
         .done())
 }
@@ -88,7 +88,7 @@ pub fn gains(of: &Gpus) -> Result<Table> {
     });
     let title = "Tokens/s as a multiple of the first format's, by tokens in a step";
     let mut table = Table::of(title, rows)
-        .text("GPU", |(capture, ..)| capture.provenance().gpu.clone())
+        .text("GPU", |(capture, ..)| capture.setup.gpu.clone())
         .text("model", |(_, model, _)| *model)
         .text("format", |(.., format)| *format);
     for tokens in sizes {
@@ -107,7 +107,7 @@ pub fn capacity(of: &Gpus) -> Result<Table> {
     let title = "Meter 2, capacity: what is left for the KV cache";
     let gigabytes = |bytes: u64| sig3(bytes as f64 / 1e9);
     Ok(Table::of(title, of.0.iter().flat_map(Capture::capacity))
-        .text("GPU", |room| room.provenance().gpu.clone())
+        .text("GPU", |room| room.setup().gpu.clone())
         .text("model", |room| room.model)
         .text("format", |room| room.format)
         .number("linear layers (GB)", |room| gigabytes(room.weight_bytes))
@@ -138,7 +138,7 @@ pub fn sanity(of: &Gpus) -> Result<Table> {
         }
     }
     Ok(Table::of("Meter 3, output sanity: errors against f64, and their bounds", rows)
-        .text("GPU", |(check, _)| check.provenance().gpu.clone())
+        .text("GPU", |(check, _)| check.setup().gpu.clone())
         .text("model", |(check, _)| check.model)
         .text("format", |(check, _)| check.format)
         .number("checks passed", |(_, passed)| passed.clone())
@@ -211,7 +211,6 @@ fn roomiest(capture: &Capture, model: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use measure::capture::CaptureFile;
 
     /// A capture that nobody took, for these tests alone.
     fn made_up(formats: &[(&str, f64, u64)]) -> Gpus {

@@ -23,7 +23,7 @@ pub fn products(capture: &Capture) -> Result<Table> {
         capture.provenance.processor
     );
     let compared = capture.products.iter().map(|product| {
-        let compared = capture.share_of_ceiling(product).zip(capture.speed_up(product));
+        let compared = capture.share_of_bandwidth(product).zip(capture.speed_up(product));
         let compared = compared.zip(capture.predicted_speed_up(product));
         let missing = || format!("the capture has nothing to hold {} to", product.format);
         Ok((product, compared.with_context(missing)?))
@@ -85,7 +85,7 @@ fn find<'c>(
 
 /// Where the capture comes from.
 pub fn run(capture: &Capture) -> Result<Table> {
-    let run = &capture.provenance;
+    let (run, setup) = (&capture.provenance, &capture.setup);
     let mut table = Table::new("The run that these numbers come from").text("what").text("is");
     table.row(["processor", &run.processor]);
     table.row(["processors used", &count(run.processors)]);
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(rows(products(capture)?), capture.products.len());
         let memory = capture.quantizing.iter().filter(|q| q.between == "memory").count();
         assert_eq!(rows(quantizing(capture)?), memory);
-        assert_eq!(rows(run(capture)?), 10 + capture.ceilings.len());
+        assert_eq!(rows(run(capture)?), 10 + capture.bandwidths.len());
         Ok(())
     }
 }

@@ -4,8 +4,9 @@
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent};
-use measure::engines::capture::{Capture, Checkpoint};
+use measure::engines::{Capture, Run};
 
+use super::measured::runs_of;
 use crate::inputs::Engines;
 
 /// A perplexity with the digits that engines are compared by.
@@ -14,27 +15,27 @@ fn perplexity(checkpoint: Option<&Run>) -> String {
     quality.map_or("-".into(), |quality| format!("{:.4}", quality.perplexity))
 }
 
-fn divergence(checkpoint: Option<&Checkpoint>) -> String {
-    let nats = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref()?.mean_kl);
+fn divergence(checkpoint: Option<&Run>) -> String {
+    let nats = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref()?.kl_divergence);
     nats.map_or("-".into(), |nats| format!("{nats:.4}"))
 }
 
-fn same_token(checkpoint: &Checkpoint) -> String {
-    let same = checkpoint.quality.as_ref().and_then(|quality| quality.same_top);
+fn same_token(checkpoint: &Run) -> String {
+    let same = checkpoint.quality.as_ref().and_then(|quality| quality.top1_agreement);
     same.map_or("-".into(), percent)
 }
 
-fn name(checkpoint: &Checkpoint) -> String {
+fn name(checkpoint: &Run) -> String {
     format!("`{}`", checkpoint.name)
 }
 
-fn megabytes(checkpoint: &Checkpoint) -> String {
-    format!("{:.1}", checkpoint.weight_bytes as f64 / 1e6)
+fn megabytes(checkpoint: &Run) -> String {
+    checkpoint.file_bytes.map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
 }
 
 /// Folders: ours beside vLLM.
-pub fn folders(of: &Engines<Capture>) -> Result<Table> {
-    let rows = of.vllm.checkpoints.iter().map(|checkpoint| {
+pub fn folders(of: &Engines) -> Result<Table> {
+    let rows = of.vllm.runs.iter().map(|checkpoint| {
         let own = of.ours.named(&checkpoint.name);
         Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
     });
@@ -51,10 +52,10 @@ pub fn folders(of: &Engines<Capture>) -> Result<Table> {
 }
 
 /// GGUF files: ours beside llama.cpp.
-pub fn gguf(of: &Engines<Capture>) -> Result<Table> {
-    let own = |checkpoint: &Checkpoint| of.ours.named(&checkpoint.name);
+pub fn gguf(of: &Engines) -> Result<Table> {
+    let own = |checkpoint: &Run| of.ours.named(&checkpoint.name);
     let title = "The same GGUF files, read by this course's model and by llama.cpp";
-    Ok(Table::of(title, &of.llama_cpp.checkpoints)
+    Ok(Table::of(title, &of.llama_cpp.runs)
         .text("file", |llama| name(llama))
         .number("MB", |llama| megabytes(llama))
         .number("perplexity, ours", |llama| perplexity(own(llama)))
@@ -66,12 +67,12 @@ pub fn gguf(of: &Engines<Capture>) -> Result<Table> {
 }
 
 /// The same folders and the same engine, on a processor that has the kernels.
-pub fn avx512((of, with): (&Engines<Capture>, &Capture)) -> Result<Table> {
-    let rows = with.checkpoints.iter().map(|checkpoint| {
+pub fn avx512((of, with): (&Engines, &Capture)) -> Result<Table> {
+    let rows = with.runs.iter().map(|checkpoint| {
         let name = &checkpoint.name;
         let own = of.ours.named(name).and_then(|own| own.quality.as_ref());
         let own = own.with_context(|| format!("ours has not scored {name}"))?;
-        let may = own.mean_kl.map(|_| allowed(&of.ours, name)).transpose()?;
+        let may = own.kl_divergence.map(|_| allowed(&of.ours, name)).transpose()?;
         Ok((own.perplexity, may, checkpoint))
     });
     let title = "The same files in vLLM, without AVX-512 and with AVX-512 and VNNI";
@@ -101,7 +102,7 @@ fn plus_or_minus(part: f64) -> String {
 
 /// Eight bits and seven, by an engine whose pairs of products saturate and by one whose do not.
 /// `control` is the same model in seven bits, served by vLLM.
-pub fn seven_bits((of, control): (&Engines<Capture>, &Capture)) -> Result<Table> {
+pub fn seven_bits((of, control): (&Engines, &Capture)) -> Result<Table> {
     let scored = |capture: &Capture, name: &str| -> Result<f64> {
         let found = capture.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
         Ok(found.with_context(|| format!("no capture has scored {name}"))?.perplexity)
@@ -132,10 +133,10 @@ fn allowed(ours: &Capture, name: &str) -> Result<f64> {
 }
 
 /// What each wrote after the first prompt.
-pub fn answers(of: &Engines<Capture>) -> Result<Table> {
-    let prompt = of.ours.questions.prompts.first().cloned().unwrap_or_default();
+pub fn answers(of: &Engines) -> Result<Table> {
+    let prompt = of.ours.plan.prompts.first().cloned().unwrap_or_default();
     let mut names: Vec<&str> = Vec::new();
-    for checkpoint in of.all().into_iter().flat_map(|capture| &capture.checkpoints) {
+    for checkpoint in of.all().into_iter().flat_map(|capture| &capture.runs) {
         if !names.contains(&checkpoint.name.as_str()) {
             names.push(&checkpoint.name);
         }
@@ -143,7 +144,7 @@ pub fn answers(of: &Engines<Capture>) -> Result<Table> {
     let rows = names.into_iter().flat_map(|name| {
         of.all().into_iter().filter_map(move |capture| {
             let answer = capture.named(name)?.answers.first()?;
-            Some((name, &capture.provenance.engine, answer))
+            Some((name, capture.setup.engine, answer))
         })
     });
     let title = format!("\"{prompt}\": what each wrote, the likeliest token each time");
@@ -156,30 +157,16 @@ pub fn answers(of: &Engines<Capture>) -> Result<Table> {
 }
 
 /// How vLLM read each folder, and what stopped it.
-pub fn vllm_read(of: &Engines<Capture>) -> Result<Table> {
+pub fn vllm_read(of: &Engines) -> Result<Table> {
     let title = "How vLLM read each folder, on a processor without AVX-512";
-    Ok(Table::of(title, &of.vllm.checkpoints)
+    Ok(Table::of(title, &of.vllm.runs)
         .text("checkpoint", |checkpoint| name(checkpoint))
         .text("its config says", |checkpoint| checkpoint.scheme.clone().unwrap_or("nothing".into()))
-        .text("served", |checkpoint| if checkpoint.error.is_none() { "yes" } else { "no" })
-        .text("what the engine said", |checkpoint| shortened(said(checkpoint).unwrap_or("-")))
+        .text("served", |checkpoint| if checkpoint.served { "yes" } else { "no" })
+        .text("what the engine said", |checkpoint| {
+            shortened(checkpoint.reason.as_deref().or(checkpoint.kernel.as_deref()).unwrap_or("-"))
+        })
         .done())
-}
-
-/// The line of the engine's log that says most.
-fn said(checkpoint: &Checkpoint) -> Option<&str> {
-    match &checkpoint.error {
-        // The engine's own exception says more than the status that reached us.
-        Some(error) => {
-            let exception = error.lines().map(str::trim).find(|line| line.contains("Error:"));
-            exception.or(error.lines().next())
-        }
-        // The general line comes first, the one of this checkpoint's layers after it.
-        None => {
-            let mut facts = checkpoint.facts.iter().rev().map(String::as_str);
-            facts.find(|line| line.contains("Kernel"))
-        }
-    }
 }
 
 /// A line of a log, cut where a table would burst.
@@ -193,30 +180,21 @@ fn shortened(line: &str) -> String {
 }
 
 /// The KV cache that vLLM made of one GiB.
-pub fn vllm_cache(of: &Engines<Capture>) -> Result<Table> {
-    let served = of.vllm.checkpoints.iter();
+pub fn vllm_cache(of: &Engines) -> Result<Table> {
+    let served = of.vllm.runs.iter();
     let rows = served.filter_map(|checkpoint| Some((checkpoint, checkpoint.kv_cache.as_ref()?)));
     Ok(Table::of("The KV cache that vLLM made of the same memory", rows)
         .text("checkpoint", |(checkpoint, _)| name(checkpoint))
-        .number("blocks", |(_, cache)| count(cache.num_blocks as usize))
-        .number("tokens a block", |(_, cache)| cache.block_size.to_string())
-        .number("tokens", |(_, cache)| count((cache.num_blocks * cache.block_size) as usize))
+        .number("blocks", |(_, cache)| count(cache.blocks as usize))
+        .number("tokens a block", |(_, cache)| cache.block_tokens.to_string())
+        .number("tokens", |(_, cache)| count((cache.blocks * cache.block_tokens) as usize))
         .text("type of its numbers", |(of, _)| of.dtype.clone().unwrap_or("-".into()))
         .done())
 }
 
 /// Where and when the captures were made.
-pub fn runs((of, avx512): (&Engines<Capture>, &Capture)) -> Result<Table> {
-    let captures = [&of.ours, &of.vllm, avx512, &of.llama_cpp];
-    Ok(Table::of("The runs of this chapter", captures.map(|capture| &capture.provenance))
-        .text("engine", |of| of.engine.clone())
-        .text("version", |of| of.engine_version.clone())
-        .text("machine", |of| {
-            format!("{}, {} processors, {}", of.processor, of.processors, of.instructions)
-        })
-        .text("date", |of| of.date.clone())
-        .text("commit", |of| of.commit.chars().take(12).collect::<String>())
-        .done())
+pub fn runs((of, avx512): (&Engines, &Capture)) -> Result<Table> {
+    Ok(runs_of(&[&of.ours, &of.vllm, avx512, &of.llama_cpp]).done())
 }
 
 #[cfg(test)]
@@ -235,9 +213,8 @@ mod tests {
         // An engine that reads weights as we do differs by the rounding of f32 sums only.
         let of = SERVED.data();
         let (own, theirs) = (of.ours.named("none"), of.vllm.named("none"));
-        let scored = |found: Option<&Checkpoint>| {
-            found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity))
-        };
+        let scored =
+            |found: Option<&Run>| found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity));
         let (own, theirs) = (scored(own).context("ours")?, scored(theirs).context("theirs")?);
         assert!((own / theirs - 1.0).abs() < 1e-4, "{own} and {theirs}");
         Ok(())

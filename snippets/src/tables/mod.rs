@@ -109,9 +109,9 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("measured_throughput_llama_cpp", &METERS, |of| {
             measured::throughput(&of.llama_cpp)
         }),
-        Entry::of("measured_sanity_ours", &METERS, |of| measured::sanity(&of.ours)),
-        Entry::of("measured_sanity_vllm", &METERS, |of| measured::sanity(&of.vllm)),
-        Entry::of("measured_sanity_llama_cpp", &METERS, |of| measured::sanity(&of.llama_cpp)),
+        Entry::of("measured_sanity_ours", &METERS, |of| measured::quality(&of.ours)),
+        Entry::of("measured_sanity_vllm", &METERS, |of| measured::quality(&of.vllm)),
+        Entry::of("measured_sanity_llama_cpp", &METERS, |of| measured::quality(&of.llama_cpp)),
         Entry::of("measured_ceilings", &METERS, measured::ceilings),
         Entry::of("choose_crossing", (&METERS, &GPU), measured::crossing),
         Entry::of("measured_runs", &METERS, measured::runs),

@@ -20,7 +20,7 @@ pub fn all(capture: &Capture) -> Result<Vec<Table>> {
 
 /// Where, when and on what the capture was made.
 pub fn run(capture: &Capture) -> Result<Table> {
-    let of = &capture.provenance;
+    let (of, setup) = (&capture.provenance, &capture.setup);
     let rows = [
         ("machine", format!("{}, {} processors, {}", of.processor, of.processors, of.system)),
         ("compiler", of.compiler.clone().unwrap_or_default()),

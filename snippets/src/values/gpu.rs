@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{percent, times};
-use measure::gpu::capture::Capture;
+use measure::gpu::Capture;
 
 use super::{Value, number};
 use crate::Entry;
@@ -58,7 +58,7 @@ pub fn all() -> Vec<Entry<Value>> {
     let floors = FLOORS.map(|(name, format)| {
         number(name, &GPU, percent, move |of| {
             let step = of.of(H200)?.step(LLAMA, format, 1).context("one token was timed")?;
-            Ok(step.floor_ms / step.time_ms.median)
+            Ok(step.bound_ms / step.time_ms.median)
         })
         .means(format!(
             "on an H200, one token a step in {} reaches of its floor's speed",
@@ -90,7 +90,7 @@ fn shown(format: &str) -> &str {
 /// Tokens a second of `format`, with `tokens` in a step.
 fn speed(capture: &Capture, model: &str, format: &str, tokens: usize) -> Result<f64> {
     rate(capture, model, format, tokens).with_context(|| {
-        let gpu = &capture.provenance().gpu;
+        let gpu = &capture.setup.gpu;
         format!("{format} has no step of {tokens} on the {gpu}")
     })
 }
@@ -102,6 +102,6 @@ fn gain(capture: &Capture, model: &str, format: &str, tokens: usize) -> Result<f
 
 /// The measured bandwidth of a card.
 fn copy(of: &Gpus, card: &str) -> Result<f64> {
-    let mut ceilings = of.of(card)?.ceilings();
-    Ok(ceilings.find(|ceiling| ceiling.name == "copy").context("a copy was timed")?.rate.max)
+    let mut peaks = of.of(card)?.peaks();
+    Ok(peaks.find(|peak| peak.name == "copy").context("a copy was timed")?.rate.max)
 }

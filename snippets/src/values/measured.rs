@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kit::table::{percent, times};
-use measure::engines::meters::Capture;
+use measure::engines::Capture;
 
 use super::{Value, number};
 use crate::Entry;
@@ -11,7 +11,7 @@ use crate::meter::Meter::{self, Blocks, Decode, Prefill};
 use crate::meter::run_of;
 
 /// The capture of an engine.
-type Of = fn(&Engines<Capture>) -> &Capture;
+type Of = fn(&Engines) -> &Capture;
 const OURS: Of = |of| &of.ours;
 const VLLM: Of = |of| &of.vllm;
 
@@ -72,7 +72,7 @@ fn of_ceiling(name: &'static str, format: &'static str) -> Entry<String> {
 fn divergence(name: &'static str, format: &'static str) -> Entry<String> {
     let shown = |nats| format!("{nats:.4} nats");
     number(name, &METERS, shown, move |of| {
-        let quality = run_of(&of.ours, format)?.sanity.as_ref();
-        quality.and_then(|quality| quality.mean_kl).context("it was compared")
+        let quality = run_of(&of.ours, format)?.quality.as_ref();
+        quality.and_then(|quality| quality.kl_divergence).context("it was compared")
     })
 }
