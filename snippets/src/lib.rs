@@ -1,13 +1,17 @@
 //! What the chapters embed: figures, interactive figures, tables and values, computed by the labs.
 //!
 //! Each is an [`Entry`] of a list: [`figures::ALL`], [`interactive::ALL`], [`tables::ALL`],
-//! [`values::ALL`]. A chapter
-//! names it, the preprocessor computes it, and insta pins tables and values under the same name.
+//! [`values::ALL`]. An entry names what it is made of besides the labs, the data files of
+//! [`inputs`]. A chapter names the entry, the preprocessor computes it, and insta pins tables and
+//! values under the same name.
 
-mod capture_files;
+pub mod captures;
+mod entry;
 pub mod figures;
 mod grid;
+pub mod inputs;
 pub mod interactive;
+mod meter;
 pub mod published;
 mod rows;
 pub mod tables;
@@ -15,70 +19,65 @@ pub mod values;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 use book_preprocessor::{Kind, Library};
 
-/// A named thing that a chapter can embed, and how to compute it.
-pub struct Entry<T> {
-    /// The name that chapters and snapshots use.
-    pub name: &'static str,
-    /// Runs the labs.
-    pub make: fn() -> Result<T>,
-}
+use entry::Named;
+pub use entry::{Embed, Entry, Input, Inputs, Opening};
 
 /// Everything there is to embed.
 pub struct Book;
 
 impl Library for Book {
     fn names(&self, kind: Kind) -> Vec<&'static str> {
-        match kind {
-            Kind::Figure => figures::ALL.iter().map(|entry| entry.name).collect(),
-            Kind::Interactive => {
-                let names = interactive::ALL.iter().map(|entry| entry.name);
-                names.chain([interactive::card::NAME]).collect()
-            }
-            Kind::Table => tables::available().map(|entry| entry.name).collect(),
-            Kind::Value => values::ALL.iter().map(|entry| entry.name).collect(),
-        }
+        entries(kind).into_iter().map(Named::name).collect()
     }
 
     fn render(&self, kind: Kind, name: &str) -> Result<String> {
-        match kind {
-            Kind::Figure => Ok(make(figures::ALL.iter(), name)?.to_html(name)),
-            Kind::Interactive if name == interactive::card::NAME => interactive::card::html(),
-            Kind::Interactive => make(interactive::ALL.iter(), name)?.to_html(name),
-            Kind::Table => {
-                let table = make(tables::available(), name)?;
-                Ok(format!(
-                    "\n<p class=\"table-title\" id=\"table-{name}\" \
-                     data-snippet=\"table {name}\">{}</p>\n\n{}",
-                    table.title(),
-                    table.to_markdown()
-                ))
-            }
-            // A number does not part from its unit at the end of a line.
-            Kind::Value => Ok(make(values::ALL.iter(), name)?.text.replace(' ', "\u{a0}")),
-        }
+        let entry = entries(kind).into_iter().find(|entry| entry.name() == name);
+        entry.with_context(|| format!("there is no {} {name}", kind.word()))?.render()
     }
 
-    fn data_files(&self) -> Vec<PathBuf> {
-        let captures = tables::captured::files();
-        let captures = captures.into_iter().chain(tables::dequantization::files());
-        let captures = captures.chain(tables::outliers::files()).chain(tables::engines::files());
-        captures
-            .chain(tables::measured::files())
-            .chain([
-                tables::engines::control_file(),
-                tables::engines::avx512_file(),
-                tables::vllm_map::file(),
-            ])
-            .chain([kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()])
-            .chain(formats::checkpoint::golden::files())
-            .collect()
+    fn inputs(&self, kind: Kind, name: &str) -> Vec<PathBuf> {
+        let entry = entries(kind).into_iter().find(|entry| entry.name() == name);
+        entry.map(Named::inputs).unwrap_or_default()
     }
 }
 
-fn make<T: 'static>(mut entries: impl Iterator<Item = &'static Entry<T>>, name: &str) -> Result<T> {
-    let entry = entries.find(|entry| entry.name == name);
-    (entry.ok_or_else(|| anyhow!("there is no {name}"))?.make)()
+fn entries(kind: Kind) -> Vec<&'static dyn Named> {
+    fn named<T: Embed>(entries: &'static [Entry<T>]) -> Vec<&'static dyn Named> {
+        entries.iter().map(|entry| entry as &dyn Named).collect()
+    }
+    match kind {
+        Kind::Figure => named(&figures::ALL),
+        Kind::Interactive => [named(&interactive::ALL), named(&interactive::card::ALL)].concat(),
+        Kind::Table => named(&tables::ALL),
+        Kind::Value => named(&values::ALL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn every_input_is_there_and_an_entry_of_a_capture_has_its_key() {
+        let mut by_file: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+        for kind in Kind::ALL {
+            for entry in entries(kind) {
+                for file in entry.inputs() {
+                    assert!(file.is_file(), "{} names {}", entry.name(), file.display());
+                    by_file.entry(file).or_default().push(entry.name());
+                }
+            }
+        }
+        let of = |end: &str| {
+            let mut found = by_file.iter().filter(|(file, _)| file.ends_with(end));
+            found.next().map(|(_, names)| names.clone()).unwrap_or_default()
+        };
+        assert!(of("gpu-h200.json").contains(&"choose_format"));
+        assert_eq!(of("vllm-seven-bits.json"), ["engines_seven_bits"]);
+        assert!(!of("smollm2-135m-activations.safetensors").contains(&"lab_01_memory"));
+    }
 }

@@ -3,6 +3,8 @@
 //! A [`Published`] cannot be made without a source, and every table of published numbers shows it.
 //! Whoever adds one has read it in the source that is named.
 
+use anyhow::Result;
+use formats::device;
 use kit::Table;
 
 /// Where a number was read.
@@ -13,176 +15,160 @@ pub struct Source {
     pub url: &'static str,
 }
 
-/// A set of numbers from one place of one source.
-pub struct Published {
-    /// What was run on what, in the source's own setting.
-    pub setting: &'static str,
-    /// Which table or section of the source.
-    pub place: &'static str,
-    /// The source.
-    pub source: &'static Source,
-    /// The numbers, in the order of the table's columns.
-    pub numbers: &'static [&'static str],
+impl Source {
+    /// As a Markdown link.
+    pub fn link(&self) -> String {
+        format!("[{}]({})", self.name, self.url)
+    }
 }
 
-/// NVIDIA's benchmark page of Model Optimizer.
-pub const MODEL_OPTIMIZER: Source = Source {
-    name: "NVIDIA",
-    url: "https://github.com/NVIDIA/Model-Optimizer/blob/a2fbac7/examples/benchmark.md",
+/// What was run on what, in the source's own setting, and the numbers of it.
+type Row = (&'static str, &'static [&'static str]);
+
+/// A table of numbers from one place of one source.
+pub struct Published {
+    /// The name that chapters use.
+    pub name: &'static str,
+    /// What it is a table of.
+    pub title: &'static str,
+    /// The source.
+    pub source: Source,
+    /// Which table or section of the source.
+    pub place: &'static str,
+    /// What the numbers are, with their units.
+    pub columns: &'static [&'static str],
+    /// The numbers, in the order of the columns.
+    pub rows: &'static [Row],
+}
+
+impl Published {
+    /// Its title says that it is published, and its last column says where the numbers stand.
+    pub fn table(&self) -> Table {
+        let title = format!("Published, not measured here: {}", self.title);
+        let mut table = Table::of(title, self.rows).text("setting", |(setting, _)| *setting);
+        for (index, column) in self.columns.iter().enumerate() {
+            table = table.number(*column, |(_, numbers)| numbers[index]);
+        }
+        let source = format!("{}, {}", self.source.link(), self.place);
+        table.text("source", |_| source.clone()).done()
+    }
+}
+
+/// Tokens per second of an 8B model on one GPU as the batch grows.
+pub const BATCH_CROSSOVER: Published = Published {
+    name: "published_batch_crossover",
+    title: "throughput as the batch grows",
+    // NVIDIA's benchmark page of Model Optimizer.
+    source: Source {
+        name: "NVIDIA",
+        url: "https://github.com/NVIDIA/Model-Optimizer/blob/a2fbac7/examples/benchmark.md",
+    },
+    place: "section 1.1",
+    columns: &["BF16 (tokens/s)", "FP8 (tokens/s)", "INT4 AWQ (tokens/s)"],
+    rows: &[
+        ("Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 1", &["174", "245", "232"]),
+        ("Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 8", &["803", "1051", "600"]),
+        ("Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 64", &["1680", "2191", "1393"]),
+    ],
 };
 
 /// Kurtic and others, 2024.
-pub const BF16_OR_DEATH: Source =
+const BF16_OR_DEATH: Source =
     Source { name: "Kurtic et al.", url: "https://arxiv.org/abs/2411.02355" };
 
+/// Mean speed-up over 16 bits of vLLM under asynchronous load.
+const ASYNCHRONOUS: Published = Published {
+    name: "published_asynchronous",
+    title: "mean speed-up over BF16 under load",
+    source: BF16_OR_DEATH,
+    place: "table 6",
+    columns: &["8-bit W8A8", "4-bit W4A16"],
+    rows: &[
+        ("Llama-3.1-8B, one A6000 (8 bits: INT8)", &["1.38x", "1.08x"]),
+        ("Llama-3.1-70B, four A100 (8 bits: INT8)", &["1.87x", "1.64x"]),
+        ("Llama-3.1-70B, four H100 (8 bits: FP8)", &["1.77x", "1.55x"]),
+    ],
+};
+
+/// Benchmark averages of three formats.
+const RECOVERY: Published = Published {
+    name: "published_recovery",
+    title: "average scores of a benchmark suite",
+    source: BF16_OR_DEATH,
+    place: "table 2",
+    columns: &["BF16", "FP8 W8A8", "INT8 W8A8", "W4A16"],
+    rows: &[
+        ("Llama-3.1-8B, Leaderboard V1", &["74.06", "73.55", "74.29", "73.11"]),
+        ("Llama-3.1-70B, Leaderboard V1", &["84.40", "84.16", "84.29", "84.00"]),
+        ("Llama-3.1-405B, Leaderboard V1", &["86.79", "86.89", "86.20", "86.78"]),
+    ],
+};
+
+/// OPT-175B in W8A8.
+const COLLAPSE: Published = Published {
+    name: "published_collapse",
+    title: "a model of 175 billion parameters in W8A8",
+    // Xiao and others, 2022.
+    source: Source { name: "Xiao et al.", url: "https://arxiv.org/abs/2211.10438" },
+    place: "table 3",
+    columns: &["FP16", "naive W8A8", "LLM.int8()", "SmoothQuant O1", "SmoothQuant O3"],
+    rows: &[
+        ("OPT-175B, WikiText perplexity", &["10.99", "93080", "11.10", "11.11", "11.17"]),
+        ("OPT-175B, mean of seven tasks (%)", &["66.9", "35.5", "66.7", "66.5", "66.8"]),
+    ],
+};
+
+/// Outlier features between two sizes of a model.
+const EMERGENCE: Published = Published {
+    name: "published_emergence",
+    title: "outlier features appear everywhere at once",
+    // Dettmers and others, 2022.
+    source: Source { name: "Dettmers et al.", url: "https://arxiv.org/abs/2208.07339" },
+    place: "section 4",
+    columns: &["6B", "6.7B"],
+    rows: &[
+        ("layers with outlier features (%)", &["65", "100"]),
+        ("positions of a sequence with them (%)", &["35", "75"]),
+    ],
+};
+
+/// Llama models, migrated.
+const SMOOTHED_LLAMA: Published = Published {
+    name: "published_smoothed_llama",
+    title: "perplexity of Llama models",
+    // The README of SmoothQuant's code.
+    source: Source { name: "smoothquant", url: "https://github.com/mit-han-lab/smoothquant" },
+    place: "README",
+    columns: &["FP16", "SmoothQuant W8A8"],
+    rows: &[
+        ("Llama-2-7B, alpha 0.85", &["5.474", "5.515"]),
+        ("Llama-2-70B", &["3.320", "3.359"]),
+        ("Llama-3-8B", &["6.138", "6.258"]),
+    ],
+};
+
+/// Every table of published numbers but [`ceilings`].
+pub const ALL: [Published; 6] =
+    [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA];
+
 /// Bekman's collection of accelerator data sheets.
-pub const ML_ENGINEERING: Source = Source {
+const ML_ENGINEERING: Source = Source {
     name: "Bekman",
     url: "https://github.com/stas00/ml-engineering/tree/744d01e/compute/accelerator",
 };
 
-/// Tokens per second of an 8B model on one GPU as the batch grows.
-pub const BATCH_CROSSOVER: [Published; 3] = [
-    Published {
-        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 1",
-        place: "section 1.1",
-        source: &MODEL_OPTIMIZER,
-        numbers: &["174", "245", "232"],
-    },
-    Published {
-        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 8",
-        place: "section 1.1",
-        source: &MODEL_OPTIMIZER,
-        numbers: &["803", "1051", "600"],
-    },
-    Published {
-        setting: "Llama-3.1-8B, one H200, 2,048 tokens in, 128 out, batch 64",
-        place: "section 1.1",
-        source: &MODEL_OPTIMIZER,
-        numbers: &["1680", "2191", "1393"],
-    },
-];
-
-/// Mean speed-up over 16 bits of vLLM under asynchronous load.
-pub const ASYNCHRONOUS: [Published; 3] = [
-    Published {
-        setting: "Llama-3.1-8B, one A6000 (8 bits: INT8)",
-        place: "table 6",
-        source: &BF16_OR_DEATH,
-        numbers: &["1.38x", "1.08x"],
-    },
-    Published {
-        setting: "Llama-3.1-70B, four A100 (8 bits: INT8)",
-        place: "table 6",
-        source: &BF16_OR_DEATH,
-        numbers: &["1.87x", "1.64x"],
-    },
-    Published {
-        setting: "Llama-3.1-70B, four H100 (8 bits: FP8)",
-        place: "table 6",
-        source: &BF16_OR_DEATH,
-        numbers: &["1.77x", "1.55x"],
-    },
-];
-
-/// Xiao and others, 2022.
-pub const SMOOTHQUANT: Source =
-    Source { name: "Xiao et al.", url: "https://arxiv.org/abs/2211.10438" };
-
-/// The README of SmoothQuant's code.
-pub const SMOOTHQUANT_CODE: Source =
-    Source { name: "smoothquant", url: "https://github.com/mit-han-lab/smoothquant" };
-
-/// Dettmers and others, 2022.
-pub const LLM_INT8: Source =
-    Source { name: "Dettmers et al.", url: "https://arxiv.org/abs/2208.07339" };
-
-/// OPT-175B in W8A8.
-pub const COLLAPSE: [Published; 2] = [
-    Published {
-        setting: "OPT-175B, WikiText perplexity",
-        place: "table 3",
-        source: &SMOOTHQUANT,
-        numbers: &["10.99", "93080", "11.10", "11.11", "11.17"],
-    },
-    Published {
-        setting: "OPT-175B, mean of seven tasks (%)",
-        place: "table 3",
-        source: &SMOOTHQUANT,
-        numbers: &["66.9", "35.5", "66.7", "66.5", "66.8"],
-    },
-];
-
-/// Outlier features between two sizes of a model.
-pub const EMERGENCE: [Published; 2] = [
-    Published {
-        setting: "layers with outlier features (%)",
-        place: "section 4",
-        source: &LLM_INT8,
-        numbers: &["65", "100"],
-    },
-    Published {
-        setting: "positions of a sequence with them (%)",
-        place: "section 4",
-        source: &LLM_INT8,
-        numbers: &["35", "75"],
-    },
-];
-
-/// Llama models, migrated.
-pub const SMOOTHED_LLAMA: [Published; 3] = [
-    Published {
-        setting: "Llama-2-7B, alpha 0.85",
-        place: "README",
-        source: &SMOOTHQUANT_CODE,
-        numbers: &["5.474", "5.515"],
-    },
-    Published {
-        setting: "Llama-2-70B",
-        place: "README",
-        source: &SMOOTHQUANT_CODE,
-        numbers: &["3.320", "3.359"],
-    },
-    Published {
-        setting: "Llama-3-8B",
-        place: "README",
-        source: &SMOOTHQUANT_CODE,
-        numbers: &["6.138", "6.258"],
-    },
-];
-
-/// Benchmark averages of three formats.
-pub const RECOVERY: [Published; 3] = [
-    Published {
-        setting: "Llama-3.1-8B, Leaderboard V1",
-        place: "table 2",
-        source: &BF16_OR_DEATH,
-        numbers: &["74.06", "73.55", "74.29", "73.11"],
-    },
-    Published {
-        setting: "Llama-3.1-70B, Leaderboard V1",
-        place: "table 2",
-        source: &BF16_OR_DEATH,
-        numbers: &["84.40", "84.16", "84.29", "84.00"],
-    },
-    Published {
-        setting: "Llama-3.1-405B, Leaderboard V1",
-        place: "table 2",
-        source: &BF16_OR_DEATH,
-        numbers: &["86.79", "86.89", "86.20", "86.78"],
-    },
-];
-
-/// A table of published numbers: its title says so, and its last column says where they stand.
-pub fn table(title: &str, numbers: &[&str], rows: &[Published]) -> Table {
-    let mut table = Table::new(format!("Published, not measured here: {title}")).text("setting");
-    for name in numbers {
-        table = table.number(*name);
-    }
-    table = table.text("source");
-    for row in rows {
-        let source = format!("[{}]({}), {}", row.source.name, row.source.url, row.place);
-        table.row([row.setting].into_iter().chain(row.numbers.iter().copied()).chain([&*source]));
-    }
-    table
+/// Published peak rates: those of [`formats::device`], with their source.
+pub fn ceilings() -> Result<Table> {
+    let tera = |rate: Option<f64>| rate.map_or("none".into(), |rate| (rate / 1e12).to_string());
+    let title = "Published, not measured here: what the data sheets say, dense";
+    Ok(Table::of(title, device::PUBLISHED)
+        .text("device", |(name, _)| *name)
+        .number("memory (GB)", |(_, of)| (of.memory_bytes / 1_000_000_000).to_string())
+        .number("bandwidth (TB/s)", |(_, of)| format!("{:.2}", of.bytes_per_s / 1e12))
+        .number("BF16 (TFLOP/s)", |(_, of)| tera(of.operations_per_s.sixteen))
+        .number("FP8 (TFLOP/s)", |(_, of)| tera(of.operations_per_s.fp8))
+        .number("INT8 (TOP/s)", |(_, of)| tera(of.operations_per_s.int8))
+        .number("FP4 (TFLOP/s)", |(_, of)| tera(of.operations_per_s.fp4))
+        .text("source", |_| format!("{}, without sparsity", ML_ENGINEERING.link()))
+        .done())
 }

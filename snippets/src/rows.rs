@@ -1,5 +1,6 @@
 //! Rows of a weight matrix: how loud they are, and in which order.
 
+use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
 
 /// The largest `|w|` of each row of `[rows, columns]`.
@@ -37,6 +38,11 @@ pub fn largest(values: &[f64]) -> f64 {
 /// The smallest value.
 pub fn smallest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// The smallest and the largest of some errors, in words.
+pub fn range(errors: &[f64]) -> String {
+    format!("{} to {}", percent(smallest(errors)), percent(largest(errors)))
 }
 
 #[cfg(test)]

@@ -1,374 +1,232 @@
 //! Numbers inside sentences, computed by the labs. insta pins them all, each with its meaning.
-
-use anyhow::{Context, Result};
-use fake_quant_linear::{
-    dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel, quantize_per_tensor,
-};
-use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
-use kit::meters::relative_error;
-use kit::real_slice::{self, TENSORS};
-use kit::table::{count, percent, sig3, times};
-use measure::engines::vllm_map::Kind;
-
-use crate::Entry;
-use crate::rows::{largest, smallest};
-use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
+//!
+//! A value is a row: its name, what it is made of, how it is written, the number, its meaning.
 
 mod gpu;
 mod measured;
+
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
+use fake_quant_linear::{
+    QuantError, Quantized, dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel,
+    quantize_per_tensor,
+};
+use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
+use kit::meters::relative_error;
+use kit::real_slice::TENSORS;
+use kit::table::{count, percent, sig3, times};
+use measure::cpu::{CpuMeters, Product};
+use measure::engines::vllm_map::Kind;
+use ndarray::Array2;
+
+use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
+use crate::rows::{largest, range};
+use crate::tables::lab_03::{self, mistakes};
+use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
+use crate::{Embed, Entry, Inputs};
 
 /// A number in a sentence of a chapter.
 pub struct Value {
     /// What the chapter shows: the number with its unit.
     pub text: String,
     /// What the number is, in words that end before it: "the mean error of the quiet rows is".
-    pub meaning: &'static str,
+    pub meaning: String,
+}
+
+impl Embed for Value {
+    /// A number does not part from its unit at the end of a line.
+    fn embed(&self, _: &str) -> Result<String> {
+        Ok(self.text.replace(' ', "\u{a0}"))
+    }
+}
+
+/// How a number is written.
+type Shown = fn(f64) -> String;
+
+/// A number, which [`Entry::means`] makes a value.
+fn number<I: Inputs>(
+    name: &'static str,
+    inputs: I,
+    shown: Shown,
+    number: impl Fn(I::Data) -> Result<f64> + Send + Sync + 'static,
+) -> Entry<String> {
+    Entry::of(name, inputs, move |data| Ok(shown(number(data)?)))
+}
+
+impl Entry<String> {
+    /// The text as a value with its meaning.
+    fn means(self, meaning: impl Into<String>) -> Entry<Value> {
+        let meaning = meaning.into();
+        self.map(move |text| Value { text, meaning: meaning.clone() })
+    }
 }
 
 /// Every value of the book.
-pub const ALL: &[Entry<Value>] = &[
-    Entry { name: "lab_01.quiet_per_tensor", make: quiet_per_tensor },
-    Entry { name: "lab_01.quiet_per_channel", make: quiet_per_channel },
-    Entry { name: "lab_01.global_per_tensor", make: global_per_tensor },
-    Entry { name: "lab_01.real_per_tensor", make: real_per_tensor },
-    Entry { name: "lab_01.real_per_channel", make: real_per_channel },
-    Entry { name: "lab_01.worst_real_row", make: worst_real_row },
-    Entry { name: "lab_01.scale_overhead", make: scale_overhead },
-    Entry { name: "lab_01.memory_ratio", make: memory_ratio },
-    Entry { name: "measured.w8a8_reads", make: measured::w8a8_reads },
-    Entry { name: "measured.w4a16_reads", make: measured::w4a16_reads },
-    Entry { name: "measured.w4a8_one", make: measured::w4a8_one },
-    Entry { name: "measured.w8a8_many", make: measured::w8a8_many },
-    Entry { name: "measured.w4a16_one", make: measured::w4a16_one },
-    Entry { name: "measured.one_of_ceiling", make: measured::one_of_ceiling },
-    Entry { name: "measured.f32_one_of_ceiling", make: measured::f32_one_of_ceiling },
-    Entry { name: "measured.blocks", make: measured::blocks },
-    Entry { name: "measured.w8a16_nats", make: measured::w8a16_nats },
-    Entry { name: "measured.w8a8_nats", make: measured::w8a8_nats },
-    Entry { name: "measured.vllm_w4a16_one", make: measured::vllm_w4a16_one },
-    Entry { name: "measured.vllm_w4a16_reads", make: measured::vllm_w4a16_reads },
-    Entry { name: "measured.vllm_w8a8_reads", make: measured::vllm_w8a8_reads },
-    Entry { name: "measured.vllm_w8a8_many", make: measured::vllm_w8a8_many },
-    Entry { name: "gpu.w4a16_one", make: gpu::w4a16_one },
-    Entry { name: "gpu.w4a16_one_h100", make: gpu::w4a16_one_h100 },
-    Entry { name: "gpu.w4a16_64", make: gpu::w4a16_64 },
-    Entry { name: "gpu.fp8_64", make: gpu::fp8_64 },
-    Entry { name: "gpu.fp8_prompt", make: gpu::fp8_prompt },
-    Entry { name: "gpu.int8_prompt", make: gpu::int8_prompt },
-    Entry { name: "gpu.w4a16_prompt", make: gpu::w4a16_prompt },
-    Entry { name: "gpu.copy_cards", make: gpu::copy_cards },
-    Entry { name: "gpu.bf16_cards", make: gpu::bf16_cards },
-    Entry { name: "gpu.w4a16_cards", make: gpu::w4a16_cards },
-    Entry { name: "gpu.bf16_of_floor", make: gpu::bf16_of_floor },
-    Entry { name: "gpu.w4a16_of_floor", make: gpu::w4a16_of_floor },
-    Entry { name: "gpu.small_int8_quantizing", make: gpu::small_int8_quantizing },
-    Entry { name: "gpu.small_int8_one", make: gpu::small_int8_one },
-    Entry { name: "lab_03.row_errors", make: int4_row_errors },
-    Entry { name: "lab_03.sharers", make: sharers },
-    Entry { name: "lab_03.bytes_per_weight", make: bytes_per_weight },
-    Entry { name: "lab_03.smaller_than_f32", make: smaller_than_f32 },
-    Entry { name: "lab_03.smaller_than_f16", make: smaller_than_f16 },
-    Entry {
-        name: "lab_03.swapped",
-        make: || {
-            misread(mistakes::SWAPPED, "layer 10 q_proj, read with its nibbles swapped, is off by")
-        },
-    },
-    Entry {
-        name: "lab_03.awq_as_linear",
-        make: || {
-            misread(
-                mistakes::AWQ,
-                "layer 10 q_proj, read from AWQ words as if they were linear, is off by",
-            )
-        },
-    },
-    Entry {
-        name: "lab_03.zeros_off",
-        make: || {
-            misread(
-                mistakes::ZEROS,
-                "layer 10 q_proj, read with zero points one too large, is off by",
-            )
-        },
-    },
-    Entry {
-        name: "lab_03.next_scale",
-        make: || {
-            misread(
-                mistakes::NEXT,
-                "layer 10 q_proj, read with the scale of the next group, is off by",
-            )
-        },
-    },
-    Entry { name: "real_slice.weights", make: slice_weights },
-    Entry { name: "rounding.truncation_cost", make: truncation_cost },
-    Entry { name: "rules.cast_cost", make: rules_cast_cost },
-    Entry { name: "rules.signed_scale", make: rules_signed_scale },
-    Entry { name: "rules.once", make: rules_once },
-    Entry { name: "rules.twice", make: rules_twice },
-    Entry { name: "rules.peaks_at_minus_eight", make: rules_peaks_at_minus_eight },
-    Entry { name: "checkpoint.exercise_bits", make: exercise_bits },
-    Entry { name: "dequantization.int4_predicted", make: int4_predicted },
-    Entry { name: "dequantization.int4_measured", make: int4_measured },
-    Entry { name: "dequantization.materialized", make: materialized },
-    Entry { name: "dequantization.f32_gain", make: f32_gain },
-    Entry { name: "dequantization.int4_gain", make: int4_gain },
-    Entry { name: "vllm_map.files", make: vllm_files },
-    Entry { name: "vllm_map.classes", make: vllm_classes },
-    Entry { name: "vllm_map.schemes", make: vllm_schemes },
+pub static ALL: LazyLock<Vec<Entry<Value>>> = LazyLock::new(|| {
+    let mut all = of_the_labs();
+    all.extend(measured::all());
+    all.extend(gpu::all());
+    all
+});
+
+fn of_the_labs() -> Vec<Entry<Value>> {
+    let mut all = vec![
+        number("lab_01.quiet_per_tensor", (), percent, |()| quiet(quantize_per_tensor)).means(
+            "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
+        ),
+        number("lab_01.quiet_per_channel", (), percent, |()| quiet(quantize_per_channel))
+            .means("With one scale per row and one row at 100x, the quiet rows lose on average"),
+        number("lab_01.global_per_tensor", (), percent, |()| {
+            let w = lab_01::planted();
+            Ok(relative_error(&w, &dequantize(&quantize_per_tensor(&w)?)))
+        })
+        .means("With one scale for the tensor and one row at 100x, the error of the whole is"),
+        number("lab_01.real_per_tensor", &SLICE, percent, |of| pooled(of, quantize_per_tensor))
+            .means("With one scale per tensor, the nine real matrices together lose"),
+        number("lab_01.real_per_channel", &SLICE, percent, |of| pooled(of, quantize_per_channel))
+            .means("With one scale per row, the nine real matrices together lose"),
+        number("lab_01.worst_real_row", &SLICE, percent, worst_real_row)
+            .means("With one scale per tensor, the worst row of the nine real matrices loses"),
+        number("lab_01.scale_overhead", &SLICE, percent, |slice| {
+            let w = slice.tensor(TENSORS[0]);
+            let scales = memory_bytes(&quantize_per_channel(w)?) - w.len();
+            Ok(scales as f64 / w.len() as f64)
+        })
+        .means("One f32 scale per row of 576 weights adds to the codes"),
+        number("lab_01.memory_ratio", &SLICE, times, |slice| {
+            let w = slice.tensor(TENSORS[0]);
+            Ok(memory_bytes_f32(w) as f64 / memory_bytes(&quantize_per_channel(w)?) as f64)
+        })
+        .means("int8 with one f32 scale per row of 576 weights is smaller than f32 by"),
+        Entry::of("lab_03.row_errors", &SLICE, |slice| Ok(range(&lab_03::row_errors(slice)?)))
+            .means("int4 with one scale a row costs the nine real matrices"),
+        Entry::computed("lab_03.sharers", || {
+            let errors = [512, 128, 64, 32, 16].into_iter().map(lab_03::sharers);
+            Ok(range(&errors.collect::<Result<Vec<_>>>()?))
+        })
+        .means("In the group of a weight at 20x, whatever its size, the others lose"),
+        number("lab_03.bytes_per_weight", &SLICE, sig3, g128)
+            .means("int4 in groups of 128 takes, scales counted, in bytes a weight,"),
+        number("lab_03.smaller_than_f32", &SLICE, times, |slice| Ok(4.0 / g128(slice)?))
+            .means("int4 in groups of 128 is smaller than f32 by"),
+        number("lab_03.smaller_than_f16", &SLICE, times, |slice| Ok(2.0 / g128(slice)?))
+            .means("int4 in groups of 128 is smaller than f16 by"),
+    ];
+    all.extend(MISREAD.map(|(name, mistake, how)| {
+        number(name, &SLICE, percent, move |slice| lab_03::misread_error(slice, mistake))
+            .means(format!("layer 10 q_proj, read {how}, is off by"))
+    }));
+    all.extend([
+        number("real_slice.weights", &SLICE, whole, |slice| {
+            Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
+        })
+        .means("The number of weights in the real slice is"),
+        number("rounding.truncation_cost", &SLICE, sig3, |of| Ok(rounding::truncation_cost(of)))
+            .means("The error of truncating, over the error of rounding half to even, is"),
+        number("rules.cast_cost", &SLICE, times, rules::cast_cost)
+            .means("The error of vLLM's cast to int8 on the nine real matrices, over that of its rounding, is"),
+        number("rules.signed_scale", &SLICE, times, rules::signed_scale)
+            .means("The error of Q4_0 on the nine real matrices, over that of max / 7, is"),
+        number("rules.once", &SLICE, percent, |slice| Ok(once_and_twice(slice)?[0]))
+            .means("compressed-tensors' symmetric int4 costs layer 29 q_proj"),
+        number("rules.twice", &SLICE, percent, |slice| Ok(once_and_twice(slice)?[1]))
+            .means("compressed-tensors' symmetric int4 applied to its own output costs that matrix"),
+        number("rules.peaks_at_minus_eight", &SLICE, percent, rules::peaks_at_minus_eight)
+            .means("Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8"),
+        number("checkpoint.exercise_bits", (), |bits| bits.to_string(), |()| checkpoint::exercise_bits())
+            .means("With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,"),
+        speed_up("dequantization.int4_predicted", "int4 g128", CpuMeters::predicted_speed_up)
+            .means("By bytes alone, a product with int4 g128 is faster than with f32 by"),
+        speed_up("dequantization.int4_measured", "int4 g128", CpuMeters::speed_up)
+            .means("In the capture, a product with int4 g128 is faster than with f32 by"),
+        speed_up("dequantization.materialized", "int4 g128, materialized", |capture, product| {
+            Some(1.0 / capture.speed_up(product)?)
+        })
+        .means(
+            "With the whole matrix dequantized to memory first, a product takes, in units of the \
+             time with f32,",
+        ),
+        number("dequantization.f32_gain", &CPU, times, |of| dequantization::gain_of_threads(of, "f32"))
+            .means("On all threads against one, f32 is faster by"),
+        number("dequantization.int4_gain", &CPU, times, |of| {
+            dequantization::gain_of_threads(of, "int4 g128")
+        })
+        .means("On all threads against one, int4 g128 is faster by"),
+        number("vllm_map.files", &VLLM_MAP, whole, |map| Ok(map.files.len() as f64))
+            .means("The Python files in vLLM's quantization folder are"),
+        number("vllm_map.classes", &VLLM_MAP, whole, |map| {
+            Ok(vllm_map::number_of_classes(map, None) as f64)
+        })
+        .means("The classes in vLLM's quantization folder are"),
+        number("vllm_map.schemes", &VLLM_MAP, whole, |map| {
+            Ok(vllm_map::number_of_classes(map, Some(Kind::Scheme)) as f64)
+        })
+        .means("Those of them that quantize something are"),
+    ]);
+    all
+}
+
+/// The values of misread layouts: name, mistake, and how the matrix was read.
+const MISREAD: [(&str, &str, &str); 4] = [
+    ("lab_03.swapped", mistakes::SWAPPED, "with its nibbles swapped"),
+    ("lab_03.awq_as_linear", mistakes::AWQ, "from AWQ words as if they were linear"),
+    ("lab_03.zeros_off", mistakes::ZEROS, "with zero points one too large"),
+    ("lab_03.next_scale", mistakes::NEXT, "with the scale of the next group"),
 ];
 
-fn quiet_per_tensor() -> Result<Value> {
+/// A whole number with its thousands set apart.
+fn whole(number: f64) -> String {
+    count(number as usize)
+}
+
+/// What a quantizer of lab 01 makes of a matrix.
+type Quantize = fn(&Array2<f32>) -> Result<Quantized, QuantError>;
+
+/// What the quiet rows of the planted control lose on average.
+fn quiet(quantize: Quantize) -> Result<f64> {
     let w = lab_01::planted();
-    let errors = lab_01::row_errors(&w, &quantize_per_tensor(&w)?);
-    Ok(Value {
-        text: percent(lab_01::quiet(&errors)),
-        meaning: "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
-    })
-}
-
-fn quiet_per_channel() -> Result<Value> {
-    let w = lab_01::planted();
-    let errors = lab_01::row_errors(&w, &quantize_per_channel(&w)?);
-    Ok(Value {
-        text: percent(lab_01::quiet(&errors)),
-        meaning: "With one scale per row and one row at 100x, the quiet rows lose on average",
-    })
-}
-
-fn global_per_tensor() -> Result<Value> {
-    let w = lab_01::planted();
-    Ok(Value {
-        text: percent(relative_error(&w, &dequantize(&quantize_per_tensor(&w)?))),
-        meaning: "With one scale for the tensor and one row at 100x, the error of the whole is",
-    })
-}
-
-fn real_per_tensor() -> Result<Value> {
-    Ok(Value {
-        text: percent(pooled(|w| Ok(dequantize(&quantize_per_tensor(w)?)))?),
-        meaning: "With one scale per tensor, the nine real matrices together lose",
-    })
-}
-
-fn real_per_channel() -> Result<Value> {
-    Ok(Value {
-        text: percent(pooled(|w| Ok(dequantize(&quantize_per_channel(w)?)))?),
-        meaning: "With one scale per row, the nine real matrices together lose",
-    })
+    Ok(lab_01::quiet(&lab_01::row_errors(&w, &quantize(&w)?)))
 }
 
 /// The error of all nine matrices together, relative to the norm of all nine.
-fn pooled(
-    round_trip: impl Fn(&ndarray::Array2<f32>) -> Result<ndarray::Array2<f32>>,
-) -> Result<f64> {
+fn pooled(slice: &Slice, quantize: Quantize) -> Result<f64> {
     let (mut error, mut norm) = (0.0, 0.0);
-    for name in TENSORS {
-        let w = real_slice::tensor(name)?;
+    for (_, w) in slice.all() {
         let energy = w.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        error += relative_error(&w, &round_trip(&w)?).powi(2) * energy;
+        error += relative_error(w, &dequantize(&quantize(w)?)).powi(2) * energy;
         norm += energy;
     }
     Ok((error / norm).sqrt())
 }
 
-fn worst_real_row() -> Result<Value> {
-    let mut worst: f64 = 0.0;
-    for name in TENSORS {
-        let w = real_slice::tensor(name)?;
-        worst = worst.max(largest(&lab_01::row_errors(&w, &quantize_per_tensor(&w)?)));
-    }
-    Ok(Value {
-        text: percent(worst),
-        meaning: "With one scale per tensor, the worst row of the nine real matrices loses",
-    })
-}
-
-fn scale_overhead() -> Result<Value> {
-    let w = real_slice::tensor(TENSORS[0])?;
-    let scales = memory_bytes(&quantize_per_channel(&w)?) - w.len();
-    Ok(Value {
-        text: percent(scales as f64 / w.len() as f64),
-        meaning: "One f32 scale per row of 576 weights adds to the codes",
-    })
-}
-
-fn memory_ratio() -> Result<Value> {
-    let w = real_slice::tensor(TENSORS[0])?;
-    let ratio = memory_bytes_f32(&w) as f64 / memory_bytes(&quantize_per_channel(&w)?) as f64;
-    Ok(Value {
-        text: times(ratio),
-        meaning: "int8 with one f32 scale per row of 576 weights is smaller than f32 by",
-    })
-}
-
-fn int4_row_errors() -> Result<Value> {
-    let errors = lab_03::row_errors()?;
-    Ok(Value {
-        text: range(&errors),
-        meaning: "int4 with one scale a row costs the nine real matrices",
-    })
-}
-
-fn sharers() -> Result<Value> {
-    let sizes = [512, 128, 64, 32, 16];
-    let errors = sizes.into_iter().map(lab_03::sharers).collect::<Result<Vec<_>>>()?;
-    Ok(Value {
-        text: range(&errors),
-        meaning: "In the group of a weight at 20x, whatever its size, the others lose",
-    })
-}
-
-/// The smallest and the largest of `errors`.
-fn range(errors: &[f64]) -> String {
-    format!("{} to {}", percent(smallest(errors)), percent(largest(errors)))
+fn worst_real_row(slice: &Slice) -> Result<f64> {
+    let worst = slice
+        .all()
+        .map(|(_, w)| Ok(largest(&lab_01::row_errors(w, &quantize_per_tensor(w)?))))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(largest(&worst))
 }
 
 /// Bytes a weight of the traded matrix in groups of 128.
-fn g128() -> Result<f64> {
-    let w = real_slice::tensor(lab_03::TRADED)?;
-    let quantized = int4_groups::quantize_groups(&w, 128)?;
+fn g128(slice: &Slice) -> Result<f64> {
+    let w = slice.tensor(lab_03::TRADED);
+    let quantized = int4_groups::quantize_groups(w, 128)?;
     Ok(int4_groups::memory_bytes(&quantized) as f64 / w.len() as f64)
 }
 
-fn bytes_per_weight() -> Result<Value> {
-    Ok(Value {
-        text: sig3(g128()?),
-        meaning: "int4 in groups of 128 takes, scales counted, in bytes a weight,",
+fn once_and_twice(slice: &Slice) -> Result<[f64; 2]> {
+    rules::once_and_twice(slice, &COMPRESSED_TENSORS_SYMMETRIC)
+}
+
+/// What a capture says of a format on all threads, as a multiple of f32.
+fn speed_up(
+    name: &'static str,
+    format: &'static str,
+    ratio: fn(&CpuMeters, &Product) -> Option<f64>,
+) -> Entry<String> {
+    number(name, &CPU, times, move |capture| {
+        let product = dequantization::product_of(capture, format)?;
+        ratio(capture, product).context("the capture has no f32 product")
     })
-}
-
-fn smaller_than_f32() -> Result<Value> {
-    Ok(Value {
-        text: times(4.0 / g128()?),
-        meaning: "int4 in groups of 128 is smaller than f32 by",
-    })
-}
-
-fn smaller_than_f16() -> Result<Value> {
-    Ok(Value {
-        text: times(2.0 / g128()?),
-        meaning: "int4 in groups of 128 is smaller than f16 by",
-    })
-}
-
-fn misread(mistake: &str, meaning: &'static str) -> Result<Value> {
-    Ok(Value { text: percent(lab_03::misread_error(mistake)?), meaning })
-}
-
-fn slice_weights() -> Result<Value> {
-    let mut weights = 0;
-    for name in TENSORS {
-        weights += real_slice::tensor(name)?.len();
-    }
-    Ok(Value { text: count(weights), meaning: "The number of weights in the real slice is" })
-}
-
-fn truncation_cost() -> Result<Value> {
-    Ok(Value {
-        text: sig3(rounding::truncation_cost()?),
-        meaning: "The error of truncating, over the error of rounding half to even, is",
-    })
-}
-
-fn rules_cast_cost() -> Result<Value> {
-    Ok(Value {
-        text: times(rules::cast_cost()?),
-        meaning: "The error of vLLM's cast to int8 on the nine real matrices, over that of its rounding, is",
-    })
-}
-
-fn rules_signed_scale() -> Result<Value> {
-    Ok(Value {
-        text: times(rules::signed_scale()?),
-        meaning: "The error of Q4_0 on the nine real matrices, over that of max / 7, is",
-    })
-}
-
-fn rules_once() -> Result<Value> {
-    let [once, _] = rules::once_and_twice(&COMPRESSED_TENSORS_SYMMETRIC)?;
-    Ok(Value {
-        text: percent(once),
-        meaning: "compressed-tensors' symmetric int4 costs layer 29 q_proj",
-    })
-}
-
-fn rules_twice() -> Result<Value> {
-    let [_, twice] = rules::once_and_twice(&COMPRESSED_TENSORS_SYMMETRIC)?;
-    Ok(Value {
-        text: percent(twice),
-        meaning: "compressed-tensors' symmetric int4 applied to its own output costs that matrix",
-    })
-}
-
-fn rules_peaks_at_minus_eight() -> Result<Value> {
-    Ok(Value {
-        text: percent(rules::peaks_at_minus_eight()?),
-        meaning: "Of the groups of layer 29 q_proj with a negative peak, max / 7.5 puts on -8",
-    })
-}
-
-fn exercise_bits() -> Result<Value> {
-    Ok(Value {
-        text: checkpoint::exercise_bits()?.to_string(),
-        meaning: "With AWQ's gemm layout and groups of 64, a weight of [576, 1536] costs, in bits,",
-    })
-}
-
-fn int4_predicted() -> Result<Value> {
-    let capture = dequantization::committed()?;
-    let int4 = dequantization::product_of(&capture, "int4 g128")?;
-    let ratio = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
-    Ok(Value {
-        text: times(ratio),
-        meaning: "By bytes alone, a product with int4 g128 is faster than with f32 by",
-    })
-}
-
-fn int4_measured() -> Result<Value> {
-    let capture = dequantization::committed()?;
-    let int4 = dequantization::product_of(&capture, "int4 g128")?;
-    let ratio = capture.speed_up(int4).context("the capture has no f32 product")?;
-    Ok(Value {
-        text: times(ratio),
-        meaning: "In the capture, a product with int4 g128 is faster than with f32 by",
-    })
-}
-
-fn f32_gain() -> Result<Value> {
-    let gain = dequantization::gain_of_threads(&dequantization::committed()?, "f32")?;
-    Ok(Value { text: times(gain), meaning: "On all threads against one, f32 is faster by" })
-}
-
-fn int4_gain() -> Result<Value> {
-    let gain = dequantization::gain_of_threads(&dequantization::committed()?, "int4 g128")?;
-    Ok(Value { text: times(gain), meaning: "On all threads against one, int4 g128 is faster by" })
-}
-
-fn materialized() -> Result<Value> {
-    let capture = dequantization::committed()?;
-    let slow = dequantization::product_of(&capture, "int4 g128, materialized")?;
-    let ratio = capture.speed_up(slow).context("the capture has no f32 product")?;
-    Ok(Value {
-        text: times(1.0 / ratio),
-        meaning: "With the whole matrix dequantized to memory first, a product takes, in units of \
-                  the time with f32,",
-    })
-}
-
-fn vllm_files() -> Result<Value> {
-    let files = count(vllm_map::number_of_files()?);
-    Ok(Value { text: files, meaning: "The Python files in vLLM's quantization folder are" })
-}
-
-fn vllm_classes() -> Result<Value> {
-    let classes = count(vllm_map::number_of_classes(None)?);
-    Ok(Value { text: classes, meaning: "The classes in vLLM's quantization folder are" })
-}
-
-fn vllm_schemes() -> Result<Value> {
-    let schemes = count(vllm_map::number_of_classes(Some(Kind::Scheme))?);
-    Ok(Value { text: schemes, meaning: "Those of them that quantize something are" })
 }

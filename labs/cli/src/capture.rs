@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-use formats::architecture::SMOLLM2_135M;
 use kit::workspace::fetched_model;
-use measure::engines::{self, Engine, Meter, meter_tables};
+use measure::engines::{self, Engine};
 use measure::{cpu, gpu, outliers};
-use snippets::tables;
+use snippets::captures;
 use xtask::fetch;
 
 /// What to capture.
@@ -38,8 +37,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         What::Gpu(args) => return gpu(args),
         What::Cpu(args) => {
             cpu::run(&args)?;
-            let capture = cpu::Capture::load(&args.out)?;
-            show(tables::dequantization::all(&capture)?, &args.out);
+            show(&args.out)?;
         }
         What::Model(args) => {
             let fetched = fetched_model();
@@ -52,8 +50,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
                 fetch::MODEL.require(&fetched)?;
             }
             outliers::run(&args)?;
-            let capture = outliers::Capture::load(&args.out)?;
-            show(tables::outliers::all(&capture)?, &args.out);
+            show(&args.out)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -64,9 +61,7 @@ fn gpu(args: gpu::Args) -> Result<ExitCode> {
     let out = args.out.clone();
     let code = gpu::run(args);
     if let (Some(out), true) = (out, code == ExitCode::SUCCESS) {
-        let mut captures = vec![gpu::Capture::load(&out)?];
-        captures.extend(tables::captured::committed()?);
-        show(tables::captured::all(&captures), &out);
+        show(&out)?;
     }
     Ok(code)
 }
@@ -80,23 +75,19 @@ pub fn measure(args: &engines::Args) -> Result<ExitCode> {
     if args.engine == Engine::Gpu {
         return gpu(gpu::Args::whole(out));
     }
-    let capture = engines::run(args)?;
-    for table in meter_tables::all(&capture, SMOLLM2_135M) {
-        println!("\n{table}");
-    }
-    // A figure compares the throughputs and capacities of two formats at least.
-    let served = capture.runs.iter().filter(|run| run.served).count();
-    if served > 1 && [Meter::Capacity, Meter::Throughput].iter().all(|&m| capture.plan.takes(m)) {
+    engines::run(args)?;
+    show(&out)?;
+    if let Some(svg) = captures::figure(&out)? {
         let figure = out.with_extension("svg");
-        let svg = snippets::figures::measured::of(&capture)?.to_file();
         std::fs::write(&figure, svg).with_context(|| figure.display().to_string())?;
         println!("The figure is {}", figure.display());
     }
-    println!("The capture is {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(tables: impl std::fmt::Display, out: &Path) {
-    print!("{tables}");
+/// The tables of a capture, and where it lies.
+fn show(out: &Path) -> Result<()> {
+    print!("{}", captures::show(out)?);
     println!("The capture is {}", out.display());
+    Ok(())
 }

@@ -59,6 +59,13 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// A table with a row for each of `rows`, which are there before its columns.
+    pub fn of<R>(title: impl Into<String>, rows: impl IntoIterator<Item = R>) -> Columns<R> {
+        let rows: Vec<R> = rows.into_iter().collect();
+        let table = Self { rows: vec![Vec::new(); rows.len()], ..Self::new(title) };
+        Columns { table, rows }
+    }
+
     /// The title.
     pub fn title(&self) -> &str {
         &self.title
@@ -102,6 +109,46 @@ impl Table {
             };
         }
         text.push_str("|\n");
+    }
+}
+
+/// A table in the making, whose rows are known: a column is a name, and what it says of each row.
+pub struct Columns<R> {
+    table: Table,
+    rows: Vec<R>,
+}
+
+impl<R> Columns<R> {
+    /// Adds a column of words.
+    pub fn text<C: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        cell: impl Fn(&R) -> C,
+    ) -> Self {
+        self.table = self.table.text(name);
+        self.cells(cell)
+    }
+
+    /// Adds a column of numbers; the name carries the unit.
+    pub fn number<C: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        cell: impl Fn(&R) -> C,
+    ) -> Self {
+        self.table = self.table.number(name);
+        self.cells(cell)
+    }
+
+    fn cells<C: Into<String>>(mut self, cell: impl Fn(&R) -> C) -> Self {
+        for (cells, row) in self.table.rows.iter_mut().zip(&self.rows) {
+            cells.push(cell(row).into());
+        }
+        self
+    }
+
+    /// The table.
+    pub fn done(self) -> Table {
+        self.table
     }
 }
 
@@ -153,6 +200,16 @@ pub fn count(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_by_columns_is_the_table_by_rows() {
+        let mut by_rows = Table::new("t").text("name").number("length");
+        for word in ["a", "bcd"] {
+            by_rows.row([word.to_string(), word.len().to_string()]);
+        }
+        let columns = Table::of("t", ["a", "bcd"]).text("name", |word| *word);
+        assert_eq!(columns.number("length", |word| word.len().to_string()).done(), by_rows);
+    }
 
     #[test]
     fn numbers_keep_three_significant_digits() {

@@ -28,10 +28,8 @@ pub fn replace_marks(
     let mut wanted: Vec<_> = wanted.map(|mark| (mark.kind, mark.name.clone())).collect();
     wanted.sort();
     wanted.dedup();
-    let mut inputs = library.data_files();
-    inputs.push(setup.program.clone());
-    let cache = Cache::open(&setup.cache(), &inputs)?;
-    let (rendered, failures) = make(library, &cache, wanted);
+    let mut cache = Cache::open(&setup.cache(), &setup.program)?;
+    let (rendered, failures) = make(library, &mut cache, wanted);
     Problems::none_or_fail(unmade(checked, &failures))?;
     // A build that succeeds does not fail for litter.
     if let Err(error) = cache.prune() {

@@ -46,8 +46,9 @@ pub trait Library: Sync {
     /// If it cannot be computed, a data file is missing, say.
     fn render(&self, kind: Kind, name: &str) -> Result<String>;
 
-    /// Files, besides the program itself, that what it renders depends on.
-    fn data_files(&self) -> Vec<PathBuf>;
+    /// The files, besides the program itself, that one of them is made of. A file that is missing
+    /// counts as missing: [`Library::render`] says what the file is for.
+    fn inputs(&self, kind: Kind, name: &str) -> Vec<PathBuf>;
 }
 
 /// The four kinds of mark: `{{#figure name}}`, `{{#interactive name}}`, `{{#table name}}`,

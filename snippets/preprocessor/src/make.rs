@@ -22,19 +22,22 @@ pub type Failures = BTreeMap<(Kind, String), String>;
 /// Makes all of `wanted`. What fails does not keep the rest from being made.
 pub fn make(
     library: &dyn Library,
-    cache: &Cache,
+    cache: &mut Cache,
     wanted: impl IntoIterator<Item = (Kind, String)>,
 ) -> (Rendered, Failures) {
-    let (mut rendered, mut missing) = (Rendered::new(), Vec::new());
+    let (mut rendered, mut failures, mut missing) = (Rendered::new(), Failures::new(), Vec::new());
     for (kind, name) in wanted {
-        match cache.get(kind, &name) {
-            Some(made) => drop(rendered.insert((kind, name), made)),
-            None => missing.push((kind, name)),
+        match cache.place(kind, &name, &library.inputs(kind, &name)) {
+            Ok(place) => match Cache::get(&place) {
+                Some(made) => drop(rendered.insert((kind, name), made)),
+                None => missing.push((kind, name, place)),
+            },
+            Err(error) => drop(failures.insert((kind, name), format!("{error:#}"))),
         }
     }
-    let made = Mutex::new((rendered, Failures::new()));
-    on_all_cores(&missing, |(kind, name)| {
-        let outcome = make_one(library, cache, *kind, name);
+    let (cache, made) = (&*cache, Mutex::new((rendered, failures)));
+    on_all_cores(&missing, |(kind, name, place)| {
+        let outcome = make_one(library, *kind, name, |text| cache.put(place, text));
         let mut made = made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let key = (*kind, name.clone());
         match outcome {
@@ -45,10 +48,15 @@ pub fn make(
     made.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn make_one(library: &dyn Library, cache: &Cache, kind: Kind, name: &str) -> Result<String> {
+fn make_one(
+    library: &dyn Library,
+    kind: Kind,
+    name: &str,
+    keep: impl FnOnce(&str) -> Result<()>,
+) -> Result<String> {
     let made = announced(kind, name, || library.render(kind, name))?;
     let made = finish(kind, made)?;
-    cache.put(kind, name, &made)?;
+    keep(&made)?;
     Ok(made)
 }
 

@@ -145,7 +145,7 @@ mod tests {
             anyhow::bail!("a parser renders nothing")
         }
 
-        fn data_files(&self) -> Vec<std::path::PathBuf> {
+        fn inputs(&self, _: Kind, _: &str) -> Vec<std::path::PathBuf> {
             Vec::new()
         }
     }

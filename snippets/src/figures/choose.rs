@@ -2,15 +2,13 @@
 
 use anyhow::{Context, Result};
 use kit::table::{count, sig3, times};
-use measure::engines::{Capture, Engine, Run};
-use plotters::style::text_anchor::HPos;
+use measure::engines::{Capture, Run};
+use measure::gpu::Capture as GpuCapture;
 
-use super::Figure;
-use super::plot::{Axis, Layout, Plot, draw};
-use super::style::{Ink, Pen};
-use super::svg::Drawing;
-use crate::tables::captured::{self, H200, LLAMA};
-use crate::tables::measured::committed;
+use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, Plot, draw};
+use crate::inputs::{Engines, Gpus};
+use crate::meter::Meter;
+use crate::tables::captured::{H200, LLAMA, rate};
 
 /// How far under the top of its box a branch leaves the stem, in lines.
 const JOINT: f64 = 0.7;
@@ -26,73 +24,57 @@ struct Branch {
 }
 
 /// The decision.
-pub fn decision() -> Result<Figure> {
-    let captures = Engine::SERVING.into_iter().map(committed).collect::<Result<Vec<_>>>()?;
-    let branches = branches(&captures)?;
-    let alt = branches
-        .iter()
-        .map(|branch| format!("{} {} {}.", branch.binds, branch.take, branch.rows.join("; ")))
-        .collect::<Vec<_>>()
-        .join(" ");
+pub fn decision((of, gpus): (&Engines, &Gpus)) -> Result<Figure> {
+    let branches = branches(of, gpus.of(H200)?)?;
+    let in_words =
+        |branch: &Branch| format!("{} {} {}.", branch.binds, branch.take, branch.rows.join("; "));
     Ok(Figure {
         title: "Which format, by what runs out first".into(),
         caption:
             "Start from what your service runs out of. Each line under a branch is a row of this \
-                  chapter's captures: the best format of that engine, as a multiple of its own \
-                  first format. H200: the linear layers of Llama-3.1-8B, beside bf16; a step is so \
-                  many tokens."
+             chapter's captures: the best format of that engine, as a multiple of its own first \
+             format. H200: the linear layers of Llama-3.1-8B, beside bf16; a step is so many tokens."
                 .into(),
-        alt,
+        alt: branches.iter().map(in_words).collect::<Vec<_>>().join(" "),
         drawing: tree(&branches)?,
     })
 }
 
-fn branches(captures: &[Capture]) -> Result<Vec<Branch>> {
-    let blocks = |run: &Run| run.kv_cache.as_ref().map(|kv| kv.blocks as f64);
-    let prefill = |run: &Run| run.prefill.as_ref().map(|prefill| prefill.tokens_per_s.median);
-    let one = |run: &Run| run.decode_of(1).map(|decode| decode.tokens_per_s.median);
-    let rows = |captures: &[&Capture],
-                meter: &dyn Fn(&Run) -> Option<f64>,
-                what: &str,
-                show: &dyn Fn(f64) -> String,
-                gpu: String| {
-        let best = captures.iter().map(|capture| best(capture, meter, what, show));
+fn branches(of: &Engines, gpu: &GpuCapture) -> Result<Vec<Branch>> {
+    let rows = |captures: &[&Capture], meter, what: &str, gpu: String| {
+        let best = captures.iter().map(|capture| best(capture, meter, what));
         best.chain([Ok(gpu)]).collect::<Result<Vec<_>>>()
     };
-    let blocks_shown = |blocks: f64| count(blocks as usize);
-    let all: Vec<&Capture> = captures.iter().collect();
     // One request in vLLM waits for the engine and not for bytes: the chapter of the three meters
     // says so, and its row would be of something else.
-    let by_bytes = |capture: &&Capture| capture.setup.engine != Engine::Vllm;
-    let bound_by_bytes: Vec<&Capture> = captures.iter().filter(by_bytes).collect();
+    let bound_by_bytes = [&of.ours, &of.llama_cpp];
     Ok(vec![
         Branch {
             binds: "Memory: too few KV blocks",
             take: "fewest bits a weight: W4A16",
-            rows: rows(&all, &blocks, "blocks", &blocks_shown, gpu_blocks()?)?,
+            rows: rows(&of.all(), Meter::Blocks, "blocks", gpu_blocks(gpu)?)?,
         },
         Branch {
             binds: "Bytes: few requests, writing",
             take: "fewest bits a weight: W4A16",
-            rows: rows(&bound_by_bytes, &one, "tokens/s, 1 writes", &sig3, gpu_step(1)?)?,
+            rows: rows(&bound_by_bytes, Meter::Decode(1), "tokens/s, 1 writes", gpu_step(gpu, 1)?)?,
         },
         Branch {
             binds: "Arithmetic: prompts, many requests",
             take: "activations in 8 bits: W8A8, FP8",
-            rows: rows(&all, &prefill, "tokens/s, reading", &sig3, gpu_step(2048)?)?,
+            rows: rows(&of.all(), Meter::Prefill, "tokens/s, reading", gpu_step(gpu, 2048)?)?,
         },
         Branch {
             binds: "Quality: nothing to spare",
             take: "8-bit weights alone, or FP8; measure",
-            rows: captures.iter().map(closest).collect::<Result<Vec<_>>>()?,
+            rows: of.all().into_iter().map(closest).collect::<Result<Vec<_>>>()?,
         },
     ])
 }
 
 /// The fastest format of a step of so many tokens on a GPU, beside bf16.
-fn gpu_step(tokens: usize) -> Result<String> {
-    let capture = captured::of_gpu(H200)?;
-    let of = |format: &str| captured::rate(&capture, LLAMA, format, tokens);
+fn gpu_step(capture: &GpuCapture, tokens: usize) -> Result<String> {
+    let of = |format: &str| rate(capture, LLAMA, format, tokens);
     let steps = capture.runs().filter(|run| run.model == LLAMA);
     let speeds = steps.filter_map(|run| Some((run.format, of(run.format)?)));
     let (format, speed) =
@@ -103,8 +85,7 @@ fn gpu_step(tokens: usize) -> Result<String> {
 }
 
 /// The format that leaves the most blocks on a GPU, beside bf16.
-fn gpu_blocks() -> Result<String> {
-    let capture = captured::of_gpu(H200)?;
+fn gpu_blocks(capture: &GpuCapture) -> Result<String> {
     let rooms = || capture.capacity().filter(|room| room.model == LLAMA);
     let most = rooms().max_by_key(|room| room.kv_blocks).context("room was measured")?;
     let base = rooms().find(|room| room.format == "bf16").context("bf16 was measured")?;
@@ -114,20 +95,20 @@ fn gpu_blocks() -> Result<String> {
 }
 
 /// The format of a capture that a meter finds best, beside the first.
-fn best(
-    capture: &Capture,
-    meter: &dyn Fn(&Run) -> Option<f64>,
-    what: &str,
-    show: &dyn Fn(f64) -> String,
-) -> Result<String> {
+fn best(capture: &Capture, meter: Meter, what: &str) -> Result<String> {
     let engine = capture.setup.engine;
-    let whole = || capture.runs.iter().filter(|run| run.served);
-    let base = whole().next().and_then(meter).with_context(|| format!("{engine}: no {what}"))?;
-    let measured = whole().filter_map(|run| Some((run, meter(run)?)));
-    let (run, value) =
-        measured.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(|| format!("no {what}"))?;
-    let (value, gain) = (show(value), times(value / base));
-    Ok(format!("{engine}: {} {value} {what} ({gain})", run.name))
+    let mut measured = capture
+        .runs
+        .iter()
+        .filter(|run| run.served)
+        .map(|run| meter.of(run).map(|value| (run, value)));
+    let none = || format!("{engine}: no {what}");
+    let base = measured.next().flatten().with_context(none)?;
+    let others = measured.flatten().chain([base]);
+    let (run, value) = others.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(none)?;
+    let gain = times(value / base.1);
+    let shown = if matches!(meter, Meter::Blocks) { count(value as usize) } else { sig3(value) };
+    Ok(format!("{engine}: {} {shown} {what} ({gain})", run.name))
 }
 
 /// The quantized format of a capture whose perplexity is nearest to the first's.

@@ -8,10 +8,7 @@ use formats::format::{Format, Grid, Shared};
 use kit::table::sig3;
 use quantize_and_eval::{CostError, Served, crossover_batch, decode_tokens_per_s};
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 
 /// The largest batch that is drawn.
 const LARGEST: u64 = 4096;

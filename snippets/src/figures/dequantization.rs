@@ -3,42 +3,35 @@
 use anyhow::{Context, Result};
 use kit::table::{sig3, times};
 use measure::cpu::{Capture, Product};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
-use crate::tables::dequantization::{committed, product_of};
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
+use crate::tables::dequantization::product_of;
 
 /// Time against bytes, and the line that the memory draws.
-pub fn matvec_roofline() -> Result<Figure> {
-    let capture = committed()?;
+pub fn matvec_roofline(capture: &Capture) -> Result<Figure> {
     let (int4, slow) =
-        (product_of(&capture, "int4 g128")?, product_of(&capture, "int4 g128, materialized")?);
+        (product_of(capture, "int4 g128")?, product_of(capture, "int4 g128, materialized")?);
     let bandwidth = capture.bandwidth(int4.threads);
     let bandwidth = bandwidth.context("the capture has no plain reading")?.best();
-    let drawing = roofline(&capture, int4.threads, bandwidth)?;
+    let drawing = roofline(capture, int4.threads, bandwidth)?;
     let speed_up = |product| capture.speed_up(product).context("the capture has no f32 product");
     let predicted = capture.predicted_speed_up(int4).context("the capture has no f32 product")?;
-    let (fused, materialized) = (times(speed_up(int4)?), times(speed_up(slow)?));
+    let [fused, materialized, bytes] = [speed_up(int4)?, speed_up(slow)?, predicted].map(times);
+    let [own, f32, written] =
+        [int4, product_of(capture, "f32")?, slow].map(|product| sig3(product.time_ms.median));
     Ok(Figure {
         title: "Bytes moved and time taken by one product".into(),
         caption: format!(
             "The line is time = bytes / {} GB/s, the best plain reading of the same run, on as many \
-             threads ({}). int4 g128 runs at {fused} the speed of f32 (bytes alone: {}); with the \
-             matrix written to memory first, at {materialized}.",
+             threads ({}). int4 g128 runs at {fused} the speed of f32 (bytes alone: {bytes}); with \
+             the matrix written to memory first, at {materialized}.",
             sig3(bandwidth / 1e9),
             int4.threads,
-            times(predicted),
         ),
         alt: format!(
             "Both axes logarithmic. A rising straight line, and six points, most of them above it: three of \
              int4 at the lower left, int8, f32, and at the upper right int4 materialized. int4 g128 \
-             takes {} ms, f32 {} ms, materialized {} ms.",
-            sig3(int4.time_ms.median),
-            sig3(product_of(&capture, "f32")?.time_ms.median),
-            sig3(slow.time_ms.median),
+             takes {own} ms, f32 {f32} ms, materialized {written} ms."
         ),
         drawing,
     })

@@ -4,10 +4,9 @@ use anyhow::{Context, Result};
 use kit::table::{count, times};
 use measure::gpu::Capture;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use crate::tables::captured::{H200, LLAMA, of_gpu, rate};
+use super::{Axis, Figure, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
+use crate::inputs::Gpus;
+use crate::tables::captured::{H200, LLAMA, rate};
 
 /// The format that the others are multiples of.
 const BASE: &str = "bf16";
@@ -28,10 +27,10 @@ struct Gain {
 }
 
 /// The gains of every format, one line each.
-pub fn gains() -> Result<Figure> {
-    let capture = of_gpu(H200)?;
+pub fn gains(of: &Gpus) -> Result<Figure> {
+    let capture = of.of(H200)?;
     let lines: Vec<Vec<Gain>> =
-        FORMATS.iter().map(|(format, _)| gains_of(&capture, format)).collect::<Result<_>>()?;
+        FORMATS.iter().map(|(format, _)| gains_of(capture, format)).collect::<Result<_>>()?;
     let named = || FORMATS.iter().map(|format| format.0).zip(&lines);
     let alt: Vec<String> = named().map(|(format, gains)| in_words(format, gains)).collect();
     Ok(Figure {
@@ -92,11 +91,10 @@ fn marks(plot: &Plot<'_>, lines: &[Vec<Gain>]) -> Result<()> {
     plot.guide([(0.8, 1.0), (2600.0, 1.0)], Pen::solid(Ink::Muted))?;
     for ((_, ink), gains) in FORMATS.iter().zip(lines) {
         let at = |value: fn(&Gain) -> f64| {
-            gains.iter().map(move |gain| (gain.tokens as f64, value(gain)))
+            gains.iter().map(|gain| (gain.tokens as f64, value(gain))).collect::<Vec<_>>()
         };
         plot.hairline(at(|gain| gain.floor), Pen::dashed(*ink))?;
-        plot.line(at(|gain| gain.measured), Pen::solid(*ink))?;
-        plot.marks(at(|gain| gain.measured), Mark::new(Shape::Dot, *ink))?;
+        plot.curve(&at(|gain| gain.measured), Pen::solid(*ink), Mark::new(Shape::Dot, *ink))?;
     }
     let key = |at: usize| Key::Mark(Mark::new(Shape::Dot, FORMATS[at].1), FORMATS[at].0);
     plot.legend(1, &[key(0), key(1), key(2), key(3)])?;

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
 use kit::meters::relative_error;
-use kit::real_slice;
+use kit::real_slice::{self, TENSORS};
 use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
-use plotters::style::text_anchor::HPos;
 
-use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
-use super::style::{Ink, MARKER, Mark, Pen, Shape};
-use super::svg::Drawing;
-use super::{Figure, subject};
-use crate::rows::{ascending, largest, loudness, median, smallest};
+use super::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, axis_percent,
+    draw, plain, subject,
+};
+use crate::inputs::Slice;
+use crate::rows::{ascending, largest, loudness, median, range, smallest};
 use crate::tables::lab_01::{LOUD_ROW, planted, quiet, row_errors};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
@@ -66,23 +66,19 @@ pub fn outlier_row() -> Result<Figure> {
     let w = planted();
     let errors = RowErrors::of(&w)?;
     let drawing = outlier_row_plot(&errors)?;
-    let (wrecked, healthy) = (quiet(&errors.per_tensor), quiet(&errors.per_channel));
+    let quiet = [&errors.per_tensor, &errors.per_channel].map(|errors| quiet(errors));
+    let [wrecked, healthy, loud] = [quiet[0], quiet[1], errors.per_tensor[LOUD_ROW]].map(percent);
     Ok(Figure {
         title: "Relative error of each row of a matrix with one loud row".into(),
         caption: format!(
             "64 rows of normal values, row {LOUD_ROW} made 100 times as loud. With one scale for the \
-             tensor the quiet rows lose {} of themselves on average, with one per row {}; the \
-             loud row is the same either way.",
-            percent(wrecked),
-            percent(healthy)
+             tensor the quiet rows lose {wrecked} of themselves on average, with one per row \
+             {healthy}; the loud row is the same either way."
         ),
         alt: format!(
             "Scatter plot of 64 rows, error on a logarithmic axis. With one scale for the tensor \
-             63 rows lie in a band around {}; with one scale per row all lie in a band around {}. \
-             At row {LOUD_ROW} both markers are at {}.",
-            percent(wrecked),
-            percent(healthy),
-            percent(errors.per_tensor[LOUD_ROW])
+             63 rows lie in a band around {wrecked}; with one scale per row all lie in a band \
+             around {healthy}. At row {LOUD_ROW} both markers are at {loud}."
         ),
         drawing,
     })
@@ -105,31 +101,29 @@ fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
 }
 
 /// The same on real weights: rows sorted by loudness.
-pub fn real_row_errors() -> Result<Figure> {
-    let name = real_slice::TENSORS[2];
-    let w = real_slice::tensor(name)?;
-    let errors = RowErrors::of(&w)?;
-    let order = ascending(&loudness(&w));
+pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[2];
+    let w = slice.tensor(name);
+    let errors = RowErrors::of(w)?;
+    let order = ascending(&loudness(w));
     let loudest = order[order.len() - 1];
     let drawing = sorted_rows_plot(&errors, &order)?;
-    let (wrecked, healthy) = (median(&errors.per_tensor), median(&errors.per_channel));
-    let both = percent(errors.per_channel[loudest]);
+    let medians = [&errors.per_tensor, &errors.per_channel].map(|errors| median(errors));
+    let [wrecked, healthy, both] =
+        [medians[0], medians[1], errors.per_channel[loudest]].map(percent);
     Ok(Figure {
         title: "Relative error of each row of a real matrix".into(),
         caption: format!(
-            "{}, {} rows. With one scale for the tensor the median row loses {}, with one per row \
-             {}. The loudest row sets the tensor's scale: for it both are the same, {both}.",
+            "{}, {} rows. With one scale for the tensor the median row loses {wrecked}, with one \
+             per row {healthy}. The loudest row sets the tensor's scale: for it both are the same, \
+             {both}.",
             subject(name),
             w.nrows(),
-            percent(wrecked),
-            percent(healthy),
         ),
         alt: format!(
             "Scatter plot, error on a logarithmic axis, rows sorted by their largest weight. One \
-             scale for the tensor: a band around {}, falling towards the loud rows. One scale per \
-             row: a band around {}. They meet at the loudest row, at {both}.",
-            percent(wrecked),
-            percent(healthy),
+             scale for the tensor: a band around {wrecked}, falling towards the loud rows. One \
+             scale per row: a band around {healthy}. They meet at the loudest row, at {both}."
         ),
         drawing,
     })
@@ -153,31 +147,25 @@ fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
 }
 
 /// Both granularities on all nine tensors of the slice.
-pub fn real_tensor_errors() -> Result<Figure> {
+pub fn real_tensor_errors(slice: &Slice) -> Result<Figure> {
     let mut pairs = Vec::new();
-    for name in real_slice::TENSORS {
-        let w = real_slice::tensor(name)?;
-        let error = |q| relative_error(&w, &dequantize(&q));
-        pairs.push((error(quantize_per_tensor(&w)?), error(quantize_per_channel(&w)?)));
+    for (_, w) in slice.all() {
+        let error = |q| relative_error(w, &dequantize(&q));
+        pairs.push((error(quantize_per_tensor(w)?), error(quantize_per_channel(w)?)));
     }
     let drawing = dumbbells(&pairs)?;
     let (tensor, channel): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-    let span =
-        |values: &[f64]| format!("{} to {}", percent(smallest(values)), percent(largest(values)));
+    let [tensor, channel] = [tensor, channel].map(|errors| range(&errors));
     Ok(Figure {
         title: "Relative error of nine real matrices, per tensor and per row".into(),
         caption: format!(
-            "Nine matrices of SmolLM2-135M on the int8 grid. One scale for the tensor costs {}, \
-             depending on its loudest row; one scale per row costs {} everywhere.",
-            span(&tensor),
-            span(&channel),
+            "Nine matrices of SmolLM2-135M on the int8 grid. One scale for the tensor costs \
+             {tensor}, depending on its loudest row; one scale per row costs {channel} everywhere."
         ),
         alt: format!(
             "Dumbbell plot of nine matrices. The squares, one scale per row, stand in a column at \
-             {}; the rings, one scale for the tensor, are scattered from {}, farthest out for the \
-             three down_proj.",
-            span(&channel),
-            span(&tensor),
+             {channel}; the rings, one scale for the tensor, are scattered from {tensor}, farthest \
+             out for the three down_proj."
         ),
         drawing,
     })
@@ -186,7 +174,7 @@ pub fn real_tensor_errors() -> Result<Figure> {
 /// A line for each tensor: one scale for the tensor at one end, one per row at the other.
 fn dumbbells(pairs: &[(f64, f64)]) -> Result<Drawing> {
     let last = pairs.len() - 1;
-    let labels = real_slice::TENSORS.map(real_slice::label);
+    let labels = TENSORS.map(real_slice::label);
     let x = Axis::linear("relative error of the matrix", 0.0..0.075)
         .ticks([0.0, 0.02, 0.04, 0.06], axis_percent)
         .holding(pairs.iter().flat_map(|(tensor, channel)| [tensor, channel]));
@@ -206,33 +194,29 @@ fn dumbbells(pairs: &[(f64, f64)]) -> Result<Drawing> {
 }
 
 /// How many different int8 codes each row of a real matrix uses.
-pub fn granularity_codes() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
-    let (loud, used) = (loudness(&w), [codes_used(&tensor), codes_used(&channel)]);
+pub fn granularity_codes(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let (tensor, channel) = (quantize_per_tensor(w)?, quantize_per_channel(w)?);
+    let (loud, used) = (loudness(w), [codes_used(&tensor), codes_used(&channel)]);
     let drawing = codes_plot(&loud, &used)?;
+    let [poor, poorest, richest] = [median(&used[0]), smallest(&used[0]), largest(&used[0])];
+    let [usual, least] = [median(&used[1]), smallest(&used[1])];
     Ok(Figure {
         title: "Different int8 codes used by each row of a real matrix".into(),
         caption: format!(
             "{}, {} rows of {} weights (every second row is drawn). On the tensor's grid the \
-             median row uses {} different codes and the poorest {}; with a scale of its own the \
-             median row uses {}, the poorest {}.",
+             median row uses {poor} different codes and the poorest {poorest}; with a scale of its \
+             own the median row uses {usual}, the poorest {least}.",
             subject(name),
             w.nrows(),
             w.ncols(),
-            median(&used[0]),
-            smallest(&used[0]),
-            median(&used[1]),
-            smallest(&used[1]),
         ),
         alt: format!(
             "Scatter plot of codes against loudness. One scale for the tensor: the number of \
-             codes grows with the row's largest weight, from {} to {}. One scale per row: a level \
-             cloud around {}, which sinks for the few rows that owe their loudness to one weight.",
-            smallest(&used[0]),
-            largest(&used[0]),
-            median(&used[1]),
+             codes grows with the row's largest weight, from {poorest} to {richest}. One scale per \
+             row: a level cloud around {usual}, which sinks for the few rows that owe their \
+             loudness to one weight."
         ),
         drawing,
     })

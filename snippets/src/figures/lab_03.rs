@@ -3,12 +3,10 @@
 use anyhow::Result;
 use int4_groups::{dequantize_groups, quantize_groups};
 use ndarray::{Axis as NdAxis, s};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, MARKER, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, draw, plain,
+};
 use crate::tables::lab_03::{LOUD_COLUMN, LOUDNESS, planted};
 
 /// The row of the planted control that is drawn, and how many of its weights.

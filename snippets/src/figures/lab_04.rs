@@ -2,13 +2,11 @@
 
 use anyhow::Result;
 use kit::table::percent;
-use plotters::style::text_anchor::HPos;
 use smoothquant::Granularity;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, axis_percent, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain,
+};
 use crate::tables::lab_04::{healthy, migrated_error, naive_error, planted};
 
 /// A curve: errors at the strengths of [`alphas`].
@@ -59,30 +57,26 @@ fn lowest(sweep: &Sweep) -> (f64, f64) {
 pub fn alpha_sweep() -> Result<Figure> {
     let sweeps = sweeps()?;
     let naive = naive_error(&planted(3), Granularity::PerTensor)?;
-    let [tensor, token, control] = &sweeps;
+    let [tensor, token, control] = sweeps.each_ref().map(lowest);
+    let ends = [sweeps[0].errors[0].1, sweeps[0].errors[sweeps[0].errors.len() - 1].1];
+    let highest = sweeps[2].errors.iter().map(|point| point.1).fold(0.0, f64::max);
+    let [without, per_tensor, per_token, flat_low, flat_high, first, last] =
+        [naive, tensor.1, token.1, control.1, highest, ends[0], ends[1]].map(percent);
     Ok(Figure {
         title: "Error of a W8A8 layer against the migration strength alpha".into(),
         caption: format!(
             "The planted set-up on tokens that calibration did not see. Without migration the layer \
-             loses {} per tensor. The lowest error per tensor is {} at alpha {:.2}, per token {} at {:.2}. \
-             Without outliers there is no valley to speak of: the squares lie between {} and {}.",
-            percent(naive),
-            percent(lowest(tensor).1),
-            lowest(tensor).0,
-            percent(lowest(token).1),
-            lowest(token).0,
-            percent(lowest(control).1),
-            percent(control.errors.iter().map(|e| e.1).fold(0.0, f64::max)),
+             loses {without} per tensor. The lowest error per tensor is {per_tensor} at alpha \
+             {:.2}, per token {per_token} at {:.2}. Without outliers there is no valley to speak of: \
+             the squares lie between {flat_low} and {flat_high}.",
+            tensor.0, token.0,
         ),
         alt: format!(
             "Line plot of relative error, logarithmic, against alpha from 0 to 1. The curve per \
-             tensor falls from {} to {} at alpha {:.2} and rises to {} at 1. The curve per token has the \
-             same shape, lower on the left and equal on the right. The curve without outliers is \
-             nearly flat in the middle.",
-            percent(tensor.errors[0].1),
-            percent(lowest(tensor).1),
-            lowest(tensor).0,
-            percent(tensor.errors.last().map_or(0.0, |e| e.1)),
+             tensor falls from {first} to {per_tensor} at alpha {:.2} and rises to {last} at 1. The \
+             curve per token has the same shape, lower on the left and equal on the right. The \
+             curve without outliers is nearly flat in the middle.",
+            tensor.0,
         ),
         drawing: sweep_plot(&sweeps, naive)?,
     })
@@ -100,8 +94,7 @@ fn sweep_plot(sweeps: &[Sweep; 3], naive: f64) -> Result<Drawing> {
         plot.guide([(0.0, naive), (1.0, naive)], Pen::dashed(Ink::Muted))?;
         plot.label((0.5, naive), (0, -90), HPos::Center, Ink::Text, "naive W8A8, per tensor")?;
         for sweep in sweeps {
-            plot.line(sweep.errors.iter().copied(), sweep.pen)?;
-            plot.marks(sweep.errors.iter().copied(), sweep.mark)?;
+            plot.curve(&sweep.errors, sweep.pen, sweep.mark)?;
         }
         let [tensor, token, control] = sweeps;
         let key = |sweep: &Sweep| Key::Mark(sweep.mark, sweep.name);

@@ -4,15 +4,12 @@ use anyhow::Result;
 use kit::real_slice::TENSORS;
 use kit::table::{sig3, times};
 use ndarray::{Array2, ArrayView1};
-use plotters::style::text_anchor::HPos;
 use smoothquant::{channel_absmax, migrate};
 
-use super::Figure;
-use super::plot::{Axis, Layout, draw, plain};
-use super::style::{Ink, Pen};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, draw, plain};
+use crate::inputs::Layers;
 use crate::tables::lab_04::{ALPHA, spread};
-use crate::tables::real_activations::{Layer, loudest, without_first};
+use crate::tables::real_activations::{loudest, without_first};
 
 /// The layer that is drawn: it has a massive first token and a loud channel.
 const DRAWN: &str = TENSORS[7];
@@ -24,11 +21,11 @@ const BIN: usize = 6;
 const UNIT: f64 = 0.2;
 
 /// The activation as the layer gets it.
-pub fn before() -> Result<Figure> {
-    let layer = Layer::read(DRAWN)?;
-    let x = layer.held_out;
-    let (token, channel) = loudest(&x);
-    let rest = without_first(&x);
+pub fn before(layers: &Layers) -> Result<Figure> {
+    let layer = layers.of(DRAWN);
+    let x = &layer.held_out;
+    let (token, channel) = loudest(x);
+    let rest = without_first(x);
     let second = loudest(&rest).1;
     Ok(Figure {
         title: format!("Magnitudes at the input of {}, token by channel", layer.label),
@@ -38,8 +35,8 @@ pub fn before() -> Result<Figure> {
              {second} is loud in nearly every token. The loudest channel is {} the median one, {} \
              without the first token.",
             sig3(x[(token, channel)].abs().into()),
-            times(spread(&channel_absmax(&x)?.to_vec())),
-            times(spread(&channel_absmax(&rest)?.to_vec())),
+            ratio(x)?,
+            ratio(&rest)?,
         ),
         alt: format!(
             "Ridge plot, one line for each of {SHOWN} tokens over {} channels. The first line has one \
@@ -47,15 +44,15 @@ pub fn before() -> Result<Figure> {
              small peaks one above the other at channel {second}.",
             x.ncols()
         ),
-        drawing: ridges(&x, &[(token, channel), (12, second)])?,
+        drawing: ridges(x, &[(token, channel), (12, second)])?,
     })
 }
 
 /// The same activation, divided by the smoothing scales.
-pub fn after() -> Result<Figure> {
-    let layer = Layer::read(DRAWN)?;
+pub fn after(layers: &Layers) -> Result<Figure> {
+    let layer = layers.of(DRAWN);
     let migrated = migrate(std::slice::from_ref(&layer.calibration), &layer.weight, ALPHA)?;
-    let x = layer.held_out / &migrated.smoothing;
+    let x = &layer.held_out / &migrated.smoothing;
     let (token, channel) = loudest(&x);
     let rest = without_first(&x);
     Ok(Figure {
@@ -64,8 +61,8 @@ pub fn after() -> Result<Figure> {
             "The same tokens, drawn to the same measure, after migration at alpha {ALPHA}, calibrated \
              on another window. The loudest channel is {} the median one, {} without the first token: \
              what stood out stands out less, so the usual channel gets more of the codes.",
-            times(spread(&channel_absmax(&x)?.to_vec())),
-            times(spread(&channel_absmax(&rest)?.to_vec())),
+            ratio(&x)?,
+            ratio(&rest)?,
         ),
         alt: format!(
             "The same ridge plot after migration. The peak of the first line, at channel {channel}, and \
@@ -74,6 +71,11 @@ pub fn after() -> Result<Figure> {
         ),
         drawing: ridges(&x, &[(token, channel)])?,
     })
+}
+
+/// The loudest channel as a multiple of the median one.
+fn ratio(x: &Array2<f32>) -> Result<String> {
+    Ok(times(spread(&channel_absmax(x)?.to_vec())))
 }
 
 /// A line for each token, raised by its number. Heights are multiples of the median channel's

@@ -4,12 +4,8 @@ use anyhow::Result;
 use formats::gguf::TensorType;
 use formats::layouts::ggml::{BlockByte, block_bytes};
 use formats::layouts::{Along, WordLayout, awq, compressed_tensors, gptq};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Layout, Plot, draw};
-use super::style::{Ink, Pen};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, Plot, draw};
 
 /// Cells in a line; a line of words has eight nibbles, twice as wide as those of a block.
 const COLUMNS: f64 = 16.0;

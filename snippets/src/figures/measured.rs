@@ -1,36 +1,16 @@
 //! What a format buys beside the one it is compared with: predicted and measured, meter by meter.
 
 use anyhow::{Context, Result, ensure};
-use formats::architecture::SMOLLM2_135M;
 use kit::table::times;
-use measure::engines::{Capture, Engine, Run, Throughput, meter_tables};
-use plotters::style::text_anchor::HPos;
+use measure::engines::{Capture, Run};
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
-use crate::tables::measured::committed;
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
+use crate::meter::Meter;
 
 /// The inks of the formats, in their order.
 const INKS: [Ink; 5] = [Ink::One, Ink::Two, Ink::Three, Ink::Four, Ink::Five];
 /// How far a format's mark is from its neighbour's, in meters.
 const STEP: f64 = 0.15;
-
-/// This course's model.
-pub fn ours() -> Result<Figure> {
-    of(&committed(Engine::Course)?)
-}
-
-/// vLLM.
-pub fn vllm() -> Result<Figure> {
-    of(&committed(Engine::Vllm)?)
-}
-
-/// llama.cpp.
-pub fn llama_cpp() -> Result<Figure> {
-    of(&committed(Engine::LlamaCpp)?)
-}
 
 /// A meter of a format as a multiple of the base's: predicted and measured.
 struct Gain {
@@ -49,7 +29,7 @@ pub fn of(capture: &Capture) -> Result<Figure> {
     let (base, others) = whole.split_first().context("no format was measured")?;
     ensure!(!others.is_empty(), "one format has nothing to be compared with");
     let (others, left_out) = others.split_at(others.len().min(INKS.len()));
-    let meters = meters(capture);
+    let meters: Vec<String> = Meter::all(capture).into_iter().map(Meter::name).collect();
     let gains: Vec<Gain> = others
         .iter()
         .enumerate()
@@ -92,41 +72,18 @@ fn not_drawn(left_out: &[&Run]) -> String {
     format!(" Not drawn: {}.", names.join(", "))
 }
 
-/// The names of the meters, as the axis shows them.
-fn meters(capture: &Capture) -> Vec<String> {
-    let writes = capture.plan.batches.iter().map(|&requests| match requests {
-        1 => "1 writes".to_string(),
-        many => format!("{many} write"),
-    });
-    std::iter::once("reads".into()).chain(writes).chain(["KV blocks".into()]).collect()
-}
-
 /// Every meter of a run over that of the base.
 fn gains(capture: &Capture, base: &Run, run: &Run, format: usize) -> Vec<Gain> {
-    let predicted = |run| meter_tables::predicted(capture, run, SMOLLM2_135M);
-    let (own, of_base) = (predicted(run), predicted(base));
-    let both = own.as_ref().zip(of_base.as_ref());
-    let mut gains = Vec::new();
-    let mut add = |meter, measured: Option<(f64, f64)>, predicted: Option<(f64, f64)>| {
-        let ratio =
-            |(own, base): (f64, f64)| Some(own / base).filter(|r| r.is_finite() && *r > 0.0);
-        if let Some(measured) = measured.and_then(ratio) {
-            gains.push(Gain { meter, format, predicted: predicted.and_then(ratio), measured });
-        }
+    let ratio = |of: &dyn Fn(&Run) -> Option<f64>| {
+        Some(of(run)? / of(base)?).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
     };
-    let median = |throughput: &Throughput| throughput.tokens_per_s.median;
-    let prefill = |run: &Run| run.prefill.as_ref().map(median);
-    add(0, prefill(run).zip(prefill(base)), both.map(|(own, base)| (own.prefill, base.prefill)));
-    for (index, &requests) in capture.plan.batches.iter().enumerate() {
-        let decode = |run: &Run| run.decode_of(requests).map(median);
-        let predicted =
-            both.and_then(|(own, base)| Some((*own.decode.get(index)?, *base.decode.get(index)?)));
-        add(index + 1, decode(run).zip(decode(base)), predicted);
-    }
-    let blocks = |run: &Run| run.kv_cache.as_ref().map(|kv| kv.blocks as f64);
-    let predicted = both.map(|(own, base)| (own.blocks as f64, base.blocks as f64));
-    add(capture.plan.batches.len() + 1, blocks(run).zip(blocks(base)), predicted);
-    gains
+    let meters = Meter::all(capture).into_iter().enumerate();
+    let gain = |(meter, of): (usize, Meter)| {
+        let measured = ratio(&|run| of.of(run))?;
+        let predicted = ratio(&|run| of.predicted(capture, run));
+        Some(Gain { meter, format, predicted, measured })
+    };
+    meters.filter_map(gain).collect()
 }
 
 fn marks(meters: &[String], others: &[&Run], gains: &[Gain]) -> Result<Drawing> {

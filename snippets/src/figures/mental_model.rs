@@ -5,17 +5,14 @@ use fake_quant_linear::{
     Quantized, dequantize, quantize_per_channel, quantize_per_tensor, quantize_value,
 };
 use kit::meters::max_abs_error;
-use kit::real_slice;
+use kit::real_slice::{self, TENSORS};
 use kit::table::sig3;
 use ndarray::{Array2, s};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
 use super::histogram::Histogram;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::grid::{qmax, snap};
+use crate::inputs::Slice;
 use crate::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
 
 /// How many weights `grid_snap` shows.
@@ -62,29 +59,26 @@ impl Stretch {
 }
 
 /// Real weights as stems and the grid points that they snap to.
-pub fn grid_snap() -> Result<Figure> {
-    let name = real_slice::TENSORS[2];
-    let stretch = Stretch::of(&real_slice::tensor(name)?)?;
+pub fn grid_snap(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[2];
+    let stretch = Stretch::of(slice.tensor(name))?;
     let drawing = snap_plot(&stretch)?;
     let errors = stretch.weights.iter().zip(stretch.snapped(4)).map(|(w, snapped)| w - snapped);
     let four_bit_error = errors.fold(0.0, |worst: f64, error| worst.max(error.abs()));
     let (label, row) = (real_slice::label(name), stretch.row);
+    let [largest, step, moved, int8_moved] =
+        [stretch.absmax, stretch.scale(4), four_bit_error, stretch.int8_error].map(sig3);
     Ok(Figure {
         title: "Weights of a real row and the grid points they snap to".into(),
         caption: format!(
-            "{STRETCH} weights of {label}, row {row}. The row's largest weight, {}, sets the \
-             scale. A 4-bit grid (15 codes) moves these weights by up to {}, the int8 grid with \
-             the same ends (255 codes) by up to {}: too little to draw.",
-            sig3(stretch.absmax),
-            sig3(four_bit_error),
-            sig3(stretch.int8_error),
+            "{STRETCH} weights of {label}, row {row}. The row's largest weight, {largest}, sets \
+             the scale. A 4-bit grid (15 codes) moves these weights by up to {moved}, the int8 grid \
+             with the same ends (255 codes) by up to {int8_moved}: too little to draw."
         ),
         alt: format!(
-            "Stem plot of {STRETCH} weights between -{0} and {0}. Fifteen grid lines, {1} apart, \
-             cross it; a short segment joins each weight to the nearest line. Beside it two \
-             rulers: int8 with 255 marks, which blur into a bar, and 4-bit with 15.",
-            sig3(stretch.absmax),
-            sig3(stretch.scale(4)),
+            "Stem plot of {STRETCH} weights between -{largest} and {largest}. Fifteen grid lines, \
+             {step} apart, cross it; a short segment joins each weight to the nearest line. Beside \
+             it two rulers: int8 with 255 marks, which blur into a bar, and 4-bit with 15."
         ),
         drawing,
     })
@@ -171,41 +165,35 @@ impl Reach {
 }
 
 /// A histogram of a real matrix under the grid that it shares.
-pub fn weights_and_grids() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let quantized = quantize_per_tensor(&w)?;
+pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let quantized = quantize_per_tensor(w)?;
     let scale = quantized.scales()[(0, 0)];
-    let order = ascending(&loudness(&w));
+    let order = ascending(&loudness(w));
     let middle = order[order.len() / 2];
     let reaches = [
-        Reach::of(&w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
-        Reach::of(&w, middle, scale, (Ink::One, 4e6), "median row"),
-        Reach::of(&w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
+        Reach::of(w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
+        Reach::of(w, middle, scale, (Ink::One, 4e6), "median row"),
+        Reach::of(w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
     ];
     let drawing = grid_plot(&quantized, middle, &reaches)?;
-    let [tensor, median, quiet] = reaches;
+    let end = sig3(reaches[0].absmax);
+    let [tensor, median, quiet] = reaches.map(|reach| reach.codes);
     Ok(Figure {
         title: "A real matrix under one int8 grid".into(),
         caption: format!(
             "All {} weights of {} (inner line: its median row), \
-             {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{}; the \
-             median row can use {} of its {} codes, the quietest row {}.",
+             {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{end}; the \
+             median row can use {median} of its {tensor} codes, the quietest row {quiet}.",
             kit::table::count(w.len()),
             real_slice::label(name),
-            sig3(tensor.absmax),
-            median.codes,
-            tensor.codes,
-            quiet.codes,
         ),
         alt: format!(
             "Histogram with a logarithmic count axis: a peak at 0 that falls off on both sides \
-             and thins out to single weights towards ±{}. Brackets above it show the reach of \
-             the tensor's grid ({} codes), of the median row ({}) and of the quietest row ({}).",
-            sig3(tensor.absmax),
-            tensor.codes,
-            median.codes,
-            quiet.codes,
+             and thins out to single weights towards ±{end}. Brackets above it show the reach of \
+             the tensor's grid ({tensor} codes), of the median row ({median}) and of the quietest \
+             row ({quiet})."
         ),
         drawing,
     })
@@ -249,33 +237,26 @@ fn bracket(plot: &Plot<'_>, reach: &Reach) -> Result<()> {
 }
 
 /// The largest weight of every row of three real matrices.
-pub fn row_ranges() -> Result<Figure> {
-    let names = [2, 4, 6].map(|index| real_slice::TENSORS[index]);
-    let rows = names
-        .iter()
-        .map(|name| Ok(loudness(&real_slice::tensor(name)?)))
-        .collect::<Result<Vec<Vec<f64>>>>()?;
+pub fn row_ranges(slice: &Slice) -> Result<Figure> {
+    let names = [2, 4, 6].map(|index| TENSORS[index]);
+    let rows = names.map(|name| loudness(slice.tensor(name)));
     let labels = names.map(real_slice::label);
     let drawing = range_lines(&rows, &labels)?;
-    let spread = |rows: &[f64]| sig3(largest(rows) / median(rows));
-    let medians: Vec<String> = rows.iter().map(|rows| sig3(median(rows))).collect();
+    let [first, second, third] = rows.each_ref().map(|rows| sig3(largest(rows) / median(rows)));
+    let medians = rows.each_ref().map(|rows| sig3(median(rows)));
+    let (last, extremes) = (&labels[2], sig3(largest(&rows[2]) / smallest(&rows[2])));
     Ok(Figure {
         title: "The largest weight of each row of three real matrices".into(),
         caption: format!(
-            "The loudest row is {}, {} and {} times as loud as the median one; in {} \
-             it is {} times as loud as the quietest. One scale for the tensor must serve them all.",
-            spread(&rows[0]),
-            spread(&rows[1]),
-            spread(&rows[2]),
-            labels[2],
-            sig3(largest(&rows[2]) / smallest(&rows[2])),
+            "The loudest row is {first}, {second} and {third} times as loud as the median one; in \
+             {last} it is {extremes} times as loud as the quietest. One scale for the tensor must \
+             serve them all."
         ),
         alt: format!(
             "Three rising lines on a logarithmic axis, one a matrix. All are nearly flat in the \
-             middle, with medians of {}, and shoot up at the loud end; that of {} also falls off \
-             deeply at the quiet end.",
+             middle, with medians of {}, and shoot up at the loud end; that of {last} also falls \
+             off deeply at the quiet end.",
             medians.join(", "),
-            labels[2],
         ),
         drawing,
     })

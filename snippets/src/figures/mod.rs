@@ -22,42 +22,53 @@ mod rules;
 pub(crate) mod style;
 pub(crate) mod svg;
 
-use crate::Entry;
-use svg::{Drawing, escape};
+use std::sync::LazyLock;
+
+use anyhow::Result;
+
+use crate::inputs::{CPU, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::{Embed, Entry};
+// What a figure is drawn with.
+pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
+pub(crate) use plotters::style::text_anchor::HPos;
+pub(crate) use style::{Ink, MARKER, Mark, Pen, Shape, TEXT};
+pub(crate) use svg::{Drawing, escape};
 
 /// Every figure of the book.
-pub const ALL: &[Entry<Figure>] = &[
-    Entry { name: "grid_snap", make: mental_model::grid_snap },
-    Entry { name: "weights_and_grids", make: mental_model::weights_and_grids },
-    Entry { name: "row_ranges", make: mental_model::row_ranges },
-    Entry { name: "granularity_codes", make: lab_01::granularity_codes },
-    Entry { name: "outlier_row", make: lab_01::outlier_row },
-    Entry { name: "real_row_errors", make: lab_01::real_row_errors },
-    Entry { name: "real_tensor_errors", make: lab_01::real_tensor_errors },
-    Entry { name: "group_window", make: lab_03::group_window },
-    Entry { name: "layout_words", make: layouts::words },
-    Entry { name: "layout_blocks", make: layouts::blocks },
-    Entry { name: "rounding_stairs", make: rounding::rounding_stairs },
-    Entry { name: "rounding_error_distribution", make: rounding::rounding_error_distribution },
-    Entry { name: "clip_tradeoff", make: rounding::clip_tradeoff },
-    Entry { name: "bits_sqnr", make: rounding::bits_sqnr },
-    Entry { name: "rules_grids", make: rules::rules_grids },
-    Entry { name: "matvec_roofline", make: dequantization::matvec_roofline },
-    Entry { name: "choose_format", make: choose::decision },
-    Entry { name: "measured_ours", make: measured::ours },
-    Entry { name: "measured_vllm", make: measured::vllm },
-    Entry { name: "measured_llama_cpp", make: measured::llama_cpp },
-    Entry { name: "gpu_gains", make: gpu::gains },
-    Entry { name: "cost_crossover", make: cost_model::crossover },
-    Entry { name: "cost_context", make: cost_model::context },
-    Entry { name: "alpha_sweep", make: lab_04::alpha_sweep },
-    Entry { name: "landscape_before", make: landscape::before },
-    Entry { name: "landscape_after", make: landscape::after },
-    Entry { name: "model_ratios_norm", make: outliers::model_ratios_norm },
-    Entry { name: "model_ratios_other", make: outliers::model_ratios_other },
-    Entry { name: "residual_peaks", make: outliers::residual_peaks },
-    Entry { name: "model_alpha", make: outliers::model_alpha },
-];
+pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
+    vec![
+        Entry::of("grid_snap", &SLICE, mental_model::grid_snap),
+        Entry::of("weights_and_grids", &SLICE, mental_model::weights_and_grids),
+        Entry::of("row_ranges", &SLICE, mental_model::row_ranges),
+        Entry::of("granularity_codes", &SLICE, lab_01::granularity_codes),
+        Entry::computed("outlier_row", lab_01::outlier_row),
+        Entry::of("real_row_errors", &SLICE, lab_01::real_row_errors),
+        Entry::of("real_tensor_errors", &SLICE, lab_01::real_tensor_errors),
+        Entry::computed("group_window", lab_03::group_window),
+        Entry::computed("layout_words", layouts::words),
+        Entry::computed("layout_blocks", layouts::blocks),
+        Entry::computed("rounding_stairs", rounding::rounding_stairs),
+        Entry::of("rounding_error_distribution", &SLICE, rounding::rounding_error_distribution),
+        Entry::of("clip_tradeoff", &SLICE, rounding::clip_tradeoff),
+        Entry::of("bits_sqnr", &SLICE, rounding::bits_sqnr),
+        Entry::computed("rules_grids", rules::rules_grids),
+        Entry::of("matvec_roofline", &CPU, dequantization::matvec_roofline),
+        Entry::of("choose_format", (&METERS, &GPU), choose::decision),
+        Entry::of("measured_ours", &METERS, |of| measured::of(&of.ours)),
+        Entry::of("measured_vllm", &METERS, |of| measured::of(&of.vllm)),
+        Entry::of("measured_llama_cpp", &METERS, |of| measured::of(&of.llama_cpp)),
+        Entry::of("gpu_gains", &GPU, gpu::gains),
+        Entry::computed("cost_crossover", cost_model::crossover),
+        Entry::computed("cost_context", cost_model::context),
+        Entry::computed("alpha_sweep", lab_04::alpha_sweep),
+        Entry::of("landscape_before", &LAYERS, landscape::before),
+        Entry::of("landscape_after", &LAYERS, landscape::after),
+        Entry::of("model_ratios_norm", &MODEL, outliers::model_ratios_norm),
+        Entry::of("model_ratios_other", &MODEL, outliers::model_ratios_other),
+        Entry::of("residual_peaks", &MODEL, outliers::residual_peaks),
+        Entry::of("model_alpha", &MODEL, outliers::model_alpha),
+    ]
+});
 
 /// A sentence for the page: a number and its unit stay on one line.
 pub(crate) fn prose(text: &str) -> String {
@@ -81,17 +92,19 @@ pub struct Figure {
     pub drawing: Drawing,
 }
 
-impl Figure {
+impl Embed for Figure {
     /// An HTML block without empty lines, so that Markdown leaves it alone.
-    pub fn to_html(&self, name: &str) -> String {
+    fn embed(&self, name: &str) -> Result<String> {
         let caption = prose(&self.caption);
-        format!(
+        Ok(format!(
             "<figure class=\"plot\" id=\"figure-{name}\" data-snippet=\"figure {name}\">\n{}\n\
              <figcaption>{caption}</figcaption>\n</figure>\n",
             svg_element(&format!("figure-{name}"), &self.title, &self.alt, &self.drawing)
-        )
+        ))
     }
+}
 
+impl Figure {
     /// A file of its own, in the colours that the book's light theme gives its figures.
     pub fn to_file(&self) -> String {
         const PALETTE: &str = include_str!("../../../theme/palette.css");
@@ -124,14 +137,17 @@ pub(crate) fn svg_element(id: &str, title: &str, alt: &str, drawing: &Drawing) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Result;
     use std::collections::BTreeSet;
 
     /// Every figure as HTML, drawn anew.
-    fn all() -> Result<Vec<(&'static str, String)>> {
-        let html = |entry: &Entry<Figure>| Ok((entry.name, (entry.make)()?.to_html(entry.name)));
+    fn drawn() -> Result<Vec<(&'static str, String)>> {
+        let html = |entry: &Entry<Figure>| Ok((entry.name, entry.make()?.embed(entry.name)?));
         ALL.iter().map(html).collect()
     }
+
+    /// The same, drawn once for all tests.
+    static HTML: LazyLock<Vec<(&'static str, String)>> =
+        LazyLock::new(|| drawn().expect("every figure can be drawn"));
 
     /// The values of the attribute `name`, in order.
     fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
@@ -141,17 +157,17 @@ mod tests {
 
     #[test]
     fn a_second_run_draws_the_same_bytes() -> Result<()> {
-        assert_eq!(all()?, all()?);
+        assert_eq!(*HTML, drawn()?);
         Ok(())
     }
 
     #[test]
     fn every_figure_is_named_described_and_captioned() -> Result<()> {
-        for entry in ALL {
-            let figure = (entry.make)()?;
+        for entry in ALL.iter() {
+            let figure = entry.make()?;
             assert!(figure.caption.ends_with('.') && figure.alt.ends_with('.'), "{}", entry.name);
             assert!(!figure.title.is_empty(), "{}", entry.name);
-            let html = figure.to_html(entry.name);
+            let html = figure.embed(entry.name)?;
             let [labels] = attributes(&html, "aria-labelledby")[..] else {
                 panic!("{} needs one aria-labelledby", entry.name)
             };
@@ -162,55 +178,49 @@ mod tests {
     }
 
     #[test]
-    fn names_and_ids_are_used_once() -> Result<()> {
-        let figures = all()?;
-        let ids: Vec<&str> = figures.iter().flat_map(|(_, html)| attributes(html, "id")).collect();
+    fn names_and_ids_are_used_once() {
+        let ids: Vec<&str> = HTML.iter().flat_map(|(_, html)| attributes(html, "id")).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
         assert_eq!(ids.len(), 3 * ALL.len());
-        Ok(())
     }
 
     #[test]
-    fn colours_are_variables_of_the_theme() -> Result<()> {
-        for (name, html) in all()? {
+    fn colours_are_variables_of_the_theme() {
+        for (name, html) in HTML.iter() {
             for attribute in ["fill", "stroke"] {
-                for colour in attributes(&html, attribute) {
+                for colour in attributes(html, attribute) {
                     let known = colour.starts_with("var(--plot-") || colour == "none";
                     assert!(known, "{name}: {attribute}={colour}");
                 }
             }
             assert!(!html.replace("&#36;", "").contains('#'), "{name}");
         }
-        Ok(())
     }
 
     #[test]
-    fn markdown_and_katex_leave_a_figure_alone() -> Result<()> {
-        for (name, html) in all()? {
+    fn markdown_and_katex_leave_a_figure_alone() {
+        for (name, html) in HTML.iter() {
             assert!(html.lines().all(|line| !line.trim().is_empty()), "{name}: an empty line");
             assert!(!html.contains('$'), "{name}: KaTeX would read a formula");
         }
-        Ok(())
     }
 
     #[test]
-    fn a_figure_stays_small_and_scales_with_the_page() -> Result<()> {
-        for (name, html) in all()? {
+    fn a_figure_stays_small_and_scales_with_the_page() {
+        for (name, html) in HTML.iter() {
             assert!(html.len() < 60_000, "{name}: {} bytes", html.len());
             let svg = html.split('>').find(|tag| tag.contains("<svg")).unwrap_or_default();
             assert!(svg.contains(" viewBox=\"0 0 5600 "), "{name}: {svg}");
             assert!(!svg.contains(" width=") && !svg.contains(" height="), "{name}: {svg}");
         }
-        Ok(())
     }
 
     #[test]
     fn every_coordinate_is_a_number_on_the_canvas() -> Result<()> {
-        for (name, html) in all()? {
+        for (name, html) in HTML.iter() {
             let points =
-                attributes(&html, "points").into_iter().flat_map(|list| list.split([' ', ',']));
-            let others =
-                ["x", "y", "cx", "cy"].into_iter().flat_map(|axis| attributes(&html, axis));
+                attributes(html, "points").into_iter().flat_map(|list| list.split([' ', ',']));
+            let others = ["x", "y", "cx", "cy"].into_iter().flat_map(|axis| attributes(html, axis));
             for number in points.chain(others) {
                 let value: i32 = number.parse()?;
                 assert!((0..=style::WIDTH as i32).contains(&value), "{name}: {number}");
@@ -221,7 +231,7 @@ mod tests {
 
     #[test]
     fn no_text_runs_off_the_canvas() -> Result<()> {
-        for (name, html) in all()? {
+        for (name, html) in HTML.iter() {
             for text in html.split("<text").skip(1) {
                 let (tag, rest) = text.split_once('>').unwrap_or_default();
                 let content = rest.split('<').next().unwrap_or_default();

@@ -4,15 +4,11 @@
 use anyhow::{Context, Result};
 use half::f16;
 use kit::table::{count, sig3, times};
-use measure::outliers::{Capture, Input};
-use plotters::style::text_anchor::HPos;
+use measure::outliers::{Capture, Input, Residual};
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, Plot, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::rows::{largest, median, smallest};
-use crate::tables::outliers::{alphas, change, committed, of_kind, perplexity, variant};
+use crate::tables::outliers::{alphas, change, of_kind, perplexity, variant};
 
 /// Ticks of an axis over decoder layers.
 const LAYERS: [f64; 7] = [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 29.0];
@@ -27,69 +23,63 @@ fn thousands(value: f64) -> String {
 }
 
 /// Loudest over median channel of each layer, at the inputs that norms feed.
-pub fn model_ratios_norm() -> Result<Figure> {
-    let capture = committed()?;
-    let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(&capture, input));
+pub fn model_ratios_norm(capture: &Capture) -> Result<Figure> {
+    let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (attention, mlp) = (attention?, mlp?);
     let worst = loudest(&mlp)?;
+    let (attention, mlp) = (ratios(&attention), ratios(&mlp));
+    let [usual, with, without] =
+        [median(&attention), worst.ratio(), worst.ratio_without_first()].map(times);
+    let (attention, mlp) = (span(&attention), span(&mlp));
     Ok(Figure {
         title: "Loudest over median channel in each layer, inputs that a norm feeds".into(),
         caption: format!(
             "A bar is a layer: its loudest channel over its median one, over the whole passage; the \
-             ring is the same with each chunk's first token left out. Attention's inputs are at {} in \
-             the median layer, and the first token has no part in it. Layer {} of the MLP falls from \
-             {} to {} without it.",
-            times(median(&ratios(&attention))),
+             ring is the same with each chunk's first token left out. Attention's inputs are at \
+             {usual} in the median layer, and the first token has no part in it. Layer {} of the MLP \
+             falls from {with} to {without} without it.",
             worst.layer,
-            times(worst.ratio()),
-            times(worst.ratio_without_first()),
         ),
         alt: format!(
-            "Bar chart over 30 layers on a logarithmic axis. Attention inputs: from {} to {}; MLP \
-             inputs lower, from {} to {}, the last layer the highest.",
-            times(smallest(&ratios(&attention))),
-            times(largest(&ratios(&attention))),
-            times(smallest(&ratios(&mlp))),
-            times(largest(&ratios(&mlp))),
+            "Bar chart over 30 layers on a logarithmic axis. Attention inputs: {attention}; MLP \
+             inputs lower, {mlp}, the last layer the highest."
         ),
-        drawing: bars(&capture, NORM_FED, 1.0..100.0, &[1.0, 10.0, 100.0])?,
+        drawing: bars(capture, NORM_FED, 1.0..100.0, &[1.0, 10.0, 100.0])?,
     })
 }
 
 /// The same at the inputs that no norm feeds.
-pub fn model_ratios_other() -> Result<Figure> {
-    let capture = committed()?;
-    let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(&capture, input));
+pub fn model_ratios_other(capture: &Capture) -> Result<Figure> {
+    let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (down, o) = (down?, o?);
     let worst = loudest(&down)?;
+    let rest: Vec<f64> = down.iter().map(|layer| layer.ratio_without_first()).collect();
+    let (down, o) = (ratios(&down), ratios(&o));
+    let [usual, with, without, most] =
+        [median(&o), worst.ratio(), worst.ratio_without_first(), largest(&rest)].map(times);
+    let (down, o) = (span(&down), span(&o));
     Ok(Figure {
         title: "Loudest over median channel in each layer, inputs that no norm feeds".into(),
         caption: format!(
             "The same for the two inputs that no norm feeds, on an axis ten times as long. Layer {} \
-             reaches {} at down_proj, {} without first tokens. What o_proj is given is the most even \
-             input of the model: {} in the median layer.",
+             reaches {with} at down_proj, {without} without first tokens. What o_proj is given is \
+             the most even input of the model: {usual} in the median layer.",
             worst.layer,
-            times(worst.ratio()),
-            times(worst.ratio_without_first()),
-            times(median(&ratios(&o))),
         ),
         alt: format!(
-            "Bar chart over 30 layers on a logarithmic axis. down_proj: from {} to {}, with a few \
-             layers far above the rest; without first tokens none is above {}. o_proj: from {} to {}.",
-            times(smallest(&ratios(&down))),
-            times(largest(&ratios(&down))),
-            times(largest(
-                &down.iter().map(|layer| layer.ratio_without_first()).collect::<Vec<_>>()
-            )),
-            times(smallest(&ratios(&o))),
-            times(largest(&ratios(&o))),
+            "Bar chart over 30 layers on a logarithmic axis. down_proj: {down}, with a few layers \
+             far above the rest; without first tokens none is above {most}. o_proj: {o}."
         ),
-        drawing: bars(&capture, NOT_NORM_FED, 1.0..2000.0, &[1.0, 10.0, 100.0, 1000.0])?,
+        drawing: bars(capture, NOT_NORM_FED, 1.0..2000.0, &[1.0, 10.0, 100.0, 1000.0])?,
     })
 }
 
 fn ratios(layers: &[&Input]) -> Vec<f64> {
     layers.iter().map(|layer| layer.ratio()).collect()
+}
+
+fn span(ratios: &[f64]) -> String {
+    format!("from {} to {}", times(smallest(ratios)), times(largest(ratios)))
 }
 
 fn loudest<'a>(layers: &[&'a Input]) -> Result<&'a Input> {
@@ -133,40 +123,34 @@ fn bars(
 }
 
 /// The largest values of the residual stream behind each layer.
-pub fn residual_peaks() -> Result<Figure> {
-    let capture = committed()?;
+pub fn residual_peaks(capture: &Capture) -> Result<Figure> {
     let loudest = capture
         .residuals
         .iter()
         .max_by(|a, b| a.peak_of_first.magnitude.total_cmp(&b.peak_of_first.magnitude));
     let loudest = loudest.context("the capture has residuals")?;
-    let most = loudest.peak_of_first.magnitude;
     let end = f64::from(f16::MAX.to_f32());
+    let most = loudest.peak_of_first.magnitude;
+    let others: Vec<f64> = capture.residuals.iter().map(|r| r.peak_of_others.magnitude).collect();
+    let medians: Vec<f64> = capture.residuals.iter().map(|r| r.median).collect();
+    let [usual, of_others, first, last] =
+        [loudest.median, largest(&others), medians[0], medians[medians.len() - 1]].map(sig3);
+    let [over_usual, to_end] = [most / loudest.median, end / most].map(times);
+    let most = count(most.round() as usize);
     Ok(Figure {
         title: "Largest magnitudes of the residual stream behind each layer".into(),
         caption: format!(
-            "Behind layer {} a first token reaches {} in channel {}, where the usual magnitude is {}: \
-             {}. The largest f16 is 65,504, {} that.",
-            loudest.layer,
-            count(most.round() as usize),
-            loudest.peak_of_first.channel,
-            sig3(loudest.median),
-            times(most / loudest.median),
-            times(end / most),
+            "Behind layer {} a first token reaches {most} in channel {}, where the usual magnitude \
+             is {usual}: {over_usual}. The largest f16 is 65,504, {to_end} that.",
+            loudest.layer, loudest.peak_of_first.channel,
         ),
         alt: format!(
-            "Line plot over 30 layers on a logarithmic axis. The line of first tokens climbs to {}, \
-             stays there over the middle layers and falls at the end. The line of the other tokens \
-             stays below {}. The median magnitude grows from {} to {}. A dashed line at 65,504 marks \
-             the end of f16.",
-            count(most.round() as usize),
-            sig3(largest(
-                &capture.residuals.iter().map(|r| r.peak_of_others.magnitude).collect::<Vec<_>>()
-            )),
-            sig3(capture.residuals.first().map_or(0.0, |r| r.median)),
-            sig3(capture.residuals.last().map_or(0.0, |r| r.median)),
+            "Line plot over 30 layers on a logarithmic axis. The line of first tokens climbs to \
+             {most}, stays there over the middle layers and falls at the end. The line of the other \
+             tokens stays below {of_others}. The median magnitude grows from {first} to {last}. A \
+             dashed line at 65,504 marks the end of f16."
         ),
-        drawing: residual_plot(&capture, end)?,
+        drawing: residual_plot(capture, end)?,
     })
 }
 
@@ -174,47 +158,40 @@ fn residual_plot(capture: &Capture, end: f64) -> Result<Drawing> {
     let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain);
     let y = Axis::log("magnitude in the residual stream", 0.3..150_000.0)
         .ticks([1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0], thousands);
-    let points = |of: fn(&measure::outliers::Residual) -> f64| {
-        capture.residuals.iter().map(move |residual| (residual.layer as f64, of(residual)))
+    let points = |of: fn(&Residual) -> f64| {
+        let points = capture.residuals.iter().map(|residual| (residual.layer as f64, of(residual)));
+        points.collect::<Vec<_>>()
     };
+    let (first, others) = (Mark::new(Shape::Dot, Ink::Two), Mark::new(Shape::Ring, Ink::One));
     draw(Layout::with_legend(2), x, y, |plot: &Plot<'_>| {
         plot.guide([(-0.5, end), (29.5, end)], Pen::dashed(Ink::Muted))?;
         plot.label((14.5, end), (0, -90), HPos::Center, Ink::Text, "the largest f16")?;
-        plot.line(points(|r| r.peak_of_first.magnitude), Pen::solid(Ink::Two))?;
-        plot.marks(points(|r| r.peak_of_first.magnitude), Mark::new(Shape::Dot, Ink::Two))?;
-        plot.line(points(|r| r.peak_of_others.magnitude), Pen::dashed(Ink::One))?;
-        plot.marks(points(|r| r.peak_of_others.magnitude), Mark::new(Shape::Ring, Ink::One))?;
+        plot.curve(&points(|r| r.peak_of_first.magnitude), Pen::solid(Ink::Two), first)?;
+        plot.curve(&points(|r| r.peak_of_others.magnitude), Pen::dashed(Ink::One), others)?;
         plot.line(points(|r| r.median), Pen::dotted(Ink::Three))?;
-        plot.legend(
-            1,
-            &[
-                Key::Mark(Mark::new(Shape::Dot, Ink::Two), "first tokens"),
-                Key::Mark(Mark::new(Shape::Ring, Ink::One), "all others"),
-            ],
-        )?;
+        plot.legend(1, &[Key::Mark(first, "first tokens"), Key::Mark(others, "all others")])?;
         plot.legend(2, &[Key::Line(Pen::dotted(Ink::Three), "median of all values")])
     })
 }
 
 /// Divergence of the whole model against alpha.
-pub fn model_alpha() -> Result<Figure> {
-    let capture = committed()?;
-    let alphas = alphas(&capture, "norms");
+pub fn model_alpha(capture: &Capture) -> Result<Figure> {
+    let alphas = alphas(capture, "norms");
     let curve = |granularity: &str| -> Result<Vec<(f64, f64)>> {
         let point = |&alpha: &f64| {
             let name = format!("SmoothQuant {alpha:.1}, {granularity}");
-            Ok((alpha, variant(&capture, &name)?.mean_divergence()))
+            Ok((alpha, variant(capture, &name)?.mean_divergence()))
         };
         alphas.iter().map(point).collect()
     };
     let (tensor, token) = (curve("per-tensor")?, curve("per-token")?);
     let without = [
-        variant(&capture, "W8A8 per-tensor")?.mean_divergence(),
-        variant(&capture, "W8A8 per-token")?.mean_divergence(),
+        variant(capture, "W8A8 per-tensor")?.mean_divergence(),
+        variant(capture, "W8A8 per-token")?.mean_divergence(),
     ];
     let best = token.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
-    let of_best = variant(&capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;
-    let original = variant(&capture, "f32")?.perplexity();
+    let of_best = variant(capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;
+    let original = variant(capture, "f32")?.perplexity();
     Ok(Figure {
         title: "Divergence of the whole model from f32 against alpha".into(),
         caption: format!(
@@ -250,8 +227,7 @@ fn alpha_plot(tensor: &[(f64, f64)], token: &[(f64, f64)], without: [f64; 2]) ->
         ];
         for (curve, without, mark, ink) in curves {
             plot.guide([(0.27, without), (0.93, without)], Pen::dashed(ink))?;
-            plot.line(curve.iter().copied(), Pen::solid(ink))?;
-            plot.marks(curve.iter().copied(), mark)?;
+            plot.curve(curve, Pen::solid(ink), mark)?;
         }
         let [tensor, token] = [curves[0].2, curves[1].2];
         plot.legend(1, &[Key::Mark(tensor, "per tensor"), Key::Mark(token, "per token")])

@@ -252,6 +252,12 @@ impl Plot<'_> {
         Ok(())
     }
 
+    /// A line through points, with a marker at each.
+    pub fn curve(&self, points: &[(f64, f64)], pen: Pen, mark: Mark) -> Result<()> {
+        self.line(points.iter().copied(), pen)?;
+        self.marks(points.iter().copied(), mark)
+    }
+
     /// Text `offset` units right of and below a point; `anchor` says which of its ends is there.
     pub fn label(
         &self,

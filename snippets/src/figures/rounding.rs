@@ -3,17 +3,17 @@
 use anyhow::{Context, Result};
 use fake_quant_linear::{QMAX, quantize_per_channel, quantize_value, scale_for};
 use kit::meters::relative_error;
-use kit::real_slice;
+use kit::real_slice::TENSORS;
 use kit::table::{percent, sig3};
 use ndarray::{Array2, ArrayView1};
-use plotters::style::text_anchor::HPos;
 
 use super::histogram::Histogram;
-use super::plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
-use super::{Figure, subject};
+use super::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, axis_percent, draw,
+    plain, subject,
+};
 use crate::grid::{per_channel_round_trip, qmax, snap};
+use crate::inputs::Slice;
 use crate::rows::{absmax, ascending};
 
 /// Three ways from a quotient to a code.
@@ -119,33 +119,28 @@ fn errors_in_steps(w: &Array2<f32>) -> Result<(Vec<f64>, Vec<f64>)> {
 }
 
 /// How the rounding errors of a real matrix are spread.
-pub fn rounding_error_distribution() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let (nearest, truncated) = errors_in_steps(&w)?;
+pub fn rounding_error_distribution(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let (nearest, truncated) = errors_in_steps(w)?;
     let toward_zero = truncated.iter().map(|error| error.abs()).sum::<f64>() / w.len() as f64;
     let (nearest, truncated) = (Errors::of(&nearest), Errors::of(&truncated));
     let drawing = error_histograms(&nearest, &truncated)?;
-    let mean = |errors: &Errors| three_places(errors.mean);
+    let [near, far] = [&nearest, &truncated].map(|errors| sig3(errors.variance));
+    let [near_mean, far_mean] = [&nearest, &truncated].map(|errors| three_places(errors.mean));
+    let [twelfth, lost] = [1.0 / 12.0, toward_zero].map(sig3);
     Ok(Figure {
         title: "The rounding errors of a real matrix".into(),
         caption: format!(
             "{}, one scale per row. Rounding spreads the error evenly over half a step to each \
-             side: mean {}, variance {} (theory: 1/12 = {}). Truncation spreads it over a whole \
-             step: mean {}, variance {}, and always toward zero, by {} steps on average.",
+             side: mean {near_mean}, variance {near} (theory: 1/12 = {twelfth}). Truncation spreads \
+             it over a whole step: mean {far_mean}, variance {far}, and always toward zero, by \
+             {lost} steps on average.",
             subject(name),
-            mean(&nearest),
-            sig3(nearest.variance),
-            sig3(1.0 / 12.0),
-            mean(&truncated),
-            sig3(truncated.variance),
-            sig3(toward_zero),
         ),
         alt: format!(
             "Two histograms of the error in steps. Half to even: a level plateau from -0.5 to \
-             0.5, variance {}. Truncation: half as high, from -1 to 1, variance {}.",
-            sig3(nearest.variance),
-            sig3(truncated.variance),
+             0.5, variance {near}. Truncation: half as high, from -1 to 1, variance {far}."
         ),
         drawing,
     })
@@ -220,37 +215,32 @@ fn four_bits_clipped(value: f64, limit: f64) -> f64 {
 const CLIP_FLOOR: f64 = 0.012;
 
 /// What a smaller scale wins in rounding and loses in clipping.
-pub fn clip_tradeoff() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let row = heaviest_tail(&w);
+pub fn clip_tradeoff(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let row = heaviest_tail(w);
     let clipping = Clipping::of(w.row(row));
     let int8 = clipping.curve(int8_clipped);
     let four_bits = clipping.curve(four_bits_clipped);
     let best = [least(&int8)?, least(&four_bits)?];
     let drawing = clipping_curves(&clipping, &int8, &four_bits, best)?;
-    let [int8_best, four_best] = best;
-    let whole = |curve: &[(f64, f64)]| curve.last().map_or(f64::NAN, |point| point.1);
+    let [int8_limit, four_limit] = best.map(|point| axis_percent(point.0));
+    let [int8_least, four_least] = best.map(|point| percent(point.1));
+    let [int8_whole, four_whole] =
+        [&int8, &four_bits].map(|curve| percent(curve.last().map_or(f64::NAN, |point| point.1)));
     Ok(Figure {
         title: "The error of a real row as its scale shrinks".into(),
         caption: format!(
             "{}, row {row}, which has the heaviest tail. A smaller limit means a smaller step and \
-             more clipping. At 4 bits the best limit is {} of the largest weight (error {}, \
-             unclipped {}). At int8 it is {} (error {}, unclipped {}): there is nothing to win.",
+             more clipping. At 4 bits the best limit is {four_limit} of the largest weight (error \
+             {four_least}, unclipped {four_whole}). At int8 it is {int8_limit} (error {int8_least}, \
+             unclipped {int8_whole}): there is nothing to win.",
             subject(name),
-            axis_percent(four_best.0),
-            percent(four_best.1),
-            percent(whole(&four_bits)),
-            axis_percent(int8_best.0),
-            percent(int8_best.1),
-            percent(whole(&int8)),
         ),
         alt: format!(
             "Error on a logarithmic axis against the clipping limit. The 4-bit curve is a shallow \
-             bowl with its least error at {}. The int8 curve falls all the way to {}, along the \
-             dotted curve of clipping alone until rounding stops it.",
-            axis_percent(four_best.0),
-            axis_percent(int8_best.0),
+             bowl with its least error at {four_limit}. The int8 curve falls all the way to \
+             {int8_limit}, along the dotted curve of clipping alone until rounding stops it."
         ),
         drawing,
     })
@@ -318,16 +308,16 @@ fn db_per_bit() -> f64 {
 }
 
 /// Signal to noise against the number of bits.
-pub fn bits_sqnr() -> Result<Figure> {
-    let name = real_slice::TENSORS[6];
-    let w = real_slice::tensor(name)?;
-    let sqnr = |bits| -20.0 * libm::log10(relative_error(&w, &per_channel_round_trip(&w, bits)));
+pub fn bits_sqnr(slice: &Slice) -> Result<Figure> {
+    let name = TENSORS[6];
+    let w = slice.tensor(name);
+    let sqnr = |bits| -20.0 * libm::log10(relative_error(w, &per_channel_round_trip(w, bits)));
     let measured: Vec<(f64, f64)> = (2..=8).map(|bits| (f64::from(bits), sqnr(bits))).collect();
     let per_bit = db_per_bit();
     let top = measured[measured.len() - 1];
     let expected = |bits: f64| (bits, top.1 - per_bit * (top.0 - bits));
     let drawing = sqnr_plot(&measured, expected)?;
-    let two_bits = per_channel_round_trip(&w, 2);
+    let two_bits = per_channel_round_trip(w, 2);
     let zeros = two_bits.iter().filter(|&&value| value == 0.0).count() as f64 / w.len() as f64;
     let gap = expected(2.0).1 - measured[0].1;
     Ok(Figure {

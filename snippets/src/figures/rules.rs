@@ -2,12 +2,8 @@
 
 use anyhow::{Context, Result};
 use formats::rules::{AUTOAWQ_SYMMETRIC, COMPRESSED_TENSORS_SYMMETRIC, GGML_Q4_0, Rule};
-use plotters::style::text_anchor::HPos;
 
-use super::Figure;
-use super::plot::{Axis, Key, Layout, draw, plain};
-use super::style::{Ink, Mark, Pen, Shape};
-use super::svg::Drawing;
+use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
 
 /// A rule, and a group by the sign of its loudest weight.
 struct Row {

@@ -57,30 +57,21 @@ pub enum Ink {
 }
 
 impl Ink {
-    /// Every ink, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
-        Self::One,
-        Self::Two,
-        Self::Three,
-        Self::Four,
-        Self::Five,
-        Self::Text,
-        Self::Muted,
-        Self::Grid,
+    /// Every ink with its CSS variable, in the order of their numbers.
+    const VARIABLES: [(Self, &str); 8] = [
+        (Self::One, "--plot-1"),
+        (Self::Two, "--plot-2"),
+        (Self::Three, "--plot-3"),
+        (Self::Four, "--plot-4"),
+        (Self::Five, "--plot-5"),
+        (Self::Text, "--plot-ink"),
+        (Self::Muted, "--plot-muted"),
+        (Self::Grid, "--plot-grid"),
     ];
 
     /// The CSS variable.
     pub fn variable(self) -> &'static str {
-        match self {
-            Self::One => "--plot-1",
-            Self::Two => "--plot-2",
-            Self::Three => "--plot-3",
-            Self::Four => "--plot-4",
-            Self::Five => "--plot-5",
-            Self::Text => "--plot-ink",
-            Self::Muted => "--plot-muted",
-            Self::Grid => "--plot-grid",
-        }
+        Self::VARIABLES[self as usize - 1].1
     }
 }
 
@@ -151,7 +142,7 @@ impl Pen {
         let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
         let hex_digits = hex.strip_prefix('#')?.len() == 6;
         let (ink, dash, halo) = (byte(1)?, byte(3)?, byte(5)?);
-        let ink = *Ink::ALL.get(usize::from(ink).checked_sub(1)?)?;
+        let (ink, _) = *Ink::VARIABLES.get(usize::from(ink).checked_sub(1)?)?;
         let dash = *Dash::ALL.get(usize::from(dash))?;
         (hex_digits && halo < 2).then_some(Self { ink, dash, halo: halo == 1 })
     }
@@ -197,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_pen_survives_its_disguise() {
-        for ink in Ink::ALL {
+        for (ink, _) in Ink::VARIABLES {
             for dash in Dash::ALL {
                 for halo in [false, true] {
                     let pen = Pen { ink, dash, halo };

@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 
 use super::outlook::{Best, Outlook, Setting, outlook};
 use super::{Interactive, Picture};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Key, Layout, Plot, draw};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
+use crate::figures::{Axis, Drawing, Figure, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw};
 
 /// Where the sliders can be: tokens of a request, and requests at once.
 const CONTEXTS: [u64; 10] = [256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072];

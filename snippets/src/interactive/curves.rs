@@ -1,10 +1,7 @@
 //! A plot of a few curves that tells where on the canvas their points are.
 
+use crate::figures::{Axis, Drawing, Key, Layout, Mark, Pen, draw};
 use anyhow::Result;
-
-use crate::figures::plot::{Axis, Key, Layout, draw};
-use crate::figures::style::{Mark, Pen};
-use crate::figures::svg::Drawing;
 
 /// A curve: its name in the legend, what it looks like, its points.
 pub struct Curve {
@@ -32,8 +29,7 @@ pub fn draw_curves(
     let mut places = Places::new();
     let drawing = draw(layout, x, y, |plot| {
         for (line, curve) in (1..).zip(curves) {
-            plot.line(curve.points.iter().copied(), curve.pen)?;
-            plot.marks(curve.points.iter().copied(), curve.mark)?;
+            plot.curve(&curve.points, curve.pen, curve.mark)?;
             plot.legend(line, &[Key::Mark(curve.mark, &curve.name)])?;
             let at = curve.points.iter().map(|&(x, y)| plot.at(x, y));
             places.push(at.collect::<Result<_>>()?);

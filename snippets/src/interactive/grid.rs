@@ -7,17 +7,16 @@ use fake_quant_linear::{dequantize, quantize_per_channel, quantize_per_tensor};
 use formats::float8;
 use int4_groups::{dequantize_groups, quantize_groups};
 use kit::meters::row_relative_errors;
-use kit::real_slice::{TENSORS, label, tensor};
+use kit::real_slice::{TENSORS, label};
 use kit::table::percent;
 use ndarray::{Array2, s};
-use plotters::style::text_anchor::HPos;
 use serde_json::{Value, json};
 
 use super::{Interactive, Picture};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Key, Layout, Plot, draw, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape, TEXT};
-use crate::figures::svg::Drawing;
+use crate::figures::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, TEXT, draw, plain,
+};
+use crate::inputs::Slice;
 use crate::rows::{absmax, ascending, loudness};
 
 /// A grid that the reader can choose.
@@ -102,9 +101,9 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(name: &str) -> Result<Self> {
-        let w = tensor(name)?;
-        let order = ascending(&loudness(&w));
+    fn of(slice: &Slice, name: &str) -> Self {
+        let w = slice.tensor(name);
+        let order = ascending(&loudness(w));
         let rows = [order[order.len() - 1], order[order.len() / 2], order[0]];
         let mut weights = Array2::zeros((rows.len(), SHOWN));
         for (&row, mut cut) in rows.iter().zip(weights.rows_mut()) {
@@ -120,7 +119,7 @@ impl Cut {
             format!("row {median}, the median"),
             format!("row {quiet}, the quietest"),
         ];
-        Ok(Self { label: label(name), names, weights })
+        Self { label: label(name), names, weights }
     }
 
     fn errors(&self, per_row: bool) -> Result<String> {
@@ -143,8 +142,8 @@ fn height(row: usize, weight: usize) -> f64 {
 }
 
 /// Real weights to drag over a grid.
-pub fn grid_and_scale() -> Result<Interactive> {
-    let cut = Cut::of(TENSORS[3])?;
+pub fn grid_and_scale(slice: &Slice) -> Result<Interactive> {
+    let cut = Cut::of(slice, TENSORS[3]);
     let (drawing, places) = plot(&cut, true)?;
     let (empty, _) = plot(&cut, false)?;
     let (shared, own) = (cut.errors(false)?, cut.errors(true)?);

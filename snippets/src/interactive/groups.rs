@@ -3,16 +3,15 @@
 use anyhow::Result;
 use int4_groups::{dequantize_groups, memory_bytes, quantize_groups};
 use kit::meters::relative_error;
-use kit::real_slice::{TENSORS, label, tensor};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
-use plotters::style::text_anchor::HPos;
 
 use super::Interactive;
 use super::replay::{Control, Replay, Said, Step, field};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Key, Layout, axis_percent, draw, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
+use crate::figures::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain,
+};
+use crate::inputs::Slice;
 
 /// The matrices, each with its mark and pen: the quietest rows first.
 const MATRICES: [(&str, Mark, Pen); 3] = [
@@ -43,19 +42,19 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn of((name, mark, pen): (&str, Mark, Pen)) -> Result<Self> {
-        let w = tensor(name)?;
-        let trade = |size: usize| match quantize_groups(&w, size) {
+    fn of(slice: &Slice, (name, mark, pen): (&str, Mark, Pen)) -> Self {
+        let w = slice.tensor(name);
+        let trade = |size: usize| match quantize_groups(w, size) {
             Ok(quantized) => Ok(Trade {
                 size,
                 bytes: memory_bytes(&quantized),
                 bits: 8.0 * memory_bytes(&quantized) as f64 / w.len() as f64,
-                error: relative_error(&w, &dequantize_groups(&quantized)),
+                error: relative_error(w, &dequantize_groups(&quantized)),
             }),
             Err(refusal) => Err(refusal.to_string()),
         };
         let trades = [w.ncols()].into_iter().chain(SIZES).map(trade).collect();
-        Ok(Self { name: label(name), row: w.ncols(), weights: w.len(), mark, pen, trades })
+        Self { name: label(name), row: w.ncols(), weights: w.len(), mark, pen, trades }
     }
 
     fn made(&self) -> impl Iterator<Item = &Trade> {
@@ -115,8 +114,8 @@ impl Matrix {
 }
 
 /// Error against bits a weight on real matrices: what each group size buys.
-pub fn group_sizes() -> Result<Interactive> {
-    let matrices = MATRICES.into_iter().map(Matrix::of).collect::<Result<Vec<_>>>()?;
+pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
+    let matrices = MATRICES.map(|matrix| Matrix::of(slice, matrix));
     let layout = Layout::with_legend(2);
     let (drawing, places) = plot(layout, &matrices)?;
     let sizes = SIZES.map(|size| size.to_string());
@@ -140,7 +139,7 @@ pub fn group_sizes() -> Result<Interactive> {
         field: field(&layout),
         steps: matrices.iter().zip(&places).flat_map(|(m, places)| m.steps(places)).collect(),
     };
-    let [quiet, _, loud] = &matrices[..] else { anyhow::bail!("three matrices are compared") };
+    let [quiet, _, loud] = &matrices;
     Ok(Interactive {
         figure: Figure {
             title: "Error against bits a weight for int4 with groups of several sizes".into(),
@@ -190,10 +189,9 @@ fn plot(layout: Layout, matrices: &[Matrix]) -> Result<(Drawing, Places)> {
     let mut places = Places::new();
     let drawing = draw(layout, x, y, |plot| {
         for matrix in matrices {
-            let points = || matrix.made().map(|trade| (trade.bits, trade.error));
-            plot.line(points(), matrix.pen)?;
-            plot.marks(points(), matrix.mark)?;
-            places.push(points().map(|(x, y)| plot.at(x, y)).collect::<Result<_>>()?);
+            let points: Vec<_> = matrix.made().map(|trade| (trade.bits, trade.error)).collect();
+            plot.curve(&points, matrix.pen, matrix.mark)?;
+            places.push(points.iter().map(|&(x, y)| plot.at(x, y)).collect::<Result<_>>()?);
         }
         // One curve names its sizes, above the marks; the last of the lowest end stay apart.
         for trade in matrices[2].made() {

@@ -7,29 +7,22 @@ use kit::reference::linear_f64;
 use kit::table::{percent, times};
 use ndarray::{Array2, s};
 use smoothquant::{
-    Granularity, Quantized, calibrate, channel_absmax, migrate, migrated_linear,
-    quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight, smooth,
+    Quantized, calibrate, channel_absmax, migrate, migrated_linear, quantize_weight, smooth,
     smoothing_scales, w8a8_linear,
 };
 
 use super::curves::{Curve, Places, draw_curves};
 use super::replay::{Control, Replay, Said, Step, field};
 use super::{Interactive, Picture};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Layout, axis_percent, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
-use crate::tables::lab_04::{healthy, planted, weight};
-use crate::tables::real_activations::Layer;
+use crate::figures::{Axis, Drawing, Figure, Ink, Layout, Mark, Pen, Shape, axis_percent, plain};
+use crate::inputs::Layers;
+use crate::tables::lab_04::{GRANULARITIES, back, healthy, planted, quantized, weight};
 
 /// The slider goes from 0 to 1 in steps of a twentieth.
 const STEPS: usize = 20;
 
 /// Of the real layer's outputs, one in so many is computed: products take their time.
 const EVERY: usize = 12;
-
-const GRANULARITIES: [(Granularity, &str); 2] =
-    [(Granularity::PerTensor, "one for the tensor"), (Granularity::PerToken, "one per token")];
 
 /// A layer: what it is calibrated on, what it is tried on, its weight.
 struct Arm {
@@ -45,7 +38,7 @@ struct Arm {
 }
 
 impl Arm {
-    fn all() -> Result<Vec<Self>> {
+    fn all(layers: &Layers) -> [Self; 3] {
         let planted_on = |name: &str, make: fn(u64) -> Array2<f32>| Self {
             name: name.into(),
             calibration: make(1),
@@ -54,20 +47,20 @@ impl Arm {
             judged_from: 0,
             every: 1,
         };
-        let real = Layer::read(TENSORS[3])?;
-        Ok(vec![
+        let real = layers.of(TENSORS[3]);
+        [
             planted_on("four loud channels (planted)", planted),
             planted_on("no outliers (control)", healthy),
             Self {
                 name: format!("{} (real)", real.label),
-                calibration: real.calibration,
-                x: real.held_out,
-                w: real.weight,
+                calibration: real.calibration.clone(),
+                x: real.held_out.clone(),
+                w: real.weight.clone(),
                 // As in the tables: the output of the first token is another matter.
                 judged_from: 1,
                 every: EVERY,
             },
-        ])
+        ]
     }
 
     fn error(&self, exact: &Array2<f32>, y: &Array2<f32>) -> f64 {
@@ -123,17 +116,6 @@ impl Arm {
     }
 }
 
-fn quantized(x: &Array2<f32>, granularity: Granularity) -> Result<Quantized> {
-    Ok(match granularity {
-        Granularity::PerTensor => quantize_activations_per_tensor(x)?,
-        Granularity::PerToken => quantize_activations_per_token(x)?,
-    })
-}
-
-fn back(quantized: &Quantized) -> Array2<f32> {
-    quantized.q().mapv(f32::from) * quantized.scales()
-}
-
 /// The output error at one alpha, with one side rounded, the other, and both.
 struct Sides {
     alpha: f64,
@@ -179,17 +161,16 @@ impl Sweep {
     }
 
     fn alt(&self) -> String {
-        let (first, last, low) = (&self.sides[0], &self.sides[STEPS], self.lowest());
+        let low = self.lowest();
+        let ends = [&self.sides[0], &self.sides[STEPS]];
+        let activation = ends.map(|sides| percent(sides.activation));
+        let weight = ends.map(|sides| percent(sides.weight));
+        let both = percent(low.both);
         format!(
             "Line plot of relative error, logarithmic, against alpha from 0 to 1. The \
              activation's curve goes from {} to {}, the weight's from {} to {}. The curve of \
-             both is lowest at {:.2}, with {}.",
-            percent(first.activation),
-            percent(last.activation),
-            percent(first.weight),
-            percent(last.weight),
-            low.alpha,
-            percent(low.both),
+             both is lowest at {:.2}, with {both}.",
+            activation[0], activation[1], weight[0], weight[1], low.alpha,
         )
     }
 
@@ -204,8 +185,8 @@ impl Sweep {
 }
 
 /// Alpha against the error of the activation's side, the weight's, and the product's.
-pub fn migration_sides() -> Result<Interactive> {
-    let arms = Arm::all()?;
+pub fn migration_sides(layers: &Layers) -> Result<Interactive> {
+    let arms = Arm::all(layers);
     let mut sweeps = Vec::new();
     for arm in &arms {
         sweeps.extend(arm.sweeps()?);
@@ -226,6 +207,9 @@ pub fn migration_sides() -> Result<Interactive> {
     };
     let Picture { title, alt, drawing } = pictures.remove(0);
     let low = sweeps[0].lowest();
+    let root = (low.activation.powi(2) + low.weight.powi(2)).sqrt();
+    let [activation, weight, both, root] =
+        [low.activation, low.weight, low.both, root].map(percent);
     Ok(Interactive {
         figure: Figure {
             title,
@@ -233,14 +217,10 @@ pub fn migration_sides() -> Result<Interactive> {
                 "The layer's output against the exact one, on tokens that calibration did not \
                  see. One curve has only the activation in int8, one only the weight, one both \
                  (of the real layer one output in {EVERY} is computed). With four loud channels \
-                 and one scale for the activation, the two sides cost {} and {} at alpha {:.2}, \
-                 where both together cost least, {}. The root of the sum of the two squares is \
-                 {}.",
-                percent(low.activation),
-                percent(low.weight),
+                 and one scale for the activation, the two sides cost {activation} and {weight} at \
+                 alpha {:.2}, where both together cost least, {both}. The root of the sum of the two \
+                 squares is {root}.",
                 low.alpha,
-                percent(low.both),
-                percent((low.activation.powi(2) + low.weight.powi(2)).sqrt()),
             ),
             alt,
             drawing,

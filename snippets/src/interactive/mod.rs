@@ -16,21 +16,26 @@ mod outlier;
 pub mod outlook;
 mod replay;
 
+use std::sync::LazyLock;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::Entry;
 use crate::figures::svg::Drawing;
 use crate::figures::{Figure, prose, svg_element};
+use crate::inputs::{LAYERS, SLICE};
+use crate::{Embed, Entry};
 
-/// Every interactive figure of the book.
-pub const ALL: &[Entry<Interactive>] = &[
-    Entry { name: "grid_and_scale", make: grid::grid_and_scale },
-    Entry { name: "one_loud_row", make: outlier::one_loud_row },
-    Entry { name: "group_sizes", make: groups::group_sizes },
-    Entry { name: "migration_sides", make: migration::migration_sides },
-    Entry { name: "calculator", make: calculator::calculator },
-];
+/// Every interactive figure of the book that has a drawing.
+pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
+    vec![
+        Entry::of("grid_and_scale", &SLICE, grid::grid_and_scale),
+        Entry::computed("one_loud_row", outlier::one_loud_row),
+        Entry::of("group_sizes", &SLICE, groups::group_sizes),
+        Entry::of("migration_sides", &LAYERS, migration::migration_sides),
+        Entry::computed("calculator", calculator::calculator),
+    ]
+});
 
 /// The data of one figure is no larger than this, in bytes.
 const LARGEST: usize = 15_000;
@@ -61,12 +66,9 @@ pub struct Picture {
     pub drawing: Drawing,
 }
 
-impl Interactive {
+impl Embed for Interactive {
     /// An HTML block without empty lines, so that Markdown leaves it alone.
-    ///
-    /// # Errors
-    /// If the data is too large for a page.
-    pub fn to_html(&self, name: &str) -> Result<String> {
+    fn embed(&self, name: &str) -> Result<String> {
         let (id, data) = (format!("interactive-{name}"), script(&self.data));
         ensure!(data.len() <= LARGEST, "its data has {} bytes, more than {LARGEST}", data.len());
         let Figure { title, alt, drawing, caption } = &self.figure;
@@ -122,10 +124,10 @@ mod tests {
 
     #[test]
     fn every_figure_asks_shows_explains_and_is_the_same_when_made_again() -> Result<()> {
-        for entry in ALL {
-            let (made, name) = ((entry.make)()?, entry.name);
-            let html = made.to_html(name)?;
-            assert_eq!(html, (entry.make)()?.to_html(name)?, "{name}: a second run differs");
+        for entry in ALL.iter() {
+            let (made, name) = (entry.make()?, entry.name);
+            let html = made.embed(name)?;
+            assert_eq!(html, entry.make()?.embed(name)?, "{name}: a second run differs");
             assert!(made.predict.contains('?'), "{name} asks nothing: {}", made.predict);
             assert!(made.then.ends_with('.'), "{name}: {}", made.then);
             assert!(made.figure.caption.ends_with('.') && made.figure.alt.ends_with('.'), "{name}");

@@ -9,10 +9,7 @@ use kit::table::{count, percent, sig3};
 use super::Interactive;
 use super::curves::{Curve, Places, draw_curves};
 use super::replay::{Control, Replay, Said, Step, field};
-use crate::figures::Figure;
-use crate::figures::plot::{Axis, Layout, axis_percent, plain};
-use crate::figures::style::{Ink, Mark, Pen, Shape};
-use crate::figures::svg::Drawing;
+use crate::figures::{Axis, Drawing, Figure, Ink, Layout, Mark, Pen, Shape, axis_percent, plain};
 use crate::rows::largest;
 use crate::tables::lab_01::{LOUD_ROW, quiet, row_errors};
 
@@ -87,6 +84,9 @@ pub fn one_loud_row() -> Result<Interactive> {
     let (drawing, places) = plot(layout, &outcomes)?;
     let [first, middle, last] = [0, outcomes.len() / 2, outcomes.len() - 1].map(|i| &outcomes[i]);
     let peak = largest(&outcomes.iter().map(|outcome| outcome.whole).collect::<Vec<_>>());
+    let [low, half, high, own, peak, end] =
+        [first.per_tensor, middle.per_tensor, last.per_tensor, last.per_channel, peak, last.whole]
+            .map(percent);
     let replay = Replay {
         controls: vec![Control {
             label: "how many times as loud row 7 is",
@@ -104,26 +104,15 @@ pub fn one_loud_row() -> Result<Interactive> {
             title: "Error of 63 quiet rows against the loudness of one".into(),
             caption: format!(
                 "Row {LOUD_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
-                 tensor the other rows lose {} at 1, {} at {} and {} at 1,000; with one scale per \
-                 row {} at all of them. The error of the whole matrix is {} at most and ends at \
-                 {}: it never says that 63 rows are gone.",
-                percent(first.per_tensor),
-                percent(middle.per_tensor),
+                 tensor the other rows lose {low} at 1, {half} at {} and {high} at 1,000; with one \
+                 scale per row {own} at all of them. The error of the whole matrix is {peak} at most \
+                 and ends at {end}: it never says that 63 rows are gone.",
                 sig3(middle.loudness),
-                percent(last.per_tensor),
-                percent(last.per_channel),
-                percent(peak),
-                percent(last.whole),
             ),
             alt: format!(
                 "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from \
-                 {} to {} with one scale for the tensor and is flat at {} with one per row. The \
-                 error of the whole matrix rises to {} and falls to {}.",
-                percent(first.per_tensor),
-                percent(last.per_tensor),
-                percent(last.per_channel),
-                percent(peak),
-                percent(last.whole),
+                 {low} to {high} with one scale for the tensor and is flat at {own} with one per \
+                 row. The error of the whole matrix rises to {peak} and falls to {end}."
             ),
             drawing,
         },

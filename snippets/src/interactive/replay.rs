@@ -1,10 +1,8 @@
 //! The data of the script `replay.js`: a table of steps that controls choose from.
 
+use crate::figures::{Ink, Layout};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-
-use crate::figures::plot::Layout;
-use crate::figures::style::Ink;
 
 /// What a reader sets.
 pub struct Control {

@@ -1,6 +1,6 @@
 //! The tables of the chapter on cards: what `formats::card` says of names that are out there.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use formats::architecture::LLAMA31_8B;
 use formats::card::{Card, read, weight_bytes};
 use kit::Table;
@@ -59,42 +59,44 @@ fn card(name: &str) -> Result<Card> {
 
 /// Names, what each reads as, bits of a weight, and GB of an 8B model.
 pub fn strings() -> Result<Table> {
-    let mut table = Table::new("Cards read as arithmetic, and the weights of Llama-3.1-8B in each")
-        .text("card")
-        .text("reads as")
-        .text("bits a weight")
-        .number("8B, GB");
-    for name in NAMES {
+    let rows = NAMES.map(|name| {
         let card = card(name)?;
-        let Some(bytes) = weight_bytes(&card, &LLAMA31_8B) else { bail!("{name} has no bytes") };
+        let bytes =
+            weight_bytes(&card, &LLAMA31_8B).with_context(|| format!("{name} has no bytes"))?;
         let about = if bytes.about { "about " } else { "" };
-        let gb = format!("{about}{}", sig3(bytes.total() as f64 / 1e9));
-        table.row([code(name), code(&card.answers.canonical), card.answers.bits, gb]);
-    }
-    Ok(table)
+        Ok((name, card.answers, format!("{about}{}", sig3(bytes.total() as f64 / 1e9))))
+    });
+    let title = "Cards read as arithmetic, and the weights of Llama-3.1-8B in each";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("card", |(name, ..)| code(name))
+        .text("reads as", |(_, answers, _)| code(&answers.canonical))
+        .text("bits a weight", |(_, answers, _)| answers.bits.clone())
+        .number("8B, GB", |(.., gb)| gb.clone())
+        .done())
 }
 
 /// What names leave to the config.
 pub fn open() -> Result<Table> {
-    let mut table = Table::new("What a name leaves open").text("card").text("the config decides");
+    let mut rows = Vec::new();
     for name in OPEN {
-        for sentence in card(name)?.answers.open {
-            table.row([code(name), sentence]);
-        }
+        rows.extend(card(name)?.answers.open.into_iter().map(|sentence| (name, sentence)));
     }
-    Ok(table)
+    Ok(Table::of("What a name leaves open", rows)
+        .text("card", |(name, _)| code(name))
+        .text("the config decides", |(_, sentence)| sentence.clone())
+        .done())
 }
 
 /// What contradicts itself or means nothing.
 pub fn contradictions() -> Result<Table> {
-    let mut table = Table::new("Texts that are no card").text("text").text("what is wrong");
-    for text in WRONG {
-        match read(text) {
-            Ok(card) => bail!("{text} reads as {}", card.answers.canonical),
-            Err(error) => table.row([code(text), error.to_string()]),
-        }
-    }
-    Ok(table)
+    let rows = WRONG.map(|text| match read(text) {
+        Ok(card) => bail!("{text} reads as {}", card.answers.canonical),
+        Err(error) => Ok((text, error.to_string())),
+    });
+    Ok(Table::of("Texts that are no card", rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("text", |(text, _)| code(text))
+        .text("what is wrong", |(_, error)| error.clone())
+        .done())
 }
 
 fn code(text: &str) -> String {

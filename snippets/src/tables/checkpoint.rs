@@ -3,12 +3,14 @@
 
 use anyhow::{Context, Result, ensure};
 use formats::checkpoint::{
-    Dtype, Inspection, Quantized, Storage, Tensor, classify, golden, inspect, inspection_report,
+    Dtype, Inspection, Quantized, Storage, Tensor, classify, inspection_report,
 };
 use formats::format::Group;
 use formats::gguf::TensorType;
 use kit::Table;
 use kit::table::count;
+
+use crate::inputs::Golden;
 
 /// The matrix of [`shapes`]: a down projection of SmolLM2-135M.
 const OUT: u64 = 576;
@@ -124,37 +126,30 @@ pub fn exercise_bits() -> Result<f64> {
 }
 
 /// What inspect says of each file in the repository.
-pub fn inspected() -> Result<Table> {
-    let mut table = Table::new("What inspect says of files that other tools wrote")
-        .text("written by")
-        .text("a matrix, [out, in]")
-        .text("scheme")
-        .number("bits")
-        .number("group")
-        .number("bits a weight")
-        .text("symmetric")
-        .text("config");
-    for (name, tool) in golden::ALL {
-        let inspection = inspect(golden::path(name))?;
-        let matrix = wide(&inspection).with_context(|| format!("{name} has no wide matrix"))?;
-        let shape = matrix.shape.as_deref().unwrap_or_default();
+pub fn inspected(golden: &Golden) -> Result<Table> {
+    let rows = golden.0.iter().map(|(name, tool, inspection)| {
+        let matrix = wide(inspection).with_context(|| format!("{name} has no wide matrix"))?;
+        let bits = matrix.bits_per_weight().context("the weights are counted")?;
         let config = match &inspection.config {
             None => "none",
             Some(_) if inspection.problems.is_empty() => "agrees",
             Some(_) => "contradicts",
         };
-        table.row([
-            format!("{tool} ({name})"),
-            format!("{shape:?}"),
-            matrix.scheme.to_string(),
-            matrix.bits.map_or("?".into(), |bits| bits.to_string()),
-            matrix.group.to_string(),
-            format!("{:.3}", matrix.bits_per_weight().context("the weights are counted")?),
-            matrix.zeros.to_string(),
-            config.into(),
-        ]);
-    }
-    Ok(table)
+        Ok((format!("{tool} ({name})"), matrix, bits, config))
+    });
+    let title = "What inspect says of files that other tools wrote";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("written by", |(written_by, ..)| written_by.clone())
+        .text("a matrix, [out, in]", |(_, matrix, ..)| {
+            format!("{:?}", matrix.shape.as_deref().unwrap_or_default())
+        })
+        .text("scheme", |(_, matrix, ..)| matrix.scheme.to_string())
+        .number("bits", |(_, matrix, ..)| matrix.bits.map_or("?".into(), |bits| bits.to_string()))
+        .number("group", |(_, matrix, ..)| matrix.group.to_string())
+        .number("bits a weight", |(_, _, bits, _)| format!("{bits:.3}"))
+        .text("symmetric", |(_, matrix, ..)| matrix.zeros.to_string())
+        .text("config", |(.., config)| *config)
+        .done())
 }
 
 /// The matrix of a fixture that is not square, so that its axes cannot be confused.
@@ -163,28 +158,28 @@ fn wide(inspection: &Inspection) -> Option<&Quantized> {
     matrices.iter().find(|matrix| matrix.matrix().is_some_and(|[out, inputs]| out != inputs))
 }
 
+/// The file that the chapter shows in full.
+const GPTQ: &str = "autogptq";
+
 /// The first table of `cargo book inspect` on auto-gptq's file.
-pub fn gptq_summary() -> Result<Table> {
-    Ok(inspection_report::summary(&inspect(golden::path("autogptq"))?))
+pub fn gptq_summary(golden: &Golden) -> Result<Table> {
+    Ok(inspection_report::summary(golden.of(GPTQ)?))
 }
 
 /// The second table of `cargo book inspect` on auto-gptq's file.
-pub fn gptq_modules() -> Result<Table> {
-    Ok(inspection_report::quantized(&inspect(golden::path("autogptq"))?, false))
+pub fn gptq_modules(golden: &Golden) -> Result<Table> {
+    Ok(inspection_report::quantized(golden.of(GPTQ)?, false))
 }
 
 /// What `--all` adds on auto-gptq's file.
-pub fn gptq_parts() -> Result<Table> {
-    Ok(inspection_report::parts(&inspect(golden::path("autogptq"))?))
+pub fn gptq_parts(golden: &Golden) -> Result<Table> {
+    Ok(inspection_report::parts(golden.of(GPTQ)?))
 }
 
 /// The last lines of `cargo book inspect` on auto-gptq's file, one a row.
-pub fn gptq_verdict() -> Result<Table> {
-    let mut table = Table::new("And its last lines").text("line");
-    for line in inspection_report::verdict(&inspect(golden::path("autogptq"))?) {
-        table.row([line]);
-    }
-    Ok(table)
+pub fn gptq_verdict(golden: &Golden) -> Result<Table> {
+    let lines = inspection_report::verdict(golden.of(GPTQ)?);
+    Ok(Table::of("And its last lines", lines).text("line", |line| line.to_string()).done())
 }
 
 fn number(bytes: u64) -> String {

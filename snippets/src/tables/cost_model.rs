@@ -24,8 +24,8 @@ fn formats() -> [Format; 4] {
     [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(128)]
 }
 
-fn number(value: u64) -> Result<String> {
-    Ok(count(usize::try_from(value)?))
+fn number(value: u64) -> String {
+    count(value as usize)
 }
 
 fn gigabytes(bytes: u64) -> String {
@@ -34,14 +34,8 @@ fn gigabytes(bytes: u64) -> String {
 
 /// Bytes of the weights of published models.
 pub fn weights() -> Result<Table> {
-    let mut table = Table::new("Weights of published models, GB (10⁹ bytes); all else in 16 bits")
-        .text("model")
-        .number("bf16")
-        .number("W8A8 or FP8")
-        .number("W4A16 g128")
-        .number("W4A16 is smaller by");
-    for (name, model) in PUBLISHED {
-        let bytes = |format| model_bytes(&model, &ModelFormat::of(format));
+    let rows = PUBLISHED.iter().map(|(name, model)| {
+        let bytes = |format| model_bytes(model, &ModelFormat::of(format));
         let bf16 = bytes(Format::BF16)?;
         let [int4, smaller] = match bytes(Format::w4a16(128)) {
             Ok(int4) => [gigabytes(int4), times(bf16 as f64 / int4 as f64)],
@@ -50,68 +44,69 @@ pub fn weights() -> Result<Table> {
             }
             Err(error) => return Err(error.into()),
         };
-        let row = [gigabytes(bf16), gigabytes(bytes(Format::W8A8)?), int4, smaller];
-        table.row([name.to_string()].into_iter().chain(row));
-    }
-    Ok(table)
+        Ok((*name, [gigabytes(bf16), gigabytes(bytes(Format::W8A8)?), int4, smaller]))
+    });
+    let title = "Weights of published models, GB (10⁹ bytes); all else in 16 bits";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("model", |(name, _)| *name)
+        .number("bf16", |(_, cells)| cells[0].clone())
+        .number("W8A8 or FP8", |(_, cells)| cells[1].clone())
+        .number("W4A16 g128", |(_, cells)| cells[2].clone())
+        .number("W4A16 is smaller by", |(_, cells)| cells[3].clone())
+        .done())
 }
 
 /// What a token of each published model keeps.
 pub fn kv() -> Result<Table> {
-    let mut table = Table::new("KV cache of published models")
-        .text("model")
-        .number("layers")
-        .number("heads")
-        .number("KV heads")
-        .number("bytes a token, 16 bits")
-        .number("bytes a token, FP8")
-        .number("one sequence of 32,768 tokens, 16 bits (GB)");
-    for (name, model) in PUBLISHED {
-        let sixteen = kv_bytes_per_token(&model, Grid::Sixteen)?;
-        table.row([
-            name.to_string(),
-            model.layers.to_string(),
-            model.heads.to_string(),
-            model.kv_heads.to_string(),
-            number(sixteen)?,
-            number(kv_bytes_per_token(&model, Grid::E4M3)?)?,
-            gigabytes(32_768 * sixteen),
-        ]);
-    }
-    Ok(table)
+    let rows = PUBLISHED.iter().map(|(name, model)| {
+        let bytes = |grid| kv_bytes_per_token(model, grid);
+        Ok((*name, model, bytes(Grid::Sixteen)?, bytes(Grid::E4M3)?))
+    });
+    Ok(Table::of("KV cache of published models", rows.collect::<Result<Vec<_>>>()?)
+        .text("model", |(name, ..)| *name)
+        .number("layers", |(_, model, ..)| model.layers.to_string())
+        .number("heads", |(_, model, ..)| model.heads.to_string())
+        .number("KV heads", |(_, model, ..)| model.kv_heads.to_string())
+        .number("bytes a token, 16 bits", |(_, _, sixteen, _)| number(*sixteen))
+        .number("bytes a token, FP8", |(.., fp8)| number(*fp8))
+        .number("one sequence of 32,768 tokens, 16 bits (GB)", |(_, _, sixteen, _)| {
+            gigabytes(32_768 * sixteen)
+        })
+        .done())
 }
 
 /// Blocks of KV cache that fit beside the weights.
 pub fn capacity() -> Result<Table> {
-    let mut table = Table::new(format!(
-        "What fits: utilization {UTILIZATION}, blocks of {BLOCK_TOKENS} tokens, KV cache in 16 bits"
-    ))
-    .text("device")
-    .text("model")
-    .text("format")
-    .number("weights (GB)")
-    .number("left for the cache (GB)")
-    .number("blocks")
-    .number("tokens")
-    .number(format!("sequences of {}", count(usize::try_from(CONTEXT)?)));
-    for (device_name, device, model_name, model) in [
+    let placed = [
         ("L40S", device::L40S, "Llama-3.1-8B", LLAMA31_8B),
         ("H100 SXM", device::H100, "Llama-3.1-8B", LLAMA31_8B),
         ("H100 SXM", device::H100, "Llama-3.1-70B", LLAMA31_70B),
         ("H200 SXM", device::H200, "Llama-3.1-70B", LLAMA31_70B),
-    ] {
-        for format in [Format::BF16, Format::W8A8, Format::w4a16(128)] {
-            let mut cells = vec![device_name.to_string(), model_name.to_string()];
-            cells.push(if format == Format::W8A8 {
-                "W8A8 or FP8".into()
-            } else {
-                format.name.to_string()
-            });
-            cells.extend(room(&device, &model, format)?);
-            table.row(cells);
+    ];
+    let mut rows = Vec::new();
+    for (device_name, device, model_name, model) in placed {
+        let formats = [
+            ("bf16", Format::BF16),
+            ("W8A8 or FP8", Format::W8A8),
+            ("W4A16 g128", Format::w4a16(128)),
+        ];
+        for (name, format) in formats {
+            rows.push(([device_name, model_name, name], room(&device, &model, format)?));
         }
     }
-    Ok(table)
+    let title = format!(
+        "What fits: utilization {UTILIZATION}, blocks of {BLOCK_TOKENS} tokens, KV cache in 16 bits"
+    );
+    Ok(Table::of(title, rows)
+        .text("device", |(names, _)| names[0])
+        .text("model", |(names, _)| names[1])
+        .text("format", |(names, _)| names[2])
+        .number("weights (GB)", |(_, room)| room[0].clone())
+        .number("left for the cache (GB)", |(_, room)| room[1].clone())
+        .number("blocks", |(_, room)| room[2].clone())
+        .number("tokens", |(_, room)| room[3].clone())
+        .number(format!("sequences of {}", number(CONTEXT)), |(_, room)| room[4].clone())
+        .done())
 }
 
 /// Weights, what is left, blocks, tokens and sequences of `model` in `format` on `device`.
@@ -128,8 +123,8 @@ fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String
     Ok([
         gigabytes(weights),
         gigabytes(left),
-        number(blocks)?,
-        number(kv_tokens(blocks, BLOCK_TOKENS)?)?,
+        number(blocks),
+        number(kv_tokens(blocks, BLOCK_TOKENS)?),
         format!("{:.1}", concurrency(blocks, BLOCK_TOKENS, CONTEXT)?),
     ])
 }
@@ -138,8 +133,8 @@ fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String
 pub fn ceilings() -> Result<Table> {
     let mut table = Table::new(format!(
         "Ceilings of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
-        number(DECODE_CONTEXT)?,
-        number(PROMPT)?,
+        number(DECODE_CONTEXT),
+        number(PROMPT),
     ))
     .text("device")
     .text("format")
@@ -198,7 +193,7 @@ pub fn contexts() -> Result<Table> {
         let fp8_cache = Served { kv: Grid::E4M3, ..Served::of(LLAMA31_8B, Format::W8A8) };
         let served = [Format::BF16, Format::W8A8, Format::w4a16(128)]
             .map(|format| Served::of(LLAMA31_8B, format));
-        let mut cells = vec![number(context)?];
+        let mut cells = vec![number(context)];
         for served in served.iter().chain([&fp8_cache]) {
             let batch = crossover_batch(served, &device::H100, context)?;
             cells.push(batch.map_or_else(|| "never".into(), |batch| format!("{batch:.0}")));

@@ -1,121 +1,75 @@
 //! The tables of the chapter "Where dequantization really happens", read from the capture that
 //! `cargo book capture cpu` took.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
 use measure::cpu::{Capture, Product, Quantizing};
 
-use crate::capture_files;
-
-/// The folder that the committed capture lies in.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/cpu/captures");
-
-/// The committed capture files.
-pub fn files() -> Vec<PathBuf> {
-    capture_files::json_in(FOLDER)
-}
-
-/// The committed capture.
-///
-/// # Errors
-/// If there is not exactly one, or it cannot be read; the message says what to do.
-pub fn committed() -> Result<Capture> {
-    capture_files::the_one(FOLDER, "cpu")
-}
-
-/// Every table of a capture, as text for a terminal.
+/// Every table of a capture.
 ///
 /// # Errors
 /// If the capture lacks what a row needs.
-pub fn all(capture: &Capture) -> Result<String> {
-    let tables = [products(capture)?, quantizing(capture), run(capture)];
-    Ok(tables.map(|table| table.to_string()).join("\n"))
+pub fn all(capture: &Capture) -> Result<Vec<Table>> {
+    Ok(vec![products(capture)?, quantizing(capture)?, run(capture)?])
 }
 
-/// The products of the committed capture.
-pub fn matvec_captured() -> Result<Table> {
-    products(&committed()?)
-}
-
-/// The encoders of the committed capture.
-pub fn quantize_captured() -> Result<Table> {
-    Ok(quantizing(&committed()?))
-}
-
-/// Where the committed capture comes from.
-pub fn cpu_run() -> Result<Table> {
-    Ok(run(&committed()?))
-}
-
-fn products(capture: &Capture) -> Result<Table> {
+/// The products, beside f32 and beside what the memory can do.
+pub fn products(capture: &Capture) -> Result<Table> {
     let shape = capture.products.first().map(|p| (p.out_features, p.in_features));
     let (rows, columns) = shape.context("the capture has no products")?;
     let title = format!(
         "One product of a {rows} x {columns} matrix with one token's activations, measured on {}",
         capture.provenance.processor
     );
-    let mut table = Table::new(title)
-        .text("format")
-        .number("threads")
-        .number("bytes a product")
-        .number("time (ms), median")
-        .number("min to max (ms)")
-        .number("GB/s")
-        .number("share of the ceiling")
-        .number("speed-up over f32")
-        .number("predicted from bytes alone");
-    for product in &capture.products {
+    let compared = capture.products.iter().map(|product| {
+        let compared = capture.share_of_bandwidth(product).zip(capture.speed_up(product));
+        let compared = compared.zip(capture.predicted_speed_up(product));
         let missing = || format!("the capture has nothing to hold {} to", product.format);
-        let time = product.time_ms;
-        table.row([
-            product.format.clone(),
-            count(product.threads),
-            count(product.bytes as usize),
-            sig3(time.median),
-            format!("{} to {}", sig3(time.min), sig3(time.max)),
-            gigabytes(product.rate()),
-            percent(capture.share_of_bandwidth(product).with_context(missing)?),
-            times(capture.speed_up(product).with_context(missing)?),
-            times(capture.predicted_speed_up(product).with_context(missing)?),
-        ]);
-    }
-    Ok(table)
+        Ok((product, compared.with_context(missing)?))
+    });
+    Ok(Table::of(title, compared.collect::<Result<Vec<_>>>()?)
+        .text("format", |(product, _)| product.format.clone())
+        .number("threads", |(product, _)| count(product.threads))
+        .number("bytes a product", |(product, _)| count(product.bytes as usize))
+        .number("time (ms), median", |(product, _)| sig3(product.time_ms.median))
+        .number("min to max (ms)", |(product, _)| {
+            format!("{} to {}", sig3(product.time_ms.min), sig3(product.time_ms.max))
+        })
+        .number("GB/s", |(product, _)| gigabytes(product.rate()))
+        .number("share of the ceiling", |(_, ((share, _), _))| percent(*share))
+        .number("speed-up over f32", |(_, ((_, speed_up), _))| times(*speed_up))
+        .number("predicted from bytes alone", |(_, (_, predicted))| times(*predicted))
+        .done())
 }
 
-fn quantizing(capture: &Capture) -> Table {
+/// The encoders, beside llama-quantize.
+pub fn quantizing(capture: &Capture) -> Result<Table> {
     let title = format!(
         "Quantizing and packing {} bytes of f32: GB of f32 a second at the median, measured on {}",
         capture.quantizing.first().map_or("no".into(), |q| count(q.bytes as usize)),
         capture.provenance.processor
     );
-    let mut table = Table::new(title)
-        .text("format")
-        .number("threads")
-        .number("this lab, in memory")
-        .number("this lab, file to file")
-        .number("llama-quantize, file to file")
-        .number("ours over theirs")
-        .number("blocks that differ");
-    for memory in capture.quantizing.iter().filter(|q| q.between == "memory") {
-        let row = |who, between| find(capture, memory, who, between);
-        let (ours, theirs) = (row("this lab", "files"), row("llama-quantize", "files"));
-        let rate = |q: Option<&Quantizing>| q.map_or("-".into(), |q| gigabytes(q.rate()));
-        let lead = ours.zip(theirs).map(|(ours, theirs)| times(ours.rate() / theirs.rate()));
-        let differ = theirs.and_then(|q| q.blocks_that_differ);
-        table.row([
-            memory.format.clone(),
-            count(memory.threads),
-            gigabytes(memory.rate()),
-            rate(ours),
-            rate(theirs),
-            lead.unwrap_or("-".into()),
-            differ.map_or("-".into(), |blocks| count(blocks as usize)),
-        ]);
-    }
-    table
+    let rows = capture.quantizing.iter().filter(|q| q.between == "memory").map(|memory| {
+        let files = |who| find(capture, memory, who, "files");
+        (memory, files("this lab"), files("llama-quantize"))
+    });
+    let rate = |q: Option<&Quantizing>| q.map_or("-".into(), |q| gigabytes(q.rate()));
+    Ok(Table::of(title, rows)
+        .text("format", |(memory, ..)| memory.format.clone())
+        .number("threads", |(memory, ..)| count(memory.threads))
+        .number("this lab, in memory", |(memory, ..)| gigabytes(memory.rate()))
+        .number("this lab, file to file", |(_, ours, _)| rate(*ours))
+        .number("llama-quantize, file to file", |(.., theirs)| rate(*theirs))
+        .number("ours over theirs", |(_, ours, theirs)| {
+            ours.zip(*theirs)
+                .map_or("-".into(), |(ours, theirs)| times(ours.rate() / theirs.rate()))
+        })
+        .number("blocks that differ", |(.., theirs)| {
+            let differ = theirs.and_then(|q| q.blocks_that_differ);
+            differ.map_or("-".into(), |blocks| count(blocks as usize))
+        })
+        .done())
 }
 
 /// The same format on as many threads, by someone else or elsewhere.
@@ -129,7 +83,8 @@ fn find<'c>(
     capture.quantizing.iter().filter(same).find(|q| q.who == who && q.between == between)
 }
 
-fn run(capture: &Capture) -> Table {
+/// Where the capture comes from.
+pub fn run(capture: &Capture) -> Result<Table> {
     let (run, setup) = (&capture.provenance, &capture.setup);
     let mut table = Table::new("The run that these numbers come from").text("what").text("is");
     table.row(["processor", &run.processor]);
@@ -148,7 +103,7 @@ fn run(capture: &Capture) -> Table {
         let (best, median) = (gigabytes(bandwidth.best()), gigabytes(bandwidth.median()));
         table.row([what, format!("best {best} GB/s, median {median} GB/s")]);
     }
-    table
+    Ok(table)
 }
 
 fn gigabytes(rate: f64) -> String {
@@ -179,15 +134,16 @@ pub fn gain_of_threads(capture: &Capture, format: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::CPU;
 
     #[test]
     fn every_table_has_a_row_for_everything_that_was_measured() -> Result<()> {
-        let capture = committed()?;
+        let capture = CPU.data();
         let rows = |table: Table| table.to_markdown().lines().count() - 2;
-        assert_eq!(rows(products(&capture)?), capture.products.len());
+        assert_eq!(rows(products(capture)?), capture.products.len());
         let memory = capture.quantizing.iter().filter(|q| q.between == "memory").count();
-        assert_eq!(rows(quantizing(&capture)), memory);
-        assert_eq!(rows(run(&capture)), 10 + capture.bandwidths.len());
+        assert_eq!(rows(quantizing(capture)?), memory);
+        assert_eq!(rows(run(capture)?), 10 + capture.bandwidths.len());
         Ok(())
     }
 }

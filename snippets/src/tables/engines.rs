@@ -1,49 +1,13 @@
 //! The tables of "Captured: three engines, one model", read from the captures of quality that
 //! `cargo book measure` and the command before it took.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent};
-use measure::engines::{Capture, Engine, Run};
+use measure::engines::{Capture, Run};
 
-use crate::capture_files::of_engine;
-
-/// The folder that the committed captures lie in.
-const FOLDER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/engines/captures/serve");
-
-/// The committed capture files.
-pub fn files() -> Vec<PathBuf> {
-    crate::capture_files::json_in(FOLDER)
-}
-
-/// The file of the control's capture.
-pub fn control_file() -> PathBuf {
-    PathBuf::from(FOLDER).join("control/vllm-seven-bits.json")
-}
-
-/// The file of vLLM's capture on a processor with AVX-512 and VNNI.
-pub fn avx512_file() -> PathBuf {
-    PathBuf::from(FOLDER).join("avx512/vllm-epyc-avx512-2.json")
-}
-
-/// The committed capture of an engine.
-///
-/// # Errors
-/// If there is not exactly one, or one cannot be read.
-pub fn committed(engine: Engine) -> Result<Capture> {
-    of_engine(FOLDER, engine)
-}
-
-fn load(file: &Path) -> Result<Capture> {
-    Capture::load(file).context(file.display().to_string())
-}
-
-const OURS: Engine = Engine::Course;
-const VLLM: Engine = Engine::Vllm;
-const LLAMA_CPP: Engine = Engine::LlamaCpp;
+use super::measured::runs_of;
+use crate::inputs::Engines;
 
 /// A perplexity with the digits that engines are compared by.
 fn perplexity(checkpoint: Option<&Run>) -> String {
@@ -51,130 +15,110 @@ fn perplexity(checkpoint: Option<&Run>) -> String {
     quality.map_or("-".into(), |quality| format!("{:.4}", quality.perplexity))
 }
 
+fn divergence(checkpoint: Option<&Run>) -> String {
+    let nats = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref()?.kl_divergence);
+    nats.map_or("-".into(), |nats| format!("{nats:.4}"))
+}
+
+fn same_token(checkpoint: &Run) -> String {
+    let same = checkpoint.quality.as_ref().and_then(|quality| quality.top1_agreement);
+    same.map_or("-".into(), percent)
+}
+
+fn name(checkpoint: &Run) -> String {
+    format!("`{}`", checkpoint.name)
+}
+
 fn megabytes(checkpoint: &Run) -> String {
     checkpoint.file_bytes.map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
 }
 
 /// Folders: ours beside vLLM.
-pub fn folders() -> Result<Table> {
-    let (ours, vllm) = (committed(OURS)?, committed(VLLM)?);
-    let mut table = Table::new("The same files, read by this course's model and by vLLM")
-        .text("checkpoint")
-        .number("MB")
-        .number("perplexity, ours")
-        .number("perplexity, vLLM")
-        .number("same next token, ours")
-        .number("same next token, vLLM")
-        .number("divergence, ours (nats)");
-    for checkpoint in &vllm.runs {
-        let own = ours.named(&checkpoint.name);
-        let own = own.with_context(|| format!("ours has no {}", checkpoint.name))?;
-        let same = |of: &Run| {
-            of.quality.as_ref().and_then(|q| q.top1_agreement).map_or("-".into(), percent)
-        };
-        let divergence = own.quality.as_ref().and_then(|quality| quality.kl_divergence);
-        table.row([
-            format!("`{}`", checkpoint.name),
-            megabytes(checkpoint),
-            perplexity(Some(own)),
-            perplexity(Some(checkpoint)),
-            same(own),
-            same(checkpoint),
-            divergence.map_or("-".into(), |nats| format!("{nats:.4}")),
-        ]);
-    }
-    Ok(table)
+pub fn folders(of: &Engines) -> Result<Table> {
+    let rows = of.vllm.runs.iter().map(|checkpoint| {
+        let own = of.ours.named(&checkpoint.name);
+        Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
+    });
+    let title = "The same files, read by this course's model and by vLLM";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("checkpoint", |(_, vllm)| name(vllm))
+        .number("MB", |(_, vllm)| megabytes(vllm))
+        .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
+        .number("perplexity, vLLM", |(_, vllm)| perplexity(Some(vllm)))
+        .number("same next token, ours", |(own, _)| same_token(own))
+        .number("same next token, vLLM", |(_, vllm)| same_token(vllm))
+        .number("divergence, ours (nats)", |(own, _)| divergence(Some(own)))
+        .done())
 }
 
 /// GGUF files: ours beside llama.cpp.
-pub fn gguf() -> Result<Table> {
-    let (ours, llama) = (committed(OURS)?, committed(LLAMA_CPP)?);
-    let mut table = Table::new("The same GGUF files, read by this course's model and by llama.cpp")
-        .text("file")
-        .number("MB")
-        .number("perplexity, ours")
-        .number("perplexity, llama.cpp")
-        .number("divergence, ours (nats)")
-        .number("divergence, llama.cpp (nats)")
-        .number("same next token, llama.cpp");
-    for checkpoint in &llama.runs {
-        let own = ours.named(&checkpoint.name);
-        let quality = checkpoint.quality.as_ref();
-        let nats = |value: Option<f64>| value.map_or("-".into(), |nats| format!("{nats:.4}"));
-        table.row([
-            format!("`{}`", checkpoint.name),
-            megabytes(checkpoint),
-            perplexity(own),
-            perplexity(Some(checkpoint)),
-            nats(own.and_then(|own| own.quality.as_ref()?.kl_divergence)),
-            nats(quality.and_then(|quality| quality.kl_divergence)),
-            quality.and_then(|quality| quality.top1_agreement).map_or("-".into(), percent),
-        ]);
-    }
-    Ok(table)
+pub fn gguf(of: &Engines) -> Result<Table> {
+    let own = |checkpoint: &Run| of.ours.named(&checkpoint.name);
+    let title = "The same GGUF files, read by this course's model and by llama.cpp";
+    Ok(Table::of(title, &of.llama_cpp.runs)
+        .text("file", |llama| name(llama))
+        .number("MB", |llama| megabytes(llama))
+        .number("perplexity, ours", |llama| perplexity(own(llama)))
+        .number("perplexity, llama.cpp", |llama| perplexity(Some(llama)))
+        .number("divergence, ours (nats)", |llama| divergence(own(llama)))
+        .number("divergence, llama.cpp (nats)", |llama| divergence(Some(llama)))
+        .number("same next token, llama.cpp", |llama| same_token(llama))
+        .done())
 }
 
 /// The same folders and the same engine, on a processor that has the kernels.
-pub fn avx512() -> Result<Table> {
-    let (ours, without) = (committed(OURS)?, committed(VLLM)?);
-    let with = load(&avx512_file())?;
-    let mut table = Table::new("The same files in vLLM, without AVX-512 and with AVX-512 and VNNI")
-        .text("checkpoint")
-        .number("perplexity, ours")
-        .number("vLLM without")
-        .number("vLLM with")
-        .number("with, apart from ours by")
-        .number("rounding may")
-        .text("type of what is not quantized, with");
-    for checkpoint in &with.runs {
+pub fn avx512((of, with): (&Engines, &Capture)) -> Result<Table> {
+    let rows = with.runs.iter().map(|checkpoint| {
         let name = &checkpoint.name;
-        let own = ours.named(name).and_then(|own| own.quality.as_ref());
+        let own = of.ours.named(name).and_then(|own| own.quality.as_ref());
         let own = own.with_context(|| format!("ours has not scored {name}"))?;
-        let apart = checkpoint.quality.as_ref().map(|quality| quality.perplexity / own.perplexity);
-        let may = own.kl_divergence.map(|_| allowed(&ours, name)).transpose()?;
-        table.row([
-            format!("`{name}`"),
-            format!("{:.4}", own.perplexity),
-            perplexity(without.named(name)),
-            perplexity(Some(checkpoint)),
-            apart.map_or("-".into(), |ratio| format!("{:+.2} %", 100.0 * (ratio - 1.0))),
-            may.map_or("-".into(), |part| format!("±{:.2} %", 100.0 * part)),
-            checkpoint.dtype.clone().unwrap_or("-".into()),
-        ]);
-    }
-    Ok(table)
+        let may = own.kl_divergence.map(|_| allowed(&of.ours, name)).transpose()?;
+        Ok((own.perplexity, may, checkpoint))
+    });
+    let title = "The same files in vLLM, without AVX-512 and with AVX-512 and VNNI";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("checkpoint", |(.., with)| name(with))
+        .number("perplexity, ours", |(own, ..)| format!("{own:.4}"))
+        .number("vLLM without", |(.., with)| perplexity(of.vllm.named(&with.name)))
+        .number("vLLM with", |(.., with)| perplexity(Some(with)))
+        .number("with, apart from ours by", |(own, _, with)| {
+            with.quality.as_ref().map_or("-".into(), |theirs| apart(theirs.perplexity / own))
+        })
+        .number("rounding may", |(_, may, _)| may.map_or("-".into(), plus_or_minus))
+        .text("type of what is not quantized, with", |(.., with)| {
+            with.dtype.clone().unwrap_or("-".into())
+        })
+        .done())
 }
 
-/// The capture of the control: the same model in seven bits, served by vLLM.
-fn control() -> Result<Capture> {
-    load(&control_file())
+/// A ratio as a difference with its sign.
+fn apart(ratio: f64) -> String {
+    format!("{:+.2} %", 100.0 * (ratio - 1.0))
+}
+
+fn plus_or_minus(part: f64) -> String {
+    format!("±{:.2} %", 100.0 * part)
 }
 
 /// Eight bits and seven, by an engine whose pairs of products saturate and by one whose do not.
-pub fn seven_bits() -> Result<Table> {
-    let (ours, vllm, control) = (committed(OURS)?, committed(VLLM)?, control()?);
-    let mut table = Table::new("W8A8 with weight codes up to 127, and up to 63 as the control")
-        .text("checkpoint")
-        .number("perplexity, ours")
-        .number("perplexity, vLLM without VNNI")
-        .number("apart by")
-        .number("rounding may");
-    for (name, capture) in [("w8a8", &vllm), ("w8a8-smooth", &vllm), ("w8a8-seven-bits", &control)]
-    {
-        let of = |capture: &Capture| -> Result<f64> {
-            let found = capture.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
-            Ok(found.with_context(|| format!("no capture has scored {name}"))?.perplexity)
-        };
-        let (own, theirs) = (of(&ours)?, of(capture)?);
-        table.row([
-            format!("`{name}`"),
-            format!("{own:.4}"),
-            format!("{theirs:.4}"),
-            format!("{:+.2} %", 100.0 * (theirs / own - 1.0)),
-            format!("±{:.2} %", 100.0 * allowed(&ours, name)?),
-        ]);
-    }
-    Ok(table)
+/// `control` is the same model in seven bits, served by vLLM.
+pub fn seven_bits((of, control): (&Engines, &Capture)) -> Result<Table> {
+    let scored = |capture: &Capture, name: &str| -> Result<f64> {
+        let found = capture.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
+        Ok(found.with_context(|| format!("no capture has scored {name}"))?.perplexity)
+    };
+    let rows = [("w8a8", &of.vllm), ("w8a8-smooth", &of.vllm), ("w8a8-seven-bits", control)];
+    let rows = rows.map(|(name, capture)| -> Result<_> {
+        Ok((name, scored(&of.ours, name)?, scored(capture, name)?, allowed(&of.ours, name)?))
+    });
+    let title = "W8A8 with weight codes up to 127, and up to 63 as the control";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("checkpoint", |(name, ..)| format!("`{name}`"))
+        .number("perplexity, ours", |(_, own, ..)| format!("{own:.4}"))
+        .number("perplexity, vLLM without VNNI", |(_, _, theirs, _)| format!("{theirs:.4}"))
+        .number("apart by", |(_, own, theirs, _)| apart(theirs / own))
+        .number("rounding may", |(.., allowed)| plus_or_minus(*allowed))
+        .done())
 }
 
 /// Three standard deviations of the perplexity between two runs that differ by rounding: the mean
@@ -189,54 +133,40 @@ fn allowed(ours: &Capture, name: &str) -> Result<f64> {
 }
 
 /// What each wrote after the first prompt.
-pub fn answers() -> Result<Table> {
-    let captures = [committed(OURS)?, committed(VLLM)?, committed(LLAMA_CPP)?];
-    let prompt = captures[0].plan.prompts.first().cloned().unwrap_or_default();
-    let mut table =
-        Table::new(format!("\"{prompt}\": what each wrote, the likeliest token each time"))
-            .text("checkpoint")
-            .text("engine")
-            .text("what it wrote");
+pub fn answers(of: &Engines) -> Result<Table> {
+    let prompt = of.ours.plan.prompts.first().cloned().unwrap_or_default();
     let mut names: Vec<&str> = Vec::new();
-    for checkpoint in captures.iter().flat_map(|capture| &capture.runs) {
+    for checkpoint in of.all().into_iter().flat_map(|capture| &capture.runs) {
         if !names.contains(&checkpoint.name.as_str()) {
             names.push(&checkpoint.name);
         }
     }
-    for name in names {
-        for capture in &captures {
-            let found = capture.named(name);
-            if let Some(answer) = found.and_then(|checkpoint| checkpoint.answers.first()) {
-                table.row([
-                    format!("`{name}`"),
-                    capture.setup.engine.to_string(),
-                    // A backslash would look like a formula that was left as it was typed.
-                    format!("\"{}\"", answer.replace('\n', "⏎")),
-                ]);
-            }
-        }
-    }
-    Ok(table)
+    let rows = names.into_iter().flat_map(|name| {
+        of.all().into_iter().filter_map(move |capture| {
+            let answer = capture.named(name)?.answers.first()?;
+            Some((name, capture.setup.engine, answer))
+        })
+    });
+    let title = format!("\"{prompt}\": what each wrote, the likeliest token each time");
+    Ok(Table::of(title, rows)
+        .text("checkpoint", |(name, ..)| format!("`{name}`"))
+        .text("engine", |(_, engine, _)| engine.to_string())
+        // A backslash would look like a formula that was left as it was typed.
+        .text("what it wrote", |(.., answer)| format!("\"{}\"", answer.replace('\n', "⏎")))
+        .done())
 }
 
 /// How vLLM read each folder, and what stopped it.
-pub fn vllm_read() -> Result<Table> {
-    let vllm = committed(VLLM)?;
-    let mut table = Table::new("How vLLM read each folder, on a processor without AVX-512")
-        .text("checkpoint")
-        .text("its config says")
-        .text("served")
-        .text("what the engine said");
-    for checkpoint in &vllm.runs {
-        let said = checkpoint.reason.as_deref().or(checkpoint.kernel.as_deref());
-        table.row([
-            format!("`{}`", checkpoint.name),
-            checkpoint.scheme.clone().unwrap_or("nothing".into()),
-            if checkpoint.served { "yes".into() } else { "no".to_string() },
-            shortened(said.unwrap_or("-")),
-        ]);
-    }
-    Ok(table)
+pub fn vllm_read(of: &Engines) -> Result<Table> {
+    let title = "How vLLM read each folder, on a processor without AVX-512";
+    Ok(Table::of(title, &of.vllm.runs)
+        .text("checkpoint", |checkpoint| name(checkpoint))
+        .text("its config says", |checkpoint| checkpoint.scheme.clone().unwrap_or("nothing".into()))
+        .text("served", |checkpoint| if checkpoint.served { "yes" } else { "no" })
+        .text("what the engine said", |checkpoint| {
+            shortened(checkpoint.reason.as_deref().or(checkpoint.kernel.as_deref()).unwrap_or("-"))
+        })
+        .done())
 }
 
 /// A line of a log, cut where a table would burst.
@@ -250,53 +180,27 @@ fn shortened(line: &str) -> String {
 }
 
 /// The KV cache that vLLM made of one GiB.
-pub fn vllm_cache() -> Result<Table> {
-    let vllm = committed(VLLM)?;
-    let mut table = Table::new("The KV cache that vLLM made of the same memory")
-        .text("checkpoint")
-        .number("blocks")
-        .number("tokens a block")
-        .number("tokens")
-        .text("type of its numbers");
-    for checkpoint in &vllm.runs {
-        let Some(cache) = &checkpoint.kv_cache else { continue };
-        table.row([
-            format!("`{}`", checkpoint.name),
-            count(usize::try_from(cache.blocks)?),
-            cache.block_tokens.to_string(),
-            count(usize::try_from(cache.blocks * cache.block_tokens)?),
-            checkpoint.dtype.clone().unwrap_or("-".into()),
-        ]);
-    }
-    Ok(table)
+pub fn vllm_cache(of: &Engines) -> Result<Table> {
+    let served = of.vllm.runs.iter();
+    let rows = served.filter_map(|checkpoint| Some((checkpoint, checkpoint.kv_cache.as_ref()?)));
+    Ok(Table::of("The KV cache that vLLM made of the same memory", rows)
+        .text("checkpoint", |(checkpoint, _)| name(checkpoint))
+        .number("blocks", |(_, cache)| count(cache.blocks as usize))
+        .number("tokens a block", |(_, cache)| cache.block_tokens.to_string())
+        .number("tokens", |(_, cache)| count((cache.blocks * cache.block_tokens) as usize))
+        .text("type of its numbers", |(of, _)| of.dtype.clone().unwrap_or("-".into()))
+        .done())
 }
 
 /// Where and when the captures were made.
-pub fn runs() -> Result<Table> {
-    let mut table = Table::new("The runs of this chapter")
-        .text("engine")
-        .text("version")
-        .text("machine")
-        .text("date")
-        .text("commit");
-    let captures =
-        [committed(OURS)?, committed(VLLM)?, load(&avx512_file())?, committed(LLAMA_CPP)?];
-    for capture in captures {
-        let Capture { provenance: of, setup, .. } = capture;
-        table.row([
-            setup.engine.to_string(),
-            setup.engine_version,
-            format!("{}, {} processors, {}", of.processor, of.processors, setup.instructions),
-            of.date.clone(),
-            of.short_commit(),
-        ]);
-    }
-    Ok(table)
+pub fn runs((of, avx512): (&Engines, &Capture)) -> Result<Table> {
+    Ok(runs_of(&[&of.ours, &of.vllm, avx512, &of.llama_cpp]).done())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::SERVED;
 
     #[test]
     fn a_long_line_is_cut_and_says_so() {
@@ -307,10 +211,11 @@ mod tests {
     #[test]
     fn the_engines_agree_on_files_that_are_not_quantized_in_activations() -> Result<()> {
         // An engine that reads weights as we do differs by the rounding of f32 sums only.
-        let (ours, llama) = (committed(OURS)?, committed(VLLM)?);
-        let (own, theirs) = (ours.named("none"), llama.named("none"));
-        let of = |found: Option<&Run>| found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity));
-        let (own, theirs) = (of(own).context("ours")?, of(theirs).context("theirs")?);
+        let of = SERVED.data();
+        let (own, theirs) = (of.ours.named("none"), of.vllm.named("none"));
+        let scored =
+            |found: Option<&Run>| found.and_then(|c| c.quality.as_ref().map(|q| q.perplexity));
+        let (own, theirs) = (scored(own).context("ours")?, scored(theirs).context("theirs")?);
         assert!((own / theirs - 1.0).abs() < 1e-4, "{own} and {theirs}");
         Ok(())
     }

@@ -1,10 +1,8 @@
 //! Conventions for a grid of whole numbers, each tried on the nine real matrices.
 
-use anyhow::Result;
-use kit::real_slice::{self, TENSORS};
-use kit::table::{count, percent};
 use ndarray::Axis;
 
+use crate::inputs::Slice;
 use crate::rows::absmax;
 
 /// A convention: the scale is the largest magnitude over `divisor`, codes are clipped.
@@ -31,27 +29,25 @@ pub struct Grid {
 pub struct Tried {
     error: f64,
     norm: f64,
-    lowest: usize,
-    clipped: usize,
-    one_sided: usize,
+    /// Weights at the code that only some grids have.
+    pub lowest: usize,
+    /// Weights that were clipped.
+    pub clipped: usize,
+    /// Weights whose code is another when their sign is turned, sign aside.
+    pub one_sided: usize,
 }
 
 impl Grid {
     /// Quantizes the nine real matrices.
-    ///
-    /// # Errors
-    /// If the real slice cannot be read.
-    pub fn on_the_real_slice(&self) -> Result<Tried> {
+    pub fn on_the_real_slice(&self, slice: &Slice) -> Tried {
         let mut tried = Tried::default();
-        for name in TENSORS {
-            for row in real_slice::tensor(name)?.rows() {
-                for group in row.axis_chunks_iter(Axis(0), self.group.min(row.len())) {
-                    let scale = (self.stored)(absmax(group) as f32 / self.divisor);
-                    group.iter().for_each(|&value| tried.add(self, value, scale));
-                }
+        for row in slice.all().flat_map(|(_, w)| w.rows()) {
+            for group in row.axis_chunks_iter(Axis(0), self.group.min(row.len())) {
+                let scale = (self.stored)(absmax(group) as f32 / self.divisor);
+                group.iter().for_each(|&value| tried.add(self, value, scale));
             }
         }
-        Ok(tried)
+        tried
     }
 
     fn code(&self, value: f32, scale: f32) -> f32 {
@@ -70,15 +66,8 @@ impl Tried {
         self.one_sided += usize::from(grid.code(-value, scale) != -code);
     }
 
-    /// The error relative to the norm, the weights at the code that only some grids have, and those
-    /// that were clipped, for a table.
-    pub fn cells(&self) -> [String; 3] {
-        let error = (self.error / self.norm).sqrt();
-        [percent(error), count(self.lowest), count(self.clipped)]
-    }
-
-    /// Weights whose code is another when their sign is turned, sign aside.
-    pub fn one_sided(&self) -> usize {
-        self.one_sided
+    /// The error relative to the norm.
+    pub fn error(&self) -> f64 {
+        (self.error / self.norm).sqrt()
     }
 }

@@ -10,11 +10,12 @@ use int4_groups::{
 use kit::Table;
 use kit::data::{normal_matrix, with_outlier_channel};
 use kit::meters::{relative_error, sqnr_db};
-use kit::real_slice::{self, TENSORS, label};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent, sig3, times};
 use ndarray::{Array2, Axis};
 
 use super::grids::Grid;
+use crate::inputs::Slice;
 
 /// The column that is planted as the outlier of [`loud_column`].
 pub const LOUD_COLUMN: usize = 7;
@@ -64,25 +65,20 @@ pub fn sharers(size: usize) -> Result<f64> {
 /// One loud column: what the others lose, by the size of the groups.
 pub fn loud_column() -> Result<Table> {
     let w = planted();
-    let mut table = Table::new(
-        "One column of 512 is twenty times as loud: relative error of the other weights",
-    )
-    .text("group")
-    .number("others that share its scale")
-    .number("error of those")
-    .number("error of the rest")
-    .number("of all others");
-    for size in [w.ncols()].into_iter().chain(SIZES) {
+    let rows = [w.ncols()].into_iter().chain(SIZES).map(|size| {
         let rest = error_of(&w, size, |column| column / size != LOUD_COLUMN / size)?;
-        table.row([
-            group_name(size, w.ncols()),
-            format!("{} of {}", size - 1, w.ncols() - 1),
-            percent(sharers(size)?),
-            rest.map_or("-".into(), percent),
-            percent(others(size)?),
-        ]);
-    }
-    Ok(table)
+        Ok((size, sharers(size)?, rest, others(size)?))
+    });
+    let title = "One column of 512 is twenty times as loud: relative error of the other weights";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("group", |(size, ..)| group_name(*size, w.ncols()))
+        .number("others that share its scale", |(size, ..)| {
+            format!("{} of {}", size - 1, w.ncols() - 1)
+        })
+        .number("error of those", |(_, sharers, ..)| percent(*sharers))
+        .number("error of the rest", |(_, _, rest, _)| rest.map_or("-".into(), percent))
+        .number("of all others", |(.., others)| percent(*others))
+        .done())
 }
 
 fn group_name(size: usize, row: usize) -> String {
@@ -90,67 +86,51 @@ fn group_name(size: usize, row: usize) -> String {
 }
 
 /// The error of all nine real matrices for each group size.
-pub fn real_errors() -> Result<Table> {
-    let sizes = SIZES.map(|size| format!("groups of {size}"));
-    let mut table = Table::new("int4 round trip of real weights, error relative to the norm")
-        .text("tensor")
-        .number("in_features")
-        .number("one scale a row");
-    for size in sizes {
-        table = table.number(size);
+pub fn real_errors(slice: &Slice) -> Result<Table> {
+    let error = |w: &Array2<f32>, size| match quantize_groups(w, size) {
+        Ok(quantized) => percent(relative_error(w, &dequantize_groups(&quantized))),
+        Err(_) => "does not divide".into(),
+    };
+    let title = "int4 round trip of real weights, error relative to the norm";
+    let mut table = Table::of(title, slice.all())
+        .text("tensor", |(name, _)| label(name))
+        .number("in_features", |(_, w)| count(w.ncols()))
+        .number("one scale a row", |(_, w)| error(w, w.ncols()));
+    for size in SIZES {
+        table = table.number(format!("groups of {size}"), |(_, w)| error(w, size));
     }
-    for name in TENSORS {
-        let w = real_slice::tensor(name)?;
-        let mut cells = vec![label(name), count(w.ncols())];
-        for size in [w.ncols()].into_iter().chain(SIZES) {
-            cells.push(match quantize_groups(&w, size) {
-                Ok(quantized) => percent(relative_error(&w, &dequantize_groups(&quantized))),
-                Err(_) => "does not divide".into(),
-            });
-        }
-        table.row(cells);
-    }
-    Ok(table)
+    Ok(table.done())
 }
 
 /// The errors of one scale a row on the nine real matrices, in their order.
 ///
 /// # Errors
-/// If the real slice cannot be read.
-pub fn row_errors() -> Result<Vec<f64>> {
-    let error = |name: &&str| -> Result<f64> {
-        let w = real_slice::tensor(name)?;
-        Ok(relative_error(&w, &dequantize_groups(&quantize_groups(&w, w.ncols())?)))
+/// If the lab refuses one.
+pub fn row_errors(slice: &Slice) -> Result<Vec<f64>> {
+    let error = |(_, w): (_, &Array2<f32>)| -> Result<f64> {
+        Ok(relative_error(w, &dequantize_groups(&quantize_groups(w, w.ncols())?)))
     };
-    TENSORS.iter().map(error).collect()
+    slice.all().map(error).collect()
 }
 
 /// What a smaller group buys and costs on one real matrix.
-pub fn group_size_trade() -> Result<Table> {
-    let w = real_slice::tensor(TRADED)?;
-    let mut table = Table::new(format!("Group size, bytes and error: {}", label(TRADED)))
-        .text("group")
-        .number("bits a weight")
-        .number("bytes a weight")
-        .number("smaller than f32")
-        .number("smaller than f16")
-        .number("error of the norm")
-        .number("SQNR (dB)");
-    for size in [w.ncols()].into_iter().chain(SIZES) {
-        let quantized = quantize_groups(&w, size)?;
-        let back = dequantize_groups(&quantized);
+pub fn group_size_trade(slice: &Slice) -> Result<Table> {
+    let w = slice.tensor(TRADED);
+    let rows = [w.ncols()].into_iter().chain(SIZES).map(|size| -> Result<_> {
+        let quantized = quantize_groups(w, size)?;
         let bytes = memory_bytes(&quantized) as f64 / w.len() as f64;
-        table.row([
-            group_name(size, w.ncols()),
-            format!("{:.3}", 8.0 * bytes),
-            format!("{bytes:.4}"),
-            times(4.0 / bytes),
-            times(2.0 / bytes),
-            percent(relative_error(&w, &back)),
-            sig3(sqnr_db(&w, &back)),
-        ]);
-    }
-    Ok(table)
+        Ok((size, bytes, dequantize_groups(&quantized)))
+    });
+    let title = format!("Group size, bytes and error: {}", label(TRADED));
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("group", |(size, ..)| group_name(*size, w.ncols()))
+        .number("bits a weight", |(_, bytes, _)| format!("{:.3}", 8.0 * bytes))
+        .number("bytes a weight", |(_, bytes, _)| format!("{bytes:.4}"))
+        .number("smaller than f32", |(_, bytes, _)| times(4.0 / bytes))
+        .number("smaller than f16", |(_, bytes, _)| times(2.0 / bytes))
+        .number("error of the norm", |(.., back)| percent(relative_error(w, back)))
+        .number("SQNR (dB)", |(.., back)| sig3(sqnr_db(w, back)))
+        .done())
 }
 
 /// Sixteen codes, used as this lab does. The scale is an `f16`, 2^-11 off its divisor at most.
@@ -171,19 +151,17 @@ const GRIDS: [Grid; 3] = [
 ];
 
 /// Three ways to use sixteen codes on all nine real matrices, groups of 64.
-pub fn minus_eight() -> Result<Table> {
-    let mut table = Table::new("With -8 and without, on the nine real matrices, groups of 64")
-        .text("scale and clip")
-        .number("error of the norm")
-        .number("weights at -8")
-        .number("clipped by more than half a step")
-        .number("codes that change when the sign of the weight does");
-    for grid in &GRIDS {
-        let tried = grid.on_the_real_slice()?;
-        let [error, lowest, clipped] = tried.cells();
-        table.row([grid.name.to_string(), error, lowest, clipped, count(tried.one_sided())]);
-    }
-    Ok(table)
+pub fn minus_eight(slice: &Slice) -> Result<Table> {
+    let rows = GRIDS.iter().map(|grid| (grid.name, grid.on_the_real_slice(slice)));
+    Ok(Table::of("With -8 and without, on the nine real matrices, groups of 64", rows)
+        .text("scale and clip", |(name, _)| *name)
+        .number("error of the norm", |(_, tried)| percent(tried.error()))
+        .number("weights at -8", |(_, tried)| count(tried.lowest))
+        .number("clipped by more than half a step", |(_, tried)| count(tried.clipped))
+        .number("codes that change when the sign of the weight does", |(_, tried)| {
+            count(tried.one_sided)
+        })
+        .done())
 }
 
 /// The mistakes of [`misread`] that a chapter names.
@@ -202,37 +180,36 @@ pub mod mistakes {
 ///
 /// # Errors
 /// If there is no such mistake.
-pub fn misread_error(name: &str) -> Result<f64> {
-    let w = real_slice::tensor(PACKED)?;
-    let readings = readings(&quantize_groups(&w, COMMON)?)?;
+pub fn misread_error(slice: &Slice, name: &str) -> Result<f64> {
+    let w = slice.tensor(PACKED);
+    let readings = readings(&quantize_groups(w, COMMON)?)?;
     let named = readings.iter().find(|(reading, _)| *reading == name);
     let (_, read) = named.with_context(|| format!("no mistake is called {name}"))?;
-    Ok(relative_error(&w, &dequantize_groups(read)))
+    Ok(relative_error(w, &dequantize_groups(read)))
 }
 
 /// The same file, read with the right convention and with wrong ones.
-pub fn misread() -> Result<Table> {
-    let w = real_slice::tensor(PACKED)?;
-    let right = quantize_groups(&w, COMMON)?;
-    let mut table =
-        Table::new(format!("{} in groups of {COMMON}, read in six ways", label(PACKED)))
-            .text("read as")
-            .text("codes seen")
-            .text("histogram")
-            .number("error of the norm");
+pub fn misread(slice: &Slice) -> Result<Table> {
+    let w = slice.tensor(PACKED);
+    let right = quantize_groups(w, COMMON)?;
     let true_counts = histogram(right.q());
-    for (name, read) in readings(&right)? {
-        let codes = read.q();
-        let (low, high) = codes.iter().fold((0, 0), |(l, h), &q| (q.min(l), q.max(h)));
-        let same = histogram(codes) == true_counts;
-        table.row([
-            name.to_string(),
-            format!("{low} to {high}"),
-            if same { "the same".into() } else { "another".to_string() },
-            percent(relative_error(&w, &dequantize_groups(&read))),
-        ]);
-    }
-    Ok(table)
+    let title = format!("{} in groups of {COMMON}, read in six ways", label(PACKED));
+    Ok(Table::of(title, readings(&right)?)
+        .text("read as", |(name, _)| *name)
+        .text("codes seen", |(_, read)| {
+            let (low, high) = read.q().iter().fold((0, 0), |(l, h), &q| (q.min(l), q.max(h)));
+            format!("{low} to {high}")
+        })
+        .text(
+            "histogram",
+            |(_, read)| {
+                if histogram(read.q()) == true_counts { "the same" } else { "another" }
+            },
+        )
+        .number("error of the norm", |(_, read)| {
+            percent(relative_error(w, &dequantize_groups(read)))
+        })
+        .done())
 }
 
 fn histogram(codes: &Array2<i8>) -> [usize; 16] {

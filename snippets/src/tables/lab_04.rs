@@ -65,11 +65,20 @@ pub fn migrated_error(
     Ok(relative_error(&linear_f64(x, &weight()), &migrated_linear(x, &layer, granularity)?))
 }
 
-fn quantized(x: &Array2<f32>, granularity: Granularity) -> Result<Quantized> {
+/// An activation on the grid of the lab.
+///
+/// # Errors
+/// If the lab refuses it.
+pub fn quantized(x: &Array2<f32>, granularity: Granularity) -> Result<Quantized> {
     Ok(match granularity {
         Granularity::PerTensor => quantize_activations_per_tensor(x)?,
         Granularity::PerToken => quantize_activations_per_token(x)?,
     })
+}
+
+/// What codes and scales stand for.
+pub fn back(quantized: &Quantized) -> Array2<f32> {
+    quantized.q().mapv(f32::from) * quantized.scales()
 }
 
 /// What becomes of the quiet channels.
@@ -89,112 +98,100 @@ impl Quiet {
         let quiet: Vec<usize> = (0..CHANNELS).filter(|channel| !LOUD.contains(channel)).collect();
         let q = quantized(x, granularity)?;
         let codes = q.q().select(Axis(1), &quiet);
-        let back = (q.q().mapv(f32::from) * q.scales()).select(Axis(1), &quiet);
+        let rounded = back(&q).select(Axis(1), &quiet);
         let zeros = codes.iter().filter(|&&code| code == 0).count();
         Ok(Self {
             zeros: zeros as f64 / codes.len() as f64,
-            error: relative_error(&x.select(Axis(1), &quiet), &back),
+            error: relative_error(&x.select(Axis(1), &quiet), &rounded),
         })
     }
 }
 
 /// The cliff: a healthy activation, then four loud channels, then one loud token.
 pub fn cliff() -> Result<Table> {
-    let mut table = Table::new("W8A8 without help: four of 256 channels are 80 times as loud")
-        .text("activation")
-        .text("scales of the activation")
-        .number("error of the output")
-        .number("quiet entries that round to 0")
-        .number("error of the quiet channels");
     let arms = [("normal values", healthy(1)), ("four loud channels", planted(1))];
-    for (name, x) in arms {
-        for (granularity, scales) in GRANULARITIES {
-            let quiet = Quiet::of(&x, granularity)?;
-            table.row([
-                name.into(),
-                scales.into(),
-                percent(naive_error(&x, granularity)?),
-                percent(quiet.zeros),
-                percent(quiet.error),
-            ]);
-        }
-    }
-    Ok(table)
+    let rows = on_both(&arms).into_iter().map(|(name, x, (granularity, scales))| {
+        Ok((name, scales, naive_error(x, granularity)?, Quiet::of(x, granularity)?))
+    });
+    let title = "W8A8 without help: four of 256 channels are 80 times as loud";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("activation", |(name, ..)| *name)
+        .text("scales of the activation", |(_, scales, ..)| *scales)
+        .number("error of the output", |(_, _, error, _)| percent(*error))
+        .number("quiet entries that round to 0", |(.., quiet)| percent(quiet.zeros))
+        .number("error of the quiet channels", |(.., quiet)| percent(quiet.error))
+        .done())
 }
 
-const GRANULARITIES: [(Granularity, &str); 2] =
+/// The granularities of an activation's scales, and what tables call them.
+pub const GRANULARITIES: [(Granularity, &str); 2] =
     [(Granularity::PerTensor, "one for the tensor"), (Granularity::PerToken, "one per token")];
+
+/// Each activation at both granularities.
+fn on_both<'a, A>(
+    arms: &'a [(&'static str, A)],
+) -> Vec<(&'static str, &'a A, (Granularity, &'static str))> {
+    let both = |(name, arm): &'a (_, A)| GRANULARITIES.map(|scales| (*name, arm, scales));
+    arms.iter().flat_map(both).collect()
+}
 
 /// When the outlier is a token: what the other tokens pay.
 pub fn loud_token() -> Result<Table> {
     let x = with_outlier_row(&healthy(1), LOUD_TOKEN, LOUDNESS);
     let others: Vec<usize> = (0..TOKENS).filter(|&token| token != LOUD_TOKEN).collect();
     let pick = |m: &Array2<f32>| m.select(Axis(0), &others);
-    let mut table = Table::new("One token of 64 is 80 times as loud: error of the other 63")
-        .text("scales of the activation")
-        .number("error of their entries")
-        .number("error of their outputs");
-    for (granularity, scales) in GRANULARITIES {
+    let rows = GRANULARITIES.map(|(granularity, scales)| -> Result<_> {
         let q = quantized(&x, granularity)?;
-        let back = q.q().mapv(f32::from) * q.scales();
         let y = w8a8_linear(&q, &quantize_weight(&weight())?)?;
-        table.row([
-            scales.into(),
-            percent(relative_error(&pick(&x), &pick(&back))),
-            percent(relative_error(&pick(&linear_f64(&x, &weight())), &pick(&y))),
-        ]);
-    }
-    Ok(table)
+        let outputs = relative_error(&pick(&linear_f64(&x, &weight())), &pick(&y));
+        Ok((scales, relative_error(&pick(&x), &pick(&back(&q))), outputs))
+    });
+    let title = "One token of 64 is 80 times as loud: error of the other 63";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("scales of the activation", |(scales, ..)| *scales)
+        .number("error of their entries", |(_, entries, _)| percent(*entries))
+        .number("error of their outputs", |(.., outputs)| percent(*outputs))
+        .done())
 }
 
 /// What migration wins back, on tokens it saw, on tokens it did not, and where there is nothing to
 /// win.
 pub fn migration() -> Result<Table> {
-    let mut table = Table::new("SmoothQuant at alpha 0.5: error of the output")
-        .text("activation")
-        .text("scales of the activation")
-        .number("naive")
-        .number("migrated")
-        .number("smaller by");
     let arms = [
-        ("four loud channels", planted(1), planted(1)),
-        ("the same, tokens it never saw", planted(3), planted(1)),
-        ("control: normal values", healthy(1), healthy(1)),
+        ("four loud channels", (planted(1), planted(1))),
+        ("the same, tokens it never saw", (planted(3), planted(1))),
+        ("control: normal values", (healthy(1), healthy(1))),
     ];
-    for (name, x, calibration) in arms {
-        for (granularity, scales) in GRANULARITIES {
-            let naive = naive_error(&x, granularity)?;
-            let migrated = migrated_error(&x, &calibration, ALPHA, granularity)?;
-            table.row([
-                name.into(),
-                scales.into(),
-                percent(naive),
-                percent(migrated),
-                times(naive / migrated),
-            ]);
-        }
-    }
-    Ok(table)
+    let rows = on_both(&arms).into_iter().map(|(name, (x, calibration), (granularity, scales))| {
+        let migrated = migrated_error(x, calibration, ALPHA, granularity)?;
+        Ok((name, scales, naive_error(x, granularity)?, migrated))
+    });
+    let title = "SmoothQuant at alpha 0.5: error of the output";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("activation", |(name, ..)| *name)
+        .text("scales of the activation", |(_, scales, ..)| *scales)
+        .number("naive", |(_, _, naive, _)| percent(*naive))
+        .number("migrated", |(.., migrated)| percent(*migrated))
+        .number("smaller by", |(_, _, naive, migrated)| times(naive / migrated))
+        .done())
 }
 
 /// The two sides of one layer before and after: how far the loudest channel is from the median.
 pub fn two_sides() -> Result<Table> {
     let (x, w) = (channel_absmax(&planted(1))?, channel_absmax(&weight())?);
-    let mut table = Table::new("Who carries the outliers: largest channel over median channel")
-        .text("alpha")
-        .number("activation")
-        .number("weight")
-        .number("error of the output");
-    for alpha in [0.0, 0.25, 0.5, 0.75, 1.0] {
+    let rows = [0.0, 0.25, 0.5, 0.75, 1.0].map(|alpha| -> Result<_> {
         let s = smoothing_scales(&x, &w, alpha)?;
-        table.row([
-            format!("{alpha:.2}"),
-            times(spread(&(&x / &s).to_vec())),
-            times(spread(&(&w * &s).to_vec())),
-            percent(migrated_error(&planted(1), &planted(1), alpha, Granularity::PerTensor)?),
-        ]);
-    }
-    Ok(table)
+        let sides = [&x / &s, &w * &s].map(|side| spread(&side.to_vec()));
+        let error = migrated_error(&planted(1), &planted(1), alpha, Granularity::PerTensor)?;
+        Ok((alpha, sides, error))
+    });
+    let title = "Who carries the outliers: largest channel over median channel";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("alpha", |(alpha, ..)| format!("{alpha:.2}"))
+        .number("activation", |(_, sides, _)| times(sides[0]))
+        .number("weight", |(_, sides, _)| times(sides[1]))
+        .number("error of the output", |(.., error)| percent(*error))
+        .done())
 }
 
 /// The largest of some magnitudes over their median.
@@ -205,19 +202,19 @@ pub fn spread(magnitudes: &[f32]) -> f64 {
 
 /// The other road on the same set-up: the loud channels stay in floating point.
 pub fn other_road() -> Result<Table> {
-    let mut table = Table::new("Mixed decomposition at a threshold of 6, on the planted set-up")
-        .text("activation")
-        .number("channels kept in floating point")
-        .number("error of the output");
-    for (name, x) in [("four loud channels", planted(1)), ("normal values", healthy(1))] {
+    let arms = [("four loud channels", planted(1)), ("normal values", healthy(1))];
+    let rows = arms.map(|(name, x)| -> Result<_> {
         let y = mixed_linear(&x, &weight(), THRESHOLD)?;
-        table.row([
-            name.into(),
-            format!("{} of {CHANNELS}", loud_channels(&x, THRESHOLD).len()),
-            percent(relative_error(&linear_f64(&x, &weight()), &y)),
-        ]);
-    }
-    Ok(table)
+        Ok((name, relative_error(&linear_f64(&x, &weight()), &y), loud_channels(&x, THRESHOLD)))
+    });
+    let title = "Mixed decomposition at a threshold of 6, on the planted set-up";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("activation", |(name, ..)| *name)
+        .number("channels kept in floating point", |(.., kept)| {
+            format!("{} of {CHANNELS}", kept.len())
+        })
+        .number("error of the output", |(_, error, _)| percent(*error))
+        .done())
 }
 
 #[cfg(test)]

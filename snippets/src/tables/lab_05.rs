@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use kit::Table;
-use kit::table::{count, times};
+use kit::table::{count, percent, times};
 use quantize_model::{
     Decision, Dtype, Float, Reason, Recipe, Scheme, Tensor, TensorType, bits_per_weight, decide,
     part, parts, predicted_bytes,
@@ -57,69 +57,61 @@ fn schemes() -> [(&'static str, Scheme); 8] {
 /// How many tensors each scheme quantizes, and why the others stay.
 pub fn plan() -> Result<Table> {
     let tensors = smollm2();
-    let mut table = Table::new("The 272 tensors of SmolLM2-135M: which are quantized")
-        .text("scheme")
-        .number("quantized")
-        .number("norms")
-        .number("embedding")
-        .text("matrices that do not divide");
-    let mut rows = schemes().to_vec();
-    rows.retain(|(_, scheme)| *scheme != Scheme::Plain);
-    rows.push(("w4a16, groups of 128", Scheme::W4A16(128)));
-    for (name, scheme) in rows {
-        let decisions: Vec<Decision> =
-            tensors.iter().map(|tensor| decide(tensor, scheme)).collect();
-        let how_many =
-            |wanted: Decision| decisions.iter().filter(|found| **found == wanted).count();
-        let indivisible: Vec<&Tensor> = tensors
-            .iter()
-            .zip(&decisions)
-            .filter(|(_, found)| matches!(found, Decision::Keep(Reason::Indivisible { .. })))
-            .map(|(tensor, _)| tensor)
-            .collect();
-        let widths: BTreeSet<String> =
-            indivisible.iter().filter_map(|t| t.shape.get(1)).map(u64::to_string).collect();
-        let widths: Vec<String> = widths.into_iter().collect();
-        table.row([
-            name.to_string(),
-            how_many(Decision::Quantize).to_string(),
-            how_many(Decision::Keep(Reason::NotAMatrix)).to_string(),
-            how_many(Decision::Keep(Reason::Embedding)).to_string(),
-            match indivisible.len() {
-                0 => "none".into(),
-                number => format!("{number}, of {} in_features", widths.join(" and ")),
-            },
-        ]);
+    let quantizing = schemes().into_iter().filter(|(_, scheme)| *scheme != Scheme::Plain);
+    let rows = quantizing.chain([("w4a16, groups of 128", Scheme::W4A16(128))]).map(|row| {
+        let decisions = tensors.iter().map(|tensor| decide(tensor, row.1));
+        (row.0, decisions.collect::<Vec<Decision>>())
+    });
+    let how_many = |decisions: &[Decision], wanted: Decision| {
+        decisions.iter().filter(|found| **found == wanted).count().to_string()
+    };
+    Ok(Table::of("The 272 tensors of SmolLM2-135M: which are quantized", rows)
+        .text("scheme", |(name, _)| *name)
+        .number("quantized", |(_, of)| how_many(of, Decision::Quantize))
+        .number("norms", |(_, of)| how_many(of, Decision::Keep(Reason::NotAMatrix)))
+        .number("embedding", |(_, of)| how_many(of, Decision::Keep(Reason::Embedding)))
+        .text("matrices that do not divide", |(_, of)| indivisible(&tensors, of))
+        .done())
+}
+
+/// How many tensors no group divides, and how wide they are.
+fn indivisible(tensors: &[Tensor], decisions: &[Decision]) -> String {
+    let kept = |found: &Decision| matches!(found, Decision::Keep(Reason::Indivisible { .. }));
+    let pairs = tensors.iter().zip(decisions);
+    let kept: Vec<&Tensor> = pairs.filter(|(_, found)| kept(found)).map(|pair| pair.0).collect();
+    let widths: BTreeSet<String> =
+        kept.iter().filter_map(|tensor| tensor.shape.get(1)).map(u64::to_string).collect();
+    let widths: Vec<String> = widths.into_iter().collect();
+    match kept.len() {
+        0 => "none".into(),
+        number => format!("{number}, of {} in_features", widths.join(" and ")),
     }
-    Ok(table)
 }
 
 /// What one query projection becomes.
 pub fn one_matrix() -> Result<Table> {
     let matrix = part("q_proj", "weight", Dtype::F16, &[HIDDEN, HIDDEN]);
-    let mut table = Table::new("What a query projection, [576, 576], becomes in each scheme")
-        .text("scheme")
-        .text("its tensors")
-        .number("bytes")
-        .number("bits a weight");
-    let mut rows = schemes().to_vec();
-    rows.push(("gguf-q8_0", Scheme::Gguf(TensorType::Q8_0)));
-    rows.push(("gguf-q4_0", Scheme::Gguf(TensorType::Q4_0)));
-    for (name, scheme) in rows {
+    let gguf = [("gguf-q8_0", TensorType::Q8_0), ("gguf-q4_0", TensorType::Q4_0)];
+    let gguf = gguf.map(|(name, kind)| (name, Scheme::Gguf(kind)));
+    let rows = schemes().into_iter().chain(gguf).map(|(name, scheme)| {
         let parts = parts(&matrix, recipe(scheme));
         let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
-        let described = parts.iter().map(|part| {
-            let name = part.name.trim_start_matches("q_proj.");
-            format!("`{name}` {} {:?}", part.storage, part.shape)
-        });
-        table.row([
-            name.to_string(),
-            described.collect::<Vec<_>>().join(", "),
-            count(usize::try_from(bytes)?),
-            format!("{:.3}", 8.0 * bytes as f64 / matrix.elements() as f64),
-        ]);
-    }
-    Ok(table)
+        (name, parts, bytes)
+    });
+    let described = |part: &Tensor| {
+        let name = part.name.trim_start_matches("q_proj.");
+        format!("`{name}` {} {:?}", part.storage, part.shape)
+    };
+    Ok(Table::of("What a query projection, [576, 576], becomes in each scheme", rows)
+        .text("scheme", |(name, ..)| *name)
+        .text("its tensors", |(_, parts, _)| {
+            parts.iter().map(described).collect::<Vec<_>>().join(", ")
+        })
+        .number("bytes", |(.., bytes)| count(*bytes as usize))
+        .number("bits a weight", |(.., bytes)| {
+            format!("{:.3}", 8.0 * *bytes as f64 / matrix.elements() as f64)
+        })
+        .done())
 }
 
 fn recipe(scheme: Scheme) -> Recipe {
@@ -131,25 +123,19 @@ pub fn bytes() -> Result<Table> {
     let tensors = smollm2();
     let whole = predicted_bytes(&tensors, recipe(Scheme::Plain));
     let embedding = 2 * VOCABULARY * HIDDEN;
-    let mut table =
-        Table::new("model.safetensors of SmolLM2-135M, predicted; 16 bits for the rest")
-            .text("scheme")
-            .number("bytes of the file")
-            .number("bits a quantized weight")
-            .number("smaller than 16 bits")
-            .number("of it the embedding");
-    for (name, scheme) in schemes() {
-        let bytes = predicted_bytes(&tensors, recipe(scheme));
-        let bits = bits_per_weight(&tensors, recipe(scheme));
-        table.row([
-            name.to_string(),
-            count(usize::try_from(bytes)?),
-            bits.map_or("-".into(), |bits| format!("{bits:.4}")),
-            times(whole as f64 / bytes as f64),
-            kit::table::percent(embedding as f64 / bytes as f64),
-        ]);
-    }
-    Ok(table)
+    let rows = schemes().map(|(name, scheme)| {
+        (name, predicted_bytes(&tensors, recipe(scheme)), bits_per_weight(&tensors, recipe(scheme)))
+    });
+    let title = "model.safetensors of SmolLM2-135M, predicted; 16 bits for the rest";
+    Ok(Table::of(title, rows)
+        .text("scheme", |(name, ..)| *name)
+        .number("bytes of the file", |(_, bytes, _)| count(*bytes as usize))
+        .number("bits a quantized weight", |(.., bits)| {
+            bits.map_or("-".into(), |bits| format!("{bits:.4}"))
+        })
+        .number("smaller than 16 bits", |(_, bytes, _)| times(whole as f64 / *bytes as f64))
+        .number("of it the embedding", |(_, bytes, _)| percent(embedding as f64 / *bytes as f64))
+        .done())
 }
 
 #[cfg(test)]

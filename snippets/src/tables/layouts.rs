@@ -8,9 +8,11 @@ use int4_groups::Int4Groups;
 use int4_groups::solution::{dequantize_groups, quantize_groups};
 use kit::Table;
 use kit::meters::max_abs_error;
-use kit::real_slice::{self, TENSORS, label};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, sig3};
 use ndarray::Array2;
+
+use crate::inputs::Slice;
 
 /// Layer 10's query projection, `[576, 576]`.
 const TENSOR: &str = TENSORS[3];
@@ -25,8 +27,14 @@ struct Packed {
     values: Array2<f32>,
 }
 
-fn quantized() -> Result<Int4Groups> {
-    Ok(quantize_groups(&real_slice::tensor(TENSOR)?, GROUP_SIZE)?)
+impl Packed {
+    fn bytes(&self) -> usize {
+        self.stored.iter().map(|tensor| tensor.bytes).sum()
+    }
+}
+
+fn quantized(slice: &Slice) -> Result<Int4Groups> {
+    Ok(quantize_groups(slice.tensor(TENSOR), GROUP_SIZE)?)
 }
 
 fn in_awq(w: &Grouped) -> Result<Packed> {
@@ -56,36 +64,33 @@ fn in_q4_0(w: &Grouped) -> Result<Packed> {
 }
 
 /// What each layout stores of one real matrix, how large it is, and that its values are the lab's.
-pub fn conversion() -> Result<Table> {
-    let int4 = quantized()?;
+pub fn conversion(slice: &Slice) -> Result<Table> {
+    let int4 = quantized(slice)?;
     let (w, expected) = (Grouped::try_from(&int4)?, dequantize_groups(&int4));
-    let mut table = Table::new(format!(
-        "{} at group size {GROUP_SIZE} in five layouts: what is stored, and what comes back",
-        label(TENSOR)
-    ))
-    .text("layout")
-    .text("tensors")
-    .number("bytes")
-    .number("bits a weight")
-    .number("largest difference to dequantize_groups");
-    for packed in [
+    let rows = [
         in_awq(&w)?,
         in_gptq(&w, "GPTQ v1", Version::V1)?,
         in_gptq(&w, "GPTQ v2", Version::V2)?,
         in_compressed_tensors(&w)?,
         in_q4_0(&w)?,
-    ] {
-        let bytes: usize = packed.stored.iter().map(|tensor| tensor.bytes).sum();
-        let tensors: Vec<String> = packed.stored.iter().map(described).collect();
-        table.row([
-            packed.layout.to_string(),
-            tensors.join(", "),
-            count(bytes),
-            format!("{:.3}", 8.0 * bytes as f64 / w.codes().len() as f64),
-            sig3(max_abs_error(&expected, &packed.values)),
-        ]);
-    }
-    Ok(table)
+    ];
+    let title = format!(
+        "{} at group size {GROUP_SIZE} in five layouts: what is stored, and what comes back",
+        label(TENSOR)
+    );
+    Ok(Table::of(title, rows)
+        .text("layout", |packed| packed.layout)
+        .text("tensors", |packed| {
+            packed.stored.iter().map(described).collect::<Vec<_>>().join(", ")
+        })
+        .number("bytes", |packed| count(packed.bytes()))
+        .number("bits a weight", |packed| {
+            format!("{:.3}", 8.0 * packed.bytes() as f64 / w.codes().len() as f64)
+        })
+        .number("largest difference to dequantize_groups", |packed| {
+            sig3(max_abs_error(&expected, &packed.values))
+        })
+        .done())
 }
 
 /// `qweight I32 [576, 72]`.
@@ -94,8 +99,8 @@ fn described(tensor: &Stored) -> String {
 }
 
 /// What the same codes look like: the first word, or the first block, of each layout.
-pub fn first_words() -> Result<Table> {
-    let int4 = quantized()?;
+pub fn first_words(slice: &Slice) -> Result<Table> {
+    let int4 = quantized(slice)?;
     let w = Grouped::try_from(&int4)?;
     let awq = awq::pack(&w)?;
     let (v1, v2) = (gptq::pack(&w, Version::V1)?, gptq::pack(&w, Version::V2)?);

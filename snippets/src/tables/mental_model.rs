@@ -6,12 +6,13 @@ use formats::format::Group;
 use formats::format::{Format, Grid, Shared};
 use kit::Table;
 use kit::meters::sqnr_db;
-use kit::real_slice::{self, TENSORS, label};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, sig3, times};
 // The solution: this chapter comes before the labs.
 use quantize_and_eval::solution::{bits_per_weight, matrix_bytes};
 
 use crate::grid::{per_channel_round_trip, qmax};
+use crate::inputs::Slice;
 
 /// A format as the answers to the three questions, and what it stores.
 struct Answers {
@@ -120,22 +121,15 @@ impl Answers {
 
 /// Nine formats as answers to the three questions.
 pub fn three_questions() -> Result<Table> {
-    let mut table = Table::new("Nine formats, three answers each, and the bits that follow")
-        .text("format")
-        .text("what grid?")
-        .text("one scale for")
-        .text("what is quantized?")
-        .number("bits a weight");
-    for format in &FORMATS {
-        table.row([
-            format.name.to_string(),
-            format.grid.to_string(),
-            format.granularity.to_string(),
-            format.quantized.to_string(),
-            format!("{:.3}", format.bits_per_weight()?),
-        ]);
-    }
-    Ok(table)
+    let rows = FORMATS.iter().map(|format| Ok((format, format.bits_per_weight()?)));
+    let title = "Nine formats, three answers each, and the bits that follow";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("format", |(format, _)| format.name)
+        .text("what grid?", |(format, _)| format.grid)
+        .text("one scale for", |(format, _)| format.granularity)
+        .text("what is quantized?", |(format, _)| format.quantized)
+        .number("bits a weight", |(_, bits)| format!("{bits:.3}"))
+        .done())
 }
 
 /// The models of the introduction: small, and one of each usual size.
@@ -143,59 +137,42 @@ const MODELS: [&str; 4] = ["SmolLM2-135M", "Qwen2.5-0.5B", "Llama-3.1-8B", "Llam
 
 /// Weight bytes of four models in three formats: embeddings, norms and head stay in 16 bits.
 pub fn model_bytes() -> Result<Table> {
-    let mut table = Table::new("Weights of four models, in GB (10⁹ bytes)")
-        .text("model")
-        .number("parameters")
-        .number("in quantized layers")
-        .number("bf16")
-        .number("int8 per channel")
-        .number("int4 g128")
-        .number("int4 is smaller by");
-    let bits = [
-        FORMATS[0].bits_per_weight()?,
-        FORMATS[1].bits_per_weight()?,
-        FORMATS[3].bits_per_weight()?,
-    ];
-    for (name, model) in PUBLISHED.iter().filter(|(name, _)| MODELS.contains(name)) {
+    let [bf16, int8, int4] = [0, 1, 3].map(|index| FORMATS[index].bits_per_weight());
+    let bits = [bf16?, int8?, int4?];
+    let rows = PUBLISHED.iter().filter(|(name, _)| MODELS.contains(name)).map(|(name, model)| {
         let (parameters, linear) = (model.parameters(), model.linear_weights());
         let rest = 16.0 * (parameters - linear) as f64;
-        let [bf16, int8, int4] = bits.map(|bits| (rest + bits * linear as f64) / 8.0 / 1e9);
-        table.row([
-            name.to_string(),
-            count(usize::try_from(parameters)?),
-            format!("{:.1} %", 100.0 * linear as f64 / parameters as f64),
-            sig3(bf16),
-            sig3(int8),
-            sig3(int4),
-            times(bf16 / int4),
-        ]);
-    }
-    Ok(table)
+        let gb = bits.map(|bits| (rest + bits * linear as f64) / 8.0 / 1e9);
+        (*name, parameters, linear as f64 / parameters as f64, gb)
+    });
+    Ok(Table::of("Weights of four models, in GB (10⁹ bytes)", rows)
+        .text("model", |(name, ..)| *name)
+        .number("parameters", |(_, parameters, ..)| count(*parameters as usize))
+        .number("in quantized layers", |(_, _, linear, _)| format!("{:.1} %", 100.0 * linear))
+        .number("bf16", |(.., gb)| sig3(gb[0]))
+        .number("int8 per channel", |(.., gb)| sig3(gb[1]))
+        .number("int4 g128", |(.., gb)| sig3(gb[2]))
+        .number("int4 is smaller by", |(.., gb)| times(gb[0] / gb[2]))
+        .done())
 }
 
 /// What a bit buys: SQNR of a real matrix at eight widths.
-pub fn bits_ladder() -> Result<Table> {
-    let w = real_slice::tensor(TENSORS[6])?;
-    let mut table =
-        Table::new(format!("What a bit buys: {}, one scale per row", label(TENSORS[6])))
-            .number("bits")
-            .number("largest code")
-            .number("SQNR (dB)")
-            .number("gain over one bit less (dB)")
-            .number("predicted from the step (dB)");
-    let mut last = None;
-    for bits in 2..=8 {
-        let sqnr = sqnr_db(&w, &per_channel_round_trip(&w, bits));
-        let (codes, half) = (qmax(bits), qmax(bits - 1));
-        let dash = || "–".to_string();
-        table.row([
-            bits.to_string(),
-            codes.to_string(),
-            sig3(sqnr),
-            last.map_or_else(dash, |last| sig3(sqnr - last)),
-            if half > 0.0 { sig3(20.0 * (codes / half).log10()) } else { dash() },
-        ]);
-        last = Some(sqnr);
-    }
-    Ok(table)
+pub fn bits_ladder(slice: &Slice) -> Result<Table> {
+    let w = slice.tensor(TENSORS[6]);
+    let sqnr = |bits| sqnr_db(w, &per_channel_round_trip(w, bits));
+    let rows: Vec<(u32, f64)> = (2..=8).map(|bits| (bits, sqnr(bits))).collect();
+    let title = format!("What a bit buys: {}, one scale per row", label(TENSORS[6]));
+    Ok(Table::of(title, &rows)
+        .number("bits", |(bits, _)| bits.to_string())
+        .number("largest code", |(bits, _)| qmax(*bits).to_string())
+        .number("SQNR (dB)", |(_, sqnr)| sig3(*sqnr))
+        .number("gain over one bit less (dB)", |(bits, sqnr)| {
+            let less = rows.iter().find(|(other, _)| other + 1 == *bits);
+            less.map_or("–".into(), |(_, less)| sig3(sqnr - less))
+        })
+        .number("predicted from the step (dB)", |&&(bits, _)| match qmax(bits - 1) {
+            0.0 => "–".into(),
+            half => sig3(20.0 * (qmax(bits) / half).log10()),
+        })
+        .done())
 }

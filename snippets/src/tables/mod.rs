@@ -1,142 +1,154 @@
 //! Tables, computed by the labs. insta pins each under its name in `tests/snapshots`.
 
 pub mod captured;
-pub mod cards;
+mod cards;
 pub mod checkpoint;
-pub mod cost_model;
+mod cost_model;
 pub mod dequantization;
-pub mod engines;
-pub mod grids;
+mod engines;
+mod grids;
 pub mod lab_01;
-pub mod lab_02;
 pub mod lab_03;
 pub mod lab_04;
-pub mod lab_05;
-pub mod layouts;
+mod lab_05;
+mod layouts;
 pub mod measured;
-pub mod mental_model;
+mod mental_model;
 pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
 pub mod vllm_map;
 
+use std::sync::LazyLock;
+
+use anyhow::Result;
 use kit::Table;
 
-use crate::Entry;
+use crate::inputs::{
+    AVX512, CPU, GOLDEN, GPU, LAYERS, METERS, MODEL, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+};
+use crate::{Embed, Entry, published};
 
-/// Every table that needs nothing but the labs.
-pub const ALL: &[Entry<Table>] = &[
-    Entry { name: "model_bytes", make: mental_model::model_bytes },
-    Entry { name: "three_questions", make: mental_model::three_questions },
-    Entry { name: "bits_ladder", make: mental_model::bits_ladder },
-    Entry { name: "real_slice_contents", make: lab_01::real_slice_contents },
-    Entry { name: "lab_01_outlier_row", make: lab_01::outlier_row },
-    Entry { name: "lab_01_real_errors", make: lab_01::real_errors },
-    Entry { name: "lab_01_layer_output", make: lab_01::layer_output },
-    Entry { name: "lab_01_memory", make: lab_01::memory },
-    Entry { name: "rounding_rules", make: rounding::rounding_rules },
-    Entry { name: "rounding_ties", make: rounding::ties },
-    Entry { name: "clip_rules", make: rounding::clip_rules },
-    Entry { name: "zero_guards", make: rounding::zero_guards },
-    Entry { name: "cost_weights", make: cost_model::weights },
-    Entry { name: "cost_kv", make: cost_model::kv },
-    Entry { name: "cost_capacity", make: cost_model::capacity },
-    Entry { name: "cost_ceilings", make: cost_model::ceilings },
-    Entry { name: "cost_contexts", make: cost_model::contexts },
-    Entry { name: "published_ceilings", make: lab_02::published_ceilings },
-    Entry { name: "published_batch_crossover", make: lab_02::published_batch_crossover },
-    Entry { name: "published_asynchronous", make: lab_02::published_asynchronous },
-    Entry { name: "lab_03_loud_column", make: lab_03::loud_column },
-    Entry { name: "lab_03_real_errors", make: lab_03::real_errors },
-    Entry { name: "group_size_trade", make: lab_03::group_size_trade },
-    Entry { name: "lab_03_minus_eight", make: lab_03::minus_eight },
-    Entry { name: "lab_03_misread", make: lab_03::misread },
-    Entry { name: "layouts_conversion", make: layouts::conversion },
-    Entry { name: "layouts_first_words", make: layouts::first_words },
-    Entry { name: "rules_int4", make: rules::int4 },
-    Entry { name: "rules_int4_measured", make: rules::int4_measured },
-    Entry { name: "rules_control", make: rules::control },
-    Entry { name: "rules_on_one_row", make: rules::on_one_row },
-    Entry { name: "rules_quirks", make: rules::quirks },
-    Entry { name: "rules_requantized", make: rules::requantized },
-    Entry { name: "rules_int8", make: rules::int8 },
-    Entry { name: "checkpoint_shapes", make: checkpoint::shapes },
-    Entry { name: "checkpoint_inspected", make: checkpoint::inspected },
-    Entry { name: "checkpoint_gptq_summary", make: checkpoint::gptq_summary },
-    Entry { name: "checkpoint_gptq_modules", make: checkpoint::gptq_modules },
-    Entry { name: "checkpoint_gptq_parts", make: checkpoint::gptq_parts },
-    Entry { name: "checkpoint_gptq_verdict", make: checkpoint::gptq_verdict },
-    Entry { name: "matvec_captured", make: dequantization::matvec_captured },
-    Entry { name: "quantize_captured", make: dequantization::quantize_captured },
-    Entry { name: "cpu_run", make: dequantization::cpu_run },
-    Entry { name: "lab_04_cliff", make: lab_04::cliff },
-    Entry { name: "lab_04_loud_token", make: lab_04::loud_token },
-    Entry { name: "lab_04_migration", make: lab_04::migration },
-    Entry { name: "lab_04_two_sides", make: lab_04::two_sides },
-    Entry { name: "lab_04_other_road", make: lab_04::other_road },
-    Entry { name: "real_outliers", make: real_activations::outliers },
-    Entry { name: "real_w8a8_errors", make: real_activations::errors },
-    Entry { name: "real_loud_channels", make: real_activations::kept_channels },
-    Entry { name: "model_run", make: outliers::model_run },
-    Entry { name: "model_loudest", make: outliers::model_loudest },
-    Entry { name: "model_tokens", make: outliers::model_tokens },
-    Entry { name: "model_layer_errors", make: outliers::model_layer_errors },
-    Entry { name: "model_naive", make: outliers::model_naive },
-    Entry { name: "model_smoothed", make: outliers::model_smoothed },
-    Entry { name: "model_other_roads", make: outliers::model_other_roads },
-    Entry { name: "model_weights_or_both", make: outliers::model_weights_or_both },
-    Entry { name: "lab_05_plan", make: lab_05::plan },
-    Entry { name: "lab_05_parts", make: lab_05::one_matrix },
-    Entry { name: "lab_05_bytes", make: lab_05::bytes },
-    Entry { name: "engines_folders", make: engines::folders },
-    Entry { name: "engines_gguf", make: engines::gguf },
-    Entry { name: "engines_seven_bits", make: engines::seven_bits },
-    Entry { name: "engines_answers", make: engines::answers },
-    Entry { name: "engines_vllm_read", make: engines::vllm_read },
-    Entry { name: "engines_vllm_cache", make: engines::vllm_cache },
-    Entry { name: "engines_avx512", make: engines::avx512 },
-    Entry { name: "engines_runs", make: engines::runs },
-    Entry { name: "measured_capacity_ours", make: measured::capacity_ours },
-    Entry { name: "measured_capacity_vllm", make: measured::capacity_vllm },
-    Entry { name: "measured_capacity_llama_cpp", make: measured::capacity_llama_cpp },
-    Entry { name: "measured_throughput_ours", make: measured::throughput_ours },
-    Entry { name: "measured_throughput_vllm", make: measured::throughput_vllm },
-    Entry { name: "measured_throughput_llama_cpp", make: measured::throughput_llama_cpp },
-    Entry { name: "measured_sanity_ours", make: measured::sanity_ours },
-    Entry { name: "measured_sanity_vllm", make: measured::sanity_vllm },
-    Entry { name: "measured_sanity_llama_cpp", make: measured::sanity_llama_cpp },
-    Entry { name: "measured_ceilings", make: measured::ceilings },
-    Entry { name: "choose_crossing", make: measured::crossing },
-    Entry { name: "measured_runs", make: measured::runs },
-    Entry { name: "published_collapse", make: outliers::published_collapse },
-    Entry { name: "published_emergence", make: outliers::published_emergence },
-    Entry { name: "published_smoothed_llama", make: outliers::published_smoothed_llama },
-    Entry { name: "card_strings", make: cards::strings },
-    Entry { name: "card_open", make: cards::open },
-    Entry { name: "card_contradictions", make: cards::contradictions },
-    Entry { name: "published_recovery", make: outliers::published_recovery },
-    Entry { name: "vllm_methods", make: vllm_map::methods },
-    Entry { name: "vllm_process", make: vllm_map::process },
-    Entry { name: "vllm_apply", make: vllm_map::apply },
-    Entry { name: "vllm_integer_weights", make: vllm_map::integer_weights },
-    Entry { name: "vllm_integer_both", make: vllm_map::integer_both },
-    Entry { name: "vllm_fp8", make: vllm_map::fp8 },
-    Entry { name: "vllm_fp4", make: vllm_map::fp4 },
-    Entry { name: "vllm_configured", make: vllm_map::configured },
-    Entry { name: "vllm_parts", make: vllm_map::parts },
-    Entry { name: "vllm_experts", make: vllm_map::experts },
-    Entry { name: "vllm_kv_cache", make: vllm_map::kv_cache },
-    Entry { name: "vllm_files_top", make: vllm_map::files_top },
-    Entry { name: "vllm_files_compressed_tensors", make: vllm_map::files_compressed_tensors },
-    Entry { name: "vllm_files_inc", make: vllm_map::files_inc },
-    Entry { name: "vllm_files_quark", make: vllm_map::files_quark },
-    Entry { name: "vllm_files_online", make: vllm_map::files_online },
-    Entry { name: "vllm_files_utils", make: vllm_map::files_utils },
-    Entry { name: "vllm_elsewhere", make: vllm_map::elsewhere },
-];
+/// Every table of the book.
+pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
+    let mut all = vec![
+        Entry::computed("model_bytes", mental_model::model_bytes),
+        Entry::computed("three_questions", mental_model::three_questions),
+        Entry::of("bits_ladder", &SLICE, mental_model::bits_ladder),
+        Entry::of("real_slice_contents", &SLICE, lab_01::real_slice_contents),
+        Entry::computed("lab_01_outlier_row", lab_01::outlier_row),
+        Entry::of("lab_01_real_errors", &SLICE, lab_01::real_errors),
+        Entry::of("lab_01_layer_output", &SLICE, lab_01::layer_output),
+        Entry::of("lab_01_memory", &SLICE, lab_01::memory),
+        Entry::of("rounding_rules", &SLICE, rounding::rounding_rules),
+        Entry::computed("rounding_ties", rounding::ties),
+        Entry::of("clip_rules", &SLICE, rounding::clip_rules),
+        Entry::of("zero_guards", &SLICE, rounding::zero_guards),
+        Entry::computed("cost_weights", cost_model::weights),
+        Entry::computed("cost_kv", cost_model::kv),
+        Entry::computed("cost_capacity", cost_model::capacity),
+        Entry::computed("cost_ceilings", cost_model::ceilings),
+        Entry::computed("cost_contexts", cost_model::contexts),
+        Entry::computed("published_ceilings", published::ceilings),
+        Entry::computed("lab_03_loud_column", lab_03::loud_column),
+        Entry::of("lab_03_real_errors", &SLICE, lab_03::real_errors),
+        Entry::of("group_size_trade", &SLICE, lab_03::group_size_trade),
+        Entry::of("lab_03_minus_eight", &SLICE, lab_03::minus_eight),
+        Entry::of("lab_03_misread", &SLICE, lab_03::misread),
+        Entry::of("layouts_conversion", &SLICE, layouts::conversion),
+        Entry::of("layouts_first_words", &SLICE, layouts::first_words),
+        Entry::computed("rules_int4", rules::int4),
+        Entry::of("rules_int4_measured", &SLICE, rules::int4_measured),
+        Entry::of("rules_control", &SLICE, rules::control),
+        Entry::computed("rules_on_one_row", rules::on_one_row),
+        Entry::computed("rules_quirks", rules::quirks),
+        Entry::of("rules_requantized", &SLICE, rules::requantized),
+        Entry::of("rules_int8", &SLICE, rules::int8),
+        Entry::computed("checkpoint_shapes", checkpoint::shapes),
+        Entry::of("checkpoint_inspected", &GOLDEN, checkpoint::inspected),
+        Entry::of("checkpoint_gptq_summary", &GOLDEN, checkpoint::gptq_summary),
+        Entry::of("checkpoint_gptq_modules", &GOLDEN, checkpoint::gptq_modules),
+        Entry::of("checkpoint_gptq_parts", &GOLDEN, checkpoint::gptq_parts),
+        Entry::of("checkpoint_gptq_verdict", &GOLDEN, checkpoint::gptq_verdict),
+        Entry::of("matvec_captured", &CPU, dequantization::products),
+        Entry::of("quantize_captured", &CPU, dequantization::quantizing),
+        Entry::of("cpu_run", &CPU, dequantization::run),
+        Entry::computed("lab_04_cliff", lab_04::cliff),
+        Entry::computed("lab_04_loud_token", lab_04::loud_token),
+        Entry::computed("lab_04_migration", lab_04::migration),
+        Entry::computed("lab_04_two_sides", lab_04::two_sides),
+        Entry::computed("lab_04_other_road", lab_04::other_road),
+        Entry::of("real_outliers", &LAYERS, real_activations::outliers),
+        Entry::of("real_w8a8_errors", &LAYERS, real_activations::errors),
+        Entry::of("real_loud_channels", &LAYERS, real_activations::kept_channels),
+        Entry::of("model_run", &MODEL, outliers::run),
+        Entry::of("model_loudest", &MODEL, outliers::loudest),
+        Entry::of("model_tokens", &MODEL, outliers::tokens),
+        Entry::of("model_layer_errors", &MODEL, outliers::layer_errors),
+        Entry::of("model_naive", &MODEL, outliers::naive),
+        Entry::of("model_smoothed", &MODEL, outliers::smoothed),
+        Entry::of("model_other_roads", &MODEL, outliers::other_roads),
+        Entry::of("model_weights_or_both", &MODEL, outliers::weights_or_both),
+        Entry::computed("lab_05_plan", lab_05::plan),
+        Entry::computed("lab_05_parts", lab_05::one_matrix),
+        Entry::computed("lab_05_bytes", lab_05::bytes),
+        Entry::of("engines_folders", &SERVED, engines::folders),
+        Entry::of("engines_gguf", &SERVED, engines::gguf),
+        Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
+        Entry::of("engines_answers", &SERVED, engines::answers),
+        Entry::of("engines_vllm_read", &SERVED, engines::vllm_read),
+        Entry::of("engines_vllm_cache", &SERVED, engines::vllm_cache),
+        Entry::of("engines_avx512", (&SERVED, &AVX512), engines::avx512),
+        Entry::of("engines_runs", (&SERVED, &AVX512), engines::runs),
+        Entry::of("measured_capacity_ours", &METERS, |of| measured::capacity(&of.ours)),
+        Entry::of("measured_capacity_vllm", &METERS, |of| measured::capacity(&of.vllm)),
+        Entry::of("measured_capacity_llama_cpp", &METERS, |of| measured::capacity(&of.llama_cpp)),
+        Entry::of("measured_throughput_ours", &METERS, |of| measured::throughput(&of.ours)),
+        Entry::of("measured_throughput_vllm", &METERS, |of| measured::throughput(&of.vllm)),
+        Entry::of("measured_throughput_llama_cpp", &METERS, |of| {
+            measured::throughput(&of.llama_cpp)
+        }),
+        Entry::of("measured_sanity_ours", &METERS, |of| measured::quality(&of.ours)),
+        Entry::of("measured_sanity_vllm", &METERS, |of| measured::quality(&of.vllm)),
+        Entry::of("measured_sanity_llama_cpp", &METERS, |of| measured::quality(&of.llama_cpp)),
+        Entry::of("measured_ceilings", &METERS, measured::ceilings),
+        Entry::of("choose_crossing", (&METERS, &GPU), measured::crossing),
+        Entry::of("measured_runs", &METERS, measured::runs),
+        Entry::of("gpu_runs", &GPU, captured::runs),
+        Entry::of("gpu_ceilings", &GPU, captured::ceilings),
+        Entry::of("gpu_gains", &GPU, captured::gains),
+        Entry::of("gpu_throughput", &GPU, captured::throughput),
+        Entry::of("gpu_capacity", &GPU, captured::capacity),
+        Entry::of("gpu_sanity", &GPU, captured::sanity),
+        Entry::of("gpu_readings", &GPU, captured::readings),
+        Entry::computed("card_strings", cards::strings),
+        Entry::computed("card_open", cards::open),
+        Entry::computed("card_contradictions", cards::contradictions),
+        Entry::of("vllm_methods", &VLLM_MAP, vllm_map::methods),
+        Entry::of("vllm_process", &VLLM_MAP, vllm_map::process),
+        Entry::of("vllm_apply", &VLLM_MAP, vllm_map::apply),
+        Entry::of("vllm_parts", &VLLM_MAP, vllm_map::parts),
+        Entry::of("vllm_elsewhere", &VLLM_MAP, vllm_map::elsewhere),
+    ];
+    let published = published::ALL.into_iter();
+    all.extend(published.map(|table| Entry::computed(table.name, move || Ok(table.table()))));
+    all.extend(vllm_map::FAMILIES.map(|family| {
+        Entry::of(family.table, &VLLM_MAP, move |map| vllm_map::family(map, &family))
+    }));
+    all.extend(vllm_map::FOLDERS.map(|folder| {
+        Entry::of(folder.table, &VLLM_MAP, move |map| vllm_map::files(map, &folder))
+    }));
+    all
+});
 
-/// The tables there are now: those above, and those of captures if there are captures.
-pub fn available() -> impl Iterator<Item = &'static Entry<Table>> {
-    ALL.iter().chain(captured::available())
+impl Embed for Table {
+    fn embed(&self, name: &str) -> Result<String> {
+        Ok(format!(
+            "\n<p class=\"table-title\" id=\"table-{name}\" \
+             data-snippet=\"table {name}\">{}</p>\n\n{}",
+            self.title(),
+            self.to_markdown()
+        ))
+    }
 }

@@ -1,59 +1,26 @@
 //! The tables of "Outliers in a real model" and of "W4A16 or W8A8?", read from the capture that
-//! `cargo book capture model` took, and what others published of theirs.
-
-use std::path::PathBuf;
+//! `cargo book capture model` took.
 
 use anyhow::{Context, Result, bail};
 use kit::Table;
 use kit::table::{count, percent, sig3, times};
 use measure::outliers::{Capture, Input, Peak, Variant};
 
-use crate::capture_files;
-use crate::published::{self, COLLAPSE, EMERGENCE, RECOVERY, SMOOTHED_LLAMA};
+use crate::rows::{largest, median};
 
-/// The folder that the committed capture lies in.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/outliers/captures");
-
-/// The committed capture files.
-pub fn files() -> Vec<PathBuf> {
-    capture_files::json_in(FOLDER)
-}
-
-/// The committed capture.
-///
-/// # Errors
-/// If there is not exactly one, or it cannot be read; the message says what to do.
-pub fn committed() -> Result<Capture> {
-    capture_files::the_one(FOLDER, "model")
-}
-
-/// Every table of a capture, as text for a terminal.
+/// Every table of a capture.
 ///
 /// # Errors
 /// If the capture lacks what a row needs.
-pub fn all(capture: &Capture) -> Result<String> {
-    let tables = [
-        run(capture),
-        largest_channels(capture)?,
-        tokens(capture)?,
-        layer_errors(capture)?,
-        naive(capture)?,
-        smoothed(capture)?,
-        other_roads(capture)?,
-        weights_or_both(capture)?,
-    ];
-    Ok(tables.map(|table| table.to_string()).join("\n"))
+pub fn all(capture: &Capture) -> Result<Vec<Table>> {
+    let tables =
+        [run, loudest, tokens, layer_errors, naive, smoothed, other_roads, weights_or_both];
+    tables.into_iter().map(|table| table(capture)).collect()
 }
 
-/// Where, when and on what the committed capture was made.
-pub fn model_run() -> Result<Table> {
-    Ok(run(&committed()?))
-}
-
-fn run(capture: &Capture) -> Table {
+/// Where, when and on what the capture was made.
+pub fn run(capture: &Capture) -> Result<Table> {
     let (of, setup) = (&capture.provenance, &capture.setup);
-    let mut table =
-        Table::new("The run that the tables of this chapter come from").text("").text("");
     let rows = [
         ("machine", format!("{}, {} processors, {}", of.processor, of.processors, of.system)),
         ("compiler", of.compiler.clone().unwrap_or_default()),
@@ -70,15 +37,8 @@ fn run(capture: &Capture) -> Table {
             format!("{}, {} tokens", setup.calibration, count(setup.calibration_tokens)),
         ),
     ];
-    for (what, text) in rows {
-        table.row([what.to_string(), text]);
-    }
-    table
-}
-
-/// The inputs with the largest channels, each kind's worst layer.
-pub fn model_loudest() -> Result<Table> {
-    largest_channels(&committed()?)
+    let columns = Table::of("The run that the tables of this chapter come from", rows);
+    Ok(columns.text("", |(what, _)| *what).text("", |(_, text)| text.clone()).done())
 }
 
 /// The four inputs of a decoder layer, as a capture names them, and what they feed.
@@ -89,35 +49,27 @@ pub const INPUTS: [(&str, &str); 4] = [
     ("down_proj", "down (after the gate)"),
 ];
 
-fn largest_channels(capture: &Capture) -> Result<Table> {
-    let mut table = Table::new("Loudest channel over median channel at four inputs of 30 layers")
-        .text("input of")
-        .number("median layer")
-        .number("worst layer")
-        .text("its loudest value")
-        .number("median layer, first tokens left out")
-        .number("worst layer, first tokens left out");
-    for (input, fed) in INPUTS {
+/// The inputs with the loudest channels, each kind's worst layer.
+pub fn loudest(capture: &Capture) -> Result<Table> {
+    let rows = INPUTS.map(|(input, fed)| -> Result<_> {
         let layers = of_kind(capture, input)?;
         let ratios: Vec<f64> = layers.iter().map(|layer| layer.ratio()).collect();
         let rest: Vec<f64> = layers.iter().map(|layer| layer.ratio_without_first()).collect();
-        let worst = layers.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-        let worst = worst.context("a kind of input has layers")?;
-        table.row([
-            fed.into(),
-            times(crate::rows::median(&ratios)),
-            times(crate::rows::largest(&ratios)),
-            format!(
-                "{} (layer {}, position {})",
-                sig3(worst.peak.magnitude),
-                worst.layer,
-                worst.peak.position
-            ),
-            times(crate::rows::median(&rest)),
-            times(crate::rows::largest(&rest)),
-        ]);
-    }
-    Ok(table)
+        let worst = layers.into_iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        Ok((fed, ratios, rest, worst.context("a kind of input has layers")?))
+    });
+    let title = "Loudest channel over median channel at four inputs of 30 layers";
+    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("input of", |(fed, ..)| *fed)
+        .number("median layer", |(_, ratios, ..)| times(median(ratios)))
+        .number("worst layer", |(_, ratios, ..)| times(largest(ratios)))
+        .text("its loudest value", |(.., worst)| {
+            let Peak { magnitude, position, .. } = &worst.peak;
+            format!("{} (layer {}, position {position})", sig3(*magnitude), worst.layer)
+        })
+        .number("median layer, first tokens left out", |(_, _, rest, _)| times(median(rest)))
+        .number("worst layer, first tokens left out", |(_, _, rest, _)| times(largest(rest)))
+        .done())
 }
 
 /// The layers' inputs of one kind, in their order.
@@ -129,48 +81,29 @@ pub fn of_kind<'a>(capture: &'a Capture, input: &str) -> Result<Vec<&'a Input>> 
     if layers.is_empty() { bail!("the capture has no input {input}") } else { Ok(layers) }
 }
 
-/// Which tokens are outliers in the residual stream.
-pub fn model_tokens() -> Result<Table> {
-    tokens(&committed()?)
-}
-
-fn tokens(capture: &Capture) -> Result<Table> {
-    let mut table =
-        Table::new("The residual stream behind some layers: first tokens and the others")
-            .text("behind layer")
-            .number("largest in first tokens")
-            .number("in channel")
-            .number("largest in the others")
-            .number("in channel")
-            .text("at token")
-            .number("median magnitude");
+/// Which tokens are loud in the residual stream.
+pub fn tokens(capture: &Capture) -> Result<Table> {
     let last = capture.residuals.len().saturating_sub(1);
-    for residual in &capture.residuals {
-        if ![0, 1, 2, 5, 10, 20, last.saturating_sub(1), last].contains(&residual.layer) {
-            continue;
-        }
-        let Peak { magnitude, channel, text, position, .. } = &residual.peak_of_others;
-        table.row([
-            residual.layer.to_string(),
-            sig3(residual.peak_of_first.magnitude),
-            residual.peak_of_first.channel.to_string(),
-            sig3(*magnitude),
-            channel.to_string(),
-            format!("{} at {position}", shown(text)),
-            sig3(residual.median),
-        ]);
-    }
-    Ok(table)
+    let chosen = [0, 1, 2, 5, 10, 20, last.saturating_sub(1), last];
+    let rows = capture.residuals.iter().filter(|residual| chosen.contains(&residual.layer));
+    let title = "The residual stream behind some layers: first tokens and the others";
+    Ok(Table::of(title, rows)
+        .text("behind layer", |residual| residual.layer.to_string())
+        .number("largest in first tokens", |residual| sig3(residual.peak_of_first.magnitude))
+        .number("in channel", |residual| residual.peak_of_first.channel.to_string())
+        .number("largest in the others", |residual| sig3(residual.peak_of_others.magnitude))
+        .number("in channel", |residual| residual.peak_of_others.channel.to_string())
+        .text("at token", |residual| {
+            let Peak { text, position, .. } = &residual.peak_of_others;
+            format!("{} at {position}", shown(text))
+        })
+        .number("median magnitude", |residual| sig3(residual.median))
+        .done())
 }
 
 /// A token's text with what cannot be seen made visible.
 fn shown(text: &str) -> String {
     format!("\"{}\"", text.replace('\n', "\\n"))
-}
-
-/// What each method does to layers by themselves, over the layers of each projection.
-pub fn model_layer_errors() -> Result<Table> {
-    layer_errors(&committed()?)
 }
 
 /// The projections, in the order in which they run.
@@ -187,7 +120,8 @@ const METHODS: [(&str, &str); 6] = [
     ("LLM.int8() from 6", "mixed from 6 on"),
 ];
 
-fn layer_errors(capture: &Capture) -> Result<Table> {
+/// What each method does to layers by themselves, over the layers of each projection.
+pub fn layer_errors(capture: &Capture) -> Result<Table> {
     let mut table = Table::new(
         "Output error of single layers, one chunk of 512 tokens: median of 30 layers (worst)",
     )
@@ -221,23 +155,16 @@ pub fn variant<'a>(capture: &'a Capture, name: &str) -> Result<&'a Variant> {
 /// A table of whole models: name shown, name in the capture.
 fn models(capture: &Capture, title: &str, rows: &[(&str, &str)]) -> Result<Table> {
     let original = variant(capture, "f32")?.perplexity();
-    let mut table = Table::new(title)
-        .text("model")
-        .number("perplexity")
-        .number("change")
-        .number("divergence (nats)")
-        .number("same next token");
-    for (shown, name) in rows {
-        let found = variant(capture, name)?;
-        table.row([
-            (*shown).to_string(),
-            perplexity(found.perplexity()),
-            change(found.perplexity() / original - 1.0),
-            format!("{:.4}", found.mean_divergence().max(0.0)),
-            percent(found.agreement()),
-        ]);
-    }
-    Ok(table)
+    let rows = rows.iter().map(|(shown, name)| Ok((*shown, variant(capture, name)?)));
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("model", |(shown, _)| *shown)
+        .number("perplexity", |(_, found)| perplexity(found.perplexity()))
+        .number("change", |(_, found)| change(found.perplexity() / original - 1.0))
+        .number("divergence (nats)", |(_, found)| {
+            format!("{:.4}", found.mean_divergence().max(0.0))
+        })
+        .number("same next token", |(_, found)| percent(found.agreement()))
+        .done())
 }
 
 /// A perplexity with two decimals, or without where it is large.
@@ -251,11 +178,7 @@ pub fn change(fraction: f64) -> String {
 }
 
 /// W8A8 without help.
-pub fn model_naive() -> Result<Table> {
-    naive(&committed()?)
-}
-
-fn naive(capture: &Capture) -> Result<Table> {
+pub fn naive(capture: &Capture) -> Result<Table> {
     models(
         capture,
         "The whole model, int8 weights, and activations without help",
@@ -272,45 +195,32 @@ fn naive(capture: &Capture) -> Result<Table> {
 }
 
 /// Migration at several strengths.
-pub fn model_smoothed() -> Result<Table> {
-    smoothed(&committed()?)
-}
-
-fn smoothed(capture: &Capture) -> Result<Table> {
+pub fn smoothed(capture: &Capture) -> Result<Table> {
     let original = variant(capture, "f32")?.perplexity();
-    let mut table = Table::new("The whole model, migrated, folded into norms: perplexity by alpha")
-        .text("alpha")
-        .number("per tensor")
-        .number("change")
-        .number("per token")
-        .number("change")
-        .number("divergence per token (nats)");
-    let mut row = |shown: String, tensor: &Variant, token: &Variant| {
-        table.row([
-            shown,
-            perplexity(tensor.perplexity()),
-            change(tensor.perplexity() / original - 1.0),
-            perplexity(token.perplexity()),
-            change(token.perplexity() / original - 1.0),
-            format!("{:.4}", token.mean_divergence()),
-        ]);
-    };
-    let (tensor, token) =
-        (variant(capture, "W8A8 per-tensor")?, variant(capture, "W8A8 per-token")?);
-    row("none".into(), tensor, token);
+    let mut names = vec![("none".to_string(), "W8A8".to_string(), " ")];
     for alpha in alphas(capture, "norms") {
-        let name = |granularity| format!("SmoothQuant {alpha:.1}, {granularity}");
-        let (tensor, token) =
-            (variant(capture, &name("per-tensor"))?, variant(capture, &name("per-token"))?);
-        row(format!("{alpha:.1}"), tensor, token);
+        names.push((format!("{alpha:.1}"), format!("SmoothQuant {alpha:.1}"), ", "));
     }
     for alpha in alphas(capture, "norms, v, up") {
-        let name = |granularity| format!("SmoothQuant {alpha:.1} with o and down, {granularity}");
-        let (tensor, token) =
-            (variant(capture, &name("per-tensor"))?, variant(capture, &name("per-token"))?);
-        row(format!("{alpha:.1}, o and down too"), tensor, token);
+        let shown = format!("{alpha:.1}, o and down too");
+        names.push((shown, format!("SmoothQuant {alpha:.1} with o and down"), ", "));
     }
-    Ok(table)
+    let rows = names.into_iter().map(|(shown, name, before)| {
+        let of = |granularity| variant(capture, &format!("{name}{before}{granularity}"));
+        Ok((shown, of("per-tensor")?, of("per-token")?))
+    });
+    let changed = |variant: &Variant| change(variant.perplexity() / original - 1.0);
+    let title = "The whole model, migrated, folded into norms: perplexity by alpha";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("alpha", |(shown, ..)| shown.clone())
+        .number("per tensor", |(_, tensor, _)| perplexity(tensor.perplexity()))
+        .number("change", |(_, tensor, _)| changed(tensor))
+        .number("per token", |(.., token)| perplexity(token.perplexity()))
+        .number("change", |(.., token)| changed(token))
+        .number("divergence per token (nats)", |(.., token)| {
+            format!("{:.4}", token.mean_divergence())
+        })
+        .done())
 }
 
 /// The strengths of migration with that folding, ascending.
@@ -324,11 +234,7 @@ pub fn alphas(capture: &Capture, folded: &str) -> Vec<f64> {
 }
 
 /// What else helps.
-pub fn model_other_roads() -> Result<Table> {
-    other_roads(&committed()?)
-}
-
-fn other_roads(capture: &Capture) -> Result<Table> {
+pub fn other_roads(capture: &Capture) -> Result<Table> {
     models(
         capture,
         "The whole model, W8A8 by other roads",
@@ -343,11 +249,7 @@ fn other_roads(capture: &Capture) -> Result<Table> {
 }
 
 /// Weights only, or both: what each costs.
-pub fn model_weights_or_both() -> Result<Table> {
-    weights_or_both(&committed()?)
-}
-
-fn weights_or_both(capture: &Capture) -> Result<Table> {
+pub fn weights_or_both(capture: &Capture) -> Result<Table> {
     models(
         capture,
         "The whole model: weights only, or activations too",
@@ -363,33 +265,10 @@ fn weights_or_both(capture: &Capture) -> Result<Table> {
     )
 }
 
-/// Published: W8A8 on models of 175 billion parameters.
-pub fn published_collapse() -> Result<Table> {
-    let columns = ["FP16", "naive W8A8", "LLM.int8()", "SmoothQuant O1", "SmoothQuant O3"];
-    Ok(published::table("a model of 175 billion parameters in W8A8", &columns, &COLLAPSE))
-}
-
-/// Published: outlier features as models grow.
-pub fn published_emergence() -> Result<Table> {
-    let columns = ["6B", "6.7B"];
-    Ok(published::table("outlier features appear everywhere at once", &columns, &EMERGENCE))
-}
-
-/// Published: Llama models in W8A8.
-pub fn published_smoothed_llama() -> Result<Table> {
-    let columns = ["FP16", "SmoothQuant W8A8"];
-    Ok(published::table("perplexity of Llama models", &columns, &SMOOTHED_LLAMA))
-}
-
-/// Published: what is left of benchmark scores.
-pub fn published_recovery() -> Result<Table> {
-    let columns = ["BF16", "FP8 W8A8", "INT8 W8A8", "W4A16"];
-    Ok(published::table("average scores of a benchmark suite", &columns, &RECOVERY))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::MODEL;
 
     #[test]
     fn changes_have_a_sign_until_they_are_factors() {
@@ -401,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_committed_capture_fills_every_table() -> Result<()> {
-        assert!(!all(&committed()?)?.is_empty());
+        assert_eq!(all(MODEL.data())?.len(), 8);
         Ok(())
     }
 }

@@ -3,44 +3,17 @@
 use anyhow::Result;
 use kit::Table;
 use kit::meters::relative_error;
-use kit::real_slice::{self, TENSORS, Window, label};
 use kit::reference::linear_f64;
 use kit::table::{percent, sig3, times};
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, s};
 use smoothquant::decomposition::{THRESHOLD, loud_channels, mixed_linear};
 use smoothquant::{
-    Granularity, channel_absmax, migrate, migrated_linear, quantize_activations_per_tensor,
-    quantize_activations_per_token, quantize_weight, w8a8_linear,
+    Granularity, SmoothError, channel_absmax, migrate, migrated_linear,
+    quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight, w8a8_linear,
 };
 
-use super::lab_04::{ALPHA, spread};
-
-/// One of the nine layers: its weight, what calibration saw and what it is tried on.
-pub struct Layer {
-    /// Its name in the book.
-    pub label: String,
-    /// `[rows kept, in_features]`.
-    pub weight: Array2<f32>,
-    /// `[46, in_features]`.
-    pub calibration: Array2<f32>,
-    /// `[46, in_features]`.
-    pub held_out: Array2<f32>,
-}
-
-impl Layer {
-    /// Reads the layer with the weight `name`.
-    ///
-    /// # Errors
-    /// If the real slice has no such layer.
-    pub fn read(name: &str) -> Result<Self> {
-        Ok(Self {
-            label: label(name),
-            weight: real_slice::tensor(name)?,
-            calibration: real_slice::activations(name, Window::Calibration)?,
-            held_out: real_slice::activations(name, Window::HeldOut)?,
-        })
-    }
-}
+use super::lab_04::{ALPHA, back, spread};
+use crate::inputs::{Layer, Layers};
 
 /// All tokens but the first.
 pub fn without_first(x: &Array2<f32>) -> Array2<f32> {
@@ -48,33 +21,23 @@ pub fn without_first(x: &Array2<f32>) -> Array2<f32> {
 }
 
 /// Where the loudest value is, and how much of it is the first token's.
-pub fn outliers() -> Result<Table> {
-    let mut table = Table::new(
-        "Inputs of nine layers, 46 tokens that calibration never sees: how loud, and who",
-    )
-    .text("input of")
-    .number("largest magnitude")
-    .number("at token")
-    .number("in channel")
-    .number("over the median channel")
-    .number("without the first token")
-    .number("its loudest channel");
-    for name in TENSORS {
-        let layer = Layer::read(name)?;
+pub fn outliers(layers: &Layers) -> Result<Table> {
+    let rows = layers.0.iter().map(|layer| {
         let x = &layer.held_out;
-        let (token, channel) = loudest(x);
         let rest = without_first(x);
-        table.row([
-            layer.label.clone(),
-            sig3(x[(token, channel)].abs().into()),
-            token.to_string(),
-            channel.to_string(),
-            times(spread(&channel_absmax(x)?.to_vec())),
-            times(spread(&channel_absmax(&rest)?.to_vec())),
-            loudest(&rest).1.to_string(),
-        ]);
-    }
-    Ok(table)
+        let ratio = |x| Ok::<_, SmoothError>(spread(&channel_absmax(x)?.to_vec()));
+        Ok((layer, loudest(x), ratio(x)?, ratio(&rest)?, loudest(&rest).1))
+    });
+    let title = "Inputs of nine layers, 46 tokens that calibration never sees: how loud, and who";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("input of", |(layer, ..)| layer.label.clone())
+        .number("largest magnitude", |(layer, place, ..)| sig3(layer.held_out[*place].abs().into()))
+        .number("at token", |(_, place, ..)| place.0.to_string())
+        .number("in channel", |(_, place, ..)| place.1.to_string())
+        .number("over the median channel", |(_, _, whole, ..)| times(*whole))
+        .number("without the first token", |(_, _, _, without, _)| times(*without))
+        .number("its loudest channel", |(.., channel)| channel.to_string())
+        .done())
 }
 
 /// Token and channel of the largest magnitude.
@@ -113,10 +76,9 @@ impl Errors {
         // The first token is another matter: it is judged apart from the other 45.
         let error = |y: &Array2<f32>| relative_error(&without_first(&exact), &without_first(y));
         let alone = without_first(x);
-        let back = int8.q().mapv(f32::from) * int8.scales();
         let migrated = migrate(std::slice::from_ref(&layer.calibration), w, ALPHA)?;
         Ok(Self {
-            weight_only: error(&linear_f64(x, &back)),
+            weight_only: error(&linear_f64(x, &back(&int8))),
             per_tensor: error(&w8a8_linear(&quantize_activations_per_tensor(x)?, &int8)?),
             without_first: relative_error(
                 &linear_f64(&alone, w),
@@ -131,51 +93,28 @@ impl Errors {
 }
 
 /// What each road costs on nine real layers.
-pub fn errors() -> Result<Table> {
-    let mut table = Table::new(
-        "Output error of nine layers on tokens 1 to 45 of a window: int8 weights, activations as named",
-    )
-    .text("layer")
-    .number("16 bits (W8A16)")
-    .number("int8 per tensor")
-    .number("the same, first token left out")
-    .number("int8 per token")
-    .number("migrated, per tensor")
-    .number("migrated, per token")
-    .number("mixed from 6 on");
-    for name in TENSORS {
-        let layer = Layer::read(name)?;
-        let errors = Errors::of(&layer)?;
-        let cells = [
-            errors.weight_only,
-            errors.per_tensor,
-            errors.without_first,
-            errors.per_token,
-            errors.migrated_per_tensor,
-            errors.migrated,
-            errors.mixed,
-        ];
-        table.row([layer.label].into_iter().chain(cells.map(percent)));
-    }
-    Ok(table)
+pub fn errors(layers: &Layers) -> Result<Table> {
+    let rows = layers.0.iter().map(|layer| Ok((layer, Errors::of(layer)?)));
+    let title = "Output error of nine layers on tokens 1 to 45 of a window: int8 weights, activations as named";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("layer", |(layer, _)| layer.label.clone())
+        .number("16 bits (W8A16)", |(_, errors)| percent(errors.weight_only))
+        .number("int8 per tensor", |(_, errors)| percent(errors.per_tensor))
+        .number("the same, first token left out", |(_, errors)| percent(errors.without_first))
+        .number("int8 per token", |(_, errors)| percent(errors.per_token))
+        .number("migrated, per tensor", |(_, errors)| percent(errors.migrated_per_tensor))
+        .number("migrated, per token", |(_, errors)| percent(errors.migrated))
+        .number("mixed from 6 on", |(_, errors)| percent(errors.mixed))
+        .done())
 }
 
 /// How many channels the threshold of 6 takes out of the integers, with and without the first token.
-pub fn kept_channels() -> Result<Table> {
-    let mut table = Table::new("Channels with a magnitude of 6 or more, in 46 tokens")
-        .text("input of")
-        .number("channels")
-        .number("loud")
-        .number("loud without the first token");
-    for name in TENSORS {
-        let layer = Layer::read(name)?;
-        let x = &layer.held_out;
-        table.row([
-            layer.label.clone(),
-            x.len_of(Axis(1)).to_string(),
-            loud_channels(x, THRESHOLD).len().to_string(),
-            loud_channels(&without_first(x), THRESHOLD).len().to_string(),
-        ]);
-    }
-    Ok(table)
+pub fn kept_channels(layers: &Layers) -> Result<Table> {
+    let loud = |x: &Array2<f32>| loud_channels(x, THRESHOLD).len().to_string();
+    Ok(Table::of("Channels with a magnitude of 6 or more, in 46 tokens", &layers.0)
+        .text("input of", |layer| layer.label.clone())
+        .number("channels", |layer| layer.held_out.ncols().to_string())
+        .number("loud", |layer| loud(&layer.held_out))
+        .number("loud without the first token", |layer| loud(&without_first(&layer.held_out)))
+        .done())
 }

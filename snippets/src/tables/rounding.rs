@@ -3,11 +3,12 @@
 use anyhow::Result;
 use fake_quant_linear::{QMAX, quantize_value, scale_for};
 use kit::Table;
-use kit::real_slice::{self, TENSORS, label};
+use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
 use ndarray::Array2;
 
 use super::grids::Grid;
+use crate::inputs::Slice;
 use crate::rows::absmax;
 
 /// The matrix that the rounding rules are tried on.
@@ -30,25 +31,16 @@ pub const RULES: [Rule; 4] = [
 ];
 
 /// The four rules on real weights, in steps of each row's scale.
-pub fn rounding_rules() -> Result<Table> {
-    let w = real_slice::tensor(ROUNDED)?;
-    let mut table = Table::new(format!("Four roundings of {}, per channel", label(ROUNDED)))
-        .text("rule")
-        .number("error of the norm")
-        .number("mean error (steps)")
-        .number("largest error (steps)")
-        .number("codes that are 0");
-    for rule in &RULES {
-        let moved = Moved::of(&w, rule.round);
-        table.row([
-            rule.name.to_string(),
-            percent(moved.relative),
-            format!("{:+.3}", moved.mean_steps),
-            format!("{:.3}", moved.largest_steps),
-            percent(moved.zeros),
-        ]);
-    }
-    Ok(table)
+pub fn rounding_rules(slice: &Slice) -> Result<Table> {
+    let w = slice.tensor(ROUNDED);
+    let rows = RULES.iter().map(|rule| (rule.name, Moved::of(w, rule.round)));
+    Ok(Table::of(format!("Four roundings of {}, per channel", label(ROUNDED)), rows)
+        .text("rule", |(name, _)| *name)
+        .number("error of the norm", |(_, moved)| percent(moved.relative))
+        .number("mean error (steps)", |(_, moved)| format!("{:+.3}", moved.mean_steps))
+        .number("largest error (steps)", |(_, moved)| format!("{:.3}", moved.largest_steps))
+        .number("codes that are 0", |(_, moved)| percent(moved.zeros))
+        .done())
 }
 
 /// What a rounding rule does to a matrix.
@@ -88,24 +80,22 @@ impl Moved {
 /// The same rules where they differ: on values that lie exactly between two codes.
 pub fn ties() -> Result<Table> {
     let ties: Vec<f32> = (0u8..100).map(|k| f32::from(k) + 0.5).collect();
-    let mut table = Table::new("A hundred ties, 0.5 to 99.5 steps")
-        .text("rule")
-        .number("codes of 0.5, 1.5, 2.5, 3.5")
-        .number("mean shift (steps)")
-        .number("sum of the codes");
-    for rule in &RULES {
-        let codes: Vec<f32> = ties.iter().map(|&steps| (rule.round)(steps)).collect();
-        let shift = ties.iter().zip(&codes).map(|(t, c)| f64::from(c - t)).sum::<f64>() / 100.0;
-        let first: Vec<String> = codes[..4].iter().map(f32::to_string).collect();
-        let sum = codes.iter().map(|&code| f64::from(code)).sum::<f64>();
-        table.row([
-            rule.name.to_string(),
-            first.join(", "),
-            format!("{shift:+.3}"),
-            count(sum as usize),
-        ]);
-    }
-    Ok(table)
+    let rows = RULES.iter().map(|rule| {
+        (rule.name, ties.iter().map(|&steps| (rule.round)(steps)).collect::<Vec<f32>>())
+    });
+    Ok(Table::of("A hundred ties, 0.5 to 99.5 steps", rows)
+        .text("rule", |(name, _)| *name)
+        .number("codes of 0.5, 1.5, 2.5, 3.5", |(_, codes)| {
+            codes[..4].iter().map(f32::to_string).collect::<Vec<_>>().join(", ")
+        })
+        .number("mean shift (steps)", |(_, codes)| {
+            let shifts = ties.iter().zip(codes).map(|(t, c)| f64::from(c - t));
+            format!("{:+.3}", shifts.sum::<f64>() / 100.0)
+        })
+        .number("sum of the codes", |(_, codes)| {
+            count(codes.iter().map(|&code| f64::from(code)).sum::<f64>() as usize)
+        })
+        .done())
 }
 
 /// The int8 grid of lab 01, per channel.
@@ -126,17 +116,14 @@ const GRIDS: [Grid; 3] = [
 ];
 
 /// Three conventions for the int8 grid on all nine real matrices, per channel.
-pub fn clip_rules() -> Result<Table> {
-    let mut table = Table::new("Three int8 grids on the nine real matrices, per channel")
-        .text("scale and clip")
-        .number("error of the norm")
-        .number("weights at -128")
-        .number("weights clipped by more than half a step");
-    for grid in &GRIDS {
-        let [error, lowest, clipped] = grid.on_the_real_slice()?.cells();
-        table.row([grid.name.to_string(), error, lowest, clipped]);
-    }
-    Ok(table)
+pub fn clip_rules(slice: &Slice) -> Result<Table> {
+    let rows = GRIDS.iter().map(|grid| (grid.name, grid.on_the_real_slice(slice)));
+    Ok(Table::of("Three int8 grids on the nine real matrices, per channel", rows)
+        .text("scale and clip", |(name, _)| *name)
+        .number("error of the norm", |(_, tried)| percent(tried.error()))
+        .number("weights at -128", |(_, tried)| count(tried.lowest))
+        .number("weights clipped by more than half a step", |(_, tried)| count(tried.clipped))
+        .done())
 }
 
 /// A guard against a scale of zero.
@@ -154,29 +141,20 @@ const GUARDS: [Guard; 5] = [
 ];
 
 /// What a guard gives a row of zeros, and what it takes from a quiet row.
-pub fn zero_guards() -> Result<Table> {
+pub fn zero_guards(slice: &Slice) -> Result<Table> {
     // A real row, made as quiet as a nearly dead channel: its largest magnitude is 1e-6.
-    let w = real_slice::tensor(ROUNDED)?;
-    let row = w.row(0);
+    let row = slice.tensor(ROUNDED).row(0);
     let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) as f32 * 1e-6).collect();
-    let mut table = Table::new(
-        "No guard and four guards: a row of zeros, and a row whose largest value is 1e-6",
-    )
-    .text("guard")
-    .number("scale of the zeros")
-    .number("a zero comes back as")
-    .number("error of the quiet row");
-    for guard in &GUARDS {
-        let zero_scale = (guard.scale)(0.0);
-        let back = (0.0f32 / zero_scale).round_ties_even() * zero_scale;
-        table.row([
-            guard.name.to_string(),
-            scientific(zero_scale),
-            back.to_string(),
-            percent(row_error(&quiet, (guard.scale)(1e-6))),
-        ]);
-    }
-    Ok(table)
+    let title = "No guard and four guards: a row of zeros, and a row whose largest value is 1e-6";
+    Ok(Table::of(title, &GUARDS)
+        .text("guard", |guard| guard.name)
+        .number("scale of the zeros", |guard| scientific((guard.scale)(0.0)))
+        .number("a zero comes back as", |guard| {
+            let scale = (guard.scale)(0.0);
+            ((0.0f32 / scale).round_ties_even() * scale).to_string()
+        })
+        .number("error of the quiet row", |guard| percent(row_error(&quiet, (guard.scale)(1e-6))))
+        .done())
 }
 
 /// A scale as people write it: 0, 1, or a power of ten.
@@ -193,10 +171,7 @@ fn row_error(row: &[f32], scale: f32) -> f64 {
 }
 
 /// The error of truncation over the error of rounding half to even, on the same real matrix.
-///
-/// # Errors
-/// If the real slice cannot be read.
-pub fn truncation_cost() -> Result<f64> {
-    let w = real_slice::tensor(ROUNDED)?;
-    Ok(Moved::of(&w, RULES[2].round).relative / Moved::of(&w, RULES[0].round).relative)
+pub fn truncation_cost(slice: &Slice) -> f64 {
+    let w = slice.tensor(ROUNDED);
+    Moved::of(w, RULES[2].round).relative / Moved::of(w, RULES[0].round).relative
 }

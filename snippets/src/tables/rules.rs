@@ -13,9 +13,11 @@ use formats::rules::{
 use kit::Table;
 use kit::data::normal_matrix;
 use kit::meters::relative_error;
-use kit::real_slice::{self, TENSORS, label};
+use kit::real_slice::{TENSORS, label};
 use kit::table::percent;
 use ndarray::Array2;
+
+use crate::inputs::Slice;
 
 /// Weights in a group, and in a block of the file that the real slice comes from.
 const GROUP: usize = 32;
@@ -67,11 +69,9 @@ impl<'a> Tried<'a> {
     }
 
     /// The rule on all nine real matrices, in a fixed order.
-    fn on_the_real_slice(rule: &'a Rule, cut: Cut) -> Result<Self> {
+    fn on_the_real_slice(slice: &Slice, rule: &'a Rule, cut: Cut) -> Result<Self> {
         let mut tried = Self::new(rule);
-        for name in TENSORS {
-            tried.add(&real_slice::tensor(name)?, cut)?;
-        }
+        slice.all().try_for_each(|(_, w)| tried.add(w, cut))?;
         Ok(tried)
     }
 
@@ -146,61 +146,40 @@ fn range(rule: &Rule) -> String {
 
 /// The rules of four bits, in words.
 pub fn int4() -> Result<Table> {
-    let mut table = Table::new("Nine rules of four bits")
-        .text("rule")
-        .text("read in")
-        .text("scale")
-        .text("codes")
-        .text("ties")
-        .text("zero guard")
-        .number("bits a weight, groups of 32")
-        .number("of 128");
-    for rule in rules::INT4 {
-        table.row([
-            rule.name.to_string(),
-            rule.library.into(),
-            rule.scale.into(),
-            range(rule),
-            rule.ties.to_string(),
-            rule.zero_guard.into(),
-            bits_at(rule, 32),
-            bits_at(rule, 128),
-        ]);
-    }
-    Ok(table)
+    Ok(Table::of("Nine rules of four bits", rules::INT4)
+        .text("rule", |rule| rule.name)
+        .text("read in", |rule| rule.library)
+        .text("scale", |rule| rule.scale)
+        .text("codes", |rule| range(rule))
+        .text("ties", |rule| rule.ties.to_string())
+        .text("zero guard", |rule| rule.zero_guard)
+        .number("bits a weight, groups of 32", |rule| bits_at(rule, 32))
+        .number("of 128", |rule| bits_at(rule, 128))
+        .done())
 }
 
 /// The same rules on real weights.
-pub fn int4_measured() -> Result<Table> {
-    let mut table = Table::new(
-        "Nine rules of four bits on the nine real matrices, groups of 32 weights spread over a row",
-    )
-    .text("rule")
-    .number("error of the norm")
-    .number("codes used")
-    .number("weights at the lowest code")
-    .number("at the highest");
-    for rule in rules::INT4 {
-        let tried = Tried::on_the_real_slice(rule, Cut::Spread)?;
-        // Of four bits all sixteen codes count, also those that a rule leaves out.
-        let lowest = if rule.codes == (-7..=7) { -8 } else { *rule.codes.start() };
-        table.row([
-            rule.name.to_string(),
-            percent(tried.relative()),
-            format!("{} of 16", tried.used()),
-            percent(tried.share(lowest)),
-            percent(tried.share(*rule.codes.end())),
-        ]);
-    }
-    Ok(table)
+pub fn int4_measured(slice: &Slice) -> Result<Table> {
+    let rows = rules::INT4.iter().map(|rule| Tried::on_the_real_slice(slice, rule, Cut::Spread));
+    // Of four bits all sixteen codes count, also those that a rule leaves out.
+    let lowest = |rule: &Rule| if rule.codes == (-7..=7) { -8 } else { *rule.codes.start() };
+    let title =
+        "Nine rules of four bits on the nine real matrices, groups of 32 weights spread over a row";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("rule", |tried| tried.rule.name)
+        .number("error of the norm", |tried| percent(tried.relative()))
+        .number("codes used", |tried| format!("{} of 16", tried.used()))
+        .number("weights at the lowest code", |tried| percent(tried.share(lowest(tried.rule))))
+        .number("at the highest", |tried| percent(tried.share(*tried.rule.codes.end())))
+        .done())
 }
 
 /// Whether a way of cutting finds the grid of the file again: on normal values, which have none,
 /// on the same values after Q4_1, and on a real matrix.
-pub fn control() -> Result<Table> {
+pub fn control(slice: &Slice) -> Result<Table> {
     let fresh = normal_matrix(4, 256, 576);
     let stored = round_trip(&fresh, &GGML_Q4_1)?;
-    let real = real_slice::tensor(TWICE)?;
+    let real = slice.tensor(TWICE);
     let mut table = Table::new("The same rules on groups of 32 that are cut in three ways")
         .text("weights")
         .text("groups");
@@ -216,7 +195,7 @@ pub fn control() -> Result<Table> {
     for (weights, w) in [
         ("normal, never quantized".to_string(), &fresh),
         ("the same, once through Q4_1".into(), &stored),
-        (format!("{}, once through Q4_1", label(TWICE)), &real),
+        (format!("{}, once through Q4_1", label(TWICE)), real),
     ] {
         for (name, cut) in cuts {
             let mut cells = vec![weights.clone(), name.into()];
@@ -232,30 +211,19 @@ pub fn control() -> Result<Table> {
 }
 
 /// The rules of eight bits, in words and on real rows.
-pub fn int8() -> Result<Table> {
-    let mut table = Table::new("Seven rules of eight bits on the nine real matrices, whole rows")
-        .text("rule")
-        .text("read in")
-        .text("scale")
-        .text("ties")
-        .text("zero guard")
-        .text("its code was")
-        .number("error of the norm")
-        .number("weights at -128");
-    for rule in rules::INT8 {
-        let tried = Tried::on_the_real_slice(rule, Cut::Rows)?;
-        table.row([
-            rule.name.to_string(),
-            rule.library.into(),
-            rule.scale.into(),
-            rule.ties.to_string(),
-            rule.zero_guard.into(),
-            evidence(rule).into(),
-            percent(tried.relative()),
-            percent(tried.share(-128)),
-        ]);
-    }
-    Ok(table)
+pub fn int8(slice: &Slice) -> Result<Table> {
+    let rows = rules::INT8.iter().map(|rule| Tried::on_the_real_slice(slice, rule, Cut::Rows));
+    let title = "Seven rules of eight bits on the nine real matrices, whole rows";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("rule", |tried| tried.rule.name)
+        .text("read in", |tried| tried.rule.library)
+        .text("scale", |tried| tried.rule.scale)
+        .text("ties", |tried| tried.rule.ties.to_string())
+        .text("zero guard", |tried| tried.rule.zero_guard)
+        .text("its code was", |tried| evidence(tried.rule))
+        .number("error of the norm", |tried| percent(tried.relative()))
+        .number("weights at -128", |tried| percent(tried.share(-128)))
+        .done())
 }
 
 fn evidence(rule: &Rule) -> &'static str {
@@ -271,21 +239,15 @@ pub const ONE_GROUP: [f32; 8] = [-0.9, -0.7, -0.33, -0.06, 0.06, 0.33, 0.45, 0.8
 
 /// The same eight weights under every rule of four bits.
 pub fn on_one_row() -> Result<Table> {
-    let mut table = Table::new("Steps from 0 (code minus zero point) of the same eight weights")
-        .text("rule")
-        .number("scale");
-    for weight in ONE_GROUP {
-        table = table.number(weight.to_string());
+    let rows = rules::INT4.iter().map(|rule| Ok((rule.name, rule.encode(&ONE_GROUP)?)));
+    let title = "Steps from 0 (code minus zero point) of the same eight weights";
+    let mut table = Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("rule", |(name, _)| *name)
+        .number("scale", |(_, encoded)| format!("{:.4}", encoded.scale));
+    for (index, weight) in ONE_GROUP.into_iter().enumerate() {
+        table = table.number(weight.to_string(), |(_, of)| of.steps()[index].to_string());
     }
-    table = table.text("0 is");
-    for rule in rules::INT4 {
-        let encoded = rule.encode(&ONE_GROUP)?;
-        let mut cells = vec![rule.name.to_string(), format!("{:.4}", encoded.scale)];
-        cells.extend(encoded.steps().iter().map(i32::to_string));
-        cells.push(zero(&encoded));
-        table.row(cells);
-    }
-    Ok(table)
+    Ok(table.text("0 is", |(_, encoded)| zero(encoded)).done())
 }
 
 fn zero(encoded: &Encoded) -> String {
@@ -333,25 +295,22 @@ const QUIRKS: [Quirk; 5] = [
 
 /// Groups on which rules do what their names do not say.
 pub fn quirks() -> Result<Table> {
-    let mut table = Table::new("Five groups of four weights, and what some rules make of them")
-        .text("group")
-        .text("rule")
-        .number("scale")
-        .number("codes")
-        .number("read back as");
-    for quirk in &QUIRKS {
-        for rule in quirk.rules {
-            let encoded = rule.encode(&quirk.weights)?;
-            table.row([
-                quirk.group.to_string(),
-                rule.name.into(),
-                short(encoded.scale),
-                encoded.codes.iter().map(i32::to_string).collect::<Vec<_>>().join(", "),
-                encoded.values.iter().map(|&value| short(value)).collect::<Vec<_>>().join(", "),
-            ]);
-        }
-    }
-    Ok(table)
+    let rows = QUIRKS.iter().flat_map(|quirk| {
+        let encode = |rule: &&Rule| Ok((quirk.group, rule.name, rule.encode(&quirk.weights)?));
+        quirk.rules.iter().map(encode)
+    });
+    let title = "Five groups of four weights, and what some rules make of them";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("group", |(group, ..)| *group)
+        .text("rule", |(_, rule, _)| *rule)
+        .number("scale", |(.., of)| short(of.scale))
+        .number("codes", |(.., of)| listed(&of.codes, i32::to_string))
+        .number("read back as", |(.., of)| listed(&of.values, |&value| short(value)))
+        .done())
+}
+
+fn listed<T>(values: &[T], shown: impl Fn(&T) -> String) -> String {
+    values.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 /// A number of three digits: plain where that is short, as a power of ten where it is tiny.
@@ -372,27 +331,23 @@ const CROSSED: [&Rule; 4] =
     [&LAB_03, &COMPRESSED_TENSORS_SYMMETRIC, &GGML_Q4_0, &COMPRESSED_TENSORS_ASYMMETRIC];
 
 /// What is left of a matrix that went through one rule and then through another.
-pub fn requantized() -> Result<Table> {
-    let w = spread(&real_slice::tensor(TWICE)?)?;
-    let mut table = Table::new(format!(
-        "The error of {} after one rule, and after a second one on top",
-        label(TWICE)
-    ))
-    .text("first rule")
-    .number("alone");
-    for second in CROSSED {
-        table = table.number(format!("then {}", second.name));
-    }
-    for first in CROSSED {
+pub fn requantized(slice: &Slice) -> Result<Table> {
+    let w = spread(slice.tensor(TWICE))?;
+    let rows = CROSSED.map(|first| -> Result<_> {
         let once = round_trip(&w, first)?;
-        let mut cells = vec![first.name.to_string(), percent(relative_error(&w, &once))];
-        for second in CROSSED {
-            let twice = round_trip(&once, second)?;
-            cells.push(percent(relative_error(&w, &twice)));
-        }
-        table.row(cells);
+        let twice = CROSSED.map(|second| Ok(relative_error(&w, &round_trip(&once, second)?)));
+        let twice = twice.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok((first.name, relative_error(&w, &once), twice))
+    });
+    let title =
+        format!("The error of {} after one rule, and after a second one on top", label(TWICE));
+    let mut table = Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+        .text("first rule", |(name, ..)| *name)
+        .number("alone", |(_, once, _)| percent(*once));
+    for (index, second) in CROSSED.into_iter().enumerate() {
+        table = table.number(format!("then {}", second.name), |(.., of)| percent(of[index]));
     }
-    Ok(table)
+    Ok(table.done())
 }
 
 /// The matrix with the weights of its rows in the order of their spread groups, so that each group
@@ -423,9 +378,9 @@ fn round_trip(w: &Array2<f32>, rule: &Rule) -> Result<Array2<f32>> {
 /// The error of one rule on its own output, and its first error, on the matrix of [`requantized`].
 ///
 /// # Errors
-/// If the real slice cannot be read.
-pub fn once_and_twice(rule: &Rule) -> Result<[f64; 2]> {
-    let w = spread(&real_slice::tensor(TWICE)?)?;
+/// If a rule refuses a group.
+pub fn once_and_twice(slice: &Slice, rule: &Rule) -> Result<[f64; 2]> {
+    let w = spread(slice.tensor(TWICE))?;
     let once = round_trip(&w, rule)?;
     let twice = round_trip(&once, rule)?;
     Ok([relative_error(&w, &once), relative_error(&w, &twice)])
@@ -435,10 +390,10 @@ pub fn once_and_twice(rule: &Rule) -> Result<[f64; 2]> {
 /// symmetric rule gives it -8. The others get -7, by the last bit of two divisions.
 ///
 /// # Errors
-/// If the real slice cannot be read.
-pub fn peaks_at_minus_eight() -> Result<f64> {
+/// If a rule refuses a group.
+pub fn peaks_at_minus_eight(slice: &Slice) -> Result<f64> {
     let (mut peaks, mut at_minus_eight) = (0u32, 0u32);
-    let w = spread(&real_slice::tensor(TWICE)?)?;
+    let w = spread(slice.tensor(TWICE))?;
     for group in w.as_slice().context("contiguous")?.chunks_exact(GROUP) {
         let lowest = group.iter().copied().fold(f32::INFINITY, f32::min);
         if group.iter().all(|weight| weight.abs() <= -lowest) {
@@ -453,35 +408,35 @@ pub fn peaks_at_minus_eight() -> Result<f64> {
 /// The error of vLLM's cast over the error of its rounding, on whole real rows.
 ///
 /// # Errors
-/// If the real slice cannot be read.
-pub fn cast_cost() -> Result<f64> {
-    error_ratio(&VLLM_GROUP, &VLLM_DYNAMIC, Cut::Rows)
+/// If a rule refuses a group.
+pub fn cast_cost(slice: &Slice) -> Result<f64> {
+    error_ratio(slice, &VLLM_GROUP, &VLLM_DYNAMIC, Cut::Rows)
 }
 
 /// The error of Q4_0's scale with a sign over the error of `absmax / 7`, on spread real groups.
 ///
 /// # Errors
-/// If the real slice cannot be read.
-pub fn signed_scale() -> Result<f64> {
-    error_ratio(&GGML_Q4_0, &AUTOAWQ_SYMMETRIC, Cut::Spread)
+/// If a rule refuses a group.
+pub fn signed_scale(slice: &Slice) -> Result<f64> {
+    error_ratio(slice, &GGML_Q4_0, &AUTOAWQ_SYMMETRIC, Cut::Spread)
 }
 
-fn error_ratio(one: &Rule, other: &Rule, cut: Cut) -> Result<f64> {
-    let one = Tried::on_the_real_slice(one, cut)?.relative();
-    Ok(one / Tried::on_the_real_slice(other, cut)?.relative())
+fn error_ratio(slice: &Slice, one: &Rule, other: &Rule, cut: Cut) -> Result<f64> {
+    let one = Tried::on_the_real_slice(slice, one, cut)?.relative();
+    Ok(one / Tried::on_the_real_slice(slice, other, cut)?.relative())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::SLICE;
     use formats::rules::LAB_01;
     use int4_groups::{dequantize_groups, quantize_groups};
 
     #[test]
     fn the_rule_of_lab_03_is_lab_03() -> Result<()> {
-        for name in TENSORS {
-            let w = real_slice::tensor(name)?;
-            let lab = quantize_groups(&w, GROUP)?;
+        for (name, w) in SLICE.data().all() {
+            let lab = quantize_groups(w, GROUP)?;
             let values = dequantize_groups(&lab);
             for (row, weights) in w.rows().into_iter().enumerate() {
                 let weights = weights.to_slice().context("contiguous")?;
@@ -502,9 +457,8 @@ mod tests {
 
     #[test]
     fn the_rule_of_lab_01_is_lab_01() -> Result<()> {
-        for name in TENSORS {
-            let w = real_slice::tensor(name)?;
-            let lab = fake_quant_linear::quantize_per_channel(&w)?;
+        for (name, w) in SLICE.data().all() {
+            let lab = fake_quant_linear::quantize_per_channel(w)?;
             let values = fake_quant_linear::dequantize(&lab);
             for (row, weights) in w.rows().into_iter().enumerate() {
                 let ours = LAB_01.encode(weights.to_slice().context("contiguous")?)?;

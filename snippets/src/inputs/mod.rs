@@ -1,0 +1,117 @@
+//! What the book is made of besides the labs: every data file, once, with the type that its makers
+//! are handed.
+
+// Here, and nowhere else in this crate, files are read: `clippy.toml` names what others may not call.
+#![allow(clippy::disallowed_methods)]
+
+mod captures;
+mod real_slice;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use formats::checkpoint::{Inspection, golden, inspect};
+use measure::engines::vllm_map::{self, VllmMap};
+use measure::{cpu, engines, gpu, outliers};
+
+use crate::entry::Input;
+pub use captures::Engines;
+use captures::json_in;
+pub(crate) use captures::{load, load_all};
+pub use real_slice::{Layer, Layers, Slice};
+
+/// A path under `labs/measure/src`, where each program has its captures beside it.
+macro_rules! captures {
+    ($path:literal) => {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/", $path)
+    };
+}
+
+const GPU_FOLDER: &str = captures!("gpu/captures");
+const CPU_FOLDER: &str = captures!("cpu/captures");
+const MODEL_FOLDER: &str = captures!("outliers/captures");
+const METERS_FOLDER: &str = captures!("engines/captures/meters");
+const SERVED_FOLDER: &str = captures!("engines/captures/serve");
+const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
+const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
+
+/// The nine real matrices.
+pub static SLICE: Input<Slice> = Input::new(|| vec![kit::real_slice::PATH.into()], Slice::read);
+
+/// The nine real layers: the same matrices, and what they are given.
+pub static LAYERS: Input<Layers> = Input::new(
+    || vec![kit::real_slice::PATH.into(), kit::real_slice::ACTIVATIONS_PATH.into()],
+    Layers::read,
+);
+
+/// The captures of `cargo book capture gpu`.
+pub static GPU: Input<Gpus> = Input::new(committed_gpus, |files| Ok(Gpus(load_all(files)?)));
+
+/// The files of [`GPU`].
+pub(crate) fn committed_gpus() -> Vec<PathBuf> {
+    json_in(GPU_FOLDER)
+}
+
+/// The capture of `cargo book capture cpu`.
+pub static CPU: Input<cpu::Capture> =
+    Input::new(|| json_in(CPU_FOLDER), |files| captures::the_one(CPU_FOLDER, files, "cpu"));
+
+/// The capture of `cargo book capture model`.
+pub static MODEL: Input<outliers::Capture> =
+    Input::new(|| json_in(MODEL_FOLDER), |files| captures::the_one(MODEL_FOLDER, files, "model"));
+
+/// The captures of `cargo book measure`.
+pub static METERS: Input<Engines> =
+    Input::new(|| json_in(METERS_FOLDER), |files| Engines::read(METERS_FOLDER, files));
+
+/// The captures of quality, of every checkpoint that an engine reads.
+pub static SERVED: Input<Engines> =
+    Input::new(|| json_in(SERVED_FOLDER), |files| Engines::read(SERVED_FOLDER, files));
+
+/// The control of [`SERVED`]: the same model in seven bits, served by vLLM.
+pub static SEVEN_BITS: Input<engines::Capture> =
+    Input::new(|| vec![SEVEN_BITS_FILE.into()], |files| load(&files[0]));
+
+/// vLLM's capture on a processor with AVX-512 and VNNI.
+pub static AVX512: Input<engines::Capture> =
+    Input::new(|| vec![AVX512_FILE.into()], |files| load(&files[0]));
+
+/// What lies in vLLM's quantization folder.
+pub static VLLM_MAP: Input<VllmMap> =
+    Input::new(|| vec![vllm_map::PATH.into()], |_| Ok(VllmMap::load()?));
+
+/// What other people's tools wrote.
+pub static GOLDEN: Input<Golden> = Input::new(golden::files, Golden::read);
+
+/// The captures of several GPUs, in the order of their files.
+pub struct Gpus(pub Vec<gpu::Capture>);
+
+impl Gpus {
+    /// The capture of the GPU whose name has `part` in it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn of(&self, part: &str) -> Result<&gpu::Capture> {
+        let found = self.0.iter().find(|capture| capture.setup.gpu.contains(part));
+        found.with_context(|| format!("there is no capture of an {part} in {GPU_FOLDER}"))
+    }
+}
+
+/// What inspect says of each checkpoint: its name, the tool that wrote it, the inspection.
+pub struct Golden(pub Vec<(&'static str, &'static str, Inspection)>);
+
+impl Golden {
+    fn read(_: &[PathBuf]) -> Result<Self> {
+        let inspected = |(name, tool)| Ok((name, tool, inspect(golden::path(name))?));
+        Ok(Self(golden::ALL.into_iter().map(inspected).collect::<Result<_>>()?))
+    }
+
+    /// The inspection of one.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn of(&self, name: &str) -> Result<&Inspection> {
+        let found = self.0.iter().find(|(known, ..)| *known == name);
+        Ok(&found.with_context(|| format!("there is no golden checkpoint {name}"))?.2)
+    }
+}
