@@ -44,21 +44,23 @@ pub(super) const W4A16: Description = Description {
         Ok(vec![packed, scale, bytes::of(&w.weight_shape)])
     },
     decode: |[out, inputs], parts| {
-        let (packed, scales, zeros) = match parts {
-            [packed, scales, _] => (packed, scales, None),
+        let (packed, scales, shape, zeros) = match parts {
+            [packed, scales, shape] => (packed, scales, shape, None),
             // Asymmetric, as others write it: zero points packed along the outputs.
-            [packed, scales, _, zeros] if zeros.is("weight_zero_point") => {
-                (packed, scales, Some(zeros))
+            [packed, scales, shape, zeros] if zeros.is("weight_zero_point") => {
+                (packed, scales, shape, Some(zeros))
             }
             _ => return Err(wrong_parts("w4a16", parts)),
         };
         let scales = scales.floats([out, scales.columns()])?;
         let zeros =
             zeros.map(|zeros| zeros.words([out.div_ceil(8), scales.ncols()])).transpose()?;
+        // Read and not assumed, because a file whose shape is transposed must not load.
+        let shape = shape.numbers([1, 2], i64::from_le_bytes)?;
         let tensors = CompressedTensors {
             weight_packed: packed.words([out, inputs.div_ceil(8)])?,
             weight_scale: ones(&scales),
-            weight_shape: [out as i64, inputs as i64],
+            weight_shape: [shape[(0, 0)], shape[(0, 1)]],
             weight_zero_point: zeros,
         };
         Ok(compressed_tensors::unpack(&tensors)?.dequantize_with(&scales)?)
