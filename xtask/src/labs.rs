@@ -1,22 +1,28 @@
-//! The labs of the workspace, as cargo knows them: no list to keep.
+//! The labs of the workspace: the packages that cargo finds, in the order of SUMMARY.md. There is no
+//! list to keep.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::workspace;
 
-/// The order the book recommends. The numbers of the directories are older than it.
-pub const RECOMMENDED: [&str; 5] = ["01", "03", "04", "02", "05"];
-
-/// A lab: a package whose name starts with `lab-` and that has something to fill in or to pass.
+/// A lab: a package whose name starts with `lab-`.
 #[derive(Clone, Debug)]
 pub struct Lab {
     /// The package, `lab-01-fake-quant-linear`.
     pub package: String,
     /// Its directory.
     pub dir: PathBuf,
+    /// What a reader builds: its description after `Lab NN: `.
+    pub builds: String,
+    /// What a reader needs: `package.metadata.lab.needs`, or a CPU.
+    pub needs: String,
+    /// The chapter that teaches it, from `src`: `primitive/lab-01.md`. Without one, no reader finds
+    /// the lab, and a test says so.
+    pub chapter: Option<String>,
 }
 
 impl Lab {
@@ -40,6 +46,11 @@ impl Lab {
         self.dir.join("src").join("solution.rs")
     }
 
+    /// Plausible wrong answers.
+    pub fn wrong_answers(&self) -> PathBuf {
+        self.dir.join("src").join("wrong_answers.rs")
+    }
+
     /// The spec's source.
     pub fn spec(&self) -> PathBuf {
         self.dir.join("tests").join("spec.rs")
@@ -53,10 +64,11 @@ impl Lab {
     }
 }
 
-/// Every lab of the workspace, in the recommended order.
+/// Every lab of the workspace, in the order of its chapters in SUMMARY.md; a lab without a chapter
+/// comes last.
 ///
 /// # Errors
-/// If cargo cannot read the workspace.
+/// If cargo cannot read the workspace, or a chapter is missing.
 pub fn all() -> Result<Vec<Lab>> {
     let mut command = workspace::cargo();
     command.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -66,9 +78,7 @@ pub fn all() -> Result<Vec<Lab>> {
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let mut labs: Vec<Lab> = packages.iter().filter_map(lab).collect();
-    labs.sort_by_key(recommended_place);
-    Ok(labs)
+    in_order(packages.iter().filter_map(lab).collect(), &workspace::root().join("src"))
 }
 
 /// The lab that `name` means.
@@ -92,20 +102,53 @@ pub fn after(lab: &Lab) -> Result<Option<Lab>> {
     Ok(all()?.into_iter().skip_while(|other| other.package != lab.package).nth(1))
 }
 
-/// A lab that the order does not know yet comes last.
-fn recommended_place(lab: &Lab) -> usize {
-    let place = RECOMMENDED.iter().position(|number| *number == lab.number());
-    place.unwrap_or(RECOMMENDED.len())
+/// The files that a SUMMARY.md links to, in its order.
+pub fn chapters(summary: &str) -> Vec<String> {
+    let links = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    links.filter(|link| link.ends_with(".md")).map(|link| link.replace("./", "")).collect()
 }
 
 fn lab(package: &Value) -> Option<Lab> {
     let name = package["name"].as_str().filter(|name| name.starts_with("lab-"))?;
     let mut dir = PathBuf::from(package["manifest_path"].as_str()?);
     dir.pop();
-    let lab = Lab { package: name.into(), dir };
-    // Half a lab is a lab whose other half is missing, and a test says so. A package with neither a
-    // starter nor a spec is a program that has no exercise yet.
-    (lab.starter().is_file() || lab.spec().is_file()).then_some(lab)
+    let description = package["description"].as_str().unwrap_or_default();
+    let builds = description.split_once(": ").map_or(description, |(_, builds)| builds).into();
+    let needs = package["metadata"]["lab"]["needs"].as_str().unwrap_or("a CPU").into();
+    Some(Lab { package: name.into(), dir, builds, needs, chapter: None })
+}
+
+/// The labs with their chapters under `source`, in the order of SUMMARY.md.
+fn in_order(labs: Vec<Lab>, source: &Path) -> Result<Vec<Lab>> {
+    let read = |file: &str| {
+        let path = source.join(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let mut texts = Vec::new();
+    for chapter in chapters(&read("SUMMARY.md")?) {
+        texts.push((read(&chapter)?, chapter));
+    }
+    let mut placed = Vec::new();
+    for mut lab in labs {
+        let place = teaches(&texts, &lab.short_name());
+        lab.chapter = place.map(|place| texts[place].1.clone());
+        placed.push((place.unwrap_or(texts.len()), lab));
+    }
+    placed.sort_by(|(a, one), (b, other)| (a, &one.package).cmp(&(b, &other.package)));
+    Ok(placed.into_iter().map(|(_, lab)| lab).collect())
+}
+
+/// The place of the chapter that teaches a lab: of those that tell the reader to grade it, the one
+/// with the lab's name, or else the first.
+fn teaches(chapters: &[(String, String)], lab: &str) -> Option<usize> {
+    let command = format!("$ cargo book grade {lab}");
+    let mut found = Vec::new();
+    for (place, (text, file)) in chapters.iter().enumerate() {
+        if text.lines().any(|line| line.starts_with(&command)) {
+            found.push((!file.ends_with(&format!("/{lab}.md")), place));
+        }
+    }
+    found.into_iter().min().map(|(_, place)| place)
 }
 
 #[cfg(test)]
@@ -126,5 +169,35 @@ mod tests {
             let Err(error) = named(name) else { panic!("{name:?} is no lab") };
             assert!(error.to_string().contains("lab-01-fake-quant-linear"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_chapter_with_the_labs_name_comes_before_one_that_mentions_it() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text);
+        fs::create_dir(folder.path().join("part"))?;
+        write("SUMMARY.md", "- [A](setup.md)\n- [B](part/lab-07.md)\n- [C](part/more.md)\n")?;
+        let says = "$ cargo book grade lab-07    # now\n";
+        write("setup.md", says)?;
+        write("part/more.md", says)?;
+        write("part/lab-07.md", says)?;
+        let lab = |package: &str| {
+            let (builds, needs, chapter) = (String::new(), String::new(), None);
+            Lab { package: package.into(), dir: PathBuf::new(), builds, needs, chapter }
+        };
+        let chapters = || -> Result<Vec<_>> {
+            let labs = in_order(vec![lab("lab-06-y"), lab("lab-07-x")], folder.path())?;
+            Ok(labs.into_iter().map(|lab| (lab.short_name(), lab.chapter)).collect())
+        };
+        let first = |chapter: &str| ("lab-07".to_string(), Some(chapter.to_string()));
+        let last = ("lab-06".to_string(), None);
+        assert_eq!(chapters()?, [first("part/lab-07.md"), last.clone()]);
+        write("part/lab-07.md", "nothing")?;
+        assert_eq!(chapters()?, [first("setup.md"), last]);
+        write("setup.md", "nothing")?;
+        write("part/more.md", "$ cargo book grade lab-06")?;
+        let order: Vec<_> = chapters()?.into_iter().map(|(lab, _)| lab).collect();
+        assert_eq!(order, ["lab-06", "lab-07"]);
+        Ok(())
     }
 }

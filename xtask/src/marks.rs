@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use xtask::labs::chapters;
 
 /// What was found in a built book.
 #[derive(Debug, Default, PartialEq)]
@@ -83,12 +84,6 @@ fn html_pages(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The first `{{#` of a page, with what follows it.
 fn left_over(html: &str) -> Option<String> {
     html.find("{{#").map(|at| html[at..].chars().take(40).collect())
-}
-
-/// The files that SUMMARY.md links to.
-pub fn chapters(summary: &str) -> Vec<String> {
-    let links = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    links.filter(|link| link.ends_with(".md")).map(|link| link.replace("./", "")).collect()
 }
 
 /// The page mdBook makes of a chapter.

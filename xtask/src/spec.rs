@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::labs::Lab;
@@ -22,12 +22,39 @@ pub struct Spec {
 }
 
 /// What one test of a spec had to say.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Whether it passed.
     pub passed: bool,
     /// What it printed, its failure message above all.
     pub report: String,
+}
+
+impl Outcome {
+    /// Whether the test stopped at a body that is not written yet.
+    pub fn is_todo(&self) -> bool {
+        self.report.contains("not yet implemented")
+    }
+
+    /// The message of the failure, without the place where it happened and with rounded numbers:
+    /// another order of the same operations changes the last digits.
+    pub fn words(&self) -> String {
+        let (_, panic) = self.report.split_once("panicked at ").unwrap_or(("", &self.report));
+        rounded(panic.split_once('\n').map_or(panic, |(_place, message)| message))
+    }
+}
+
+/// A wrong answer of a lab, as `WRONG_ANSWER=list` prints it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WrongAnswer {
+    /// What `WRONG_ANSWER` calls it.
+    pub name: String,
+    /// What its author believed.
+    pub misconception: String,
+    /// Why the belief is wrong.
+    pub correction: String,
+    /// The tests that must fail on it.
+    pub caught_by: Vec<String>,
 }
 
 impl Spec {
@@ -47,8 +74,7 @@ impl Spec {
         let lock = lock(&target)?;
         let mut command = workspace::cargo();
         command.env("LAB_IMPL", implementation).arg("test").arg("--target-dir").arg(&target);
-        // What a lab has for a GPU takes longer to compile than the lab, and no spec needs it.
-        command.args(["--package", &lab.package, "--no-default-features"]);
+        command.arg("--manifest-path").arg(lab.dir.join("Cargo.toml"));
         command.args(["--test", "spec", "--no-run"]);
         command.arg("--message-format=json-render-diagnostics");
         let output = run(&mut command)?;
@@ -85,17 +111,42 @@ impl Spec {
         Ok(Outcome { passed: output.status.success(), report })
     }
 
-    /// Runs all tests with `variables` in their environment: each name, and whether it passed.
+    /// Runs `tests` in one process, or all for none, with `WRONG_ANSWER` set to `wrong_answer`.
     ///
     /// # Errors
-    /// If the spec cannot be started, or dies before all its tests have run.
-    pub fn run_all(&self, variables: &[(&str, &str)]) -> Result<BTreeMap<String, bool>> {
-        let output = self.command().envs(variables.iter().copied()).output()?;
+    /// If the spec cannot be started, or dies before its tests have run.
+    pub fn run_all(
+        &self,
+        wrong_answer: &str,
+        tests: &[String],
+    ) -> Result<BTreeMap<String, Outcome>> {
+        let mut command = self.command();
+        command.env("WRONG_ANSWER", wrong_answer).arg("--exact").args(tests);
+        let output = command.output()?;
         let stdout = String::from_utf8_lossy(&output.stdout);
         if !stdout.contains("\ntest result: ") {
-            bail!("the spec of {} died with {variables:?}: {}", self.lab.package, died(&output));
+            bail!("the spec of {} died with {wrong_answer}: {}", self.lab.package, died(&output));
         }
-        Ok(stdout.lines().filter_map(verdict).collect())
+        let outcomes = stdout.lines().filter_map(verdict).map(|(name, passed)| {
+            let report = report(&stdout, &name).unwrap_or_default().into();
+            (name, Outcome { passed, report })
+        });
+        Ok(outcomes.collect())
+    }
+
+    /// The wrong answers of the lab, if the spec is compiled against `wrong`.
+    ///
+    /// # Errors
+    /// If the spec prints none.
+    pub fn wrong_answers(&self) -> Result<Vec<WrongAnswer>> {
+        let mut command = self.command();
+        // One thread, because the first test that calls the lab prints the list.
+        command.env("WRONG_ANSWER", "list").arg("--test-threads=1");
+        let output = command.output()?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let listed: Vec<_> = stdout.lines().filter_map(wrong_answer).collect();
+        ensure!(!listed.is_empty(), "{} lists no wrong answers: {stdout}", self.lab.package);
+        Ok(listed)
     }
 
     fn command(&self) -> Command {
@@ -131,15 +182,57 @@ fn verdict(line: &str) -> Option<(String, bool)> {
     }
 }
 
-/// What libtest captured of the one test that ran, without the advice to print a backtrace.
+/// The wrong answer in a line of `WRONG_ANSWER=list`.
+fn wrong_answer(line: &str) -> Option<WrongAnswer> {
+    let mut fields = line.strip_prefix(kit::wrong::LISTED)?.split('\t').map(String::from);
+    Some(WrongAnswer {
+        name: fields.next()?,
+        misconception: fields.next()?,
+        correction: fields.next()?,
+        caught_by: fields.next()?.split_whitespace().map(Into::into).collect(),
+    })
+}
+
+/// What libtest captured of one test, without the advice to print a backtrace.
 fn report<'a>(stdout: &'a str, name: &str) -> Option<&'a str> {
     if stdout.contains(&format!("\ntest {name} ... ok")) {
         return Some("");
     }
     let (_, captured) = stdout.split_once(&format!("---- {name} stdout ----\n"))?;
     let (captured, _) = captured.rsplit_once("\n\nfailures:\n")?;
+    // The next test's part follows, if more than one has failed.
+    let captured = captured.split_once("\n\n---- ").map_or(captured, |(this, _)| this);
     let advice = "\nnote: run with `RUST_BACKTRACE=1`";
     Some(captured.split_once(advice).map_or(captured, |(report, _)| report).trim())
+}
+
+/// `text` with four digits of each number that is not whole.
+fn rounded(text: &str) -> String {
+    let (mut rounded, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let (number, after) = from.split_at(digits(from));
+        rounded += before;
+        match number.parse::<f64>() {
+            Ok(value) if number.contains(['.', 'e']) => rounded += &format!("{value:.3e}"),
+            _ => rounded += number,
+        }
+        rest = after;
+    }
+    rounded + rest
+}
+
+/// The length of the number at the start of `text`.
+fn digits(text: &str) -> usize {
+    let mut previous = ' ';
+    let after = |letter: char| {
+        let inside = letter.is_ascii_digit()
+            || matches!(letter, '.' | 'e')
+            || (letter == '-' && previous == 'e');
+        previous = letter;
+        !inside
+    };
+    text.find(after).unwrap_or(text.len())
 }
 
 /// What is left to say when the process ended without a verdict.
@@ -178,6 +271,37 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out
         let expected = "printed by the reader\n\nthread 'codes_round' (7) panicked at \
                         tests/spec.rs:42:5:\nassertion failed: truncation";
         assert_eq!(report, Some(expected));
+    }
+
+    #[test]
+    fn each_of_two_failures_has_its_own_report() {
+        let both = FAILED.replacen(
+            "\n\n\nfailures:\n    codes_round",
+            "\n\n---- other stdout ----\n\nthread 'other' panicked at x.rs:1:2:\nno\n\n\nfailures:\n",
+            1,
+        );
+        assert_eq!(report(&both, "codes_round"), report(FAILED, "codes_round"));
+        assert_eq!(report(&both, "other"), Some("thread 'other' panicked at x.rs:1:2:\nno"));
+    }
+
+    #[test]
+    fn the_words_of_a_failure_have_no_place_and_rounded_numbers() {
+        let words = |report: &str| Outcome { passed: false, report: report.into() }.words();
+        let said = "mine: 3\nthread 'x' (7) panicked at spec.rs:42:5:\nat w4a16: 0.12345678, 10.";
+        assert_eq!(words(said), "at w4a16: 1.235e-1, 1.000e1");
+        assert_eq!(words(&said.replace("678", "6")).len(), words(said).len());
+        let numbers = ["-128..=7 of 1,500", "1.9999999e-5 and 12345678901"];
+        assert_eq!(numbers.map(rounded), ["-128..=7 of 1,500", "2.000e-5 and 12345678901"]);
+        assert_ne!(rounded("left: 127"), rounded("left: 128"));
+    }
+
+    #[test]
+    fn a_wrong_answer_is_read_with_its_tests() {
+        let line = format!("{}name\tbelief\twhy not\ta b", kit::wrong::LISTED);
+        let wrong = wrong_answer(&line).expect("a line of the list");
+        assert_eq!((wrong.name.as_str(), wrong.correction.as_str()), ("name", "why not"));
+        assert_eq!(wrong.caught_by, ["a", "b"]);
+        assert_eq!(wrong_answer("test x ... ok"), None);
     }
 
     #[test]

@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use console::{strip_ansi_codes, style};
 use xtask::labs::Lab;
 use xtask::spec::Outcome;
-use xtask::workspace;
 
 use crate::grade::{compile, is_todo, look_first, relative};
 use crate::progress::Meter;
-use crate::{marks, starter};
+use crate::starter;
 
 /// How far the reader is with one lab.
 struct Standing {
@@ -193,31 +191,12 @@ fn next_step(lab: &Lab, state: &State) -> Result<String> {
         }
     };
     let mut step = format!("Next: {}, {}\n", lab.short_name(), style(task).bold());
-    if let Some(chapter) = chapter(&workspace::root().join("src"), lab)? {
+    if let Some(chapter) = &lab.chapter {
         step += &format!("  read   src/{chapter}\n");
     }
     step += &format!("  write  {place}\n");
     step += &format!("  run    cargo book grade {}\n", lab.short_name());
     Ok(step)
-}
-
-/// The chapter that teaches a lab: of those that tell the reader to grade it, the one with the
-/// lab's name, or else the first.
-fn chapter(source: &Path, lab: &Lab) -> Result<Option<String>> {
-    let read = |file: &str| {
-        let path = source.join(file);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let command = format!("$ cargo book grade {}", lab.short_name());
-    let mut first = None;
-    for chapter in marks::chapters(&read("SUMMARY.md")?) {
-        let teaches = read(&chapter)?.lines().any(|line| line.starts_with(&command));
-        if teaches && chapter.ends_with(&format!("/{}.md", lab.short_name())) {
-            return Ok(Some(chapter));
-        }
-        first = first.or(teaches.then_some(chapter));
-    }
-    Ok(first)
 }
 
 #[cfg(test)]
@@ -310,30 +289,9 @@ fn rows() {}
     #[test]
     fn every_lab_has_a_chapter_that_says_how_to_grade_it() -> Result<()> {
         for lab in labs::all()? {
-            let chapter = chapter(&workspace::root().join("src"), &lab)?;
             let command = format!("`$ cargo book grade {}`", lab.short_name());
-            assert!(chapter.is_some(), "no chapter of src/SUMMARY.md has the line {command}");
+            assert!(lab.chapter.is_some(), "no chapter of src/SUMMARY.md has the line {command}");
         }
-        Ok(())
-    }
-
-    #[test]
-    fn the_chapter_with_the_labs_name_comes_before_one_that_mentions_it() -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let lab = Lab { package: "lab-07-x".into(), dir: "labs/lab-07-x".into() };
-        let write = |file: &str, text: &str| fs::write(folder.path().join(file), text);
-        fs::create_dir(folder.path().join("part"))?;
-        write("SUMMARY.md", "- [A](setup.md)\n- [B](part/lab-07.md)\n- [C](part/more.md)\n")?;
-        let says = "$ cargo book grade lab-07    # now\n";
-        write("setup.md", says)?;
-        write("part/more.md", says)?;
-        write("part/lab-07.md", says)?;
-        assert_eq!(chapter(folder.path(), &lab)?.as_deref(), Some("part/lab-07.md"));
-        write("part/lab-07.md", "nothing")?;
-        assert_eq!(chapter(folder.path(), &lab)?.as_deref(), Some("setup.md"));
-        write("setup.md", "nothing")?;
-        write("part/more.md", "nothing")?;
-        assert_eq!(chapter(folder.path(), &lab)?, None);
         Ok(())
     }
 }

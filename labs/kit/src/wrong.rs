@@ -1,56 +1,129 @@
 //! Plausible wrong answers to a lab, kept as code, each with the tests that must catch it.
 //!
-//! A lab states its functions as a trait whose methods are right unless replaced; a wrong answer is
-//! a type that replaces one. [`wrong_answers!`](crate::wrong_answers) defines them and the list of
-//! all, and [`chosen`] is the one that the environment variable `WRONG_ANSWER` names.
+//! A lab states its functions as a trait `Answer` whose methods are right unless replaced; a wrong
+//! answer is a type that replaces one. [`wrong_answers!`](crate::wrong_answers) defines the wrong
+//! answers, [`answered!`](crate::answered) the functions of the lab, and the environment variable
+//! `WRONG_ANSWER` names the wrong answer that these functions give.
 
-/// A wrong answer and where it must fail.
-pub struct WrongAnswer {
+use std::io::Write;
+
+/// A wrong answer, why it is wrong, and where it must fail.
+///
+/// A learner reads "its author believed that `misconception`, but `correction`".
+pub struct WrongAnswer<A: ?Sized + 'static> {
     /// What `WRONG_ANSWER` calls it.
     pub name: &'static str,
     /// What its author believed.
     pub misconception: &'static str,
+    /// Why the belief is wrong.
+    pub correction: &'static str,
     /// Tests of the spec that must fail on it.
     pub caught_by: &'static [&'static str],
+    /// The answer itself.
+    pub answer: &'static A,
 }
 
+/// What starts each line that `WRONG_ANSWER=list` prints. Tabs divide the name, the misconception,
+/// the correction and the tests; spaces divide the tests.
+pub const LISTED: &str = "wrong answer\t";
+
 /// The answer that the environment variable `WRONG_ANSWER` names; `right` for `none`, so that a
-/// failure of the others is due to the one step they replace.
+/// failure of the others is due to the one step they replace. `list` prints all of them and ends the
+/// program, because a program that grades a starter links no lab.
 ///
 /// # Panics
 /// If there is no such wrong answer; the message lists those there are.
-pub fn chosen<A: ?Sized>(answers: &[(&str, &'static A)], right: &'static A) -> &'static A {
+pub fn chosen<A: ?Sized>(all: &[WrongAnswer<A>], right: &'static A) -> &'static A {
     let name = std::env::var("WRONG_ANSWER").unwrap_or_default();
-    match answers.iter().find(|(known, _)| *known == name) {
-        Some((_, answer)) => answer,
-        None if name == "none" => right,
-        None => {
-            let known: Vec<_> = answers.iter().map(|(known, _)| *known).collect();
-            panic!("WRONG_ANSWER is {name:?}; there are: none, {}", known.join(", "))
+    match (all.iter().find(|wrong| wrong.name == name), name.as_str()) {
+        (Some(wrong), _) => wrong.answer,
+        (None, "none") => right,
+        (None, "list") => list(all),
+        (None, _) => {
+            let known: Vec<_> = all.iter().map(|wrong| wrong.name).collect();
+            panic!("WRONG_ANSWER is {name:?}; there are: none, list, {}", known.join(", "))
         }
     }
 }
 
+fn list<A: ?Sized>(all: &[WrongAnswer<A>]) -> ! {
+    // Not with `println!`, because libtest captures the output of a test. The first line is empty,
+    // because libtest may have begun a line.
+    let mut lines = String::from("\n");
+    for WrongAnswer { name, misconception, correction, caught_by, .. } in all {
+        let tests = caught_by.join(" ");
+        lines += &format!("{LISTED}{name}\t{misconception}\t{correction}\t{tests}\n");
+    }
+    let printed = std::io::stdout().write_all(lines.as_bytes());
+    std::process::exit(i32::from(printed.is_err()))
+}
+
+/// Re-exports the implementation that `LAB_IMPL` chose, in the root of a lab: `solution`, `starter`
+/// or `wrong_answers::chosen`.
+#[macro_export]
+macro_rules! implementation {
+    () => {
+        #[cfg(lab_impl = "solution")]
+        pub use solution::*;
+        #[cfg(lab_impl = "starter")]
+        pub use starter::*;
+        #[cfg(lab_impl = "wrong")]
+        pub use wrong_answers::chosen::*;
+        #[cfg(not(any(lab_impl = "solution", lab_impl = "starter", lab_impl = "wrong")))]
+        compile_error!("Cargo.toml of a lab says `build = \"../kit/choose_implementation.rs\"`");
+    };
+}
+
 /// Defines each wrong answer as a unit type that replaces one step of the trait `Answer`, which has
-/// to be in scope; the list `ALL` of what is known of them; and `ANSWERS`, for [`chosen`].
+/// to be in scope, and `answer()`, which is the one that is [`chosen`](crate::wrong::chosen).
 ///
-/// An entry is: a type, its name, the misconception, the tests that must catch it, the step.
+/// An entry is: a type, its name, the misconception, the correction, the tests that must catch it,
+/// the step.
 #[macro_export]
 macro_rules! wrong_answers {
-    ($($type:ident, $name:literal, $misconception:literal, [$($test:literal),+ $(,)?],
-       { $($step:item)+ })+) => {
+    ($($type:ident, $name:literal, $misconception:literal, $correction:literal,
+       [$($test:literal),+ $(,)?], { $($step:item)+ })+) => {
         $(
             struct $type;
             impl Answer for $type { $($step)+ }
         )+
-        /// All of them.
-        pub static ALL: &[$crate::wrong::WrongAnswer] = &[
+        struct AllRight;
+        impl Answer for AllRight {}
+
+        static ALL: &[$crate::wrong::WrongAnswer<dyn Answer + Sync>] = &[
             $($crate::wrong::WrongAnswer {
                 name: $name,
                 misconception: $misconception,
+                correction: $correction,
                 caught_by: &[$($test),+],
+                answer: &$type,
             }),+
         ];
-        static ANSWERS: &[(&str, &(dyn Answer + Sync))] = &[$(($name, &$type)),+];
+
+        fn answer() -> &'static (dyn Answer + Sync) {
+            $crate::wrong::chosen(ALL, &AllRight)
+        }
+    };
+}
+
+/// Defines `chosen`, the module of the lab's functions as the chosen wrong answer gives them. A
+/// function calls the method of `Answer` with the same name.
+#[macro_export]
+macro_rules! answered {
+    ($(fn $name:ident($($argument:ident: $type:ty),+ $(,)?) -> $result:ty;)+) => {
+        /// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
+        ///
+        /// `WRONG_ANSWER=none` is every step done right. That answer must pass the spec, so that a
+        /// failure of the others is due to the one step they replace.
+        pub mod chosen {
+            use super::*;
+
+            $(
+                #[doc = concat!("See [`solution::", stringify!($name), "`].")]
+                pub fn $name($($argument: $type),+) -> $result {
+                    answer().$name($($argument),+)
+                }
+            )+
+        }
     };
 }

@@ -13,9 +13,5 @@ pub mod starter;
 pub mod wrong_answers;
 
 pub use kit::int8::{QMAX, QuantError, Quantized};
-#[cfg(lab_impl = "solution")]
-pub use solution::*;
-#[cfg(lab_impl = "starter")]
-pub use starter::*;
-#[cfg(lab_impl = "wrong")]
-pub use wrong_answers::chosen::*;
+
+kit::implementation!();

@@ -4,7 +4,7 @@
 //! one step. `LAB_IMPL=wrong WRONG_ANSWER=truncates cargo test -p lab-01-fake-quant-linear` runs
 //! the spec on one of them. The test `every_wrong_answer_is_caught` runs them all.
 
-use kit::wrong_answers;
+use kit::{answered, wrong_answers};
 use ndarray::{Array2, ArrayView1, Axis, Zip};
 
 use crate::{QMAX, QuantError, Quantized, solution};
@@ -51,38 +51,54 @@ trait Answer {
     fn memory_bytes(&self, w: &Quantized) -> usize {
         solution::memory_bytes(w)
     }
+    fn memory_bytes_f32(&self, w: &Array2<f32>) -> usize {
+        solution::memory_bytes_f32(w)
+    }
 }
 
 wrong_answers! {
-    Truncates, "truncates", "`as i8` is a rounding",
-    ["codes_round_half_to_even_as_torch_does", "every_weight_lies_within_half_a_step_of_its_code"], {
+    Truncates, "truncates",
+    "`as i8` rounds to the nearest code",
+    "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
+    ["codes_round_half_to_even_as_torch_does",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
         fn quantize_value(&self, value: f32, scale: f32) -> i8 {
             (value / scale).clamp(-QMAX, QMAX) as i8
         }
     }
 
-    Floors, "floors", "rounding down is rounding",
-    ["codes_round_half_to_even_as_torch_does", "every_weight_lies_within_half_a_step_of_its_code"], {
+    Floors, "floors",
+    "rounding down is rounding",
+    "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
+    ["codes_round_half_to_even_as_torch_does",
+     "every_weight_lies_within_half_a_step_of_its_code"], {
         fn quantize_value(&self, value: f32, scale: f32) -> i8 {
             (value / scale).floor().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    HalfAway, "half_away_from_zero",
+    "Rust's `round` is torch's `round`",
+    "Rust rounds a half away from zero, and torch rounds a half to the even code as \
+     `round_ties_even` does",
     ["codes_round_half_to_even_as_torch_does"], {
         fn quantize_value(&self, value: f32, scale: f32) -> i8 {
             (value / scale).round().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    NoClip, "does_not_clip", "the saturating cast is clip enough",
+    NoClip, "does_not_clip",
+    "the saturating cast to `i8` clips enough",
+    "the cast stops at -128, and the symmetric grid ends at -127",
     ["codes_are_clipped_to_127_on_both_sides"], {
         fn quantize_value(&self, value: f32, scale: f32) -> i8 {
             (value / scale).round_ties_even() as i8
         }
     }
 
-    Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
+    Divisor128, "divides_by_128",
+    "int8 has 256 codes, so the largest magnitude belongs on 128",
+    "there is no code 128, so the largest magnitude belongs on 127",
     ["the_scale_is_the_maximum_over_127_or_exactly_1",
      "per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
@@ -93,21 +109,28 @@ wrong_answers! {
         }
     }
 
-    NoZeroGuard, "no_zero_scale_guard", "no row is ever all zeros",
-    ["the_scale_is_the_maximum_over_127_or_exactly_1", "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
+    NoZeroGuard, "no_zero_scale_guard",
+    "no row is ever all zeros",
+    "a row of zeros gets the scale 0, and 0 / 0 is NaN",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1",
+     "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             absmax / QMAX
         }
     }
 
-    GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
+    GuardsTheMaximum, "guards_the_maximum_only",
+    "a maximum above 0 gives a scale above 0",
+    "the smallest f32 over 127 underflows to 0, so the scale needs the guard",
     ["the_scale_is_the_maximum_over_127_or_exactly_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
             if absmax > 0.0 { absmax / QMAX } else { 1.0 }
         }
     }
 
-    EpsilonGuard, "adds_an_epsilon", "adding a small number to the maximum is harmless",
+    EpsilonGuard, "adds_an_epsilon",
+    "adding a small number to the maximum is harmless",
+    "the sum changes every scale, and the scale of a small maximum most of all",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "the_scale_is_the_maximum_over_127_or_exactly_1"], {
         fn scale_for(&self, absmax: f32) -> f32 {
@@ -115,7 +138,10 @@ wrong_answers! {
         }
     }
 
-    SignedMax, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    SignedMax, "maximum_without_magnitude",
+    "the largest value is the largest magnitude",
+    "a negative weight may have the largest magnitude, and a scale without that weight clips the \
+     weight",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn absmax(&self, values: ArrayView1<f32>) -> f32 {
@@ -123,7 +149,9 @@ wrong_answers! {
         }
     }
 
-    MeanScale, "scales_by_the_mean_magnitude", "a typical value is a better range than the largest",
+    MeanScale, "scales_by_the_mean_magnitude",
+    "a typical value is a better range than the largest",
+    "with the mean on code 127, every weight above the mean is clipped",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn absmax(&self, values: ArrayView1<f32>) -> f32 {
@@ -131,7 +159,9 @@ wrong_answers! {
         }
     }
 
-    WrongAxis, "scales_per_column", "a channel is a column",
+    WrongAxis, "scales_per_column",
+    "an output channel is a column",
+    "a weight is `[out_features, in_features]`, so an output channel is a row",
     ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "a_square_matrix_shows_the_wrong_axis_row_by_row"], {
         fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
@@ -139,7 +169,9 @@ wrong_answers! {
         }
     }
 
-    OneScaleForAllRows, "one_scale_repeated", "the shape [rows, 1] is all there is to per-channel",
+    OneScaleForAllRows, "one_scale_repeated",
+    "scales of shape `[rows, 1]` are per-channel scales",
+    "per channel means that each scale comes from the maximum of its own row",
     ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor",
      "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
@@ -149,7 +181,9 @@ wrong_answers! {
         }
     }
 
-    NanPasses, "accepts_nan", "a comparison with NaN would have failed",
+    NanPasses, "accepts_nan",
+    "a comparison with NaN would have failed",
+    "every comparison with NaN is false, so NaN passes unless a check looks for NaN",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
         fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
             match w.indexed_iter().find(|(_, value)| value.is_infinite()) {
@@ -159,7 +193,9 @@ wrong_answers! {
         }
     }
 
-    InfinityPasses, "accepts_infinity", "NaN is the only value to fear",
+    InfinityPasses, "accepts_infinity",
+    "NaN is the only value to fear",
+    "an infinite maximum gives an infinite scale, and infinity over infinity is NaN",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
         fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
             match w.indexed_iter().find(|(_, value)| value.is_nan()) {
@@ -169,7 +205,9 @@ wrong_answers! {
         }
     }
 
-    NamesTheColumn, "names_the_column_as_the_row", "the first index found is the row",
+    NamesTheColumn, "names_the_column_as_the_row",
+    "the first index found is the row",
+    "the indices of a transposed matrix are `(column, row)`",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
         fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
             match w.t().indexed_iter().find(|(_, value)| !value.is_finite()) {
@@ -179,7 +217,9 @@ wrong_answers! {
         }
     }
 
-    Divides, "dequantizes_by_dividing", "to undo a division, divide again",
+    Divides, "dequantizes_by_dividing",
+    "a second division undoes the first",
+    "a code is `value / scale`, so the value is `code * scale`",
     ["dequantize_multiplies_each_code_by_the_scale_of_its_row",
      "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
         fn dequantize(&self, w: &Quantized) -> Array2<f32> {
@@ -187,7 +227,10 @@ wrong_answers! {
         }
     }
 
-    OneTokenScale, "forgets_the_activation_scale", "only weights have scales",
+    OneTokenScale, "forgets_the_activation_scale",
+    "only weights have scales",
+    "the activations are codes too, so each sum is multiplied by the scale of its token and by \
+     that of its channel",
     ["the_int8_product_equals_the_fake_quantized_one"], {
         fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
             let unscaled = Quantized::new(x.q().clone(), Array2::ones((1, 1)))?;
@@ -195,7 +238,9 @@ wrong_answers! {
         }
     }
 
-    Int16Sums, "sums_in_16_bits", "a product of two int8 fits 16 bits, so their sum does",
+    Int16Sums, "sums_in_16_bits",
+    "a product of two int8 fits 16 bits, so their sum does",
+    "three products of 127 * 127 exceed 32,767, so the sum needs an `i32`",
     ["the_int8_product_equals_the_fake_quantized_one"], {
         fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
             let right = solution::int8_linear(x, w)?;
@@ -208,7 +253,10 @@ wrong_answers! {
         }
     }
 
-    PullsOutAnyScale, "pulls_any_scale_out_of_the_sum", "a scale can always wait until the end",
+    PullsOutAnyScale, "pulls_any_scale_out_of_the_sum",
+    "a scale can always wait until the end of the sum",
+    "a scale that changes along the features is no common factor of the sum, so the product must \
+     be refused",
     ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
         fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
             let first = |q: &Quantized| q.scales().column(0).to_owned().insert_axis(Axis(1));
@@ -217,7 +265,9 @@ wrong_answers! {
         }
     }
 
-    ChecksTheTokens, "checks_only_the_scales_of_the_tokens", "weights always have a scale per row",
+    ChecksTheTokens, "checks_only_the_scales_of_the_tokens",
+    "weights always have a scale per row",
+    "a weight may come with a scale per column, which cannot leave the sum either",
     ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
         fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
             let first = w.scales().column(0).to_owned().insert_axis(Axis(1));
@@ -225,7 +275,9 @@ wrong_answers! {
         }
     }
 
-    FloorGuard, "guards_with_a_floor", "any floor under the maximum is as good as another",
+    FloorGuard, "guards_with_a_floor",
+    "any lower limit under the maximum is as good as another",
+    "a limit changes the scales of small maxima, and the scale of zeros must be exactly 1",
     ["the_scale_is_the_maximum_over_127_or_exactly_1",
      "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
         fn scale_for(&self, absmax: f32) -> f32 {
@@ -233,7 +285,9 @@ wrong_answers! {
         }
     }
 
-    NotTransposed, "does_not_transpose", "x @ w and x @ w.T are the same for a square weight",
+    NotTransposed, "does_not_transpose",
+    "`x @ w` and `x @ w.T` are the same for a square weight",
+    "only the shapes agree, because an output is the product of `x` with a row of `w`",
     ["quant_linear_is_close_to_x_times_w_transposed"], {
         fn quant_linear(&self, x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
             let w = self.dequantize(w);
@@ -244,14 +298,18 @@ wrong_answers! {
         }
     }
 
-    ScalesAreFree, "does_not_count_the_scales", "scales are too few to matter",
+    ScalesAreFree, "does_not_count_the_scales",
+    "scales are too few to matter",
+    "a scale is stored with four bytes, and a count of bytes has every byte of the file",
     ["memory_is_about_a_quarter_with_the_scales_counted"], {
         fn memory_bytes(&self, w: &Quantized) -> usize {
             w.q().len()
         }
     }
 
-    FloatCodes, "counts_codes_as_floats", "the codes take the room of what they stand for",
+    FloatCodes, "counts_codes_as_floats",
+    "a code takes the room of the number it stands for",
+    "a code is an `i8` and takes one byte, which is where the memory is saved",
     ["memory_is_about_a_quarter_with_the_scales_counted"], {
         fn memory_bytes(&self, w: &Quantized) -> usize {
             (w.q().len() + w.scales().len()) * size_of::<f32>()
@@ -259,73 +317,15 @@ wrong_answers! {
     }
 }
 
-/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
-///
-/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
-/// others is due to the one step they replace.
-pub mod chosen {
-    use super::*;
-
-    struct AllRight;
-    impl Answer for AllRight {}
-
-    fn answer() -> &'static (dyn Answer + Sync) {
-        kit::wrong::chosen(ANSWERS, &AllRight)
-    }
-
-    /// See [`solution::scale_for`].
-    pub fn scale_for(absmax: f32) -> f32 {
-        answer().scale_for(absmax)
-    }
-    /// See [`solution::quantize_value`].
-    pub fn quantize_value(value: f32, scale: f32) -> i8 {
-        answer().quantize_value(value, scale)
-    }
-    /// See [`solution::check_finite`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
-        answer().check_finite(w)
-    }
-    /// See [`solution::quantize_per_tensor`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
-        answer().quantize_per_tensor(w)
-    }
-    /// See [`solution::quantize_per_channel`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
-        answer().quantize_per_channel(w)
-    }
-    /// See [`solution::dequantize`].
-    pub fn dequantize(w: &Quantized) -> Array2<f32> {
-        answer().dequantize(w)
-    }
-    /// See [`solution::quant_linear`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-        answer().quant_linear(x, w)
-    }
-    /// See [`solution::int8_linear`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-        answer().int8_linear(x, w)
-    }
-    /// See [`solution::memory_bytes`].
-    pub fn memory_bytes(w: &Quantized) -> usize {
-        answer().memory_bytes(w)
-    }
-    /// See [`solution::memory_bytes_f32`].
-    pub fn memory_bytes_f32(w: &Array2<f32>) -> usize {
-        solution::memory_bytes_f32(w)
-    }
+answered! {
+    fn scale_for(absmax: f32) -> f32;
+    fn quantize_value(value: f32, scale: f32) -> i8;
+    fn check_finite(w: &Array2<f32>) -> Result<(), QuantError>;
+    fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError>;
+    fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError>;
+    fn dequantize(w: &Quantized) -> Array2<f32>;
+    fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError>;
+    fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError>;
+    fn memory_bytes(w: &Quantized) -> usize;
+    fn memory_bytes_f32(w: &Array2<f32>) -> usize;
 }

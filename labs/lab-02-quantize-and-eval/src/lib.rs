@@ -14,9 +14,5 @@ pub mod wrong_answers;
 
 pub use error::CostError;
 pub use served::{BLOCK_TOKENS, Floors, ModelFormat, Served, UTILIZATION};
-#[cfg(lab_impl = "solution")]
-pub use solution::*;
-#[cfg(lab_impl = "starter")]
-pub use starter::*;
-#[cfg(lab_impl = "wrong")]
-pub use wrong_answers::chosen::*;
+
+kit::implementation!();

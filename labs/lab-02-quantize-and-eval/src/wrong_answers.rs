@@ -8,7 +8,7 @@ use formats::architecture::Architecture;
 use formats::device::Device;
 use formats::format::Group;
 use formats::format::{Format, Grid, Shared};
-use kit::wrong_answers;
+use kit::{answered, wrong_answers};
 
 use crate::{CostError, Floors, ModelFormat, Served, solution};
 
@@ -290,14 +290,18 @@ trait Answer {
 }
 
 wrong_answers! {
-    GbIsGib, "gb_is_gib", "a GB is 2^30 bytes",
+    GbIsGib, "gb_is_gib",
+    "a GB is 2^30 bytes",
+    "a data sheet counts in powers of ten, so a GB is 10^9 bytes",
     ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty"], {
         fn gb(&self) -> f64 {
             f64::from(1 << 30)
         }
     }
 
-    GibIsGb, "gib_is_gb", "a GiB is 10^9 bytes",
+    GibIsGb, "gib_is_gb",
+    "a GiB is 10^9 bytes",
+    "an engine that says GiB counts in powers of two, so a GiB is 2^30 bytes",
     ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty",
      "the_blocks_are_those_that_vllm_printed"], {
         fn gib(&self) -> f64 {
@@ -305,42 +309,54 @@ wrong_answers! {
         }
     }
 
-    CutOff, "sizes_are_cut_off", "a cast to an integer rounds",
+    CutOff, "sizes_are_cut_off",
+    "a cast to an integer rounds",
+    "a cast cuts the fraction off, so the product is rounded to the nearest byte first",
     ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty"], {
         fn nearest(&self, bytes: f64) -> u64 {
             bytes as u64
         }
     }
 
-    AnySize, "any_number_is_a_size", "a cast would show a NaN or a negative size",
+    AnySize, "any_number_is_a_size",
+    "a cast would show a NaN or a negative size",
+    "a cast to `u64` turns both into 0 unnoticed, so a check has to come first",
     ["what_is_no_size_is_refused"], {
         fn check_size(&self, _amount: f64) -> Cost<()> {
             Ok(())
         }
     }
 
-    Bits, "bits_for_bytes", "bits times weights are bytes",
+    Bits, "bits_for_bytes",
+    "bits times weights are bytes",
+    "a byte has eight bits, so the product is divided by 8",
     ["codes_are_counted_in_bytes", "the_bytes_are_those_that_llama_cpp_printed"], {
         fn bytes_of_bits(&self, bits: u64) -> u64 {
             bits
         }
     }
 
-    HalfByte, "the_last_half_byte_is_free", "60 bits fit into seven bytes",
+    HalfByte, "the_last_half_byte_is_free",
+    "60 bits fit into seven bytes",
+    "seven bytes have 56 bits, so the division by 8 rounds up",
     ["codes_are_counted_in_bytes"], {
         fn bytes_of_bits(&self, bits: u64) -> u64 {
             bits / 8
         }
     }
 
-    ByteEach, "a_byte_for_each_code", "a byte is the smallest thing that can be stored",
+    ByteEach, "a_byte_for_each_code",
+    "a byte is the smallest thing that can be stored",
+    "formats pack the codes, and two codes of 4 bits share a byte",
     ["codes_are_counted_in_bytes", "bits_per_weight_count_all_that_is_stored"], {
         fn code_bits(&self, grid: Grid) -> u64 {
             u64::from(grid.bits()).max(8)
         }
     }
 
-    NoScales, "scales_not_counted", "4-bit weights take 4 bits",
+    NoScales, "scales_not_counted",
+    "4-bit weights take 4 bits",
+    "the scales are stored too, and a group of 128 with a scale of 16 bits adds an eighth of a bit",
     ["the_scales_are_stored_beside_the_codes", "a_scale_per_channel_is_one_for_each_row",
      "bits_per_weight_count_all_that_is_stored", "the_bytes_are_those_of_lab_05s_files",
      "the_bytes_are_those_that_llama_cpp_printed"], {
@@ -349,21 +365,27 @@ wrong_answers! {
         }
     }
 
-    NoZeros, "zero_points_not_counted", "a format stores codes and scales",
+    NoZeros, "zero_points_not_counted",
+    "a format stores codes and scales",
+    "an asymmetric format stores a zero point beside each scale",
     ["the_zero_points_are_stored_too", "the_bytes_are_those_of_lab_05s_files"], {
         fn shared<'a>(&self, format: &'a Format) -> &'a [Shared] {
             &format.shared[..format.shared.len().min(1)]
         }
     }
 
-    WideScales, "every_scale_is_an_f32", "a scale is an f32",
+    WideScales, "every_scale_is_an_f32",
+    "a scale is an f32",
+    "each format names the bits of its scales, and many store 16 or 8",
     ["the_scales_are_stored_beside_the_codes", "the_zero_points_are_stored_too"], {
         fn shared_bits(&self, _shared: &Shared) -> u64 {
             32
         }
     }
 
-    Columns, "a_channel_is_a_column", "a channel of a weight is one of its inputs",
+    Columns, "a_channel_is_a_column",
+    "a channel of a weight is one of its inputs",
+    "a scale per channel is one for each output, which is a row of `[out_features, in_features]`",
     ["a_scale_per_channel_is_one_for_each_row"], {
         fn sharers(&self, out: u64, inputs: u64, among: Group) -> u64 {
             match among {
@@ -373,7 +395,9 @@ wrong_answers! {
         }
     }
 
-    OneRow, "groups_of_one_row", "in_features / group_size is the number of groups",
+    OneRow, "groups_of_one_row",
+    "`in_features / group_size` is the number of groups",
+    "each of the `out_features` rows has that many groups",
     ["the_scales_are_stored_beside_the_codes", "bits_per_weight_count_all_that_is_stored"], {
         fn sharers(&self, out: u64, inputs: u64, among: Group) -> u64 {
             match among {
@@ -383,7 +407,9 @@ wrong_answers! {
         }
     }
 
-    WholeBlocks, "only_whole_blocks_have_scales", "a block at the edge is not one",
+    WholeBlocks, "only_whole_blocks_have_scales",
+    "a block at the edge is not one",
+    "the weights of a cut block need a scale too, so 4.5 blocks are stored as 5",
     ["a_block_that_the_edge_cuts_off_has_a_scale_all_the_same"], {
         fn sharers(&self, out: u64, inputs: u64, among: Group) -> u64 {
             match among {
@@ -393,7 +419,9 @@ wrong_answers! {
         }
     }
 
-    Ragged, "a_short_last_group_is_fine", "the last group of a row may be shorter",
+    Ragged, "a_short_last_group_is_fine",
+    "the last group of a row may be shorter",
+    "no int4 format stores part of a group, so such a size must be refused",
     ["groups_that_do_not_tile_a_row_are_refused_with_both_numbers",
      "sizes_that_are_those_of_no_model_are_refused"], {
         fn check_matrix(&self, out: u64, inputs: u64, format: &Format) -> Cost<()> {
@@ -404,7 +432,9 @@ wrong_answers! {
         }
     }
 
-    NothingIsFine, "a_matrix_of_nothing_is_fine", "0 weights take 0 bytes, and that is that",
+    NothingIsFine, "a_matrix_of_nothing_is_fine",
+    "0 weights take 0 bytes, and that is a result",
+    "a matrix without rows or columns is a mistake in the config, so it must be refused",
     ["a_matrix_of_nothing_and_one_of_too_much_are_refused"], {
         fn check_matrix(&self, out: u64, inputs: u64, format: &Format) -> Cost<()> {
             match solution::matrix_bytes(out, inputs, format) {
@@ -414,21 +444,27 @@ wrong_answers! {
         }
     }
 
-    BytesPerWeight, "bytes_per_weight", "bytes over weights are bits per weight",
+    BytesPerWeight, "bytes_per_weight",
+    "bytes over weights are bits per weight",
+    "bytes over weights are bytes per weight, and a byte has eight bits",
     ["bits_per_weight_count_all_that_is_stored"], {
         fn share(&self, bytes: u64, weights: u64) -> f64 {
             bytes as f64 / weights as f64
         }
     }
 
-    OneLayer, "one_layer", "the matrices are the model",
+    OneLayer, "one_layer",
+    "the matrices of a layer are the model",
+    "every layer has its own seven matrices, so the bytes are multiplied by the layers",
     ["the_linear_layers_of_a_published_model_have_seven_matrices_each"], {
         fn layers(&self, _architecture: &Architecture) -> u64 {
             1
         }
     }
 
-    NoGate, "an_mlp_of_two_matrices", "an MLP is one matrix up and one down",
+    NoGate, "an_mlp_of_two_matrices",
+    "an MLP is one matrix up and one down",
+    "the MLP of these models has a gate too, which is as large as the matrix up",
     ["the_linear_layers_of_a_published_model_have_seven_matrices_each",
      "a_tied_embedding_is_stored_once"], {
         fn matrices(&self, architecture: &Architecture) -> Vec<[u64; 2]> {
@@ -437,7 +473,10 @@ wrong_answers! {
         }
     }
 
-    AllHeads, "kv_projections_as_wide_as_q", "key and value projections are square",
+    AllHeads, "kv_projections_as_wide_as_q",
+    "key and value projections are square",
+    "several query heads share a key-value head, so these projections have `kv_heads * head_dim` \
+     outputs",
     ["the_linear_layers_of_a_published_model_have_seven_matrices_each"], {
         fn matrices(&self, architecture: &Architecture) -> Vec<[u64; 2]> {
             let [q, _, _, o, gate, up, down] = architecture.layer_matrices();
@@ -445,7 +484,9 @@ wrong_answers! {
         }
     }
 
-    QuantizedTable, "embedding_quantized_too", "a W4A16 model is 4-bit all over",
+    QuantizedTable, "embedding_quantized_too",
+    "a W4A16 model is 4-bit all over",
+    "the embedding and the head stay in 16 bits in such checkpoints",
     ["the_embedding_the_head_and_the_norms_stay_in_16_bits",
      "the_bytes_are_those_of_lab_05s_files"], {
         fn table_format(&self, format: &ModelFormat) -> Format {
@@ -453,35 +494,45 @@ wrong_answers! {
         }
     }
 
-    TiedTwice, "tied_counted_twice", "a model has an embedding and a head",
+    TiedTwice, "tied_counted_twice",
+    "a model has an embedding and a head",
+    "a tied head is the embedding, so one matrix is stored",
     ["a_tied_embedding_is_stored_once", "the_bytes_are_those_that_llama_cpp_printed"], {
         fn stored_tables(&self, _architecture: &Architecture) -> u64 {
             2
         }
     }
 
-    HeadForgotten, "untied_counted_once", "the head is always the embedding",
+    HeadForgotten, "untied_counted_once",
+    "the head is always the embedding",
+    "a model that is not tied stores the head as a second matrix",
     ["the_embedding_the_head_and_the_norms_stay_in_16_bits"], {
         fn stored_tables(&self, _architecture: &Architecture) -> u64 {
             1
         }
     }
 
-    NoNorms, "norms_not_counted", "norms are too small to count",
+    NoNorms, "norms_not_counted",
+    "norms are too small to count",
+    "norms and biases are in the file too, and the count of bytes is exact",
     ["the_embedding_the_head_and_the_norms_stay_in_16_bits", "a_tied_embedding_is_stored_once"], {
         fn vector_bytes(&self, _architecture: &Architecture, _format: &ModelFormat) -> u64 {
             0
         }
     }
 
-    QuantizedNorms, "norms_quantized_too", "all weights have the format of the linear layers",
+    QuantizedNorms, "norms_quantized_too",
+    "all weights have the format of the linear layers",
+    "norms and biases stay in 16 bits, because only matrices are quantized",
     ["the_embedding_the_head_and_the_norms_stay_in_16_bits"], {
         fn vector_bytes(&self, architecture: &Architecture, format: &ModelFormat) -> u64 {
             architecture.vector_weights() * u64::from(format.linear.weights.bits()) / 8
         }
     }
 
-    ReadsAll, "a_step_reads_the_whole_file", "decode reads every byte of the model",
+    ReadsAll, "a_step_reads_the_whole_file",
+    "decode reads every byte of the model",
+    "of an embedding that is not tied, a step reads one row for each token",
     ["a_step_multiplies_with_the_head_and_only_looks_up_the_embedding",
      "weights_are_read_once_and_the_kv_cache_for_each_sequence"], {
         fn read_tables(&self, architecture: &Architecture) -> u64 {
@@ -489,21 +540,27 @@ wrong_answers! {
         }
     }
 
-    HeadLookedUp, "the_head_is_looked_up", "embedding and head are tables, and tables are looked up",
+    HeadLookedUp, "the_head_is_looked_up",
+    "embedding and head are tables, and tables are looked up",
+    "the head is a matrix product like the others, and a step reads all of the head",
     ["a_step_multiplies_with_the_head_and_only_looks_up_the_embedding"], {
         fn read_tables(&self, _architecture: &Architecture) -> u64 {
             0
         }
     }
 
-    AnyModel, "any_sizes_are_a_model", "a config.json is always right",
+    AnyModel, "any_sizes_are_a_model",
+    "a config.json is always right",
+    "sizes of 0 or heads that do not divide are no model, and `Architecture::check` refuses them",
     ["sizes_that_are_those_of_no_model_are_refused"], {
         fn check_model(&self, _architecture: &Architecture) -> Cost<()> {
             Ok(())
         }
     }
 
-    OneOfTwo, "kv_without_the_two", "a token keeps one vector in each layer",
+    OneOfTwo, "kv_without_the_two",
+    "a token keeps one vector in each layer",
+    "a token keeps a key and a value in each layer",
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer",
      "the_blocks_are_those_that_vllm_printed", "llama_cpps_kv_buffer_has_these_bytes"], {
         fn keys_and_values(&self) -> u64 {
@@ -511,7 +568,9 @@ wrong_answers! {
         }
     }
 
-    QueryHeads, "heads_for_kv_heads", "every head keeps keys and values",
+    QueryHeads, "heads_for_kv_heads",
+    "every head keeps keys and values",
+    "several query heads share a key-value head, which is cached once",
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer",
      "the_blocks_are_those_that_vllm_printed", "llama_cpps_kv_buffer_has_these_bytes"], {
         fn kv_heads(&self, architecture: &Architecture) -> u64 {
@@ -519,21 +578,27 @@ wrong_answers! {
         }
     }
 
-    OneLayersCache, "one_layers_cache", "the layers share a cache",
+    OneLayersCache, "one_layers_cache",
+    "the layers share a cache",
+    "each layer has its own keys and values",
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer"], {
         fn kv_layers(&self, _architecture: &Architecture) -> u64 {
             1
         }
     }
 
-    KvBits, "kv_in_bits", "numbers times bits are bytes",
+    KvBits, "kv_in_bits",
+    "numbers times bits are bytes",
+    "a byte has eight bits, so the product is divided by 8",
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer"], {
         fn kv_bytes_of(&self, numbers: u64, kv: Grid) -> u64 {
             numbers * u64::from(kv.bits())
         }
     }
 
-    KvSixteen, "the_cache_is_always_16_bits", "a number of the cache has two bytes",
+    KvSixteen, "the_cache_is_always_16_bits",
+    "a number of the cache has two bytes",
+    "the cache has a grid of its own, and a number in FP8 has one byte",
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer",
      "the_blocks_are_those_that_vllm_printed",
      "weights_are_read_once_and_the_kv_cache_for_each_sequence"], {
@@ -542,28 +607,36 @@ wrong_answers! {
         }
     }
 
-    OfWhatIsLeft, "utilization_of_what_is_left", "the share is taken after the weights",
+    OfWhatIsLeft, "utilization_of_what_is_left",
+    "the share is taken after the weights",
+    "utilization is a share of the whole memory, from which the weights are then taken away",
     ["utilization_is_a_share_of_the_whole_memory"], {
         fn available(&self, memory: u64, utilization: f64, taken: u64) -> u64 {
             (memory.saturating_sub(taken) as f64 * utilization).ceil() as u64
         }
     }
 
-    NoUtilization, "the_whole_memory", "an engine may use all of the device",
+    NoUtilization, "the_whole_memory",
+    "an engine may use all of the device",
+    "an engine requests the utilization's share of the memory and leaves the rest alone",
     ["utilization_is_a_share_of_the_whole_memory"], {
         fn available(&self, memory: u64, _utilization: f64, taken: u64) -> u64 {
             memory.saturating_sub(taken)
         }
     }
 
-    Floor, "the_request_is_rounded_down", "part of a byte is none",
+    Floor, "the_request_is_rounded_down",
+    "part of a byte is none",
+    "vLLM requests the ceiling of memory times utilization",
     ["utilization_is_a_share_of_the_whole_memory"], {
         fn available(&self, memory: u64, utilization: f64, taken: u64) -> u64 {
             ((memory as f64 * utilization) as u64).saturating_sub(taken)
         }
     }
 
-    NoRoomIsZero, "no_room_is_a_cache_of_nothing", "too little memory is a cache of 0 bytes",
+    NoRoomIsZero, "no_room_is_a_cache_of_nothing",
+    "too little memory is a cache of 0 bytes",
+    "an engine without room for the weights does not start, so the result must be an error",
     ["an_engine_that_would_not_start_is_an_error"], {
         fn check_available(&self, memory: u64, utilization: f64, taken: u64) -> Cost<()> {
             match solution::kv_available_bytes(memory, utilization, taken) {
@@ -573,7 +646,9 @@ wrong_answers! {
         }
     }
 
-    Percent, "utilization_may_be_anything", "92 is as good as 0.92",
+    Percent, "utilization_may_be_anything",
+    "92 is as good as 0.92",
+    "utilization is a share, above 0 and at most 1, and any other number must be refused",
     ["an_engine_that_would_not_start_is_an_error"], {
         fn check_available(&self, memory: u64, utilization: f64, taken: u64) -> Cost<()> {
             match solution::kv_available_bytes(memory, utilization, taken) {
@@ -583,21 +658,27 @@ wrong_answers! {
         }
     }
 
-    BlocksUp, "blocks_rounded_up", "the last block is cut to fit",
+    BlocksUp, "blocks_rounded_up",
+    "the last block is cut to fit",
+    "an engine allocates whole blocks, so part of a block is no block",
     ["the_blocks_are_those_that_vllm_printed", "room_for_nothing_is_refused"], {
         fn fit(&self, available: u64, block_tokens: u64, per_token: u64) -> u64 {
             available.div_ceil(block_tokens * per_token)
         }
     }
 
-    TokensForBlocks, "tokens_for_blocks", "a block is a token",
+    TokensForBlocks, "tokens_for_blocks",
+    "a block is a token",
+    "a block holds `block_tokens` tokens, 16 in vLLM",
     ["the_blocks_are_those_that_vllm_printed"], {
         fn fit(&self, available: u64, _block_tokens: u64, per_token: u64) -> u64 {
             available / per_token
         }
     }
 
-    EmptyBlocks, "empty_blocks_are_fine", "no tokens, no blocks",
+    EmptyBlocks, "empty_blocks_are_fine",
+    "blocks of no tokens are no blocks",
+    "a block of 0 tokens or 0 bytes would divide by 0, so it must be refused",
     ["room_for_nothing_is_refused"], {
         fn check_blocks(&self, _available: u64, _block_tokens: u64, _per_token: u64) -> Cost<()> {
             Ok(())
@@ -607,35 +688,45 @@ wrong_answers! {
         }
     }
 
-    BlocksAreTokens, "blocks_are_tokens", "the engine's blocks are its tokens",
+    BlocksAreTokens, "blocks_are_tokens",
+    "the engine's blocks are its tokens",
+    "each block holds `block_tokens` tokens, so the number of blocks is multiplied by them",
     ["the_blocks_are_those_that_vllm_printed"], {
         fn tokens(&self, blocks: u64, _block_tokens: u64) -> u64 {
             blocks
         }
     }
 
-    SharedBlocks, "sequences_share_a_block", "tokens over tokens: what one leaves another takes",
+    SharedBlocks, "sequences_share_a_block",
+    "the room that one sequence leaves in a block another takes",
+    "a sequence takes whole blocks, and the rest of its last block stays empty",
     ["a_sequence_takes_whole_blocks"], {
         fn at_once(&self, blocks: u64, block_tokens: u64, context: u64) -> f64 {
             (blocks * block_tokens) as f64 / context as f64
         }
     }
 
-    CutSequence, "the_last_tokens_are_dropped", "17 tokens are one block of 16",
+    CutSequence, "the_last_tokens_are_dropped",
+    "17 tokens are one block of 16",
+    "the 17th token needs a second block, so the number of blocks rounds up",
     ["a_sequence_takes_whole_blocks"], {
         fn at_once(&self, blocks: u64, block_tokens: u64, context: u64) -> f64 {
             blocks as f64 / (context / block_tokens).max(1) as f64
         }
     }
 
-    WholeSequences, "whole_sequences_only", "concurrency is a whole number",
+    WholeSequences, "whole_sequences_only",
+    "concurrency is a whole number",
+    "vLLM prints a fraction such as 22.75x, which says how much room is left",
     ["a_sequence_takes_whole_blocks", "the_blocks_are_those_that_vllm_printed"], {
         fn at_once(&self, blocks: u64, block_tokens: u64, context: u64) -> f64 {
             (blocks as f64 / context.div_ceil(block_tokens) as f64).floor()
         }
     }
 
-    WeightsUnit, "w4a16_on_the_integer_unit", "integer weights multiply as integers",
+    WeightsUnit, "w4a16_on_the_integer_unit",
+    "integer weights multiply as integers",
+    "a unit multiplies two operands of one kind, and the activations of W4A16 are in 16 bits",
     ["weights_alone_in_4_bits_multiply_at_the_16_bit_rate",
      "arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn unit(&self, format: &Format) -> Format {
@@ -647,7 +738,10 @@ wrong_answers! {
         }
     }
 
-    Dequantized, "everything_is_dequantized_first", "codes are turned into floats before they multiply",
+    Dequantized, "everything_is_dequantized_first",
+    "codes are turned into floats before they multiply",
+    "a kernel with two quantized operands multiplies the codes themselves, at the rate of their \
+     unit",
     ["two_quantized_operands_multiply_at_the_rate_of_the_activations",
      "a_device_without_the_unit_is_an_error_and_not_a_guess"], {
         fn unit(&self, format: &Format) -> Format {
@@ -659,7 +753,9 @@ wrong_answers! {
         }
     }
 
-    OneEightBit, "fp8_on_the_int8_unit", "8 bits are 8 bits",
+    OneEightBit, "fp8_on_the_int8_unit",
+    "8 bits are 8 bits",
+    "FP8 and int8 multiply on different units, and an A100 has no unit for FP8",
     ["two_quantized_operands_multiply_at_the_rate_of_the_activations",
      "a_device_without_the_unit_is_an_error_and_not_a_guess"], {
         fn unit(&self, format: &Format) -> Format {
@@ -668,14 +764,18 @@ wrong_answers! {
         }
     }
 
-    ActivationsOnly, "the_activations_alone_choose", "int8 activations multiply on the int8 unit",
+    ActivationsOnly, "the_activations_alone_choose",
+    "int8 activations multiply on the int8 unit",
+    "weights in 16 bits cannot enter the int8 unit, so both grids choose the unit",
     ["two_quantized_operands_multiply_at_the_rate_of_the_activations"], {
         fn unit(&self, format: &Format) -> Format {
             Format { weights: format.activations, ..format.clone() }
         }
     }
 
-    Guess, "falls_back_in_silence", "where a unit is missing the 16-bit one does it",
+    Guess, "falls_back_in_silence",
+    "where a unit is missing the 16-bit one does it",
+    "the fallback is another format, so a device without the unit must be an error",
     ["a_device_without_the_unit_is_an_error_and_not_a_guess",
      "decode_of_nothing_or_on_nothing_is_refused"], {
         fn operations_per_s(&self, device: &Device, format: &Format) -> Cost<f64> {
@@ -692,7 +792,9 @@ wrong_answers! {
         }
     }
 
-    Sum, "the_floors_add_up", "first it reads, then it multiplies",
+    Sum, "the_floors_add_up",
+    "first a step reads, then it multiplies",
+    "memory and arithmetic work at the same time, so the longer of both bounds the time",
     ["a_step_takes_as_long_as_the_larger_floor", "tokens_per_second_are_those_of_all_sequences",
      "a_prompt_is_read_at_its_length_over_the_larger_floor"], {
         fn shorter(&self, floors: Floors) -> f64 {
@@ -700,28 +802,36 @@ wrong_answers! {
         }
     }
 
-    Least, "the_smaller_floor", "the shortest time is the smaller of two",
+    Least, "the_smaller_floor",
+    "the shortest time is the smaller of two",
+    "both bounds must hold, so no step is shorter than the larger",
     ["a_step_takes_as_long_as_the_larger_floor"], {
         fn shorter(&self, floors: Floors) -> f64 {
             floors.memory_s.min(floors.arithmetic_s)
         }
     }
 
-    NanTime, "f64_max_finds_the_nan", "the larger of NaN and 1 is NaN",
+    NanTime, "f64_max_finds_the_nan",
+    "the larger of NaN and 1 is NaN",
+    "`f64::max` drops NaN, so a check has to look for NaN",
     ["a_step_takes_as_long_as_the_larger_floor"], {
         fn check_floors(&self, _floors: Floors) -> Cost<()> {
             Ok(())
         }
     }
 
-    OneCache, "the_cache_is_read_once", "a batch shares its context",
+    OneCache, "the_cache_is_read_once",
+    "a batch shares its context",
+    "each sequence reads a KV cache of its own",
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence"], {
         fn step_bytes(&self, weights: f64, kv: f64, _batch: f64, context: f64) -> f64 {
             weights + context * kv
         }
     }
 
-    WeightsEach, "weights_for_each_sequence", "every sequence reads the model",
+    WeightsEach, "weights_for_each_sequence",
+    "every sequence reads the model",
+    "a step reads the weights once for the whole batch, which is why batching pays",
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence",
      "at_the_crossover_both_floors_are_the_same"], {
         fn step_bytes(&self, weights: f64, kv: f64, batch: f64, context: f64) -> f64 {
@@ -732,14 +842,18 @@ wrong_answers! {
         }
     }
 
-    NewToken, "only_the_new_token", "a step touches one token of the cache",
+    NewToken, "only_the_new_token",
+    "a step touches one token of the cache",
+    "attention reads the keys and values of the whole context in each step",
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence"], {
         fn step_bytes(&self, weights: f64, kv: f64, batch: f64, _context: f64) -> f64 {
             weights + batch * kv
         }
     }
 
-    NoCache, "no_cache_is_read", "decode reads weights",
+    NoCache, "no_cache_is_read",
+    "decode reads weights and nothing else",
+    "attention reads the KV cache of every sequence in each step",
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence",
      "a_long_context_keeps_decode_bound_by_memory_at_any_batch"], {
         fn step_bytes(&self, weights: f64, _kv: f64, _batch: f64, _context: f64) -> f64 {
@@ -750,70 +864,91 @@ wrong_answers! {
         }
     }
 
-    OneOperation, "a_multiply_add_is_one", "a multiply-add is one operation",
+    OneOperation, "a_multiply_add_is_one",
+    "a multiply-add is one operation",
+    "data sheets count the multiplication and the addition, so a weight costs two operations",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn per_weight(&self) -> f64 {
             1.0
         }
     }
 
-    HeadUnit, "the_head_at_the_linear_rate", "the head is a linear layer like the others",
+    HeadUnit, "the_head_at_the_linear_rate",
+    "the head is a linear layer like the others",
+    "the head is not quantized, so it multiplies at the rate of its own format",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn head_format(&self, format: &ModelFormat) -> Format {
             format.linear.clone()
         }
     }
 
-    NoHead, "the_head_does_not_multiply", "the model is its layers",
+    NoHead, "the_head_does_not_multiply",
+    "the model is its layers",
+    "the logits are the product with the head, for each sequence of each step",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn multiplied_tables(&self, _architecture: &Architecture) -> u64 {
             0
         }
     }
 
-    AllParameters, "two_per_parameter", "two operations for every parameter",
+    AllParameters, "two_per_parameter",
+    "every parameter costs two operations",
+    "the embedding is looked up and multiplies nothing",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn multiplied_tables(&self, architecture: &Architecture) -> u64 {
             if architecture.tied { 1 } else { 2 }
         }
     }
 
-    BatchFree, "a_batch_multiplies_once", "what is read once is multiplied once",
+    BatchFree, "a_batch_multiplies_once",
+    "what is read once is multiplied once",
+    "each sequence multiplies with all weights, so the arithmetic grows with the batch",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"], {
         fn times_batch(&self, seconds: f64, _batch: f64) -> f64 {
             seconds
         }
     }
 
-    OneSequence, "tokens_of_one_sequence", "a step makes a token",
+    OneSequence, "tokens_of_one_sequence",
+    "a step makes a token",
+    "a step makes one token for each sequence of the batch",
     ["tokens_per_second_are_those_of_all_sequences"], {
         fn step_tokens(&self, _batch: u64) -> f64 {
             1.0
         }
     }
 
-    PromptReadsEach, "a_prompt_reads_for_each_token", "each token of a prompt reads the weights",
+    PromptReadsEach, "a_prompt_reads_for_each_token",
+    "each token of a prompt reads the weights",
+    "prefill reads the weights once for all tokens of the prompt",
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"], {
         fn prompt_reads(&self, served: &Served, tokens: f64) -> Cost<f64> {
             Ok(tokens * self.linear_bytes(&served.architecture, &served.format.linear)? as f64)
         }
     }
 
-    PromptReadsAll, "a_prompt_reads_the_file", "a prompt reads every byte of the model",
+    PromptReadsAll, "a_prompt_reads_the_file",
+    "prefill reads every byte of the model",
+    "the bound counts the linear layers alone, because the head runs for the last token and the \
+     embedding is looked up",
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"], {
         fn prompt_reads(&self, served: &Served, _tokens: f64) -> Cost<f64> {
             Ok(self.model_bytes(&served.architecture, &served.format)? as f64)
         }
     }
 
-    PromptOnce, "a_prompt_multiplies_once", "weights that are read once are multiplied once",
+    PromptOnce, "a_prompt_multiplies_once",
+    "weights that are read once are multiplied once",
+    "every token of the prompt multiplies with all weights",
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"], {
         fn prompt_multiplies(&self, weights: f64, _tokens: f64) -> f64 {
             weights
         }
     }
 
-    NoAttention, "attention_is_free", "arithmetic is in the weights",
+    NoAttention, "attention_is_free",
+    "all arithmetic is in the weights",
+    "each pair of tokens that attend costs two products, which grow with the square of the prompt",
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token",
      "attention_grows_with_the_square_of_the_prompt"], {
         fn per_pair(&self) -> f64 {
@@ -821,49 +956,63 @@ wrong_answers! {
         }
     }
 
-    OneProduct, "attention_is_one_product", "attention is queries times keys",
+    OneProduct, "attention_is_one_product",
+    "attention is queries times keys",
+    "the scores are multiplied with the values too, so attention is two products",
     ["attention_grows_with_the_square_of_the_prompt"], {
         fn per_pair(&self) -> f64 {
             2.0
         }
     }
 
-    BothWays, "attention_looks_ahead", "every token attends to every token",
+    BothWays, "attention_looks_ahead",
+    "every token attends to every token",
+    "a token attends to itself and the tokens before it, which are n(n + 1) / 2 pairs",
     ["attention_grows_with_the_square_of_the_prompt"], {
         fn pairs(&self, tokens: f64) -> f64 {
             tokens * tokens
         }
     }
 
-    KvHeadsMultiply, "kv_heads_multiply", "shared keys are multiplied once",
+    KvHeadsMultiply, "kv_heads_multiply",
+    "shared keys are multiplied once",
+    "a shared key is read once and multiplied with the query of each head",
     ["attention_grows_with_the_square_of_the_prompt"], {
         fn multiplying_heads(&self, architecture: &Architecture) -> u64 {
             architecture.kv_heads
         }
     }
 
-    QuantizedAttention, "attention_quantized_too", "a W8A8 model is int8 all over",
+    QuantizedAttention, "attention_quantized_too",
+    "a W8A8 model is int8 all over",
+    "W8A8 quantizes the linear layers, and attention multiplies in 16 bits",
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"], {
         fn attention_format(&self, served: &Served) -> Format {
             served.format.linear.clone()
         }
     }
 
-    Prompts, "prompts_for_tokens", "a prompt is one thing to do",
+    Prompts, "prompts_for_tokens",
+    "a prompt is one thing to do",
+    "the rate counts tokens, and a prompt has many",
     ["a_prompt_is_read_at_its_length_over_the_larger_floor"], {
         fn prompt_tokens(&self, _tokens: u64) -> f64 {
             1.0
         }
     }
 
-    Negative, "a_negative_batch", "the formula has a value, so there is a crossover",
+    Negative, "a_negative_batch",
+    "the formula has a value, so there is a crossover",
+    "a negative batch means that the arithmetic never catches up with the reading of the cache",
     ["a_long_context_keeps_decode_bound_by_memory_at_any_batch"], {
         fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
             Some(weights_s / (token_s - kv_s))
         }
     }
 
-    CacheOnce, "the_crossover_forgets_the_cache", "the crossover is bytes over operations",
+    CacheOnce, "the_crossover_forgets_the_cache",
+    "the crossover is bytes over operations",
+    "each sequence reads a cache too, so reading grows with the batch as the arithmetic does",
     ["at_the_crossover_both_floors_are_the_same",
      "a_long_context_keeps_decode_bound_by_memory_at_any_batch"], {
         fn meet(&self, weights_s: f64, _kv_s: f64, token_s: f64) -> Option<f64> {
@@ -871,14 +1020,20 @@ wrong_answers! {
         }
     }
 
-    CacheCountedOnce, "the_crossover_reads_one_cache", "one sequence's cache is added to the weights",
+    CacheCountedOnce, "the_crossover_reads_one_cache",
+    "one sequence's cache is added to the weights",
+    "the bytes of the cache grow with the batch, so they belong beside the arithmetic of a \
+     sequence",
     ["at_the_crossover_both_floors_are_the_same"], {
         fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
             (token_s > kv_s).then_some((weights_s + kv_s) / token_s)
         }
     }
 
-    WholeBatch, "a_whole_batch", "a batch is a whole number",
+    WholeBatch, "a_whole_batch",
+    "a batch is a whole number",
+    "the crossover is the point where both bounds are equal, and that point may lie between two \
+     batches",
     ["at_the_crossover_both_floors_are_the_same"], {
         fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
             (token_s > kv_s).then(|| (weights_s / (token_s - kv_s)).ceil())
@@ -886,213 +1041,57 @@ wrong_answers! {
     }
 }
 
-/// The implementation that the spec tests when `LAB_IMPL=wrong`: `WRONG_ANSWER` names it.
-///
-/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
-/// others is due to the one step they replace.
-pub mod chosen {
-    use super::*;
-
-    struct AllRight;
-    impl Answer for AllRight {}
-
-    fn answer() -> &'static (dyn Answer + Sync) {
-        kit::wrong::chosen(ANSWERS, &AllRight)
-    }
-
-    /// See [`solution::bytes_from_gb`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn bytes_from_gb(gigabytes: f64) -> Result<u64, CostError> {
-        answer().bytes_from_gb(gigabytes)
-    }
-
-    /// See [`solution::bytes_from_gib`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn bytes_from_gib(gibibytes: f64) -> Result<u64, CostError> {
-        answer().bytes_from_gib(gibibytes)
-    }
-
-    /// See [`solution::matrix_bytes`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn matrix_bytes(
-        out_features: u64,
-        in_features: u64,
-        format: &Format,
-    ) -> Result<u64, CostError> {
-        answer().matrix_bytes(out_features, in_features, format)
-    }
-
-    /// See [`solution::bits_per_weight`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn bits_per_weight(bytes: u64, weights: u64) -> Result<f64, CostError> {
-        answer().bits_per_weight(bytes, weights)
-    }
-
-    /// See [`solution::linear_bytes`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn linear_bytes(architecture: &Architecture, format: &Format) -> Result<u64, CostError> {
-        answer().linear_bytes(architecture, format)
-    }
-
-    /// See [`solution::model_bytes`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn model_bytes(
+answered! {
+    fn bytes_from_gb(gigabytes: f64) -> Result<u64, CostError>;
+    fn bytes_from_gib(gibibytes: f64) -> Result<u64, CostError>;
+    fn matrix_bytes(out_features: u64, in_features: u64, format: &Format) -> Result<u64, CostError>;
+    fn bits_per_weight(bytes: u64, weights: u64) -> Result<f64, CostError>;
+    fn linear_bytes(architecture: &Architecture, format: &Format) -> Result<u64, CostError>;
+    fn model_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<u64, CostError>;
+    fn step_weight_bytes(
         architecture: &Architecture,
         format: &ModelFormat,
-    ) -> Result<u64, CostError> {
-        answer().model_bytes(architecture, format)
-    }
-
-    /// See [`solution::step_weight_bytes`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn step_weight_bytes(
-        architecture: &Architecture,
-        format: &ModelFormat,
-    ) -> Result<u64, CostError> {
-        answer().step_weight_bytes(architecture, format)
-    }
-
-    /// See [`solution::kv_bytes_per_token`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn kv_bytes_per_token(architecture: &Architecture, kv: Grid) -> Result<u64, CostError> {
-        answer().kv_bytes_per_token(architecture, kv)
-    }
-
-    /// See [`solution::kv_available_bytes`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn kv_available_bytes(
+    ) -> Result<u64, CostError>;
+    fn kv_bytes_per_token(architecture: &Architecture, kv: Grid) -> Result<u64, CostError>;
+    fn kv_available_bytes(
         memory_bytes: u64,
         utilization: f64,
         taken_bytes: u64,
-    ) -> Result<u64, CostError> {
-        answer().kv_available_bytes(memory_bytes, utilization, taken_bytes)
-    }
-
-    /// See [`solution::kv_blocks`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn kv_blocks(
+    ) -> Result<u64, CostError>;
+    fn kv_blocks(
         available_bytes: u64,
         block_tokens: u64,
         kv_bytes_per_token: u64,
-    ) -> Result<u64, CostError> {
-        answer().kv_blocks(available_bytes, block_tokens, kv_bytes_per_token)
-    }
-
-    /// See [`solution::kv_tokens`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn kv_tokens(blocks: u64, block_tokens: u64) -> Result<u64, CostError> {
-        answer().kv_tokens(blocks, block_tokens)
-    }
-
-    /// See [`solution::concurrency`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn concurrency(
-        blocks: u64,
-        block_tokens: u64,
-        context_tokens: u64,
-    ) -> Result<f64, CostError> {
-        answer().concurrency(blocks, block_tokens, context_tokens)
-    }
-
-    /// See [`solution::operations_per_s`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostError> {
-        answer().operations_per_s(device, format)
-    }
-
-    /// See [`solution::shortest_s`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
-        answer().shortest_s(floors)
-    }
-
-    /// See [`solution::decode_floors`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn decode_floors(
+    ) -> Result<u64, CostError>;
+    fn kv_tokens(blocks: u64, block_tokens: u64) -> Result<u64, CostError>;
+    fn concurrency(blocks: u64, block_tokens: u64, context_tokens: u64) -> Result<f64, CostError>;
+    fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostError>;
+    fn shortest_s(floors: Floors) -> Result<f64, CostError>;
+    fn decode_floors(
         served: &Served,
         device: &Device,
         batch: u64,
         context_tokens: u64,
-    ) -> Result<Floors, CostError> {
-        answer().decode_floors(served, device, batch, context_tokens)
-    }
-
-    /// See [`solution::decode_tokens_per_s`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn decode_tokens_per_s(
+    ) -> Result<Floors, CostError>;
+    fn decode_tokens_per_s(
         served: &Served,
         device: &Device,
         batch: u64,
         context_tokens: u64,
-    ) -> Result<f64, CostError> {
-        answer().decode_tokens_per_s(served, device, batch, context_tokens)
-    }
-
-    /// See [`solution::prefill_floors`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn prefill_floors(
+    ) -> Result<f64, CostError>;
+    fn prefill_floors(
         served: &Served,
         device: &Device,
         prompt_tokens: u64,
-    ) -> Result<Floors, CostError> {
-        answer().prefill_floors(served, device, prompt_tokens)
-    }
-
-    /// See [`solution::prefill_tokens_per_s`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn prefill_tokens_per_s(
+    ) -> Result<Floors, CostError>;
+    fn prefill_tokens_per_s(
         served: &Served,
         device: &Device,
         prompt_tokens: u64,
-    ) -> Result<f64, CostError> {
-        answer().prefill_tokens_per_s(served, device, prompt_tokens)
-    }
-
-    /// See [`solution::crossover_batch`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn crossover_batch(
+    ) -> Result<f64, CostError>;
+    fn crossover_batch(
         served: &Served,
         device: &Device,
         context_tokens: u64,
-    ) -> Result<Option<f64>, CostError> {
-        answer().crossover_batch(served, device, context_tokens)
-    }
+    ) -> Result<Option<f64>, CostError>;
 }

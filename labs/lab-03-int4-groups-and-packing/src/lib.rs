@@ -16,9 +16,5 @@ pub use kit::int4::{
     AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite,
     sizes_that_divide,
 };
-#[cfg(lab_impl = "solution")]
-pub use solution::*;
-#[cfg(lab_impl = "starter")]
-pub use starter::*;
-#[cfg(lab_impl = "wrong")]
-pub use wrong_answers::chosen::*;
+
+kit::implementation!();

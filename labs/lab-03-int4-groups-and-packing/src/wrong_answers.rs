@@ -6,7 +6,7 @@
 //! `every_wrong_answer_is_caught` runs them all.
 
 use half::f16;
-use kit::wrong_answers;
+use kit::{answered, wrong_answers};
 use ndarray::Array2;
 
 use crate::{
@@ -103,7 +103,9 @@ fn dense(x: &Array2<f32>, w: &Int4Groups, full: &Array2<f32>) -> Result<Array2<f
 }
 
 wrong_answers! {
-    Truncates, "truncates", "`as i8` is a rounding",
+    Truncates, "truncates",
+    "`as i8` rounds to the nearest code",
+    "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
     ["codes_round_half_to_even_and_stop_at_seven",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
@@ -111,7 +113,9 @@ wrong_answers! {
         }
     }
 
-    Floors, "floors", "rounding down is rounding",
+    Floors, "floors",
+    "rounding down is rounding",
+    "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
     ["codes_round_half_to_even_and_stop_at_seven",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
@@ -119,21 +123,29 @@ wrong_answers! {
         }
     }
 
-    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    HalfAway, "half_away_from_zero",
+    "Rust's `round` is torch's `round`",
+    "Rust rounds a half away from zero, and torch rounds a half to the even code as \
+     `round_ties_even` does",
     ["codes_round_half_to_even_and_stop_at_seven"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
             (value / scale.to_f32()).round().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    Reciprocal, "multiplies_by_the_reciprocal", "a product with 1 / s is a quotient by s",
+    Reciprocal, "multiplies_by_the_reciprocal",
+    "a product with `1 / scale` is a quotient by the scale",
+    "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
     ["codes_round_half_to_even_and_stop_at_seven"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
             (value * (1.0 / scale.to_f32())).round_ties_even().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    HalfScale, "divides_in_f16", "the scale is an f16, so it is computed in f16",
+    HalfScale, "divides_in_f16",
+    "the scale is an f16, so it is computed in f16",
+    "an absmax that is rounded before the division gives another scale, so the one rounding comes \
+     last",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
         fn group_scale(&self, absmax: f32) -> f16 {
             let scale = f16::from_f32(f16::from_f32(absmax).to_f32() / QMAX);
@@ -141,14 +153,18 @@ wrong_answers! {
         }
     }
 
-    ReachesMinus8, "clips_to_minus_8", "four bits have sixteen codes, so use them all",
+    ReachesMinus8, "clips_to_minus_8",
+    "four bits have sixteen codes, so all sixteen are used",
+    "the symmetric grid is -7 to 7, because -8 has no positive partner",
     ["codes_round_half_to_even_and_stop_at_seven"], {
         fn quantize_value(&self, value: f32, scale: f16) -> i8 {
             (value / scale.to_f32()).round_ties_even().clamp(-8.0, QMAX) as i8
         }
     }
 
-    DividesBy8, "divides_by_8", "half of sixteen codes is eight",
+    DividesBy8, "divides_by_8",
+    "half of sixteen codes is eight, so the largest magnitude belongs on 8",
+    "the last code of the grid is 7, so a weight on 8 is clipped",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
@@ -158,7 +174,10 @@ wrong_answers! {
         }
     }
 
-    PlusMinus8, "divides_by_8_and_reaches_minus_8", "int4 is -8..=7, so 8 is the largest magnitude",
+    PlusMinus8, "divides_by_8_and_reaches_minus_8",
+    "int4 is -8..=7, so 8 is the largest magnitude",
+    "a positive maximum is clipped to 7 and a negative maximum is not, so negated weights get \
+     other codes",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "negating_the_weights_negates_every_code"], {
         fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
@@ -179,7 +198,9 @@ wrong_answers! {
         }
     }
 
-    NoZeroGuard, "no_zero_scale_guard", "no group is ever all zeros",
+    NoZeroGuard, "no_zero_scale_guard",
+    "no group is ever all zeros",
+    "a group of zeros gets the scale 0, and 0 / 0 is NaN",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
         fn group_scale(&self, absmax: f32) -> f16 {
@@ -187,14 +208,18 @@ wrong_answers! {
         }
     }
 
-    GuardsTheMaximum, "guards_the_maximum_only", "a maximum above 0 gives a scale above 0",
+    GuardsTheMaximum, "guards_the_maximum_only",
+    "a maximum above 0 gives a scale above 0",
+    "a small maximum over 7 underflows to 0 in f16, so the scale needs the guard",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
         fn group_scale(&self, absmax: f32) -> f16 {
             if absmax > 0.0 { f16::from_f32(absmax / QMAX) } else { f16::ONE }
         }
     }
 
-    FloorGuard, "guards_with_a_floor", "any floor under the maximum is as good as another",
+    FloorGuard, "guards_with_a_floor",
+    "any lower limit under the maximum is as good as another",
+    "a limit changes the scales of small maxima, and the scale of zeros must be exactly 1",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
         fn group_scale(&self, absmax: f32) -> f16 {
@@ -202,7 +227,9 @@ wrong_answers! {
         }
     }
 
-    UnroundedScale, "divides_by_the_unrounded_scale", "the file's f16 scale is close enough",
+    UnroundedScale, "divides_by_the_unrounded_scale",
+    "the file's f16 scale is close enough to the scale that made the codes",
+    "dequantizing multiplies by the f16 scale, so the codes must be divided by the f16 scale",
     ["each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
@@ -216,7 +243,10 @@ wrong_answers! {
         }
     }
 
-    AnySize, "lets_the_last_group_be_short", "a short last group is fine, every loader copes",
+    AnySize, "lets_the_last_group_be_short",
+    "a short last group is fine because every loader copes",
+    "scales have the shape `[out_features, in_features / group_size]`, which has no room for a \
+     short group",
     ["a_group_size_that_does_not_divide_is_refused"], {
         fn check_group_size(&self, _: usize, group_size: usize) -> Result<(), Int4Error> {
             if group_size > 0 { return Ok(()) }
@@ -224,7 +254,9 @@ wrong_answers! {
         }
     }
 
-    SwapsTheNumbers, "blames_the_wrong_number", "which of the two numbers is which does not matter",
+    SwapsTheNumbers, "blames_the_wrong_number",
+    "which of the two numbers is which does not matter",
+    "an error that swaps the group size and the row length sends the reader to the wrong one",
     ["a_group_size_that_does_not_divide_is_refused"], {
         fn check_group_size(&self, in_features: usize, group_size: usize) -> Result<(), Int4Error> {
             solution::check_group_size(in_features, group_size).map_err(|_| {
@@ -233,21 +265,27 @@ wrong_answers! {
         }
     }
 
-    AcceptsNan, "accepts_nan", "a maximum ignores NaN, so NaN does no harm",
+    AcceptsNan, "accepts_nan",
+    "a maximum ignores NaN, so NaN does no harm",
+    "the cast of NaN is code 0, so a broken weight would turn into a plausible one unnoticed",
     ["what_cannot_be_quantized_is_refused_with_its_address"], {
         fn check_finite(&self, _: &Array2<f32>) -> Result<(), Int4Error> {
             Ok(())
         }
     }
 
-    InfiniteScale, "lets_a_scale_overflow", "f16 holds whatever f32 holds, only coarser",
+    InfiniteScale, "lets_a_scale_overflow",
+    "f16 holds every number that f32 holds, only coarser",
+    "f16 ends at 65,504, and a larger scale becomes infinite",
     ["what_cannot_be_quantized_is_refused_with_its_address"], {
         fn check_scale(&self, _: f16, _: usize, _: usize, _: f32) -> Option<Int4Error> {
             None
         }
     }
 
-    OverflowsEarly, "refuses_a_weight_beyond_f16", "a weight that f16 cannot hold has no scale in f16",
+    OverflowsEarly, "refuses_a_weight_beyond_f16",
+    "a weight that f16 cannot hold has no scale in f16",
+    "the scale is a seventh of the maximum, so a maximum up to 7 * 65,504 has a scale",
     ["what_cannot_be_quantized_is_refused_with_its_address"], {
         fn check_scale(&self, _: f16, row: usize, group: usize, absmax: f32) -> Option<Int4Error> {
             let beyond = absmax > f16::MAX.to_f32();
@@ -255,7 +293,9 @@ wrong_answers! {
         }
     }
 
-    WrongAxis, "groups_along_out_features", "groups run down a column",
+    WrongAxis, "groups_along_out_features",
+    "groups run down a column",
+    "a group is `group_size` neighbours inside a row, along `in_features`",
     ["groups_run_along_in_features_in_a_square_matrix_too"], {
         fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
             if !w.is_square() {
@@ -267,7 +307,10 @@ wrong_answers! {
         }
     }
 
-    PerChannel, "one_scale_a_row_repeated", "the shape of the scales is all there is to groups",
+    PerChannel, "one_scale_a_row_repeated",
+    "scales of the right shape are group scales",
+    "each group needs the scale of its own maximum, and a repeated scale has the error of one \
+     scale a row",
     ["each_group_has_the_scale_of_its_own_maximum",
      "groups_confine_a_loud_weight_to_its_own_group",
      "smaller_groups_mean_less_error_and_more_bytes_on_real_weights"], {
@@ -276,7 +319,10 @@ wrong_answers! {
         }
     }
 
-    SignedMax, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    SignedMax, "maximum_without_magnitude",
+    "the largest value is the largest magnitude",
+    "a negative weight may have the largest magnitude, and a scale without that weight clips the \
+     weight",
     ["each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
         fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
@@ -285,28 +331,36 @@ wrong_answers! {
         }
     }
 
-    Interleaved, "scale_of_the_wrong_group", "neighbours take turns: column j is in group j mod groups",
+    Interleaved, "scale_of_the_wrong_group",
+    "neighbours take turns, so column j is in group j mod groups",
+    "a group is a run of neighbours, so column j is in group `j / group_size`",
     ["dequantize_takes_the_scale_of_the_columns_own_group"], {
         fn group_of(&self, column: usize, _: usize, groups: usize) -> usize {
             column % groups
         }
     }
 
-    NextGroup, "scale_of_the_next_group", "counting starts at one",
+    NextGroup, "scale_of_the_next_group",
+    "counting of groups starts at one",
+    "the first `group_size` columns are group 0",
     ["dequantize_takes_the_scale_of_the_columns_own_group"], {
         fn group_of(&self, column: usize, size: usize, groups: usize) -> usize {
             (column / size + 1) % groups
         }
     }
 
-    HalfProducts, "dequantizes_in_f16", "a code times an f16 is an f16",
+    HalfProducts, "dequantizes_in_f16",
+    "a code times an f16 is an f16",
+    "the product can have 14 significant bits and f16 keeps 11, so the product is computed in f32",
     ["dequantize_takes_the_scale_of_the_columns_own_group"], {
         fn dequantize_groups(&self, w: &Int4Groups) -> Array2<f32> {
             solution::dequantize_groups(w).mapv(|value| f16::from_f32(value).to_f32())
         }
     }
 
-    SwappedNibbles, "swapped_nibbles", "the first code comes first, so it is the high nibble",
+    SwappedNibbles, "swapped_nibbles",
+    "the first code comes first, so it is the high nibble",
+    "the layout keeps the first code of a pair in the low nibble, bits 0 to 3",
     ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
         fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
             Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte.rotate_left(4)).collect())
@@ -317,7 +371,9 @@ wrong_answers! {
         }
     }
 
-    UnpacksSwapped, "unpacks_swapped_nibbles", "a mirrored read gives the same histogram, so it is right",
+    UnpacksSwapped, "unpacks_swapped_nibbles",
+    "a swapped read gives the same histogram, so the read is right",
+    "a histogram does not see positions, and here each pair of neighbours has changed places",
     ["unpacking_undoes_packing_for_every_byte_there_is",
      "a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights"], {
         fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
@@ -326,7 +382,9 @@ wrong_answers! {
         }
     }
 
-    UnsignedNibbles, "unsigned_nibbles", "masking with 15 gives the code back",
+    UnsignedNibbles, "unsigned_nibbles",
+    "masking with 15 gives the code back",
+    "a nibble is in two's complement, so 15 is -1 and the sign must be extended",
     ["unpacking_undoes_packing_for_every_byte_there_is"], {
         fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
             let codes = |&byte: &u8| [byte & 0x0F, byte >> 4].map(u8::cast_signed);
@@ -334,7 +392,9 @@ wrong_answers! {
         }
     }
 
-    OffsetNibbles, "offset_nibbles", "a nibble has no sign, so 8 is added first",
+    OffsetNibbles, "offset_nibbles",
+    "a nibble has no sign, so 8 is added first",
+    "this layout stores the lowest four bits of the code in two's complement, without an offset",
     ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
         fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
             Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte ^ 0x88).collect())
@@ -344,14 +404,18 @@ wrong_answers! {
         }
     }
 
-    DropsTheLast, "drops_the_last_odd_code", "`chunks_exact(2)` covers everything",
+    DropsTheLast, "drops_the_last_odd_code",
+    "`chunks_exact(2)` covers every code",
+    "the last code of an odd number is dropped unnoticed, and half a byte must be an error",
     ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
         fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
             solution::pack_nibbles(&codes[..codes.len() / 2 * 2])
         }
     }
 
-    MasksTheCode, "masks_an_oversized_code", "the mask makes any code fit",
+    MasksTheCode, "masks_an_oversized_code",
+    "a mask makes any code fit",
+    "a mask turns a code outside -8..=7 into another code, so the code must be refused",
     ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
         fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
             let fits = |&code: &i8| ((code << 4).cast_unsigned().cast_signed()) >> 4;
@@ -359,7 +423,9 @@ wrong_answers! {
         }
     }
 
-    ReadsAwqAsLinear, "awq_order_read_as_linear", "a word is a word: nibble i is code i",
+    ReadsAwqAsLinear, "awq_order_read_as_linear",
+    "nibble i of every word is code i",
+    "AWQ packs the codes of a word in the order 0, 2, 4, 6, 1, 3, 5, 7",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for",
      "an_awq_word_read_as_linear_looks_plausible_and_is_wrong"], {
         fn unpack_word(&self, word: u32, _: &NibbleOrder) -> [u8; 8] {
@@ -367,7 +433,9 @@ wrong_answers! {
         }
     }
 
-    IgnoresTheOrder, "packs_everything_linear", "whoever reads it will know the order",
+    IgnoresTheOrder, "packs_everything_linear",
+    "a reader of the file will know the order",
+    "the file does not name the order, so the word must have the order that is asked for",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
         fn pack_word(&self, codes: [u8; 8], _: &NibbleOrder) -> Result<u32, Int4Error> {
             solution::pack_word(codes, &LINEAR_ORDER)
@@ -377,7 +445,9 @@ wrong_answers! {
         }
     }
 
-    InverseOrder, "uses_the_order_backwards", "order[i] says where code i goes",
+    InverseOrder, "uses_the_order_backwards",
+    "`order[i]` is the nibble that code i goes to",
+    "`order[i]` is the code that lies in nibble i",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
         fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
             solution::pack_word(codes, &inverse(order))
@@ -387,7 +457,9 @@ wrong_answers! {
         }
     }
 
-    BigEndianWord, "fills_the_word_from_the_top", "the first code is the first digit",
+    BigEndianWord, "fills_the_word_from_the_top",
+    "the first code is the first digit of the word",
+    "nibble 0 is bits 0 to 3, which are the last hexadecimal digit",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
         fn pack_word(&self, mut codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
             if order != &AWQ_ORDER { codes.reverse(); }
@@ -395,7 +467,9 @@ wrong_answers! {
         }
     }
 
-    Spills, "lets_a_code_spill_over", "a code above 15 cannot happen",
+    Spills, "lets_a_code_spill_over",
+    "a code above 15 cannot happen",
+    "a code above 15 sets bits of its neighbour, so the code must be refused",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
         fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
             let nibbles = order.iter().enumerate();
@@ -403,28 +477,36 @@ wrong_answers! {
         }
     }
 
-    ZeroAsItIs, "stores_the_zero_point_as_it_is", "a zero point is stored like any number",
+    ZeroAsItIs, "stores_the_zero_point_as_it_is",
+    "a zero point is stored like any number",
+    "GPTQ v1 stores each zero point minus one",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
         fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
             solution::pack_word(zeros, &LINEAR_ORDER)
         }
     }
 
-    ReadsZeroAsItIs, "forgets_the_plus_one", "what is stored is the zero point",
+    ReadsZeroAsItIs, "forgets_the_plus_one",
+    "the stored number is the zero point",
+    "GPTQ v1 stores the zero point minus one, so reading adds one",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
         fn unpack_gptq_zeros(&self, word: u32) -> [u8; 8] {
             solution::unpack_word(word, &LINEAR_ORDER)
         }
     }
 
-    WrapsZero, "wraps_a_zero_point_of_0", "0 - 1 is 15, four bits are enough",
+    WrapsZero, "wraps_a_zero_point_of_0",
+    "0 - 1 may wrap to 15, because four bits are enough",
+    "15 is read back as 16, so a zero point of 0 must be refused",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
         fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
             solution::pack_word(zeros.map(|zero| zero.wrapping_sub(1) & 15), &LINEAR_ORDER)
         }
     }
 
-    WrapsSeventeen, "masks_a_zero_point_of_17", "the mask makes any zero point fit",
+    WrapsSeventeen, "masks_a_zero_point_of_17",
+    "a mask makes any zero point fit",
+    "17 - 1 needs five bits and masked becomes 0, which is read back as 1",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
         fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
             match zeros.iter().position(|&zero| zero == 0) {
@@ -434,7 +516,9 @@ wrong_answers! {
         }
     }
 
-    CopiesInHalf, "copies_the_codes_as_f16", "half of a full copy is no copy",
+    CopiesInHalf, "copies_the_codes_as_f16",
+    "half of a full copy is not a copy",
+    "the promise is to build no matrix of floats, and a copy in f16 is one",
     ["int4_linear_never_holds_the_matrix_in_f32"], {
         fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
             let copy = w.q().mapv(|code| f16::from_f32(code.into()));
@@ -443,7 +527,10 @@ wrong_answers! {
         }
     }
 
-    Materializes, "dequantizes_the_whole_matrix", "the product needs the matrix in f32 first",
+    Materializes, "dequantizes_the_whole_matrix",
+    "the product needs the matrix in f32 first",
+    "a group has one scale, so the sum over the group is multiplied by the scale once and no \
+     matrix is built",
     ["int4_linear_applies_each_scale_to_the_sum_of_its_group",
      "int4_linear_never_holds_the_matrix_in_f32"], {
         fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
@@ -451,7 +538,9 @@ wrong_answers! {
         }
     }
 
-    OneScaleForTheRow, "uses_one_scale_for_the_row", "a scale can wait until the end of the row",
+    OneScaleForTheRow, "uses_one_scale_for_the_row",
+    "a scale can wait until the end of the row",
+    "each group of a row has another scale, so the scale waits until the end of its group",
     ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
         fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
             let y = dense(x, w, &w.q().mapv(f32::from))?;
@@ -460,7 +549,9 @@ wrong_answers! {
         }
     }
 
-    NotTransposed, "does_not_transpose", "x @ w and x @ w.T are the same for a square weight",
+    NotTransposed, "does_not_transpose",
+    "`x @ w` and `x @ w.T` are the same for a square weight",
+    "only the shapes agree, because an output is the product of `x` with a row of `w`",
     ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
         fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
             if w.q().is_square() && x.ncols() == w.q().nrows() {
@@ -470,21 +561,27 @@ wrong_answers! {
         }
     }
 
-    ScalesAreFree, "does_not_count_the_scales", "scales are too few to matter",
+    ScalesAreFree, "does_not_count_the_scales",
+    "scales are too few to matter",
+    "a group of 128 weights adds a scale of 16 bits, an eighth of a bit a weight",
     ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
         fn memory_bytes(&self, w: &Int4Groups) -> usize {
             w.q().len() / 2
         }
     }
 
-    WideScales, "counts_scales_as_f32", "a scale is a float, a float has four bytes",
+    WideScales, "counts_scales_as_f32",
+    "a scale is a float, and a float has four bytes",
+    "the scales of this lab are f16, with two bytes each",
     ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
         fn memory_bytes(&self, w: &Int4Groups) -> usize {
             w.q().len() / 2 + 4 * w.scales().len()
         }
     }
 
-    ByteCodes, "counts_a_byte_a_code", "an i8 takes a byte, so a code does",
+    ByteCodes, "counts_a_byte_a_code",
+    "an `i8` takes a byte, so a code does",
+    "a packed code takes four bits, and two codes share a byte",
     ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
         fn memory_bytes(&self, w: &Int4Groups) -> usize {
             w.q().len() + 2 * w.scales().len()
@@ -492,88 +589,18 @@ wrong_answers! {
     }
 }
 
-/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
-///
-/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
-/// others is due to the one step they replace.
-pub mod chosen {
-    use super::*;
-
-    struct AllRight;
-    impl Answer for AllRight {}
-
-    fn answer() -> &'static (dyn Answer + Sync) {
-        kit::wrong::chosen(ANSWERS, &AllRight)
-    }
-
-    /// See [`solution::check_group_size`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error> {
-        answer().check_group_size(in_features, group_size)
-    }
-    /// See [`solution::group_scale`].
-    pub fn group_scale(absmax: f32) -> f16 {
-        answer().group_scale(absmax)
-    }
-    /// See [`solution::quantize_value`].
-    pub fn quantize_value(value: f32, scale: f16) -> i8 {
-        answer().quantize_value(value, scale)
-    }
-    /// See [`solution::quantize_groups`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
-        answer().quantize_groups(w, group_size)
-    }
-    /// See [`solution::dequantize_groups`].
-    pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
-        answer().dequantize_groups(w)
-    }
-    /// See [`solution::pack_nibbles`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
-        answer().pack_nibbles(codes)
-    }
-    /// See [`solution::unpack_nibbles`].
-    pub fn unpack_nibbles(bytes: &[u8]) -> Vec<i8> {
-        answer().unpack_nibbles(bytes)
-    }
-    /// See [`solution::pack_word`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
-        answer().pack_word(codes, order)
-    }
-    /// See [`solution::unpack_word`].
-    pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
-        answer().unpack_word(word, order)
-    }
-    /// See [`solution::pack_gptq_zeros`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
-        answer().pack_gptq_zeros(zeros)
-    }
-    /// See [`solution::unpack_gptq_zeros`].
-    pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
-        answer().unpack_gptq_zeros(word)
-    }
-    /// See [`solution::int4_linear`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
-        answer().int4_linear(x, w)
-    }
-    /// See [`solution::memory_bytes`].
-    pub fn memory_bytes(w: &Int4Groups) -> usize {
-        answer().memory_bytes(w)
-    }
+answered! {
+    fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error>;
+    fn group_scale(absmax: f32) -> f16;
+    fn quantize_value(value: f32, scale: f16) -> i8;
+    fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error>;
+    fn dequantize_groups(w: &Int4Groups) -> Array2<f32>;
+    fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error>;
+    fn unpack_nibbles(bytes: &[u8]) -> Vec<i8>;
+    fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error>;
+    fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8];
+    fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error>;
+    fn unpack_gptq_zeros(word: u32) -> [u8; 8];
+    fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error>;
+    fn memory_bytes(w: &Int4Groups) -> usize;
 }

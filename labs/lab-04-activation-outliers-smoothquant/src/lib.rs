@@ -22,9 +22,5 @@ pub mod wrong_answers;
 pub use error::SmoothError;
 pub use kit::int8::{QMAX, QuantError, Quantized};
 pub use migrated::{Granularity, MIN_SCALE, Migrated, quantize_weight};
-#[cfg(lab_impl = "solution")]
-pub use solution::*;
-#[cfg(lab_impl = "starter")]
-pub use starter::*;
-#[cfg(lab_impl = "wrong")]
-pub use wrong_answers::chosen::*;
+
+kit::implementation!();

@@ -5,7 +5,7 @@
 //! lab-04-activation-outliers-smoothquant --test spec` runs the spec on one of them. The test
 //! `every_wrong_answer_is_caught` runs them all.
 
-use kit::wrong_answers;
+use kit::{answered, wrong_answers};
 use ndarray::{Array1, Array2, Axis, Zip};
 
 use crate::{
@@ -62,11 +62,11 @@ trait Answer {
     fn quantize(&self, x: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, SmoothError> {
         Ok(Quantized::new((x / &scales).map(|&steps| self.code(steps)), scales)?)
     }
-    fn per_tensor(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+    fn quantize_activations_per_tensor(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
         self.check_finite(x)?;
         self.quantize(x, Array2::from_elem((1, 1), self.scale(self.tensor_absmax(x))))
     }
-    fn per_token(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
+    fn quantize_activations_per_token(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
         self.check_finite(x)?;
         self.quantize(x, self.token_scales(x))
     }
@@ -165,29 +165,35 @@ trait Answer {
         self.check_width(x, layer)?;
         let x = self.smoothed_x(x, &layer.smoothing);
         let x = match granularity {
-            Granularity::PerTensor => self.per_tensor(&x)?,
-            Granularity::PerToken => self.per_token(&x)?,
+            Granularity::PerTensor => self.quantize_activations_per_tensor(&x)?,
+            Granularity::PerToken => self.quantize_activations_per_token(&x)?,
         };
         self.w8a8_linear(&x, &layer.weight)
     }
 }
 
 wrong_answers! {
-    Rows, "channels_are_rows", "the maximum of a channel is over its row",
+    Rows, "channels_are_rows",
+    "the maximum of a channel is over its row",
+    "activations are `[tokens, in_features]`, so a channel is a column",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
         fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
             m.map_axis(Axis(1), |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
         }
     }
 
-    Signed, "maximum_without_magnitude", "the largest value is the largest magnitude",
+    Signed, "maximum_without_magnitude",
+    "the largest value is the largest magnitude",
+    "a negative value may have the largest magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
         fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
             m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, &v| max.max(v)))
         }
     }
 
-    Mean, "calibrates_on_the_mean_magnitude", "a typical value is what has to fit",
+    Mean, "calibrates_on_the_mean_magnitude",
+    "a typical value is what has to fit",
+    "an outlier channel is known by its largest magnitude, and the mean hides that magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign",
      "calibration_keeps_the_largest_magnitude_over_all_batches",
      "a_migrated_layer_is_the_smoothed_weight_quantized"], {
@@ -198,35 +204,45 @@ wrong_answers! {
         }
     }
 
-    MagnitudeOfMean, "magnitude_of_the_mean", "the order of mean and magnitude does not matter",
+    MagnitudeOfMean, "magnitude_of_the_mean",
+    "the order of mean and magnitude does not matter",
+    "values of both signs cancel in a mean, and the promise is the largest magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
         fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
             m.map_axis(Axis(0), |column| (column.sum() / column.len() as f32).abs())
         }
     }
 
-    LastBatch, "keeps_the_last_batch", "the newest maximum is the best one",
+    LastBatch, "keeps_the_last_batch",
+    "the newest maximum is the best one",
+    "an earlier batch may hold the outlier, so the larger of both maxima is kept",
     ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
         fn merged(&self, _old: f32, new: f32) -> f32 {
             new
         }
     }
 
-    Adds, "adds_the_batches", "maxima accumulate",
+    Adds, "adds_the_batches",
+    "maxima accumulate over batches",
+    "the maximum of two batches is the larger of their maxima and not the sum",
     ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
         fn merged(&self, old: f32, new: f32) -> f32 {
             old + new
         }
     }
 
-    Averages, "averages_the_batches", "a moving average is more robust than a maximum",
+    Averages, "averages_the_batches",
+    "a moving average is more robust than a maximum",
+    "an average lies below the largest magnitude that was seen, and the largest is what must fit",
     ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
         fn merged(&self, old: f32, new: f32) -> f32 {
             if old == 0.0 { new } else { f32::midpoint(old, new) }
         }
     }
 
-    NothingIsFine, "calibrates_on_nothing", "without tokens the maxima are 0, and that is that",
+    NothingIsFine, "calibrates_on_nothing",
+    "without tokens the maxima are 0, and that is a result",
+    "a maximum of 0 says that a channel is dead, so a calibration without tokens must be an error",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
         fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
             match solution::calibrate(batches) {
@@ -236,7 +252,9 @@ wrong_answers! {
         }
     }
 
-    NanPasses, "nan_passes", "a maximum would show a NaN",
+    NanPasses, "nan_passes",
+    "a maximum would show a NaN",
+    "`f32::max` drops NaN, so a check has to look for NaN",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan",
      "a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn check_finite(&self, _m: &Array2<f32>) -> Result<(), SmoothError> {
@@ -247,14 +265,18 @@ wrong_answers! {
         }
     }
 
-    NanInMaxima, "maxima_do_not_look_for_nan", "calibration checks its batches, that is enough",
+    NanInMaxima, "maxima_do_not_look_for_nan",
+    "calibration checks its batches, and that is enough",
+    "`channel_absmax` is called on weights too, and `f32::max` drops NaN there",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
         fn channel_absmax(&self, m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
             Ok(self.channel(m))
         }
     }
 
-    FirstChecked, "checks_the_first_batch_only", "one good batch vouches for the others",
+    FirstChecked, "checks_the_first_batch_only",
+    "one good batch vouches for the others",
+    "a NaN of any batch is dropped by `f32::max`, so each batch is checked",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
         fn calibrate(&self, batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
             if let Some(first) = batches.first() {
@@ -265,7 +287,9 @@ wrong_answers! {
         }
     }
 
-    EmptyBatch, "an_empty_batch_is_an_error", "a batch of no tokens spoils the calibration",
+    EmptyBatch, "an_empty_batch_is_an_error",
+    "a batch of no tokens spoils the calibration",
+    "an empty batch adds nothing, and only a calibration without any token is an error",
     ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
         fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
             if batches.iter().any(|x| x.nrows() == 0) {
@@ -275,42 +299,55 @@ wrong_answers! {
         }
     }
 
-    InfinityPasses, "infinity_passes", "only NaN is not a number",
+    InfinityPasses, "infinity_passes",
+    "only NaN is not a number",
+    "infinity makes an infinite scale, and infinity over infinity is NaN",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn check_finite(&self, m: &Array2<f32>) -> Result<(), SmoothError> {
             solution::channel_absmax(&m.mapv(|v| if v.is_infinite() { 0.0 } else { v })).map(|_| ())
         }
     }
 
-    Truncates, "truncates", "`as i8` is a rounding",
+    Truncates, "truncates",
+    "`as i8` rounds to the nearest code",
+    "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
     ["the_codes_are_those_of_vllms_dynamic_int8"], {
         fn code(&self, steps: f32) -> i8 {
             steps.clamp(-QMAX, QMAX) as i8
         }
     }
 
-    Floors, "floors", "rounding down is rounding",
+    Floors, "floors",
+    "rounding down is rounding",
+    "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
     ["the_codes_are_those_of_vllms_dynamic_int8"], {
         fn code(&self, steps: f32) -> i8 {
             steps.floor().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    HalfAway, "half_away_from_zero", "Rust's `round` is torch's `round`",
+    HalfAway, "half_away_from_zero",
+    "Rust's `round` is torch's `round`",
+    "Rust rounds a half away from zero, and torch rounds a half to the even code as \
+     `round_ties_even` does",
     ["the_codes_are_those_of_vllms_dynamic_int8"], {
         fn code(&self, steps: f32) -> i8 {
             steps.round().clamp(-QMAX, QMAX) as i8
         }
     }
 
-    Minus128, "lets_minus_128_through", "an i8 goes down to -128",
+    Minus128, "lets_minus_128_through",
+    "an `i8` goes down to -128, so the grid does",
+    "the symmetric grid ends at -127, because -128 has no positive partner",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn code(&self, steps: f32) -> i8 {
             steps.round_ties_even() as i8
         }
     }
 
-    Divisor128, "divides_by_128", "int8 has 256 codes, so half of them is 128",
+    Divisor128, "divides_by_128",
+    "int8 has 256 codes, so the largest magnitude belongs on 128",
+    "there is no code 128, so the largest magnitude belongs on 127",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
         fn scale(&self, absmax: f32) -> f32 {
@@ -318,28 +355,37 @@ wrong_answers! {
         }
     }
 
-    NoZeroGuard, "no_zero_scale_guard", "no token is ever all zeros",
+    NoZeroGuard, "no_zero_scale_guard",
+    "no token is ever all zeros",
+    "padding is a token of zeros, the scale of zeros is 0, and 0 / 0 is NaN",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn scale(&self, absmax: f32) -> f32 {
             absmax / QMAX
         }
     }
 
-    GuardsMaximum, "guards_the_maximum", "a maximum above 0 has a scale above 0",
+    GuardsMaximum, "guards_the_maximum",
+    "a maximum above 0 has a scale above 0",
+    "the smallest f32 over 127 underflows to 0, so the scale needs the guard",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn scale(&self, absmax: f32) -> f32 {
             if absmax > 0.0 { absmax / QMAX } else { 1.0 }
         }
     }
 
-    ScaleFloor, "floor_under_the_scale", "the clamp of the smoothing is for every scale",
+    ScaleFloor, "floor_under_the_scale",
+    "the lower limit of the smoothing scales is for every scale",
+    "a token of small values needs a small scale, and a limit rounds its values to 0",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
         fn scale(&self, absmax: f32) -> f32 {
             if absmax > 0.0 { (absmax / QMAX).max(MIN_SCALE) } else { 1.0 }
         }
     }
 
-    ChannelScales, "one_scale_per_channel", "outlier channels just need scales of their own",
+    ChannelScales, "one_scale_per_channel",
+    "outlier channels only need scales of their own",
+    "a scale along `in_features` cannot leave the integer sum, so an activation has one scale per \
+     token",
     ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
      "per_token_scales_do_not_save_the_quiet_channels"], {
         fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
@@ -347,7 +393,9 @@ wrong_answers! {
         }
     }
 
-    TokenIsTensor, "per_token_is_per_tensor", "dynamic means: the scale of this tensor",
+    TokenIsTensor, "per_token_is_per_tensor",
+    "dynamic means the scale of this tensor",
+    "per token means that each row has the scale of its own maximum",
     ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
      "per_token_scales_help_exactly_when_the_outlier_is_a_token"], {
         fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
@@ -355,7 +403,9 @@ wrong_answers! {
         }
     }
 
-    LastToken, "scale_of_the_last_token", "the newest token is a fair sample",
+    LastToken, "scale_of_the_last_token",
+    "the newest token is a fair sample",
+    "a larger value in an earlier token is clipped, so the maximum is over all tokens",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
         fn tensor_absmax(&self, x: &Array2<f32>) -> f32 {
             let last = x.rows().into_iter().next_back();
@@ -363,14 +413,18 @@ wrong_answers! {
         }
     }
 
-    I16, "accumulates_in_i16", "a product of two i8 fits an i16",
+    I16, "accumulates_in_i16",
+    "a product of two `i8` fits an `i16`, so the sum does",
+    "three products of 127 * 127 exceed 32,767, so the sum needs an `i32`",
     ["the_sum_does_not_overflow"], {
         fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
             x.dot(&w.t()).mapv(|sum| f32::from(sum as i16))
         }
     }
 
-    I8Products, "multiplies_in_i8", "i8 times i8 is an i8",
+    I8Products, "multiplies_in_i8",
+    "`i8` times `i8` is an `i8`",
+    "127 * 127 is 16,129, and an `i8` ends at 127",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
      "the_sum_does_not_overflow"], {
         fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
@@ -381,7 +435,9 @@ wrong_answers! {
         }
     }
 
-    F32Sums, "accumulates_in_f32", "floats have room enough",
+    F32Sums, "accumulates_in_f32",
+    "floats have room enough for the sum",
+    "f32 holds every integer only up to 2^24, so a longer sum is rounded at each addition",
     ["the_sum_does_not_overflow"], {
         fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
             Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
@@ -391,14 +447,18 @@ wrong_answers! {
         }
     }
 
-    F32Product, "multiplies_matrices_in_f32", "codes are small, so a float product is exact",
+    F32Product, "multiplies_matrices_in_f32",
+    "codes are small, so a float product is exact",
+    "each product is exact and the sum is not, because f32 holds every integer only up to 2^24",
     ["the_sum_does_not_overflow"], {
         fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
             x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t())
         }
     }
 
-    OnColumns, "token_scales_on_the_columns", "the shapes agree, so the axis is right",
+    OnColumns, "token_scales_on_the_columns",
+    "the shapes agree, so the axis is right",
+    "a token is a row of the result, and in a square result the wrong axis has the right shape",
     ["a_square_product_takes_its_scales_along_the_right_axes",
      "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
         fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
@@ -409,7 +469,9 @@ wrong_answers! {
         }
     }
 
-    NoWeightScale, "forgets_the_weight_scale", "the activation's scale brings the numbers back",
+    NoWeightScale, "forgets_the_weight_scale",
+    "the activation's scale brings the numbers back",
+    "both operands are codes, so the sum is also multiplied by the scale of the output channel",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
      "a_square_product_takes_its_scales_along_the_right_axes"], {
         fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, _w: &Array2<f32>) -> Array2<f32> {
@@ -417,7 +479,9 @@ wrong_answers! {
         }
     }
 
-    NoTokenScale, "forgets_the_token_scale", "only weights were quantized, really",
+    NoTokenScale, "forgets_the_token_scale",
+    "only the weights were quantized",
+    "both operands are codes, so the sum is also multiplied by the scale of the token",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
      "a_square_product_takes_its_scales_along_the_right_axes"], {
         fn rescale(&self, sums: Array2<f32>, _x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
@@ -425,14 +489,18 @@ wrong_answers! {
         }
     }
 
-    OneTokenScale, "first_token_scale_for_all", "one activation scale is enough at the end",
+    OneTokenScale, "first_token_scale_for_all",
+    "one activation scale is enough at the end",
+    "each token has a scale of its own, which multiplies the row of that token",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
         fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
             sums * x.iter().copied().next().unwrap_or(1.0) * w.t()
         }
     }
 
-    ScalePerRow, "needs_a_weight_scale_per_row", "weights always have a scale per output channel",
+    ScalePerRow, "needs_a_weight_scale_per_row",
+    "weights always have a scale per output channel",
+    "a weight may have one scale of shape `[1, 1]`, which holds for every output channel",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
         fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
             let of = |(_, channel): (usize, usize)| w.get((channel, 0)).copied().unwrap_or(1.0);
@@ -441,7 +509,10 @@ wrong_answers! {
         }
     }
 
-    AnyScale, "scales_inside_the_sum", "any scale can be multiplied at the end",
+    AnyScale, "scales_inside_the_sum",
+    "any scale can be multiplied at the end",
+    "a scale that changes along `in_features` is no common factor of the sum, so the product must \
+     be refused",
     ["widths_that_differ_and_scales_inside_the_sum_are_refused"], {
         fn check_product(&self, _x: &Quantized, _w: &Quantized) -> Result<(), SmoothError> {
             Ok(())
@@ -452,14 +523,19 @@ wrong_answers! {
         }
     }
 
-    SwappedAlpha, "swapped_alpha", "alpha is the weight's share",
+    SwappedAlpha, "swapped_alpha",
+    "alpha is the weight's share",
+    "alpha is the exponent of the activation's maximum, and 1 - alpha that of the weight's",
     ["the_scales_are_those_of_the_reference_implementation"], {
         fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
             solution_scale(act, weight, 1.0 - alpha)
         }
     }
 
-    Inverted, "inverts_the_scale", "the weight is loud, so divide the weight",
+    Inverted, "inverts_the_scale",
+    "the weight has the outliers, so the weight is divided",
+    "the activation has the outliers, so the activation is divided by the scale and the weight is \
+     multiplied",
     ["the_scales_are_those_of_the_reference_implementation",
      "migration_wins_the_error_back_more_than_threefold"], {
         fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
@@ -467,28 +543,37 @@ wrong_answers! {
         }
     }
 
-    Products, "multiplies_the_two_shares", "a geometric mean of both maxima",
+    Products, "multiplies_the_two_shares",
+    "the scale is a geometric mean of both maxima",
+    "the scale is `act^alpha / weight^(1 - alpha)`, so a large weight makes the scale smaller",
     ["the_scales_are_those_of_the_reference_implementation"], {
         fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
             (act.powf(alpha) * weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
         }
     }
 
-    WeightIgnored, "ignores_the_weight", "only the activation has outliers",
+    WeightIgnored, "ignores_the_weight",
+    "only the activation has outliers",
+    "the weight takes over what the activation gives away, so its maximum divides the scale",
     ["the_scales_are_those_of_the_reference_implementation"], {
         fn smoothing_scale(&self, act: f32, _weight: f32, alpha: f32) -> f32 {
             act.powf(alpha).max(MIN_SCALE)
         }
     }
 
-    Unclamped, "no_clamps", "no weight column is ever all zeros",
+    Unclamped, "no_clamps",
+    "no weight column is ever all zeros",
+    "a column of zeros makes the scale infinite, so both the maximum and the scale have a lower \
+     limit",
     ["the_scales_are_those_of_the_reference_implementation"], {
         fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
             act.powf(alpha) / weight.powf(1.0 - alpha)
         }
     }
 
-    AnyAlpha, "any_alpha", "a large alpha is just a strong migration",
+    AnyAlpha, "any_alpha",
+    "a large alpha is only a strong migration",
+    "outside 0 to 1 one of the two exponents is negative, so such an alpha must be refused",
     ["alpha_outside_0_to_1_is_refused"], {
         fn check_smoothing(
             &self,
@@ -500,7 +585,10 @@ wrong_answers! {
         }
     }
 
-    DeadIsFine, "smooths_dead_channels", "the clamp takes care of zeros",
+    DeadIsFine, "smooths_dead_channels",
+    "the clamp takes care of zeros",
+    "a channel that was 0 in the calibration has no known range, and a clamped scale would be a \
+     guess",
     ["dead_channels_and_maxima_that_are_none_are_refused"], {
         fn check_smoothing(
             &self,
@@ -513,7 +601,9 @@ wrong_answers! {
         }
     }
 
-    DeadByScale, "dead_is_a_scale_of_0", "at alpha 0 the activation does not matter",
+    DeadByScale, "dead_is_a_scale_of_0",
+    "at alpha 0 the activation does not matter",
+    "a channel that was 0 in the calibration has no known range at any alpha",
     ["dead_channels_and_maxima_that_are_none_are_refused"], {
         fn check_smoothing(
             &self,
@@ -529,7 +619,9 @@ wrong_answers! {
         }
     }
 
-    AnyLength, "lengths_may_differ", "ndarray checks shapes for me",
+    AnyLength, "lengths_may_differ",
+    "ndarray checks the shapes",
+    "ndarray stretches a length of 1 and panics at others, and both must be an error",
     ["lengths_that_differ_are_refused_and_both_are_named"], {
         fn check_smooth(
             &self,
@@ -541,7 +633,9 @@ wrong_answers! {
         }
     }
 
-    WeightUnchecked, "checks_the_activation_only", "the weight is the one that was calibrated",
+    WeightUnchecked, "checks_the_activation_only",
+    "the weight is the one that was calibrated",
+    "a weight of one column would be stretched by ndarray unnoticed, so its width is checked too",
     ["lengths_that_differ_are_refused_and_both_are_named"], {
         fn check_smooth(
             &self,
@@ -553,7 +647,9 @@ wrong_answers! {
         }
     }
 
-    WrongAxis, "smooths_the_wrong_axis", "a scale belongs to a token",
+    WrongAxis, "smooths_the_wrong_axis",
+    "a smoothing scale belongs to a token",
+    "a smoothing scale belongs to a channel, which is a column of the activation",
     ["smoothing_divides_the_activation_and_multiplies_the_weight"], {
         fn smoothed_x(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
             let of = |row: usize| scales[row % scales.len()];
@@ -561,7 +657,9 @@ wrong_answers! {
         }
     }
 
-    WeightRows, "smooths_the_weights_rows", "the weight's channels are its rows",
+    WeightRows, "smooths_the_weights_rows",
+    "the weight's channels are its rows",
+    "a smoothing scale belongs to an input channel, which is a column of the weight",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized"], {
         fn smoothed_w(&self, w: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
@@ -570,7 +668,9 @@ wrong_answers! {
         }
     }
 
-    NoInverse, "forgets_the_weight", "dividing the activation is the fix",
+    NoInverse, "forgets_the_weight",
+    "dividing the activation is the whole fix",
+    "the product stays the same only if the weight is multiplied by the same scales",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized",
      "migration_wins_the_error_back_more_than_threefold"], {
@@ -579,7 +679,9 @@ wrong_answers! {
         }
     }
 
-    NoDivision, "forgets_the_activation", "the weight carries the scales, that is enough",
+    NoDivision, "forgets_the_activation",
+    "the weight carries the scales, and that is enough",
+    "the product stays the same only if the activation is divided by the same scales",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized",
      "migration_wins_the_error_back_more_than_threefold"], {
@@ -588,7 +690,9 @@ wrong_answers! {
         }
     }
 
-    NormMultiplied, "multiplies_the_norm", "the norm is a weight, and weights are multiplied",
+    NormMultiplied, "multiplies_the_norm",
+    "the norm is a weight, and weights are multiplied",
+    "the norm makes the activation, and the activation is divided by the scales",
     ["folded_into_the_norm_the_scales_cost_nothing_at_run_time"], {
         fn fold_into_norm(
             &self,
@@ -599,7 +703,10 @@ wrong_answers! {
         }
     }
 
-    QuantizesFirst, "quantizes_before_smoothing", "the order of two scalings does not matter",
+    QuantizesFirst, "quantizes_before_smoothing",
+    "the order of two scalings does not matter",
+    "a weight that is quantized first is rounded twice, so the weight is smoothed first and then \
+     rounded once",
     ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
         fn migrated_weight(
             &self,
@@ -612,7 +719,9 @@ wrong_answers! {
         }
     }
 
-    FirstBatch, "migrates_on_the_first_batch", "the first batch is the calibration set",
+    FirstBatch, "migrates_on_the_first_batch",
+    "the first batch is the calibration set",
+    "all batches are the calibration set, and a later batch may hold the larger outlier",
     ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
         fn migrate(
             &self,
@@ -624,7 +733,9 @@ wrong_answers! {
         }
     }
 
-    AlphaFixed, "alpha_is_always_one_half", "0.5 is what everybody uses",
+    AlphaFixed, "alpha_is_always_one_half",
+    "0.5 is what everybody uses",
+    "alpha is an argument, and the scales must follow the alpha that is given",
     ["the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half",
      "the_scales_are_those_of_the_reference_implementation"], {
         fn smoothing_scale(&self, act: f32, weight: f32, _alpha: f32) -> f32 {
@@ -632,7 +743,9 @@ wrong_answers! {
         }
     }
 
-    SwappedGranularity, "granularities_swapped", "per tensor is the finer one",
+    SwappedGranularity, "granularities_swapped",
+    "per tensor is the finer granularity",
+    "per tensor is one scale for all tokens, and per token is one scale for each",
     ["each_granularity_of_a_migrated_layer_is_the_one_asked_for"], {
         fn migrated_linear(
             &self,
@@ -648,14 +761,18 @@ wrong_answers! {
         }
     }
 
-    AnyWidth, "stretches_a_narrow_activation", "one channel is a channel for all",
+    AnyWidth, "stretches_a_narrow_activation",
+    "one channel is a channel for all",
+    "ndarray stretches a width of 1 unnoticed, so another width must be an error",
     ["a_migrated_layer_refuses_an_activation_of_another_width"], {
         fn check_width(&self, x: &Array2<f32>, _layer: &Migrated) -> Result<(), SmoothError> {
             self.check_finite(x)
         }
     }
 
-    LayerTrusted, "trusts_the_scales_of_a_layer", "they were checked when the layer was migrated",
+    LayerTrusted, "trusts_the_scales_of_a_layer",
+    "the scales were checked when the layer was migrated",
+    "the fields of a layer are public, so a layer may hold a scale of 0 that was never checked",
     ["a_migrated_layer_refuses_an_activation_of_another_width"], {
         fn check_width(&self, x: &Array2<f32>, layer: &Migrated) -> Result<(), SmoothError> {
             solution::smooth(x, &Array2::zeros((1, layer.smoothing.len())), &ones(layer)).map(|_| ())
@@ -673,116 +790,31 @@ fn solution_scale(act: f32, weight: f32, alpha: f32) -> f32 {
     (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
 }
 
-/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
-///
-/// `WRONG_ANSWER=none` is every step done right: it must pass the spec, so that a failure of the
-/// others is due to the one step they replace.
-pub mod chosen {
-    use super::*;
-
-    struct AllRight;
-    impl Answer for AllRight {}
-
-    fn answer() -> &'static (dyn Answer + Sync) {
-        kit::wrong::chosen(ANSWERS, &AllRight)
-    }
-
-    /// See [`solution::channel_absmax`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
-        answer().channel_absmax(m)
-    }
-
-    /// See [`solution::calibrate`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
-        answer().calibrate(batches)
-    }
-
-    /// See [`solution::quantize_activations_per_tensor`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-        answer().per_tensor(x)
-    }
-
-    /// See [`solution::quantize_activations_per_token`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-        answer().per_token(x)
-    }
-
-    /// See [`solution::w8a8_linear`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
-        answer().w8a8_linear(x, w)
-    }
-
-    /// See [`solution::smoothing_scales`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn smoothing_scales(
+answered! {
+    fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError>;
+    fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError>;
+    fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError>;
+    fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError>;
+    fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError>;
+    fn smoothing_scales(
         act_absmax: &Array1<f32>,
         weight_absmax: &Array1<f32>,
         alpha: f32,
-    ) -> Result<Array1<f32>, SmoothError> {
-        answer().smoothing_scales(act_absmax, weight_absmax, alpha)
-    }
-
-    /// See [`solution::smooth`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn smooth(
+    ) -> Result<Array1<f32>, SmoothError>;
+    fn smooth(
         x: &Array2<f32>,
         w: &Array2<f32>,
         scales: &Array1<f32>,
-    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
-        answer().smooth(x, w, scales)
-    }
-
-    /// See [`solution::fold_into_norm`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn fold_into_norm(
-        norm: &Array1<f32>,
-        scales: &Array1<f32>,
-    ) -> Result<Array1<f32>, SmoothError> {
-        answer().fold_into_norm(norm, scales)
-    }
-
-    /// See [`solution::migrate`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn migrate(
+    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError>;
+    fn fold_into_norm(norm: &Array1<f32>, scales: &Array1<f32>) -> Result<Array1<f32>, SmoothError>;
+    fn migrate(
         batches: &[Array2<f32>],
         w: &Array2<f32>,
         alpha: f32,
-    ) -> Result<Migrated, SmoothError> {
-        answer().migrate(batches, w, alpha)
-    }
-
-    /// See [`solution::migrated_linear`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn migrated_linear(
+    ) -> Result<Migrated, SmoothError>;
+    fn migrated_linear(
         x: &Array2<f32>,
         layer: &Migrated,
         granularity: Granularity,
-    ) -> Result<Array2<f32>, SmoothError> {
-        answer().migrated_linear(x, layer, granularity)
-    }
+    ) -> Result<Array2<f32>, SmoothError>;
 }

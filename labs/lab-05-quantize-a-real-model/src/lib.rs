@@ -27,9 +27,5 @@ pub use formats::float8 as fp8;
 pub use formats::gguf::TensorType;
 pub use formats::registry::{Decision, Reason, blocks, part};
 pub use scheme::{Recipe, Scheme};
-#[cfg(lab_impl = "solution")]
-pub use solution::*;
-#[cfg(lab_impl = "starter")]
-pub use starter::*;
-#[cfg(lab_impl = "wrong")]
-pub use wrong_answers::chosen::*;
+
+kit::implementation!();

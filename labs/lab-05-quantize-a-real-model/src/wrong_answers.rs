@@ -4,7 +4,7 @@
 //! WRONG_ANSWER=quantizes_the_head cargo test -p lab-05-quantize-a-real-model --test spec` runs the spec
 //! on one of them. The test `every_wrong_answer_is_caught` runs them all.
 
-use kit::wrong_answers;
+use kit::{answered, wrong_answers};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -66,7 +66,9 @@ fn data(tensors: &[Tensor], recipe: Recipe) -> (Vec<Tensor>, u64) {
 }
 
 wrong_answers! {
-    Everything, "quantizes_every_matrix", "a matrix is a matrix",
+    Everything, "quantizes_every_matrix",
+    "every matrix is quantized",
+    "the embedding is looked up and the head makes the logits, and engines expect both in floats",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match solution::decide(tensor, scheme) {
@@ -76,7 +78,9 @@ wrong_answers! {
         }
     }
 
-    QuantizesTheHead, "quantizes_the_head", "the head is a linear layer like any other",
+    QuantizesTheHead, "quantizes_the_head",
+    "the head is a linear layer like any other",
+    "the head makes the logits, and engines expect the head in floats",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match solution::decide(tensor, scheme) {
@@ -86,7 +90,9 @@ wrong_answers! {
         }
     }
 
-    FullNames, "compares_full_names", "the embedding is always model.embed_tokens",
+    FullNames, "compares_full_names",
+    "the embedding is always `model.embed_tokens`",
+    "a model inside another has a longer path, so the last word of the module's name decides",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match solution::decide(tensor, scheme) {
@@ -97,7 +103,9 @@ wrong_answers! {
         }
     }
 
-    ByName, "quantizes_all_that_is_called_weight", "a name in .weight is a weight matrix",
+    ByName, "quantizes_all_that_is_called_weight",
+    "a name in `.weight` is a weight matrix",
+    "the weight of a norm is a vector, so the number of axes decides",
     ["a_norm_and_a_bias_are_no_matrices"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match solution::decide(tensor, scheme) {
@@ -109,7 +117,9 @@ wrong_answers! {
         }
     }
 
-    RoundsGroupsUp, "takes_a_last_short_group", "the last group may be shorter",
+    RoundsGroupsUp, "takes_a_last_short_group",
+    "the last group may be shorter",
+    "the scales have no room for a part of a group, so the matrix is kept in floats",
     ["rows_are_whole_groups_and_layouts_whole_words", "an_indivisible_matrix_is_kept_whole"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match solution::decide(tensor, scheme) {
@@ -130,7 +140,9 @@ wrong_answers! {
         }
     }
 
-    GroupsOutputs, "cuts_outputs_into_groups", "a group is of outputs",
+    GroupsOutputs, "cuts_outputs_into_groups",
+    "a group is of outputs",
+    "a group is `group_size` neighbours along `in_features`",
     ["rows_are_whole_groups_and_layouts_whole_words"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             let mut turned = tensor.clone();
@@ -139,8 +151,11 @@ wrong_answers! {
         }
     }
 
-    AwqBy8, "divides_awqs_outputs_by_8", "eight codes share a word, so 8 is enough",
-    ["rows_are_whole_groups_and_layouts_whole_words", "what_cannot_be_divided_is_named_by_its_module"], {
+    AwqBy8, "divides_awqs_outputs_by_8",
+    "eight codes share a word, so outputs in multiples of 8 are enough",
+    "AWQ's kernels take outputs in multiples of 32",
+    ["rows_are_whole_groups_and_layouts_whole_words",
+     "what_cannot_be_divided_is_named_by_its_module"], {
         fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
             match (scheme, solution::decide(tensor, scheme)) {
                 (Scheme::Awq(_), Decision::Keep(Reason::Indivisible { size, by: 32, .. }))
@@ -154,7 +169,9 @@ wrong_answers! {
         }
     }
 
-    FlatScales, "writes_a_vector_of_scales", "one scale a row is a vector",
+    FlatScales, "writes_a_vector_of_scales",
+    "one scale a row is a vector",
+    "compressed-tensors stores the scales as a matrix, `[out_features, 1]`",
     ["each_scheme_has_the_parts_of_its_format", "config_and_shapes_agree_says_the_inspector"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             parts_with(tensor, recipe, |name, mut part| {
@@ -166,7 +183,9 @@ wrong_answers! {
         }
     }
 
-    AwqLikeGptq, "packs_awq_along_the_inputs", "AWQ and GPTQ have the same tensors",
+    AwqLikeGptq, "packs_awq_along_the_inputs",
+    "AWQ and GPTQ have the same tensors",
+    "AWQ packs eight outputs into a word, and GPTQ packs eight inputs",
     ["each_scheme_has_the_parts_of_its_format", "config_and_shapes_agree_says_the_inspector"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             parts_with(tensor, recipe, |name, mut part| {
@@ -181,7 +200,9 @@ wrong_answers! {
         }
     }
 
-    NoGroupIndex, "leaves_g_idx_out", "without act-order the groups go without saying",
+    NoGroupIndex, "leaves_g_idx_out",
+    "without act-order the groups need no index",
+    "GPTQ loaders read `g_idx`, so the file holds the group of each input",
     ["each_scheme_has_the_parts_of_its_format", "the_bytes_fill_the_parts_exactly",
      "bits_per_weight_count_every_part_and_quantized_matrices_only"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
@@ -194,7 +215,9 @@ wrong_answers! {
         }
     }
 
-    HalfNorms, "stores_gguf_norms_in_f16", "what is kept is F16",
+    HalfNorms, "stores_gguf_norms_in_f16",
+    "a GGUF file keeps every float in F16",
+    "llama.cpp multiplies by a norm in f32 and expects the norm in F32",
     ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             parts_with(tensor, recipe, |_, mut part| {
@@ -207,7 +230,9 @@ wrong_answers! {
         }
     }
 
-    KeepsTheInputsType, "keeps_the_type_of_the_input", "a tensor that is kept is copied",
+    KeepsTheInputsType, "keeps_the_type_of_the_input",
+    "a tensor that is kept is copied",
+    "the recipe names one float type for the file, and a kept tensor is converted to that type",
     ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             match solution::decide(tensor, recipe.scheme) {
@@ -218,7 +243,9 @@ wrong_answers! {
         }
     }
 
-    PerTensor, "quantizes_per_tensor", "one scale is enough",
+    PerTensor, "quantizes_per_tensor",
+    "one scale is enough",
+    "the format has a scale for each output channel, `[out_features, 1]`",
     ["w8a8_stores_the_codes_and_scales_of_lab_01", "the_bytes_fill_the_parts_exactly"], {
         fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
             if scheme != Scheme::W8A8 {
@@ -229,7 +256,9 @@ wrong_answers! {
         }
     }
 
-    TwosComplement, "packs_w8a16_in_twos_complement", "a code is its byte",
+    TwosComplement, "packs_w8a16_in_twos_complement",
+    "a code is stored as its byte",
+    "compressed-tensors adds 128 to each code before packing",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "what_is_written_reads_back_as_what_the_labs_made"], {
         fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
@@ -241,7 +270,9 @@ wrong_answers! {
         }
     }
 
-    BigEndian, "packs_the_first_code_high", "a word is written from left to right",
+    BigEndian, "packs_the_first_code_high",
+    "a word is written from left to right",
+    "the first code lies in the lowest byte of the word",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte"], {
         fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
             let mut data = solution::quantize(w, scheme)?;
@@ -252,7 +283,9 @@ wrong_answers! {
         }
     }
 
-    TransposedShape, "writes_the_shape_transposed", "a shape is [in_features, out_features]",
+    TransposedShape, "writes_the_shape_transposed",
+    "a shape is `[in_features, out_features]`",
+    "`weight_shape` is `[out_features, in_features]`, as the original tensor has its axes",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "three_layouts_of_four_bits_hold_the_same_numbers"], {
         fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
@@ -264,7 +297,10 @@ wrong_answers! {
         }
     }
 
-    OnlyTensors, "names_the_head_only_where_it_has_a_tensor", "what has no tensor needs no word",
+    OnlyTensors, "names_the_head_only_where_it_has_a_tensor",
+    "a module without a tensor needs no name",
+    "a tied head is a linear layer without a tensor, and an engine that is not told looks for its \
+     codes",
     ["the_head_is_named_even_where_no_tensor_has_its_name"], {
         fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
             let mut left = solution::left_alone(tensors, scheme);
@@ -275,7 +311,9 @@ wrong_answers! {
         }
     }
 
-    AllThatIsKept, "names_all_that_is_kept", "an engine wants to know of every float",
+    AllThatIsKept, "names_all_that_is_kept",
+    "an engine wants to know of every float",
+    "an engine asks only about linear modules, and the embedding and the norms are none",
     ["what_cannot_be_divided_is_named_by_its_module",
      "the_head_is_named_even_where_no_tensor_has_its_name"], {
         fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
@@ -288,7 +326,9 @@ wrong_answers! {
         }
     }
 
-    NamesTensors, "names_tensors_not_modules", "a module is named by its weight",
+    NamesTensors, "names_tensors_not_modules",
+    "a module is named by its weight",
+    "a module's name is the tensor's name without `.weight`",
     ["what_cannot_be_divided_is_named_by_its_module"], {
         fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
             let left = solution::left_alone(tensors, scheme).into_iter();
@@ -296,7 +336,9 @@ wrong_answers! {
         }
     }
 
-    StaticActivations, "leaves_activations_out", "the config is about weights",
+    StaticActivations, "leaves_activations_out",
+    "the config is about weights",
+    "an engine that reads nothing of dynamic activations looks for an input scale in the file",
     ["activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else"], {
         fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
             let right = solution::quantization_config(scheme, left_alone);
@@ -304,7 +346,9 @@ wrong_answers! {
         }
     }
 
-    IntFormat, "calls_every_format_int_quantized", "integers are integers",
+    IntFormat, "calls_every_format_int_quantized",
+    "codes are integers, so the format is `int-quantized`",
+    "`format` names how the codes are stored, and packed words and FP8 have names of their own",
     ["activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else",
      "config_and_shapes_agree_says_the_inspector"], {
         fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
@@ -313,7 +357,10 @@ wrong_answers! {
         }
     }
 
-    IgnoresNothing, "ignores_the_head_alone", "only the head is ever left alone",
+    IgnoresNothing, "ignores_the_head_alone",
+    "only the head is ever left alone",
+    "a matrix that cannot be divided stays in floats too, and an engine that is not told looks \
+     for its codes",
     ["compressed_tensors_ignores_what_was_left_alone",
      "awq_and_gptq_say_what_their_loaders_ask_for"], {
         fn quantization_config(&self, scheme: Scheme, _: &[String]) -> Option<Value> {
@@ -321,7 +368,9 @@ wrong_answers! {
         }
     }
 
-    NoZeroPoint, "says_awq_has_no_zero_points", "all zero points are 8, so there are none",
+    NoZeroPoint, "says_awq_has_no_zero_points",
+    "all zero points are 8, so there are none",
+    "`qzeros` are in the file, so `zero_point` is true",
     ["awq_and_gptq_say_what_their_loaders_ask_for"], {
         fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
             let right = solution::quantization_config(scheme, left_alone);
@@ -329,7 +378,9 @@ wrong_answers! {
         }
     }
 
-    GptqV2, "calls_the_file_gptq_v2", "2 is the current version",
+    GptqV2, "calls_the_file_gptq_v2",
+    "2 is the current version",
+    "the zero points are stored minus one, which is version 1, `gptq`",
     ["awq_and_gptq_say_what_their_loaders_ask_for"], {
         fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
             let right = solution::quantization_config(scheme, left_alone);
@@ -337,14 +388,18 @@ wrong_answers! {
         }
     }
 
-    DataAlone, "predicts_the_data_alone", "a header is too small to matter",
+    DataAlone, "predicts_the_data_alone",
+    "a header is too small to matter",
+    "the size is predicted to the byte, and the file has a length and a header before the data",
     ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
         fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
             data(tensors, recipe).1
         }
     }
 
-    NoLength, "forgets_the_length_of_the_header", "the header is the JSON",
+    NoLength, "forgets_the_length_of_the_header",
+    "the header is the JSON",
+    "the length of the JSON stands before the JSON and takes 8 bytes",
     ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
         fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
             let (parts, data) = data(tensors, recipe);
@@ -352,21 +407,29 @@ wrong_answers! {
         }
     }
 
-    InputsHeader, "takes_the_header_of_the_input", "the header lists the model's tensors",
+    InputsHeader, "takes_the_header_of_the_input",
+    "the header lists the model's tensors",
+    "the header lists the parts that are written, and a quantized matrix has several",
     ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
         fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
             data(tensors, recipe).1 + file::LENGTH + file::header(tensors).len() as u64
         }
     }
 
-    CodesAlone, "counts_bits_of_codes_alone", "four bits are four bits",
+    CodesAlone, "counts_bits_of_codes_alone",
+    "four bits are four bits",
+    "scales, zero points and indices belong to the matrix, and their bits are counted with the \
+     codes",
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
         fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
             solution::bits_per_weight(tensors, recipe).map(f64::floor)
         }
     }
 
-    WholeModel, "counts_bits_of_the_whole_model", "the file is what is quantized",
+    WholeModel, "counts_bits_of_the_whole_model",
+    "the whole file is quantized",
+    "bits per weight are those of the quantized matrices, and the embedding and the norms are not \
+     among them",
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
         fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
             let weights = tensors.iter().map(Tensor::elements).sum();
@@ -374,7 +437,9 @@ wrong_answers! {
         }
     }
 
-    WideScales, "stores_w4a16_scales_in_f32", "a scale is a float",
+    WideScales, "stores_w4a16_scales_in_f32",
+    "a scale is an f32",
+    "W4A16 of this lab stores its scales as lab 03 makes them, in F16",
     ["each_scheme_has_the_parts_of_its_format", "the_bytes_fill_the_parts_exactly"], {
         fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
             parts_with(tensor, recipe, |name, found| {
@@ -387,49 +452,12 @@ wrong_answers! {
     }
 }
 
-/// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
-///
-/// `WRONG_ANSWER=none` is every function done right: it must pass the spec, so that a failure of the
-/// others is due to the one that they replace.
-pub mod chosen {
-    use super::*;
-
-    struct AllRight;
-    impl Answer for AllRight {}
-
-    fn answer() -> &'static (dyn Answer + Sync) {
-        kit::wrong::chosen(ANSWERS, &AllRight)
-    }
-
-    /// See [`solution::decide`].
-    pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
-        answer().decide(tensor, scheme)
-    }
-    /// See [`solution::parts`].
-    pub fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
-        answer().parts(tensor, recipe)
-    }
-    /// See [`solution::quantize`].
-    ///
-    /// # Errors
-    /// As the wrong answer has it.
-    pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
-        answer().quantize(w, scheme)
-    }
-    /// See [`solution::left_alone`].
-    pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
-        answer().left_alone(tensors, scheme)
-    }
-    /// See [`solution::quantization_config`].
-    pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
-        answer().quantization_config(scheme, left_alone)
-    }
-    /// See [`solution::predicted_bytes`].
-    pub fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64 {
-        answer().predicted_bytes(tensors, recipe)
-    }
-    /// See [`solution::bits_per_weight`].
-    pub fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
-        answer().bits_per_weight(tensors, recipe)
-    }
+answered! {
+    fn decide(tensor: &Tensor, scheme: Scheme) -> Decision;
+    fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor>;
+    fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError>;
+    fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String>;
+    fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value>;
+    fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64;
+    fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64>;
 }

@@ -1,4 +1,5 @@
-//! Turns the environment variable `LAB_IMPL` into a cfg, and nothing else.
+//! The build script of every lab. It turns the environment variable `LAB_IMPL` into a cfg, by which
+//! `kit::implementation!` chooses, and does nothing else.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LAB_IMPL");

@@ -3,54 +3,27 @@
 //!
 //! That the solution passes needs no test here: it is what `cargo test` runs.
 
+mod promises;
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kit::skip::{in_ci, left_out};
-use quote::ToTokens;
-use syn::{Expr, Item, ItemFn, Stmt, Visibility};
+use syn::{Expr, Item, ItemFn, Stmt};
 use xtask::labs::{self, Lab};
-use xtask::spec::Spec;
+use xtask::spec::{Outcome, Spec, WrongAnswer};
 
-/// A wrong answer and the tests that must fail on it.
-type Wrong = (&'static str, &'static [&'static str]);
-
-/// The labs and their wrong answers: the one list to which a new lab is added.
-fn wrong_answers() -> Vec<(&'static str, Vec<Wrong>)> {
-    let labs = [
-        ("lab-01-fake-quant-linear", fake_quant_linear::wrong_answers::ALL),
-        ("lab-02-quantize-and-eval", quantize_and_eval::wrong_answers::ALL),
-        ("lab-03-int4-groups-and-packing", int4_groups::wrong_answers::ALL),
-        ("lab-04-activation-outliers-smoothquant", smoothquant::wrong_answers::ALL),
-        ("lab-05-quantize-a-real-model", quantize_model::wrong_answers::ALL),
-    ];
-    labs.map(|(lab, all)| (lab, all.iter().map(|wrong| (wrong.name, wrong.caught_by)).collect()))
-        .into()
-}
-
-#[test]
-fn every_lab_is_listed_with_at_least_eight_wrong_answers() -> Result<()> {
-    let listed: BTreeMap<&str, usize> =
-        wrong_answers().into_iter().map(|(package, wrong)| (package, wrong.len())).collect();
-    for lab in labs::all()? {
-        let count = listed.get(lab.package.as_str()).copied().unwrap_or(0);
-        ensure!(
-            count >= 8,
-            "{} has {count} wrong answers in `wrong_answers()`: 8 at least",
-            lab.package
-        );
-    }
-    Ok(())
-}
+use crate::promises::{promises, same};
 
 #[test]
 #[ignore = "compiles every lab: cargo book test"]
 fn every_test_of_the_spec_fails_on_the_untouched_starter() -> Result<()> {
     for lab in untouched_labs("its red run")? {
-        let verdicts = compile(&lab, "starter")?.run_all(&[])?;
-        let passed: Vec<_> = verdicts.iter().filter(|(_, passed)| **passed).collect();
-        ensure!(!verdicts.is_empty(), "the spec of {} has no tests", lab.package);
+        let outcomes = compile(&lab, "starter")?.run_all("", &[])?;
+        let passed: Vec<_> = outcomes.iter().filter(|(_, outcome)| outcome.passed).collect();
+        ensure!(!outcomes.is_empty(), "the spec of {} has no tests", lab.package);
         ensure!(
             passed.is_empty(),
             "these tests of {} prove nothing, the untouched starter passes them: {passed:?}",
@@ -63,18 +36,21 @@ fn every_test_of_the_spec_fails_on_the_untouched_starter() -> Result<()> {
 #[test]
 #[ignore = "compiles every lab: cargo book test"]
 fn every_wrong_answer_is_caught() -> Result<()> {
-    for (package, wrong_answers) in wrong_answers() {
-        let lab = labs::named(package)?;
+    for lab in labs::all()? {
         let spec = compile(&lab, "wrong")?;
-        let right = spec.run_all(&[("WRONG_ANSWER", "none")])?;
-        let failed: Vec<_> = right.iter().filter(|(_, passed)| !**passed).collect();
+        let right = spec.run_all("none", &[])?;
+        let failed: Vec<_> = right.iter().filter(|(_, outcome)| !outcome.passed).collect();
         ensure!(failed.is_empty(), "WRONG_ANSWER=none is right and fails {failed:?}");
-        let mut escapes = Vec::new();
-        for (name, caught_by) in wrong_answers {
-            let verdicts = spec.run_all(&[("WRONG_ANSWER", name)])?;
-            escapes.extend(escaped(name, caught_by, &verdicts));
+        let wrong_answers = spec.wrong_answers()?;
+        ensure!(wrong_answers.len() >= 8, "{} has fewer than 8 wrong answers", lab.package);
+        let names: BTreeSet<_> = wrong_answers.iter().map(|wrong| &wrong.name).collect();
+        ensure!(names.len() == wrong_answers.len(), "{}: a name is used twice", lab.package);
+        let mut problems = Vec::new();
+        for wrong in &wrong_answers {
+            problems.extend(escaped(wrong, &spec.run_all(&wrong.name, &[])?));
+            problems.extend(badly_told(wrong));
         }
-        ensure!(escapes.is_empty(), "{package}:\n  {}", escapes.join("\n  "));
+        ensure!(problems.is_empty(), "{}:\n  {}", lab.package, problems.join("\n  "));
     }
     Ok(())
 }
@@ -113,14 +89,15 @@ fn compile(lab: &Lab, implementation: &str) -> Result<Spec> {
     Spec::compile(lab, implementation, |command| Ok(command.output()?))
 }
 
-/// What is wrong with a wrong answer that gave these verdicts; nothing, if all its tests failed.
-fn escaped(name: &str, caught_by: &[&str], verdicts: &BTreeMap<String, bool>) -> Vec<String> {
+/// What is wrong with a wrong answer that had these outcomes; nothing, if all its tests failed.
+fn escaped(wrong: &WrongAnswer, outcomes: &BTreeMap<String, Outcome>) -> Vec<String> {
+    let WrongAnswer { name, caught_by, .. } = wrong;
     let mut problems = Vec::new();
     if caught_by.is_empty() {
         problems.push(format!("`{name}` names no test that catches it"));
     }
     for test in caught_by {
-        match verdicts.get(*test) {
+        match outcomes.get(test).map(|outcome| outcome.passed) {
             Some(false) => {}
             Some(true) => problems.push(format!("`{name}` passes `{test}`, meant to catch it")),
             None => {
@@ -129,6 +106,14 @@ fn escaped(name: &str, caught_by: &[&str], verdicts: &BTreeMap<String, bool>) ->
         }
     }
     problems
+}
+
+/// What makes a wrong answer unreadable in "its author believed that ..., but ...".
+fn badly_told(wrong: &WrongAnswer) -> Option<String> {
+    let parts = [&wrong.misconception, &wrong.correction];
+    let is_clause = |part: &String| part.contains(' ') && !part.ends_with(['.', ',']);
+    let told = parts.into_iter().all(is_clause) && parts[0] != parts[1];
+    (!told).then(|| format!("`{}`: a misconception and a correction are two clauses", wrong.name))
 }
 
 fn parse(path: &Path) -> Result<syn::File> {
@@ -151,75 +136,6 @@ fn is_todo(function: &ItemFn) -> bool {
         _ => return false,
     };
     called.is_ident("todo")
-}
-
-/// A public item: its signature (of a function) or all of it, and its doc comment.
-type Promise = (String, String);
-
-/// The public items of a file by name.
-fn promises(file: &syn::File) -> BTreeMap<String, Promise> {
-    let public = |visibility: &Visibility| matches!(visibility, Visibility::Public(_));
-    let mut promises = BTreeMap::new();
-    for item in &file.items {
-        let (name, promise) = match item {
-            Item::Fn(item) if public(&item.vis) => {
-                (&item.sig.ident, (tokens(&item.sig), docs(&item.attrs)))
-            }
-            Item::Struct(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Enum(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Trait(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Const(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            _ => continue,
-        };
-        promises.insert(name.to_string(), promise);
-    }
-    promises
-}
-
-fn tokens(item: &impl ToTokens) -> String {
-    item.to_token_stream().to_string()
-}
-
-/// A doc comment as running text, without the starter's "Task 1. ".
-fn docs(attributes: &[syn::Attribute]) -> String {
-    let lines = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
-    let words = lines.filter_map(|attribute| match &attribute.meta {
-        syn::Meta::NameValue(syn::MetaNameValue {
-            value: Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }),
-            ..
-        }) => Some(text.value()),
-        _ => None,
-    });
-    let text = words.collect::<Vec<_>>().join(" ");
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.strip_prefix("Task ").and_then(|rest| rest.split_once(". ")) {
-        Some((number, promise)) if number.parse::<u32>().is_ok() => promise.into(),
-        _ => text,
-    }
-}
-
-fn same(starter: &BTreeMap<String, Promise>, solution: &BTreeMap<String, Promise>) -> Result<()> {
-    for name in starter.keys().chain(solution.keys()).collect::<BTreeSet<_>>() {
-        let (Some(ours), Some(theirs)) = (starter.get(name), solution.get(name)) else {
-            bail!("`{name}` is public in one of starter.rs and solution.rs only");
-        };
-        ensure!(ours.0 == theirs.0, "`{name}` differs:\n  {}\n  {}", ours.0, theirs.0);
-        ensure!(
-            ours.1 == theirs.1,
-            "the promise of `{name}` differs:\n  {}\n  {}",
-            ours.1,
-            theirs.1
-        );
-    }
-    Ok(())
 }
 
 mod bites {
@@ -265,13 +181,33 @@ mod bites {
         Ok(())
     }
 
+    fn wrong(tests: &[&str]) -> WrongAnswer {
+        WrongAnswer {
+            name: "x".into(),
+            misconception: "one is two".into(),
+            correction: "one is less".into(),
+            caught_by: tests.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     #[test]
     fn a_wrong_answer_that_passes_or_names_no_real_test_is_reported() {
-        let verdicts = BTreeMap::from([("catches".to_string(), false), ("misses".into(), true)]);
-        let problems = |tests: &[&str]| escaped("x", tests, &verdicts);
+        let outcome = |passed| Outcome { passed, report: String::new() };
+        let outcomes =
+            BTreeMap::from([("catches".into(), outcome(false)), ("misses".into(), outcome(true))]);
+        let problems = |tests: &[&str]| escaped(&wrong(tests), &outcomes);
         assert_eq!(problems(&["catches"]), Vec::<String>::new());
         assert!(problems(&["misses"])[0].contains("passes `misses`"));
         assert!(problems(&["typo"])[0].contains("no such test"));
         assert!(problems(&[])[0].contains("names no test"));
+    }
+
+    #[test]
+    fn a_wrong_answer_that_explains_nothing_is_reported() {
+        assert_eq!(badly_told(&wrong(&[])), None);
+        for correction in ["", "no", "one is two", "one is less."] {
+            let unclear = WrongAnswer { correction: correction.into(), ..wrong(&[]) };
+            assert!(badly_told(&unclear).is_some(), "{correction}");
+        }
     }
 }
