@@ -7,14 +7,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use console::style;
 use xtask::labs::{self, Lab};
+use xtask::recognition::{Recognized, recognize};
 use xtask::spec::{Outcome, Spec};
 use xtask::workspace;
 
+use crate::progress::Meter;
 use crate::starter::{self, Function};
 use crate::{progress, summary};
 
-/// What a `todo!` says when it is reached.
-const TODO: &str = "not yet implemented: ";
+/// At most so many known wrong answers are shown for one starter.
+const SHOWN: usize = 3;
 
 /// Which lab to grade.
 #[derive(clap::Args)]
@@ -41,11 +43,14 @@ fn grade(lab: &Lab) -> Result<bool> {
     let file = relative(&lab.starter());
     println!("Grading {file}");
     println!("(the same as `LAB_IMPL=starter cargo test -p {}`)", lab.package);
-    let spec = compile(lab)?;
+    let spec = compile(lab, "starter")?;
     let source = std::fs::read_to_string(lab.spec())?;
     let names = spec.names()?;
     let failures = run_by_task(&spec, &source, &names)?;
+    // Another implementation is compiled to the same executable.
+    drop(spec);
     println!("\n{} of {} tests pass.", names.len() - failures.len(), names.len());
+    tell_known(lab, &failures)?;
     match look_first(&failures) {
         None => congratulate(lab)?,
         Some((name, outcome)) => {
@@ -66,7 +71,31 @@ pub fn look_first<N>(failures: &[(N, Outcome)]) -> Option<&(N, Outcome)> {
 
 /// Whether a test failed because a body is not written yet.
 pub fn is_todo<N>((_, outcome): &(N, Outcome)) -> bool {
-    outcome.report.contains(TODO)
+    outcome.is_todo()
+}
+
+/// Tells which known wrong answers fail as the starter fails, and why they are wrong.
+fn tell_known(lab: &Lab, failures: &[(&str, Outcome)]) -> Result<()> {
+    if failures.iter().all(is_todo) {
+        return Ok(());
+    }
+    let spec = compile(lab, "wrong")?;
+    let meter = Meter::start("comparing with known wrong answers");
+    let failures = failures.iter().map(|(name, outcome)| (name.to_string(), outcome.clone()));
+    let known = recognize(&spec, &failures.collect());
+    meter.finish();
+    for Recognized { wrong, tests } in known?.iter().take(SHOWN) {
+        let counted = if tests.len() == 1 {
+            "1 test with the same message"
+        } else {
+            &format!("{} tests with the same messages", tests.len())
+        };
+        let name = style(format!("`{}`", wrong.name)).bold();
+        println!("\nYour code fails {counted} as the known wrong answer {name}.");
+        println!("    Its author believed that {},", wrong.misconception);
+        println!("    but {}.", wrong.correction);
+    }
+    Ok(())
 }
 
 /// A line per test under the heading of its task; the answer is what did not pass.
@@ -90,17 +119,21 @@ fn run_by_task<'a>(
     Ok(failures)
 }
 
-/// The spec of a lab, compiled with the reader's starter.
+/// The spec of a lab, compiled with the reader's `starter` or with the known answers that are `wrong`.
 ///
 /// # Errors
 /// If it does not compile; the cause is what the compiler says.
-pub fn compile(lab: &Lab) -> Result<Spec> {
-    let label = format!("compiling {} with your starter", lab.short_name());
-    Spec::compile(lab, "starter", |command| {
+pub fn compile(lab: &Lab, implementation: &str) -> Result<Spec> {
+    let (with, file) = match implementation {
+        "starter" => ("your starter", lab.starter()),
+        _ => ("known wrong answers", lab.wrong_answers()),
+    };
+    let label = format!("compiling {} with {with}", lab.short_name());
+    Spec::compile(lab, implementation, |command| {
         let colour = if console::colors_enabled_stderr() { "always" } else { "never" };
         progress::run(&label, command.env("CARGO_TERM_COLOR", colour))
     })
-    .with_context(|| format!("{} does not compile yet", relative(&lab.starter())))
+    .with_context(|| format!("{} does not compile yet", relative(&file)))
 }
 
 /// Runs a test, its name on screen while it runs: an endless loop has a name, too.

@@ -4,5 +4,6 @@
 pub mod fetch;
 pub mod labs;
 pub mod python;
+pub mod recognition;
 pub mod spec;
 pub mod workspace;

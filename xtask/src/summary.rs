@@ -73,7 +73,7 @@ pub fn print(labs: &[Lab]) -> Result<bool> {
 fn grade(lab: &Lab) -> Result<Standing> {
     let source =
         fs::read_to_string(lab.spec()).with_context(|| format!("{} has no spec", lab.package))?;
-    let spec = match compile(lab) {
+    let spec = match compile(lab, "starter") {
         Ok(spec) => spec,
         Err(error) => return Ok(Standing::broken(&source, &error.root_cause().to_string())),
     };

@@ -3,6 +3,7 @@
 //!
 //! That the solution passes needs no test here: it is what `cargo test` runs.
 
+mod planted;
 mod promises;
 mod tables;
 
