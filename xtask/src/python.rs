@@ -7,7 +7,7 @@ pub const NAMES: [&str; 3] = ["python3", "python", "py"];
 
 /// The first of [`NAMES`] that runs and is Python 3.
 pub fn find() -> Option<&'static str> {
-    // On Windows, `python` without Python is a shop window: it runs, and fails.
+    // On Windows without Python, `python` is a stub that only opens a store: it runs, and fails.
     NAMES.into_iter().find(|name| {
         let mut command = Command::new(name);
         command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]);

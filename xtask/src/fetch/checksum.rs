@@ -20,12 +20,7 @@ pub struct Pinned {
 impl Pinned {
     /// Whether `path` is there, as long as it should be, and has the right checksum.
     pub fn is_whole(&self, path: &Path) -> Result<bool> {
-        Ok(self.has_its_length(path)? && sha256_of(path)? == self.sha256)
-    }
-
-    /// Whether `path` is there and as long as it should be.
-    pub fn has_its_length(&self, path: &Path) -> Result<bool> {
-        Ok(length_of(path)? == Some(self.bytes))
+        Ok(length_of(path)? == Some(self.bytes) && sha256_of(path)? == self.sha256)
     }
 
     /// Fails, and says how, if `path` is not this file.
@@ -45,7 +40,7 @@ impl Pinned {
 }
 
 /// The length of the file in bytes, `None` if there is no such file.
-pub fn length_of(path: &Path) -> Result<Option<u64>> {
+fn length_of(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.len())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -54,7 +49,7 @@ pub fn length_of(path: &Path) -> Result<Option<u64>> {
 }
 
 /// The file's SHA-256, in hexadecimal.
-pub fn sha256_of(path: &Path) -> Result<String> {
+fn sha256_of(path: &Path) -> Result<String> {
     hash(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

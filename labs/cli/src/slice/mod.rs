@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Cuts the slice and writes it, or compares it with what is there.
 pub fn run(args: &Args) -> Result<()> {
-    let model = args.model.clone().unwrap_or_else(fetch::default_model);
+    let model = args.model.clone().unwrap_or_else(kit::workspace::fetched_model);
     if !model.exists() {
         bail!("there is no model {}: `cargo book fetch` gets it", model.display());
     }

