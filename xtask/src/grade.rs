@@ -1,19 +1,18 @@
 //! `cargo book grade LAB`: the spec on the reader's starter, and what to do next.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use console::style;
 use xtask::labs::{self, Lab};
 use xtask::recognition::{Recognized, recognize};
 use xtask::spec::{Outcome, Spec};
-use xtask::workspace;
 
+use crate::graded::{compile, is_todo, look_first, relative};
 use crate::progress::Meter;
 use crate::starter::{self, Function};
-use crate::{progress, summary};
+use crate::summary;
 
 /// At most so many known wrong answers are shown for one starter.
 const SHOWN: usize = 3;
@@ -63,17 +62,6 @@ fn grade(lab: &Lab) -> Result<bool> {
     Ok(failures.is_empty())
 }
 
-/// The failure to look at first. A wrong answer teaches more than a missing one: a body that is
-/// still `todo!` comes last.
-pub fn look_first<N>(failures: &[(N, Outcome)]) -> Option<&(N, Outcome)> {
-    failures.iter().find(|failure| !is_todo(failure)).or(failures.first())
-}
-
-/// Whether a test failed because a body is not written yet.
-pub fn is_todo<N>((_, outcome): &(N, Outcome)) -> bool {
-    outcome.is_todo()
-}
-
 /// Tells which known wrong answers fail as the starter fails, and why they are wrong.
 fn tell_known(lab: &Lab, failures: &[(&str, Outcome)]) -> Result<()> {
     if failures.iter().all(is_todo) {
@@ -117,23 +105,6 @@ fn run_by_task<'a>(
         }
     }
     Ok(failures)
-}
-
-/// The spec of a lab, compiled with the reader's `starter` or with the known answers that are `wrong`.
-///
-/// # Errors
-/// If it does not compile; the cause is what the compiler says.
-pub fn compile(lab: &Lab, implementation: &str) -> Result<Spec> {
-    let (with, file) = match implementation {
-        "starter" => ("your starter", lab.starter()),
-        _ => ("known wrong answers", lab.wrong_answers()),
-    };
-    let label = format!("compiling {} with {with}", lab.short_name());
-    Spec::compile(lab, implementation, |command| {
-        let colour = if console::colors_enabled_stderr() { "always" } else { "never" };
-        progress::run(&label, command.env("CARGO_TERM_COLOR", colour))
-    })
-    .with_context(|| format!("{} does not compile yet", relative(&file)))
 }
 
 /// Runs a test, its name on screen while it runs: an endless loop has a name, too.
@@ -185,10 +156,4 @@ fn congratulate(lab: &Lab) -> Result<()> {
         ),
     }
     Ok(())
-}
-
-/// A path as the reader sees it from the root of the repository.
-pub fn relative(path: &Path) -> String {
-    let root = workspace::root();
-    path.strip_prefix(&root).unwrap_or(path).display().to_string()
 }

@@ -4,6 +4,7 @@ mod book;
 mod check;
 mod course;
 mod grade;
+mod graded;
 mod libtest;
 mod marks;
 mod progress;

@@ -8,7 +8,7 @@ use console::{strip_ansi_codes, style};
 use xtask::labs::Lab;
 use xtask::spec::Outcome;
 
-use crate::grade::{compile, is_todo, look_first, relative};
+use crate::graded::{compile, is_todo, look_first, relative};
 use crate::progress::Meter;
 use crate::starter;
 

@@ -46,7 +46,6 @@ impl AwqTensors {
     }
 }
 
-// ANCHOR: awq
 /// Packs a matrix as AutoAWQ does.
 ///
 /// # Errors
@@ -82,4 +81,3 @@ pub fn unpack(tensors: &AwqTensors) -> Result<Grouped, LayoutError> {
         transposed(&tensors.scales),
     )
 }
-// ANCHOR_END: awq

@@ -55,7 +55,6 @@ impl CompressedTensors {
     }
 }
 
-// ANCHOR: compressed_tensors
 /// Packs a matrix as compressed-tensors does; a symmetric one without zero points.
 ///
 /// # Errors
@@ -102,4 +101,3 @@ pub fn unpack(tensors: &CompressedTensors) -> Result<Grouped, LayoutError> {
         tensors.weight_scale.clone(),
     )
 }
-// ANCHOR_END: compressed_tensors

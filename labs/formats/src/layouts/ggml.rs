@@ -2,7 +2,7 @@
 //!
 //! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j`
 //! of the codes holds element `j` low and element `j + 16` high: halves of the block, not
-//! neighbours. [`formats::gguf::dequantize`] is the way back. The rounding is that of the reference
+//! neighbours. [`crate::gguf::dequantize`] is the way back. The rounding is that of the reference
 //! functions in ggml-quants.c, of which gguf 0.19.0 is the Python form that wrote the golden file
 //! of this lab:
 //!
@@ -21,6 +21,7 @@ use ndarray::Array2;
 
 use super::words::check_divides;
 use super::{Grouped, LayoutError};
+use crate::rules;
 
 /// What one byte of a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,6 @@ pub enum BlockByte {
     Code(usize),
 }
 
-// ANCHOR: block_bytes
 /// What each byte of a block holds, in file order: fields first, then codes.
 ///
 /// # Errors
@@ -58,7 +58,6 @@ pub fn block_bytes(kind: TensorType) -> Result<Vec<BlockByte>, LayoutError> {
         other => Err(LayoutError::NotEncoded(other)),
     }
 }
-// ANCHOR_END: block_bytes
 
 /// The fields of a block. `m` is 0 in the types that have none.
 #[derive(Clone, Copy)]
@@ -112,56 +111,23 @@ pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> 
     let mut bytes = Vec::with_capacity(blocks.len() * map.len());
     for (index, x) in blocks.iter().enumerate() {
         let (d, m, codes) = match kind {
-            TensorType::Q4_1 => q4_1(x),
-            TensorType::Q8_0 => q8_0(x),
-            _ => q4_0(x),
+            TensorType::Q4_1 => rules::ggml::q4_1(x),
+            TensorType::Q8_0 => rules::ggml::q8_0(x),
+            _ => rules::ggml::q4_0(x),
         };
         let half = |value| to_f16(index, value);
+        // A code of eight bits has a sign, which its low byte keeps.
+        let codes = std::array::from_fn(|i| codes[i] as u8);
         Block { d: half(d)?, m: half(m)?, codes }.write(&map, &mut bytes);
     }
     Ok(bytes)
 }
-
-// ANCHOR: encoders
-/// Scale, minimum (none) and codes of a Q4_0 block. The peak, with its sign, becomes code 0.
-fn q4_0(x: &[f32; BLOCK]) -> (f32, f32, [u8; BLOCK]) {
-    let further = |peak: f32, &x: &f32| if x.abs() > peak.abs() { x } else { peak };
-    let d = x.iter().fold(0.0, further) / -8.0;
-    let inverse = inverse(d);
-    (d, 0.0, x.map(|x| ((x * inverse + 8.5) as u8).min(15)))
-}
-
-/// Scale, minimum and codes of a Q4_1 block.
-fn q4_1(x: &[f32; BLOCK]) -> (f32, f32, [u8; BLOCK]) {
-    let min = x.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let d = (max - min) / 15.0;
-    let inverse = inverse(d);
-    (d, min, x.map(|x| (((x - min) * inverse + 0.5) as u8).min(15)))
-}
-
-/// Scale, minimum (none) and codes of a Q8_0 block. `round` takes ties away from zero.
-fn q8_0(x: &[f32; BLOCK]) -> (f32, f32, [u8; BLOCK]) {
-    let d = x.iter().fold(0.0, |max: f32, x| max.max(x.abs())) / 127.0;
-    let inverse = inverse(d);
-    (d, 0.0, x.map(|x| ((x * inverse).round() as i8).cast_unsigned()))
-}
-
-/// 1 / d, or 0 where that is not finite: in a block of zeros, and in one so quiet that d is below
-/// 2^-128. ggml guards only d = 0; infinity times 0 is NaN then, whose cast C leaves undefined. Such
-/// a d is stored as 0, so no code changes a value.
-fn inverse(d: f32) -> f32 {
-    let inverse = 1.0 / d;
-    if inverse.is_finite() { inverse } else { 0.0 }
-}
-// ANCHOR_END: encoders
 
 fn to_f16(block: usize, value: f32) -> Result<f16, LayoutError> {
     let half = f16::from_f32(value);
     if half.is_finite() { Ok(half) } else { Err(LayoutError::BlockOverflow { block, value }) }
 }
 
-// ANCHOR: q4_0
 /// Packs a symmetric matrix in groups of 32 as Q4_0: the codes as they are, the scale as `d`.
 ///
 /// # Errors
@@ -184,7 +150,6 @@ pub fn unpack_q4_0(
 ) -> Result<Grouped, LayoutError> {
     unpack_blocks(bytes, TensorType::Q4_0, out_features, in_features, |_, _| Ok(8))
 }
-// ANCHOR_END: q4_0
 
 /// Packs a matrix in groups of 32 as Q4_1: `d` is the scale and `m` is -zero * scale.
 ///

@@ -90,7 +90,6 @@ impl GptqTensors {
     }
 }
 
-// ANCHOR: gptq
 /// Packs a matrix as GPTQ checkpoints have it.
 ///
 /// # Errors
@@ -143,7 +142,6 @@ pub fn unpack(tensors: &GptqTensors, version: Version) -> Result<Grouped, Layout
         groups_of(&tensors.g_idx, groups)?,
     )
 }
-// ANCHOR_END: gptq
 
 fn linear(codes: [u8; 8]) -> Result<u32, Int4Error> {
     pack_word(codes, &WORDS.order)
@@ -168,7 +166,6 @@ fn groups_of(g_idx: &Array1<i32>, groups: usize) -> Result<Vec<usize>, LayoutErr
     g_idx.iter().enumerate().map(group_of).collect()
 }
 
-// ANCHOR: versions
 /// A word of v1 zero points as v2: one addition for all eight, as gptqmodel does it. A nibble `f`
 /// carries into its neighbour.
 pub fn word_v1_to_v2(word: u32) -> u32 {
@@ -180,7 +177,6 @@ pub fn word_v1_to_v2(word: u32) -> u32 {
 pub fn word_v2_to_v1(word: u32) -> u32 {
     word.wrapping_sub(ONES)
 }
-// ANCHOR_END: versions
 
 /// The `qzeros` of a v1 checkpoint as those of v2.
 ///

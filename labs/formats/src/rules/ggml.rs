@@ -22,10 +22,7 @@ pub const GGML_Q4_0: Rule = Rule {
     codes: 0..=15,
     evidence: Evidence::Ran,
     encode: |weights| {
-        let scale = loudest(weights) / -8.0;
-        let inverse = inverse(scale);
-        let code = |weight: &f32| up(weight * inverse + 8.5);
-        let codes: Vec<i32> = weights.iter().map(code).collect();
+        let (scale, _, codes) = q4_0(weights);
         let scale = stored(scale);
         let values = codes.iter().map(|code| scale * (code - 8) as f32).collect();
         Encoded { codes, scale, zero: Zero::Point(8), values }
@@ -38,11 +35,7 @@ pub const GGML_Q4_1: Rule = Rule {
     symmetric: false,
     scale: "(max - min) / 15, as f16",
     encode: |weights| {
-        let (min, max) = extremes(weights);
-        let scale = (max - min) / 15.0;
-        let inverse = inverse(scale);
-        let code = |weight: &f32| up((weight - min) * inverse + 0.5);
-        let codes: Vec<i32> = weights.iter().map(code).collect();
+        let (scale, min, codes) = q4_1(weights);
         let (scale, min) = (stored(scale), stored(min));
         let values = codes.iter().map(|&code| scale * code as f32 + min).collect();
         Encoded { codes, scale, zero: Zero::Minimum(min), values }
@@ -58,10 +51,7 @@ pub const GGML_Q8_0: Rule = Rule {
     ties: Ties::AwayFromZero,
     codes: -127..=127,
     encode: |weights| {
-        let scale = absmax(weights) / 127.0;
-        let inverse = inverse(scale);
-        let codes: Vec<i32> =
-            weights.iter().map(|weight| (weight * inverse).round() as i32).collect();
+        let (scale, _, codes) = q8_0(weights);
         let scale = stored(scale);
         let values = codes.iter().map(|&code| code as f32 * scale).collect();
         Encoded { codes, scale, zero: Zero::Nowhere, values }
@@ -69,16 +59,37 @@ pub const GGML_Q8_0: Rule = Rule {
     ..GGML_Q4_0
 };
 
-/// The weight of largest magnitude, with its sign; of equals the first.
-fn loudest(weights: &[f32]) -> f32 {
-    weights
-        .iter()
-        .fold(0.0, |max: f32, &weight| if weight.abs() > max.abs() { weight } else { max })
+/// Scale, minimum (none) and codes of a block before the scale is rounded. The weight of largest
+/// magnitude, with its sign and of equals the first, becomes code 0.
+pub(crate) fn q4_0(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+    let further = |peak: f32, &weight: &f32| if weight.abs() > peak.abs() { weight } else { peak };
+    let scale = weights.iter().fold(0.0, further) / -8.0;
+    let inverse = inverse(scale);
+    (scale, 0.0, weights.iter().map(|weight| up(weight * inverse + 8.5)).collect())
 }
 
-/// `1 / scale`, and 0 for a scale of 0.
+/// Scale, minimum and codes of a block before the first two are rounded.
+pub(crate) fn q4_1(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+    let (min, max) = extremes(weights);
+    let scale = (max - min) / 15.0;
+    let inverse = inverse(scale);
+    (scale, min, weights.iter().map(|weight| up((weight - min) * inverse + 0.5)).collect())
+}
+
+/// Scale, minimum (none) and codes of a block before the scale is rounded. `round` takes ties away
+/// from zero.
+pub(crate) fn q8_0(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+    let scale = absmax(weights) / 127.0;
+    let inverse = inverse(scale);
+    (scale, 0.0, weights.iter().map(|weight| (weight * inverse).round() as i32).collect())
+}
+
+/// 1 / scale, or 0 where that is not finite: in a block of zeros, and in one whose scale is below
+/// 2^-128. ggml guards only a scale of 0; infinity times 0 is NaN then, whose cast C leaves undefined.
+/// Such a scale is stored as 0, so no code changes a value.
 fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+    let inverse = 1.0 / scale;
+    if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 /// The scale, or the minimum, as the block stores it.

@@ -11,7 +11,7 @@
 mod compressed_tensors;
 mod course;
 mod encoded;
-mod ggml;
+pub(crate) mod ggml;
 mod torch_style;
 mod vllm;
 
