@@ -12,7 +12,6 @@
 //! Shapes are `[out_features, in_features]`. The functions are re-exported from [`solution`]; with
 //! `LAB_IMPL=starter` from [`starter`], which is the file to edit.
 
-mod error;
 pub mod file;
 pub mod labs;
 mod scheme;
@@ -20,7 +19,7 @@ pub mod solution;
 pub mod starter;
 pub mod wrong_answers;
 
-pub use error::QuantizeError;
+pub use formats::FormatError;
 pub use formats::bytes::{self, Float};
 pub use formats::checkpoint::{Dtype, Storage, Tensor};
 pub use formats::float8 as fp8;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::labs::{quantize_groups, quantize_per_channel};
 use crate::{
-    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes,
-    file, fp8, part,
+    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes, file,
+    fp8, part,
 };
 
 // ANCHOR: decide
@@ -121,12 +121,12 @@ fn kept(tensor: &Tensor, recipe: Recipe) -> Tensor {
 ///
 /// # Errors
 /// What the lab's function refuses: NaN, infinity, a group that does not divide, a scale beyond `f16`;
-/// [`QuantizeError::Unsupported`] for [`Scheme::Plain`], which quantizes nothing.
-pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+/// [`FormatError::NothingQuantized`] for [`Scheme::Plain`], which quantizes nothing.
+pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
     let shape = [w.nrows() as i64, w.ncols() as i64];
     Ok(match scheme {
         Scheme::Plain => {
-            return Err(QuantizeError::Unsupported("`none` quantizes nothing".into()));
+            return Err(FormatError::NothingQuantized);
         }
         Scheme::W8A8 => {
             let w = quantize_per_channel(w)?;
@@ -163,7 +163,7 @@ pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, Quantiz
 }
 
 /// Lab 03's groups, in the form that its layouts pack.
-fn grouped(w: &Array2<f32>, group_size: u64) -> Result<Grouped, QuantizeError> {
+fn grouped(w: &Array2<f32>, group_size: u64) -> Result<Grouped, FormatError> {
     let group_size = usize::try_from(group_size).unwrap_or(usize::MAX);
     Ok(Grouped::try_from(&quantize_groups(w, group_size)?)?)
 }

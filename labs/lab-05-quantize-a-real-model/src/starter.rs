@@ -10,8 +10,8 @@ use serde_json::Value;
 
 #[allow(unused_imports)] // Yours to use: what a part is made with, and what the labs offer.
 use crate::{
-    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes,
-    file, fp8, labs, part,
+    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes, file,
+    fp8, labs, part,
 };
 
 /// Task 1. Whether a tensor is quantized, and if not, why.
@@ -57,8 +57,8 @@ pub fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
 ///
 /// # Errors
 /// What the lab's function refuses: NaN, infinity, a group that does not divide, a scale beyond `f16`;
-/// [`QuantizeError::Unsupported`] for [`Scheme::Plain`], which quantizes nothing.
-pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+/// [`FormatError::NothingQuantized`] for [`Scheme::Plain`], which quantizes nothing.
+pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
     todo!("task 3: the bytes of each part of a {:?} matrix under {scheme}", w.dim())
 }
 

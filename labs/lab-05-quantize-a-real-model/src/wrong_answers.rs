@@ -9,7 +9,7 @@ use ndarray::Array2;
 use serde_json::{Value, json};
 
 use crate::{
-    Decision, Dtype, QuantizeError, Reason, Recipe, Scheme, Storage, Tensor, file, part, solution,
+    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, file, part, solution,
 };
 
 /// The lab, each function of it right unless replaced.
@@ -20,7 +20,7 @@ trait Answer {
     fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
         solution::parts(tensor, recipe)
     }
-    fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+    fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
         solution::quantize(w, scheme)
     }
     fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
@@ -247,7 +247,7 @@ wrong_answers! {
     "one scale is enough",
     "the format has a scale for each output channel, `[out_features, 1]`",
     ["w8a8_stores_the_codes_and_scales_of_lab_01", "the_bytes_fill_the_parts_exactly"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
             if scheme != Scheme::W8A8 {
                 return solution::quantize(w, scheme);
             }
@@ -261,7 +261,7 @@ wrong_answers! {
     "compressed-tensors adds 128 to each code before packing",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "what_is_written_reads_back_as_what_the_labs_made"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16, Some(codes)) = (scheme, data.first_mut()) {
                 codes.iter_mut().for_each(|code| *code ^= 0x80);
@@ -274,7 +274,7 @@ wrong_answers! {
     "a word is written from left to right",
     "the first code lies in the lowest byte of the word",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16, Some(codes)) = (scheme, data.first_mut()) {
                 codes.as_chunks_mut::<4>().0.iter_mut().for_each(|word| word.reverse());
@@ -288,7 +288,7 @@ wrong_answers! {
     "`weight_shape` is `[out_features, in_features]`, as the original tensor has its axes",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "three_layouts_of_four_bits_hold_the_same_numbers"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError> {
+        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16 | Scheme::W4A16(_), Some(shape)) = (scheme, data.last_mut()) {
                 shape.rotate_left(8);
@@ -455,7 +455,7 @@ wrong_answers! {
 answered! {
     fn decide(tensor: &Tensor, scheme: Scheme) -> Decision;
     fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor>;
-    fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, QuantizeError>;
+    fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError>;
     fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String>;
     fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value>;
     fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64;

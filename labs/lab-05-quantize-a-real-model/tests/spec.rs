@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use fake_quant_linear::solution::{dequantize, quantize_per_channel};
-use formats::FormatError;
 use formats::checkpoint::{QuantConfig, examine};
 use formats::format::Group;
 use formats::registry::{self, StorageFormat, StoredPart};
@@ -16,7 +15,7 @@ use kit::data::normal_matrix;
 use model::Weights;
 use ndarray::{Array2, array};
 use quantize_model::{
-    Decision, Dtype, Float, QuantizeError, Reason, Recipe, Scheme, Storage, Tensor, TensorType,
+    Decision, Dtype, Float, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType,
     bits_per_weight, decide, fp8, left_alone, part, parts, predicted_bytes, quantization_config,
     quantize,
 };
@@ -397,8 +396,8 @@ fn nan_is_refused_by_every_scheme_and_a_plain_export_quantizes_nothing() {
     }
     let plain = quantize(&Array2::zeros((2, 2)), Scheme::Plain);
     assert!(
-        matches!(plain, Err(QuantizeError::Unsupported(_))),
-        "Scheme::Plain quantizes nothing: QuantizeError::Unsupported"
+        matches!(plain, Err(FormatError::NothingQuantized)),
+        "Scheme::Plain quantizes nothing: FormatError::NothingQuantized"
     );
 }
 

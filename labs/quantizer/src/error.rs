@@ -6,7 +6,6 @@ use formats::FormatError;
 use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
 use model::ModelError;
-use quantize_model::QuantizeError;
 use smoothquant::SmoothError;
 
 /// What can be wrong. Each says what to do.
@@ -54,9 +53,6 @@ pub enum WriteError {
     /// A file of no bytes.
     #[error("a shard of 0 bytes has room for no tensor")]
     NoRoom,
-    /// What the reader's functions of lab 05 refuse.
-    #[error(transparent)]
-    Lab(#[from] QuantizeError),
     /// What a format refuses.
     #[error(transparent)]
     Format(#[from] FormatError),

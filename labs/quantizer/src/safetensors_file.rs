@@ -9,7 +9,6 @@ use std::sync::Mutex;
 
 use formats::checkpoint::{Tensor, read_header};
 use formats::registry::StoredPart;
-use serde_json::Value;
 
 use crate::WriteError;
 use quantize_model::file::{LENGTH, header, in_order};
@@ -129,16 +128,8 @@ impl Found {
 pub(crate) fn tensors_in(path: &Path) -> Result<Vec<Found>, WriteError> {
     let mut file = File::open(path).map_err(WriteError::io(path))?;
     let header = read_header(&mut file)?;
-    file.seek(SeekFrom::Start(LENGTH)).map_err(WriteError::io(path))?;
-    let json = std::io::BufReader::new(file.take(header.header_bytes - LENGTH));
-    let json: Value = serde_json::from_reader(json)
-        .map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))?;
-    let begin = |tensor: &Tensor| json[tensor.name.as_str()]["data_offsets"][0].as_u64();
-    let found = header.tensors.into_iter().map(|tensor| {
-        let begin = header.header_bytes + begin(&tensor).unwrap_or(0);
-        Found { tensor, file: path.into(), begin }
-    });
-    Ok(found.collect())
+    let found = header.tensors.into_iter().zip(header.begins);
+    Ok(found.map(|(tensor, begin)| Found { tensor, file: path.into(), begin }).collect())
 }
 
 #[cfg(test)]

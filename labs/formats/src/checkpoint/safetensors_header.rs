@@ -20,6 +20,8 @@ const LENGTH: u64 = 8;
 pub struct Header {
     /// Every tensor, in the order of the header.
     pub tensors: Vec<Tensor>,
+    /// Where the data of each begins, counted from the start of the file.
+    pub begins: Vec<u64>,
     /// The text under `__metadata__`, by key.
     pub metadata: BTreeMap<String, String>,
     /// Bytes of the header, the eight of its length included.
@@ -44,6 +46,7 @@ pub fn read_header<R: Read + Seek>(reader: &mut R) -> Result<Header, CheckpointE
     let spans = spans.collect::<Result<Vec<_>, _>>()?;
     check_places(&spans, file_bytes - header_bytes)?;
     Ok(Header {
+        begins: spans.iter().map(|span| header_bytes + span.begin).collect(),
         tensors: spans.into_iter().map(|span| span.tensor).collect(),
         metadata: raw.metadata,
         header_bytes,

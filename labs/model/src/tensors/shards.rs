@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use formats::checkpoint::{self, Checkpoint, CheckpointError, read_header};
+use formats::checkpoint::{self, Checkpoint, CheckpointError, Dtype, Storage, Tensor, read_header};
 use half::{bf16, f16};
 use ndarray::Array2;
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
 
 use super::store::Tensors;
 use super::weight::Weight;
@@ -25,11 +23,9 @@ pub(crate) struct Shards {
 
 struct Stored {
     file: PathBuf,
-    dtype: Dtype,
-    shape: Vec<usize>,
+    tensor: Tensor,
     /// First byte, counted from the start of the file.
     begin: u64,
-    bytes: u64,
 }
 
 impl Shards {
@@ -54,7 +50,7 @@ impl Shards {
         let missing = || ModelError::MissingTensor { name: name.into(), nearest: String::new() };
         let stored = self.tensors.get(name).ok_or_else(missing)?;
         let values = read_values(name, stored)?;
-        let rows = if stored.shape.len() > 1 { stored.shape[0] } else { 1 };
+        let rows = if let [rows, _, ..] = *stored.tensor.shape { rows as usize } else { 1 };
         let columns = values.len() / rows.max(1);
         Array2::from_shape_vec((rows, columns), values)
             .map_err(|error| CheckpointError::Damaged(error.to_string()).into())
@@ -80,21 +76,9 @@ fn stored_in(path: &Path) -> Result<Vec<(String, Stored)>, ModelError> {
     let mut file = File::open(path).map_err(ModelError::io(path))?;
     // Every rule of the format is checked here: lengths, offsets, shapes, the end of the file.
     let header = read_header(&mut file)?;
-    let json = header.header_bytes - 8;
-    file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;
-    let metadata: Metadata = serde_json::from_reader(BufReader::new(file.take(json)))
-        .map_err(|error| CheckpointError::Damaged(error.to_string()))?;
-    let stored = metadata.tensors().into_iter().map(|(name, info)| {
-        let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-        let stored = Stored {
-            file: path.into(),
-            dtype: info.dtype,
-            shape: info.shape.clone(),
-            begin: header.header_bytes + begin,
-            bytes: end - begin,
-        };
-        (name, stored)
-    });
+    let stored = header.tensors.into_iter().zip(header.begins);
+    let stored = stored
+        .map(|(tensor, begin)| (tensor.name.clone(), Stored { file: path.into(), tensor, begin }));
     Ok(stored.collect())
 }
 
@@ -104,7 +88,9 @@ impl Tensors for Shards {
     }
 
     fn list(&self) -> Vec<(String, Vec<usize>)> {
-        self.tensors.iter().map(|(name, stored)| (name.clone(), stored.shape.clone())).collect()
+        let shape =
+            |stored: &Stored| stored.tensor.shape.iter().map(|&axis| axis as usize).collect();
+        self.tensors.iter().map(|(name, stored)| (name.clone(), shape(stored))).collect()
     }
 
     fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
@@ -119,12 +105,12 @@ impl Tensors for Shards {
 
 /// The numbers of one tensor, read and widened piece by piece.
 fn read_values(name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
-    let (size, widen): (usize, fn(&[u8]) -> f32) = match stored.dtype {
-        Dtype::F32 => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
-        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+    let (size, widen): (usize, fn(&[u8]) -> f32) = match stored.tensor.storage {
+        Storage::Elements(Dtype::F32) => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        Storage::Elements(Dtype::F16) => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Storage::Elements(Dtype::BF16) => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
         other => {
-            let what = format!("the dtype {other:?} of tensor `{name}`");
+            let what = format!("the dtype {other} of tensor `{name}`");
             return Err(ModelError::unsupported(what, "F32, F16 and BF16 are"));
         }
     };
@@ -132,7 +118,7 @@ fn read_values(name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
     let mut file = File::open(&stored.file).map_err(io())?;
     file.seek(SeekFrom::Start(stored.begin)).map_err(io())?;
     // The header was held to the length of the file, so this many bytes are there.
-    let mut left = stored.bytes as usize;
+    let mut left = stored.tensor.bytes as usize;
     let mut values = Vec::with_capacity(left / size);
     let mut piece = vec![0; PIECE.min(left)];
     while left > 0 {
