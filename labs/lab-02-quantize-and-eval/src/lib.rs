@@ -13,6 +13,6 @@ pub mod starter;
 pub mod wrong_answers;
 
 pub use error::CostError;
-pub use served::{BLOCK_TOKENS, Floors, ModelFormat, Served, UTILIZATION};
+pub use served::{BLOCK_TOKENS, ModelFormat, Roofline, Served, UTILIZATION};
 
 kit::implementation!();

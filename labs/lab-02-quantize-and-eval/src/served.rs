@@ -1,4 +1,4 @@
-//! What the cost model is asked about: a model, the formats it is served in, and two floors.
+//! What the cost model is asked about: a model, the formats it is served in, and two roofline.
 
 use formats::architecture::Architecture;
 use formats::format::{Format, Grid};
@@ -44,10 +44,10 @@ impl Served {
     }
 }
 
-/// The two floors under a step: it can be faster than neither.
+/// The two roofline bounds of a step, which cannot be faster than either.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Floors {
-    /// Seconds of reading: bytes over bandwidth.
+pub struct Roofline {
+    /// Seconds of memory traffic: bytes over bandwidth.
     pub memory_s: f64,
     /// Seconds of arithmetic: operations over rate.
     pub arithmetic_s: f64,

@@ -5,7 +5,7 @@ use formats::device::Device;
 use formats::format::Group;
 use formats::format::{Format, Grid};
 
-use crate::{CostError, Floors, ModelFormat, Served};
+use crate::{CostError, ModelFormat, Roofline, Served};
 
 // ANCHOR: units
 /// The bytes in `gigabytes` GB of a data sheet: a GB is 10⁹ bytes. Rounded to the nearest byte.
@@ -247,26 +247,27 @@ pub fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostErr
 }
 // ANCHOR_END: operations_per_s
 
-// ANCHOR: shortest_s
-/// The shortest time of a step in seconds: reading and arithmetic overlap, so it is the larger of
-/// the two floors.
+// ANCHOR: bound_s
+/// The roofline bound of a step in seconds. Memory traffic and arithmetic overlap, so the bound
+/// is the larger of the two times.
 ///
 /// # Errors
-/// [`CostError::NotPositive`] if a floor is negative, NaN or infinite, or both are 0.
-pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
-    for (what, value) in
-        [("seconds of reading", floors.memory_s), ("seconds of arithmetic", floors.arithmetic_s)]
-    {
+/// [`CostError::NotPositive`] if a time is negative, NaN or infinite, or both are 0.
+pub fn bound_s(roofline: Roofline) -> Result<f64, CostError> {
+    for (what, value) in [
+        ("seconds of reading", roofline.memory_s),
+        ("seconds of arithmetic", roofline.arithmetic_s),
+    ] {
         if value != 0.0 {
             positive(what, value)?;
         }
     }
-    positive("seconds of a step", floors.memory_s.max(floors.arithmetic_s))
+    positive("seconds of a step", roofline.memory_s.max(roofline.arithmetic_s))
 }
-// ANCHOR_END: shortest_s
+// ANCHOR_END: bound_s
 
 // ANCHOR: decode
-/// The floors of one step of decode: each of `batch` sequences, of `context_tokens` tokens each,
+/// The two bounds of one step of decode: each of `batch` sequences, of `context_tokens` tokens each,
 /// gets one more token.
 ///
 /// Read are the weights ([`step_weight_bytes`]) once, and the KV cache of each sequence. Arithmetic
@@ -276,17 +277,17 @@ pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
 /// # Errors
 /// Those of [`step_weight_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a sequence,
 /// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn decode_floors(
+pub fn decode_roofline(
     served: &Served,
     device: &Device,
     batch: u64,
     context_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     not_zero("the batch", batch)?;
     let weights = step_weight_bytes(&served.architecture, &served.format)?;
     let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
     let bytes = weights as f64 + batch as f64 * context_tokens as f64 * kv as f64;
-    Ok(Floors {
+    Ok(Roofline {
         memory_s: bytes / positive("bytes per second", device.bytes_per_s)?,
         arithmetic_s: batch as f64 * token_arithmetic_s(served, device)?,
     })
@@ -304,19 +305,19 @@ fn token_arithmetic_s(served: &Served, device: &Device) -> Result<f64, CostError
 /// The most tokens per second of decode, all `batch` sequences together.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn decode_tokens_per_s(
     served: &Served,
     device: &Device,
     batch: u64,
     context_tokens: u64,
 ) -> Result<f64, CostError> {
-    Ok(batch as f64 / shortest_s(decode_floors(served, device, batch, context_tokens)?)?)
+    Ok(batch as f64 / bound_s(decode_roofline(served, device, batch, context_tokens)?)?)
 }
 // ANCHOR_END: decode
 
 // ANCHOR: prefill
-/// The floors of reading a prompt of `prompt_tokens` tokens in one step.
+/// The two bounds of prefill of a prompt of `prompt_tokens` tokens in one step.
 ///
 /// Read are the linear layers, once. Arithmetic is two operations for each of their weights and
 /// token, at the rate of their format, and attention's in 16 bits: a token at position `p` (from 1)
@@ -326,11 +327,11 @@ pub fn decode_tokens_per_s(
 /// # Errors
 /// Those of [`linear_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a token,
 /// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn prefill_floors(
+pub fn prefill_roofline(
     served: &Served,
     device: &Device,
     prompt_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     not_zero("the prompt", prompt_tokens)?;
     let Served { architecture, format, .. } = served;
     let bytes = linear_bytes(architecture, &format.linear)? as f64;
@@ -338,7 +339,7 @@ pub fn prefill_floors(
     let linear = 2.0 * architecture.linear_weights() as f64 * tokens;
     let heads = (architecture.layers * architecture.heads * architecture.head_dim) as f64;
     let attention = 4.0 * heads * tokens * (tokens + 1.0) / 2.0;
-    Ok(Floors {
+    Ok(Roofline {
         memory_s: bytes / positive("bytes per second", device.bytes_per_s)?,
         arithmetic_s: linear / operations_per_s(device, &format.linear)?
             + attention / operations_per_s(device, &Format::BF16)?,
@@ -348,13 +349,13 @@ pub fn prefill_floors(
 /// The most tokens per second of reading a prompt of `prompt_tokens` tokens.
 ///
 /// # Errors
-/// As [`prefill_floors`].
+/// As [`prefill_roofline`].
 pub fn prefill_tokens_per_s(
     served: &Served,
     device: &Device,
     prompt_tokens: u64,
 ) -> Result<f64, CostError> {
-    Ok(prompt_tokens as f64 / shortest_s(prefill_floors(served, device, prompt_tokens)?)?)
+    Ok(prompt_tokens as f64 / bound_s(prefill_roofline(served, device, prompt_tokens)?)?)
 }
 // ANCHOR_END: prefill
 
@@ -366,13 +367,13 @@ pub fn prefill_tokens_per_s(
 /// longer, a larger batch brings arithmetic no nearer.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn crossover_batch(
     served: &Served,
     device: &Device,
     context_tokens: u64,
 ) -> Result<Option<f64>, CostError> {
-    let one = decode_floors(served, device, 1, 0)?;
+    let one = decode_roofline(served, device, 1, 0)?;
     let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
     let kv_s = context_tokens as f64 * kv as f64 / device.bytes_per_s;
     let gain_s = one.arithmetic_s - kv_s;

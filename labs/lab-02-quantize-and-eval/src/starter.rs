@@ -8,7 +8,7 @@ use formats::architecture::Architecture;
 use formats::device::Device;
 use formats::format::{Format, Grid};
 
-use crate::{CostError, Floors, ModelFormat, Served};
+use crate::{CostError, ModelFormat, Roofline, Served};
 
 /// Task 1. The bytes in `gigabytes` GB of a data sheet: a GB is 10⁹ bytes. Rounded to the nearest
 /// byte.
@@ -168,16 +168,16 @@ pub fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostErr
     )
 }
 
-/// Task 4. The shortest time of a step in seconds: reading and arithmetic overlap, so it is the
-/// larger of the two floors.
+/// Task 4. The roofline bound of a step in seconds. Memory traffic and arithmetic overlap, so the bound
+/// is the larger of the two times.
 ///
 /// # Errors
-/// [`CostError::NotPositive`] if a floor is negative, NaN or infinite, or both are 0.
-pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
-    todo!("task 4: the time that neither of {floors:?} undercuts")
+/// [`CostError::NotPositive`] if a time is negative, NaN or infinite, or both are 0.
+pub fn bound_s(roofline: Roofline) -> Result<f64, CostError> {
+    todo!("task 4: the time that neither of {roofline:?} undercuts")
 }
 
-/// Task 4. The floors of one step of decode: each of `batch` sequences, of `context_tokens` tokens
+/// Task 4. The two bounds of one step of decode: each of `batch` sequences, of `context_tokens` tokens
 /// each, gets one more token.
 ///
 /// Read are the weights ([`step_weight_bytes`]) once, and the KV cache of each sequence. Arithmetic
@@ -187,12 +187,12 @@ pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
 /// # Errors
 /// Those of [`step_weight_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a sequence,
 /// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn decode_floors(
+pub fn decode_roofline(
     served: &Served,
     device: &Device,
     batch: u64,
     context_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     todo!(
         "task 4: {} for {batch} sequences of {context_tokens} tokens at {} bytes per second",
         served.format.linear.name,
@@ -203,7 +203,7 @@ pub fn decode_floors(
 /// Task 4. The most tokens per second of decode, all `batch` sequences together.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn decode_tokens_per_s(
     served: &Served,
     device: &Device,
@@ -216,7 +216,7 @@ pub fn decode_tokens_per_s(
     )
 }
 
-/// Task 5. The floors of reading a prompt of `prompt_tokens` tokens in one step.
+/// Task 5. The two bounds of prefill of a prompt of `prompt_tokens` tokens in one step.
 ///
 /// Read are the linear layers, once. Arithmetic is two operations for each of their weights and
 /// token, at the rate of their format, and attention's in 16 bits: a token at position `p` (from 1)
@@ -226,11 +226,11 @@ pub fn decode_tokens_per_s(
 /// # Errors
 /// Those of [`linear_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a token,
 /// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn prefill_floors(
+pub fn prefill_roofline(
     served: &Served,
     device: &Device,
     prompt_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     todo!(
         "task 5: {} for a prompt of {prompt_tokens} tokens on {device:?}",
         served.format.linear.name
@@ -240,7 +240,7 @@ pub fn prefill_floors(
 /// Task 5. The most tokens per second of reading a prompt of `prompt_tokens` tokens.
 ///
 /// # Errors
-/// As [`prefill_floors`].
+/// As [`prefill_roofline`].
 pub fn prefill_tokens_per_s(
     served: &Served,
     device: &Device,
@@ -259,14 +259,14 @@ pub fn prefill_tokens_per_s(
 /// longer, a larger batch brings arithmetic no nearer.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn crossover_batch(
     served: &Served,
     device: &Device,
     context_tokens: u64,
 ) -> Result<Option<f64>, CostError> {
     todo!(
-        "task 5: where the floors of decode meet: {} at {context_tokens} tokens on {device:?}",
+        "task 5: where the bounds of decode meet: {} at {context_tokens} tokens on {device:?}",
         served.format.linear.name
     )
 }

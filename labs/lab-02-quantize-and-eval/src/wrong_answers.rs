@@ -10,7 +10,7 @@ use formats::format::Group;
 use formats::format::{Format, Grid, Shared};
 use kit::{answered, wrong_answers};
 
-use crate::{CostError, Floors, ModelFormat, Served, solution};
+use crate::{CostError, ModelFormat, Roofline, Served, solution};
 
 type Cost<T> = Result<T, CostError>;
 
@@ -172,18 +172,18 @@ trait Answer {
     fn operations_per_s(&self, device: &Device, format: &Format) -> Cost<f64> {
         solution::operations_per_s(device, &self.unit(format))
     }
-    fn check_floors(&self, floors: Floors) -> Cost<()> {
-        solution::shortest_s(floors).map(|_| ())
+    fn check_roofline(&self, roofline: Roofline) -> Cost<()> {
+        solution::bound_s(roofline).map(|_| ())
     }
-    fn shorter(&self, floors: Floors) -> f64 {
-        floors.memory_s.max(floors.arithmetic_s)
+    fn shorter(&self, roofline: Roofline) -> f64 {
+        roofline.memory_s.max(roofline.arithmetic_s)
     }
-    fn shortest_s(&self, floors: Floors) -> Cost<f64> {
-        self.check_floors(floors)?;
-        Ok(self.shorter(floors))
+    fn bound_s(&self, roofline: Roofline) -> Cost<f64> {
+        self.check_roofline(roofline)?;
+        Ok(self.shorter(roofline))
     }
     fn check_decode(&self, served: &Served, device: &Device, batch: u64) -> Cost<()> {
-        solution::decode_floors(served, device, batch, 0).map(|_| ())
+        solution::decode_roofline(served, device, batch, 0).map(|_| ())
     }
     /// Bytes that a step reads: of the weights, of a token's cache, for the batch and the context.
     fn step_bytes(&self, weights: f64, kv: f64, batch: f64, context: f64) -> f64 {
@@ -201,13 +201,13 @@ trait Answer {
     fn times_batch(&self, seconds: f64, batch: f64) -> f64 {
         seconds * batch
     }
-    fn decode_floors(
+    fn decode_roofline(
         &self,
         served: &Served,
         device: &Device,
         batch: u64,
         context: u64,
-    ) -> Cost<Floors> {
+    ) -> Cost<Roofline> {
         self.check_decode(served, device, batch)?;
         let Served { architecture, format, kv } = served;
         let weights = self.step_weight_bytes(architecture, format)? as f64;
@@ -219,7 +219,7 @@ trait Answer {
         let token_s = self.per_weight() * linear / self.operations_per_s(device, &format.linear)?
             + self.per_weight() * head
                 / self.operations_per_s(device, &self.head_format(format))?;
-        Ok(Floors {
+        Ok(Roofline {
             memory_s: bytes / device.bytes_per_s,
             arithmetic_s: self.times_batch(token_s, batch as f64),
         })
@@ -234,8 +234,8 @@ trait Answer {
         batch: u64,
         context: u64,
     ) -> Cost<f64> {
-        let floors = self.decode_floors(served, device, batch, context)?;
-        Ok(self.step_tokens(batch) / self.shortest_s(floors)?)
+        let roofline = self.decode_roofline(served, device, batch, context)?;
+        Ok(self.step_tokens(batch) / self.bound_s(roofline)?)
     }
     fn prompt_reads(&self, served: &Served, _tokens: f64) -> Cost<f64> {
         Ok(self.linear_bytes(&served.architecture, &served.format.linear)? as f64)
@@ -256,8 +256,8 @@ trait Answer {
     fn prompt_multiplies(&self, weights: f64, tokens: f64) -> f64 {
         weights * tokens
     }
-    fn prefill_floors(&self, served: &Served, device: &Device, prompt: u64) -> Cost<Floors> {
-        solution::prefill_floors(served, device, prompt)?;
+    fn prefill_roofline(&self, served: &Served, device: &Device, prompt: u64) -> Cost<Roofline> {
+        solution::prefill_roofline(served, device, prompt)?;
         let model = &served.architecture;
         let tokens = prompt as f64;
         let weights = self.prompt_multiplies(model.linear_weights() as f64, tokens);
@@ -265,7 +265,7 @@ trait Answer {
         let attention = self.per_pair() * heads as f64 * self.pairs(tokens);
         let linear_rate = self.operations_per_s(device, &served.format.linear)?;
         let attention_rate = self.operations_per_s(device, &self.attention_format(served))?;
-        Ok(Floors {
+        Ok(Roofline {
             memory_s: self.prompt_reads(served, tokens)? / device.bytes_per_s,
             arithmetic_s: self.per_weight() * weights / linear_rate + attention / attention_rate,
         })
@@ -274,15 +274,15 @@ trait Answer {
         tokens as f64
     }
     fn prefill_tokens_per_s(&self, served: &Served, device: &Device, tokens: u64) -> Cost<f64> {
-        let floors = self.prefill_floors(served, device, tokens)?;
-        Ok(self.prompt_tokens(tokens) / self.shortest_s(floors)?)
+        let roofline = self.prefill_roofline(served, device, tokens)?;
+        Ok(self.prompt_tokens(tokens) / self.bound_s(roofline)?)
     }
     /// Where `weights_s + batch * kv_s` meets `batch * token_s`.
     fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
         (token_s > kv_s).then(|| weights_s / (token_s - kv_s))
     }
     fn crossover_batch(&self, served: &Served, device: &Device, context: u64) -> Cost<Option<f64>> {
-        let one = self.decode_floors(served, device, 1, 0)?;
+        let one = self.decode_roofline(served, device, 1, 0)?;
         let kv = self.kv_bytes_per_token(&served.architecture, served.kv)?;
         let kv_s = context as f64 * kv as f64 / device.bytes_per_s;
         Ok(self.meet(one.memory_s, kv_s, one.arithmetic_s))
@@ -785,37 +785,37 @@ wrong_answers! {
             }
         }
         fn check_decode(&self, served: &Served, device: &Device, batch: u64) -> Cost<()> {
-            match solution::decode_floors(served, device, batch, 0) {
+            match solution::decode_roofline(served, device, batch, 0) {
                 Err(CostError::NoRate(_)) => Ok(()),
                 checked => checked.map(|_| ()),
             }
         }
     }
 
-    Sum, "the_floors_add_up",
+    Sum, "the_bounds_add_up",
     "first a step reads, then it multiplies",
     "memory and arithmetic work at the same time, so the longer of both bounds the time",
-    ["a_step_takes_as_long_as_the_larger_floor", "tokens_per_second_are_those_of_all_sequences",
-     "a_prompt_is_read_at_its_length_over_the_larger_floor"], {
-        fn shorter(&self, floors: Floors) -> f64 {
-            floors.memory_s + floors.arithmetic_s
+    ["a_step_takes_as_long_as_the_larger_bound", "tokens_per_second_are_those_of_all_sequences",
+     "prefill_runs_at_the_length_of_the_prompt_over_the_larger_bound"], {
+        fn shorter(&self, roofline: Roofline) -> f64 {
+            roofline.memory_s + roofline.arithmetic_s
         }
     }
 
-    Least, "the_smaller_floor",
+    Least, "the_smaller_bound",
     "the shortest time is the smaller of two",
     "both bounds must hold, so no step is shorter than the larger",
-    ["a_step_takes_as_long_as_the_larger_floor"], {
-        fn shorter(&self, floors: Floors) -> f64 {
-            floors.memory_s.min(floors.arithmetic_s)
+    ["a_step_takes_as_long_as_the_larger_bound"], {
+        fn shorter(&self, roofline: Roofline) -> f64 {
+            roofline.memory_s.min(roofline.arithmetic_s)
         }
     }
 
     NanTime, "f64_max_finds_the_nan",
     "the larger of NaN and 1 is NaN",
     "`f64::max` drops NaN, so a check has to look for NaN",
-    ["a_step_takes_as_long_as_the_larger_floor"], {
-        fn check_floors(&self, _floors: Floors) -> Cost<()> {
+    ["a_step_takes_as_long_as_the_larger_bound"], {
+        fn check_roofline(&self, _: Roofline) -> Cost<()> {
             Ok(())
         }
     }
@@ -833,7 +833,7 @@ wrong_answers! {
     "every sequence reads the model",
     "a step reads the weights once for the whole batch, which is why batching pays",
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence",
-     "at_the_crossover_both_floors_are_the_same"], {
+     "at_the_crossover_both_bounds_are_the_same"], {
         fn step_bytes(&self, weights: f64, kv: f64, batch: f64, context: f64) -> f64 {
             batch * (weights + context * kv)
         }
@@ -995,7 +995,7 @@ wrong_answers! {
     Prompts, "prompts_for_tokens",
     "a prompt is one thing to do",
     "the rate counts tokens, and a prompt has many",
-    ["a_prompt_is_read_at_its_length_over_the_larger_floor"], {
+    ["prefill_runs_at_the_length_of_the_prompt_over_the_larger_bound"], {
         fn prompt_tokens(&self, _tokens: u64) -> f64 {
             1.0
         }
@@ -1013,7 +1013,7 @@ wrong_answers! {
     CacheOnce, "the_crossover_forgets_the_cache",
     "the crossover is bytes over operations",
     "each sequence reads a cache too, so reading grows with the batch as the arithmetic does",
-    ["at_the_crossover_both_floors_are_the_same",
+    ["at_the_crossover_both_bounds_are_the_same",
      "a_long_context_keeps_decode_bound_by_memory_at_any_batch"], {
         fn meet(&self, weights_s: f64, _kv_s: f64, token_s: f64) -> Option<f64> {
             Some(weights_s / token_s)
@@ -1024,7 +1024,7 @@ wrong_answers! {
     "one sequence's cache is added to the weights",
     "the bytes of the cache grow with the batch, so they belong beside the arithmetic of a \
      sequence",
-    ["at_the_crossover_both_floors_are_the_same"], {
+    ["at_the_crossover_both_bounds_are_the_same"], {
         fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
             (token_s > kv_s).then_some((weights_s + kv_s) / token_s)
         }
@@ -1034,7 +1034,7 @@ wrong_answers! {
     "a batch is a whole number",
     "the crossover is the point where both bounds are equal, and that point may lie between two \
      batches",
-    ["at_the_crossover_both_floors_are_the_same"], {
+    ["at_the_crossover_both_bounds_are_the_same"], {
         fn meet(&self, weights_s: f64, kv_s: f64, token_s: f64) -> Option<f64> {
             (token_s > kv_s).then(|| (weights_s / (token_s - kv_s)).ceil())
         }
@@ -1066,24 +1066,24 @@ answered! {
     fn kv_tokens(blocks: u64, block_tokens: u64) -> Result<u64, CostError>;
     fn concurrency(blocks: u64, block_tokens: u64, context_tokens: u64) -> Result<f64, CostError>;
     fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostError>;
-    fn shortest_s(floors: Floors) -> Result<f64, CostError>;
-    fn decode_floors(
+    fn bound_s(roofline: Roofline) -> Result<f64, CostError>;
+    fn decode_roofline(
         served: &Served,
         device: &Device,
         batch: u64,
         context_tokens: u64,
-    ) -> Result<Floors, CostError>;
+    ) -> Result<Roofline, CostError>;
     fn decode_tokens_per_s(
         served: &Served,
         device: &Device,
         batch: u64,
         context_tokens: u64,
     ) -> Result<f64, CostError>;
-    fn prefill_floors(
+    fn prefill_roofline(
         served: &Served,
         device: &Device,
         prompt_tokens: u64,
-    ) -> Result<Floors, CostError>;
+    ) -> Result<Roofline, CostError>;
     fn prefill_tokens_per_s(
         served: &Served,
         device: &Device,

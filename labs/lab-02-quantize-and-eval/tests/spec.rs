@@ -15,11 +15,11 @@ use formats::device::{A100, B200, Device, H100, L40S, Rates};
 use formats::format::Group;
 use formats::format::{Format, Grid, Shared};
 use quantize_and_eval::{
-    BLOCK_TOKENS, CostError, Floors, ModelFormat, Served, UTILIZATION, bits_per_weight,
-    bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_floors,
+    BLOCK_TOKENS, CostError, ModelFormat, Roofline, Served, UTILIZATION, bits_per_weight, bound_s,
+    bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_roofline,
     decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens,
-    linear_bytes, matrix_bytes, model_bytes, operations_per_s, prefill_floors,
-    prefill_tokens_per_s, shortest_s, step_weight_bytes,
+    linear_bytes, matrix_bytes, model_bytes, operations_per_s, prefill_roofline,
+    prefill_tokens_per_s, step_weight_bytes,
 };
 use serde_json::Value;
 
@@ -755,11 +755,11 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
 }
 
 #[test]
-fn a_step_takes_as_long_as_the_larger_floor() {
+fn a_step_takes_as_long_as_the_larger_bound() {
     for (memory_s, arithmetic_s) in [(0.003, 0.001), (0.001, 0.003)] {
         assert_number(
             &format!("{memory_s} s of reading beside {arithmetic_s} s of arithmetic"),
-            must(shortest_s(Floors { memory_s, arithmetic_s })),
+            must(bound_s(Roofline { memory_s, arithmetic_s })),
             0.003,
             &[
                 (0.004, "That is their sum: a device reads and multiplies at once."),
@@ -767,14 +767,14 @@ fn a_step_takes_as_long_as_the_larger_floor() {
             ],
         );
     }
-    assert_eq!(shortest_s(Floors { memory_s: 0.0, arithmetic_s: 2.0 }), Ok(2.0));
+    assert_eq!(bound_s(Roofline { memory_s: 0.0, arithmetic_s: 2.0 }), Ok(2.0));
     for value in [f64::NAN, -1.0, f64::INFINITY] {
         for (memory_s, arithmetic_s) in [(value, 1.0), (1.0, value)] {
-            let found = shortest_s(Floors { memory_s, arithmetic_s });
+            let found = bound_s(Roofline { memory_s, arithmetic_s });
             assert!(matches!(found, Err(CostError::NotPositive { .. })), "{value} gave {found:?}");
         }
     }
-    let found = shortest_s(Floors { memory_s: 0.0, arithmetic_s: 0.0 });
+    let found = bound_s(Roofline { memory_s: 0.0, arithmetic_s: 0.0 });
     assert!(matches!(found, Err(CostError::NotPositive { .. })), "a step of no time: {found:?}");
 }
 
@@ -783,7 +783,7 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
     // Bytes over bytes per second, so that a signature is a number of bytes.
     let bytes = |batch, context| {
-        must(decode_floors(&served, &H100, batch, context)).memory_s * H100.bytes_per_s
+        must(decode_roofline(&served, &H100, batch, context)).memory_s * H100.bytes_per_s
     };
     let weights = 15_009_849_344.0;
     let (kv, context) = (131_072.0, 4096.0);
@@ -808,10 +808,10 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
         ],
     );
     let fp8_kv = Served { kv: Grid::E4M3, ..served.clone() };
-    let floors = must(decode_floors(&fp8_kv, &H100, 64, 4096));
+    let roofline = must(decode_roofline(&fp8_kv, &H100, 64, 4096));
     assert_number(
         "the same with the cache in FP8",
-        floors.memory_s * H100.bytes_per_s,
+        roofline.memory_s * H100.bytes_per_s,
         weights + 64.0 * context * kv / 2.0,
         &[(weights + 64.0 * context * kv, "That is a cache in 16 bits: it has its own grid.")],
     );
@@ -822,7 +822,7 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
     let (linear, head) = (6_979_321_856.0, 525_336_576.0);
     for (format, rate) in [(Format::W8A8, 1979e12), (Format::w4a16(128), 989e12)] {
         let served = Served::of(LLAMA31_8B, format);
-        let found = must(decode_floors(&served, &H100, 64, 4096)).arithmetic_s;
+        let found = must(decode_roofline(&served, &H100, 64, 4096)).arithmetic_s;
         let expected = 64.0 * (2.0 * linear / rate + 2.0 * head / 989e12);
         assert_number(
             &format!("seconds of arithmetic of 64 sequences in {}", served.format.linear.name),
@@ -850,8 +850,8 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
 fn tokens_per_second_are_those_of_all_sequences() {
     let served = Served::of(LLAMA31_8B, Format::FP8);
     for (batch, context) in [(1, 1024), (64, 1024), (64, 0), (4096, 0)] {
-        let floors = must(decode_floors(&served, &H100, batch, context));
-        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        let roofline = must(decode_roofline(&served, &H100, batch, context));
+        let step_s = roofline.memory_s.max(roofline.arithmetic_s);
         assert_number(
             &format!("tokens per second of {batch} sequences of {context} tokens"),
             must(decode_tokens_per_s(&served, &H100, batch, context)),
@@ -860,8 +860,8 @@ fn tokens_per_second_are_those_of_all_sequences() {
                 (1.0 / step_s, "Those of one sequence: each of the batch gets a token in a step."),
                 (step_s, "Those are seconds per step."),
                 (
-                    batch as f64 / (floors.memory_s + floors.arithmetic_s),
-                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                    batch as f64 / (roofline.memory_s + roofline.arithmetic_s),
+                    "Reading and arithmetic overlap: the larger bound, not the sum.",
                 ),
             ],
         );
@@ -872,13 +872,13 @@ fn tokens_per_second_are_those_of_all_sequences() {
 fn decode_of_nothing_or_on_nothing_is_refused() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
     for (what, found) in [
-        ("decode_floors", decode_floors(&served, &H100, 0, 1).err()),
+        ("decode_roofline", decode_roofline(&served, &H100, 0, 1).err()),
         ("decode_tokens_per_s", decode_tokens_per_s(&served, &H100, 0, 1).err()),
     ] {
         assert_eq!(found, Some(CostError::Zero("the batch")), "{what} without a sequence");
     }
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
-        let found = decode_floors(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
+        let found = decode_roofline(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
         assert!(
             matches!(found, Err(CostError::NotPositive { .. })),
             "a bandwidth of {bytes_per_s} gave {found:?}"
@@ -899,11 +899,11 @@ fn attention(tokens: f64) -> f64 {
 #[test]
 fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
     let served = Served::of(LLAMA31_8B, Format::W8A8);
-    let floors = must(prefill_floors(&served, &H100, 2048));
+    let roofline = must(prefill_roofline(&served, &H100, 2048));
     let weights = 6_984_826_880.0;
     assert_number(
         "bytes of reading a prompt of 2,048 tokens in W8A8",
-        floors.memory_s * H100.bytes_per_s,
+        roofline.memory_s * H100.bytes_per_s,
         weights,
         &[
             (2048.0 * weights, "The weights are read once for all tokens of the prompt."),
@@ -914,7 +914,7 @@ fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
     let expected = linear / 1979e12 + attention(2048.0) / 989e12;
     assert_number(
         "seconds of arithmetic of the same prompt",
-        floors.arithmetic_s,
+        roofline.arithmetic_s,
         expected,
         &[
             (linear / 1979e12, "Attention is missing: it grows with the square of the prompt."),
@@ -926,7 +926,7 @@ fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
             ),
         ],
     );
-    assert_eq!(prefill_floors(&served, &H100, 0), Err(CostError::Zero("the prompt")));
+    assert_eq!(prefill_roofline(&served, &H100, 0), Err(CostError::Zero("the prompt")));
 }
 
 #[test]
@@ -938,7 +938,7 @@ fn attention_grows_with_the_square_of_the_prompt() {
     let (twice, quarter) = (attention(tokens) * 2.0 * tokens / (tokens + 1.0), 0.25);
     assert_number(
         "seconds of arithmetic of a prompt of 131,072 tokens in bf16",
-        must(prefill_floors(&served, &H100, 131_072)).arithmetic_s,
+        must(prefill_roofline(&served, &H100, 131_072)).arithmetic_s,
         expected,
         &[
             (linear / 989e12, "Attention is missing: here it is more than the linear layers."),
@@ -959,11 +959,11 @@ fn attention_grows_with_the_square_of_the_prompt() {
 }
 
 #[test]
-fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
+fn prefill_runs_at_the_length_of_the_prompt_over_the_larger_bound() {
     let served = Served::of(LLAMA31_8B, Format::w4a16(128));
     for tokens in [1, 16, 2048] {
-        let floors = must(prefill_floors(&served, &H100, tokens));
-        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        let roofline = must(prefill_roofline(&served, &H100, tokens));
+        let step_s = roofline.memory_s.max(roofline.arithmetic_s);
         assert_number(
             &format!("tokens per second of a prompt of {tokens}"),
             must(prefill_tokens_per_s(&served, &H100, tokens)),
@@ -971,8 +971,8 @@ fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
             &[
                 (1.0 / step_s, "Those are prompts per second: it has many tokens."),
                 (
-                    tokens as f64 / (floors.memory_s + floors.arithmetic_s),
-                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                    tokens as f64 / (roofline.memory_s + roofline.arithmetic_s),
+                    "Reading and arithmetic overlap: the larger bound, not the sum.",
                 ),
             ],
         );
@@ -980,7 +980,7 @@ fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
 }
 
 #[test]
-fn at_the_crossover_both_floors_are_the_same() {
+fn at_the_crossover_both_bounds_are_the_same() {
     for (name, model) in PUBLISHED {
         for format in [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(32)] {
             for context in [0, 16] {
@@ -989,10 +989,10 @@ fn at_the_crossover_both_floors_are_the_same() {
                 let Some(batch) = must(crossover_batch(&served, &H100, context)) else {
                     panic!("{what}: there is a crossover, the arithmetic grows faster")
                 };
-                let one = must(decode_floors(&served, &H100, 1, 0));
+                let one = must(decode_roofline(&served, &H100, 1, 0));
                 let kv = must(kv_bytes_per_token(&model, Grid::Sixteen)) as f64 * context as f64;
                 let kv_s = kv / H100.bytes_per_s;
-                let [reading, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
+                let [memory, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
                 // The difference of arithmetic and cache carries the roundings of both.
                 let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - kv_s);
                 let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
@@ -1004,8 +1004,8 @@ fn at_the_crossover_both_floors_are_the_same() {
                      of a sequence, arithmetic by its operations."
                 };
                 assert!(
-                    (reading - arithmetic).abs() <= bound * reading,
-                    "{what}: at batch {batch} a step reads for {reading:e} s and computes for \
+                    (memory - arithmetic).abs() <= bound * memory,
+                    "{what}: at batch {batch} a step reads for {memory:e} s and computes for \
                      {arithmetic:e} s. {meaning}"
                 );
             }
@@ -1024,7 +1024,7 @@ fn a_long_context_keeps_decode_bound_by_memory_at_any_batch() {
             "at {context} tokens a sequence's cache takes longer to read than its arithmetic: a \
              larger batch brings no crossover. A negative batch or one without the cache is wrong"
         );
-        let floors = must(decode_floors(&served, &H100, 1_000_000, context));
-        assert!(floors.memory_s > floors.arithmetic_s, "{floors:?}");
+        let roofline = must(decode_roofline(&served, &H100, 1_000_000, context));
+        assert!(roofline.memory_s > roofline.arithmetic_s, "{roofline:?}");
     }
 }

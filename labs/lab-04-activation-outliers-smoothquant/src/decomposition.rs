@@ -14,7 +14,7 @@ use crate::{SmoothError, quantize_weight, solution};
 pub const THRESHOLD: f32 = 6.0;
 
 /// The channels, ascending, in which some token of `x`, `[tokens, in_features]`, reaches `threshold`.
-pub fn loud_channels(x: &Array2<f32>, threshold: f32) -> Vec<usize> {
+pub fn outlier_channels(x: &Array2<f32>, threshold: f32) -> Vec<usize> {
     let loud = |channel: &usize| x.column(*channel).iter().any(|value| value.abs() >= threshold);
     (0..x.ncols()).filter(loud).collect()
 }
@@ -35,7 +35,7 @@ pub fn mixed_linear(
     if x.ncols() != w.ncols() {
         return Err(QuantError::FeaturesDiffer { x: x.ncols(), w: w.ncols() }.into());
     }
-    let loud = loud_channels(x, threshold);
+    let loud = outlier_channels(x, threshold);
     let mut quiet = x.clone();
     for &channel in &loud {
         quiet.column_mut(channel).fill(0.0);
@@ -59,7 +59,7 @@ mod tests {
     fn the_loud_channel_is_found_and_costs_the_others_nothing() -> Result<(), SmoothError> {
         let x = with_outlier_channel(&normal_matrix(1, 16, 64), 5, 80.0);
         let w = normal_matrix(2, 8, 64);
-        assert_eq!(loud_channels(&x, THRESHOLD), [5]);
+        assert_eq!(outlier_channels(&x, THRESHOLD), [5]);
         let exact = linear_f64(&x, &w);
         let mixed = relative_error(&exact, &mixed_linear(&x, &w, THRESHOLD)?);
         let naive = per_token(&x).and_then(|x| solution::w8a8_linear(&x, &quantize_weight(&w)?))?;
