@@ -120,8 +120,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Factors between a wrong answer and the right one, each with the mistakes that have the factor. The
-/// inverse of a factor has the same mistakes.
+/// Factors between a wrong answer and the right one, each with the mistakes that have the factor.
+/// The inverse of a factor has the same mistakes.
 const FACTORS: [(f64, &str); 4] = [
     (1.073_741_824, "That is the factor between GiB and GB."),
     (2.0, "That is a factor of 2: a key and a value, two operations, two bytes in 16 bits?"),
@@ -137,7 +137,8 @@ fn agree(a: f64, b: f64) -> bool {
 /// The verdict on `answer`.
 ///
 /// # Errors
-/// Those of the lab's functions. The exercises here have none, because a test computes their answers.
+/// Those of the lab's functions. The exercises here have none, because a test computes their
+/// answers.
 pub fn check(exercise: &Exercise, answer: f64) -> Result<Verdict, CostError> {
     let right = (exercise.answer)()?;
     if agree(answer, right) {

@@ -1,5 +1,5 @@
-//! The input of the cost model, a model with the formats that it is served in, and the roofline of a
-//! step.
+//! The input of the cost model, a model with the formats that it is served in, and the roofline of
+//! a step.
 
 use formats::architecture::Architecture;
 use formats::format::{Format, Grid};

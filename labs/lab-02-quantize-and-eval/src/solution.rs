@@ -1,4 +1,4 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use formats::architecture::Architecture;
 use formats::device::Device;

@@ -1,8 +1,8 @@
 //! Your file. The signatures and their promises are here; the bodies are yours.
 //!
-//! Grade it with `cargo book grade lab-02`, or `LAB_IMPL=starter cargo test -p
-//! lab-02-quantize-and-eval --test spec`. On the untouched file every test of the spec fails, because
-//! every body is a `todo!`.
+//! Grade it with `cargo book grade lab-02`, or
+//! `LAB_IMPL=starter cargo test -p lab-02-quantize-and-eval --test spec`. On the untouched file
+//! every test of the spec fails, because every body is a `todo!`.
 
 use formats::architecture::Architecture;
 use formats::device::Device;
@@ -42,7 +42,7 @@ pub fn matrix_bytes(
     format: &Format,
 ) -> Result<u64, CostError> {
     todo!(
-        "task 1: {out_features} x {in_features} codes of {} bits, and the overhead of each shared part",
+        "task 1: {out_features} x {in_features} codes of {} bits, and the overhead",
         format.weights.bits()
     )
 }

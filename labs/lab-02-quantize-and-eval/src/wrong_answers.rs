@@ -14,8 +14,8 @@ use crate::{CostError, ModelFormat, Roofline, Served, solution};
 
 type Cost<T> = Result<T, CostError>;
 
-/// The steps of the lab. The steps named `check_…` refuse what the solution refuses, so that another
-/// wrong step is wrong in what it returns.
+/// The steps of the lab. The steps named `check_…` refuse what the solution refuses, so that
+/// another wrong step is wrong in what it returns.
 struct Steps {
     gb: f64,
     gib: f64,

@@ -437,9 +437,9 @@ fn the_bytes_are_those_that_llama_cpp_printed() {
 
 #[test]
 fn the_bytes_are_those_of_lab_05s_files() {
-    // A file also has a header with an entry for each tensor, which is the name, type, shape and two
-    // offsets (60 bytes at least, 160 at most). Packed matrices of compressed-tensors also store their
-    // shape, two i64.
+    // A file also has a header with an entry for each tensor, which is the name, type, shape and
+    // two offsets (60 bytes at least, 160 at most). Packed matrices of compressed-tensors also
+    // store their shape, two i64.
     for (name, linear, tensors, shapes) in [
         ("none", Format::BF16, 272, 0),
         ("w8a8", Format::W8A8, 272 + 210, 0),
@@ -534,7 +534,7 @@ fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
                 (bytes / 2, "The factor 2 is missing: a key and a value."),
                 (
                     bytes / model.kv_heads * model.heads,
-                    "Those are the query heads. Several of them share a key-value head, which is cached once.",
+                    "Those are the query heads, but a key-value head is cached once.",
                 ),
                 (
                     bytes / model.layers,
@@ -752,8 +752,8 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
     assert_eq!(
         operations_per_s(&A100, &Format::FP8),
         Err(CostError::NoRate(Grid::E4M3)),
-        "refuse FP8 on an A100, because an engine runs such weights with activations in 16 bits, which \
-         is another format"
+        "refuse FP8 on an A100, because an engine there runs another format, with activations in \
+         16 bits"
     );
     let nvfp4 = format(Grid::E2M1, Grid::E2M1, &[]);
     assert_eq!(operations_per_s(&L40S, &nvfp4), Err(CostError::NoRate(Grid::E2M1)));
@@ -1056,8 +1056,8 @@ fn a_long_context_keeps_decode_bound_by_memory_at_any_batch() {
         assert_eq!(
             found,
             Ok(None),
-            "at {context} tokens reading the cache of a sequence takes longer than its arithmetic, so \
-             there is no crossover at any batch"
+            "at {context} tokens reading the cache of a sequence takes longer than its \
+             arithmetic, so there is no crossover at any batch"
         );
         let roofline = must(decode_roofline(&served, &H100, 1_000_000, context));
         assert!(roofline.memory_s > roofline.arithmetic_s, "{roofline:?}");

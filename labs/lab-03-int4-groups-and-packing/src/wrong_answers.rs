@@ -281,7 +281,7 @@ wrong_answers! {
     "each group needs the scale of its own maximum, and a repeated scale has the error of one \
      scale a row",
     ["each_group_has_the_scale_of_its_own_maximum",
-     "groups_confine_a_loud_weight_to_its_own_group",
+     "groups_confine_an_outlier_to_its_own_group",
      "smaller_groups_mean_less_error_and_more_bytes_on_real_weights"],
     { absmax: |w, row, _, _| w.row(row).iter().fold(0.0, |max: f32, value| max.max(value.abs())) }
 

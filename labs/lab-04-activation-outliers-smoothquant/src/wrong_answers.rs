@@ -276,7 +276,7 @@ wrong_answers! {
     "a scale along `in_features` cannot leave the integer sum, so an activation has one scale per \
      token",
     ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
-     "per_token_scales_do_not_save_the_quiet_channels"], {
+     "per_token_scales_do_not_save_the_other_channels"], {
         token_scales: |x| {
             (answer().channel)(x).mapv(|absmax| (answer().scale)(absmax)).insert_axis(Axis(0))
         },

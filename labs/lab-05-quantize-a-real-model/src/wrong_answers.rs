@@ -33,7 +33,7 @@ const RIGHT: Steps = Steps {
     bits_per_weight: solution::bits_per_weight,
 };
 
-/// The right parts, those that `change` renames, retypes or drops changed.
+/// The right parts after `change`, which may rename, retype or drop a part.
 fn parts_with(
     tensor: &Tensor,
     recipe: Recipe,
@@ -44,16 +44,16 @@ fn parts_with(
     parts.filter_map(|part| change(&last(&part), part)).collect()
 }
 
-/// The right config, with `key` set inside it.
+/// The right config with another value at `path`, a JSON pointer.
 fn config_with(config: Option<Value>, path: &str, value: Value) -> Option<Value> {
     let mut config = config?;
-    if let Some(place) = config.pointer_mut(path) {
-        *place = value;
+    if let Some(found) = config.pointer_mut(path) {
+        *found = value;
     }
     Some(config)
 }
 
-/// The data of all parts.
+/// All parts, and the bytes of their data.
 fn data(tensors: &[Tensor], recipe: Recipe) -> (Vec<Tensor>, u64) {
     let parts: Vec<Tensor> =
         tensors.iter().flat_map(|tensor| solution::parts(tensor, recipe)).collect();
