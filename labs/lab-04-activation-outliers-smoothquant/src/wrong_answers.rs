@@ -15,38 +15,40 @@ use crate::{
 };
 
 type Smooth<T> = Result<T, SmoothError>;
+type Matrix = Array2<f32>;
+type Vector = Array1<f32>;
 
 /// An integer matrix: codes or their sums.
 type Sums = Array2<i32>;
 
 /// The steps of the lab. A function of the lab that no wrong answer divides is one step.
 struct Steps {
-    check_finite: fn(&Array2<f32>) -> Smooth<()>,
-    channel: fn(&Array2<f32>) -> Array1<f32>,
-    channel_absmax: fn(&Array2<f32>) -> Smooth<Array1<f32>>,
+    check_finite: fn(&Matrix) -> Smooth<()>,
+    channel: fn(&Matrix) -> Vector,
+    channel_absmax: fn(&Matrix) -> Smooth<Vector>,
     /// The running maximum, of the old and the new one of a channel.
     merged: fn(f32, f32) -> f32,
-    check_batches: fn(&[Array2<f32>]) -> Smooth<()>,
-    calibrate: fn(&[Array2<f32>]) -> Smooth<Array1<f32>>,
+    check_batches: fn(&[Matrix]) -> Smooth<()>,
+    calibrate: fn(&[Matrix]) -> Smooth<Vector>,
     scale: fn(f32) -> f32,
     code: fn(f32) -> i8,
     /// The scales per token, `[tokens, 1]`.
-    token_scales: fn(&Array2<f32>) -> Array2<f32>,
-    tensor_absmax: fn(&Array2<f32>) -> f32,
+    token_scales: fn(&Matrix) -> Matrix,
+    tensor_absmax: fn(&Matrix) -> f32,
     check_product: fn(&Quantized, &Quantized) -> Smooth<()>,
-    sums: fn(&Sums, &Sums) -> Array2<f32>,
-    rescale: fn(Array2<f32>, &Array2<f32>, &Array2<f32>) -> Array2<f32>,
-    check_smoothing: fn(&Array1<f32>, &Array1<f32>, f32) -> Smooth<()>,
+    sums: fn(&Sums, &Sums) -> Matrix,
+    rescale: fn(Matrix, &Matrix, &Matrix) -> Matrix,
+    check_smoothing: fn(&Vector, &Vector, f32) -> Smooth<()>,
     smoothing_scale: fn(f32, f32, f32) -> f32,
-    check_smooth: fn(&Array2<f32>, &Array2<f32>, &Array1<f32>) -> Smooth<()>,
-    smoothed_x: fn(&Array2<f32>, &Array1<f32>) -> Array2<f32>,
-    smoothed_w: fn(&Array2<f32>, &Array1<f32>) -> Array2<f32>,
-    fold_into_norm: fn(&Array1<f32>, &Array1<f32>) -> Smooth<Array1<f32>>,
+    check_smooth: fn(&Matrix, &Matrix, &Vector) -> Smooth<()>,
+    smoothed_x: fn(&Matrix, &Vector) -> Matrix,
+    smoothed_w: fn(&Matrix, &Vector) -> Matrix,
+    fold_into_norm: fn(&Vector, &Vector) -> Smooth<Vector>,
     /// The int8 weight of a migrated layer.
-    migrated_weight: fn(&Array2<f32>, &Array1<f32>) -> Smooth<Quantized>,
-    migrate: fn(&[Array2<f32>], &Array2<f32>, f32) -> Smooth<Migrated>,
-    check_width: fn(&Array2<f32>, &Migrated) -> Smooth<()>,
-    migrated_linear: fn(&Array2<f32>, &Migrated, Granularity) -> Smooth<Array2<f32>>,
+    migrated_weight: fn(&Matrix, &Vector) -> Smooth<Quantized>,
+    migrate: fn(&[Matrix], &Matrix, f32) -> Smooth<Migrated>,
+    check_width: fn(&Matrix, &Migrated) -> Smooth<()>,
+    migrated_linear: fn(&Matrix, &Migrated, Granularity) -> Smooth<Matrix>,
 }
 
 const RIGHT: Steps = Steps {
@@ -195,7 +197,7 @@ wrong_answers! {
             if let Some(first) = batches.first() {
                 (answer().check_finite)(first)?;
             }
-            let finite = |x: &Array2<f32>| x.mapv(|v| if v.is_finite() { v } else { 0.0 });
+            let finite = |x: &Matrix| x.mapv(|v| if v.is_finite() { v } else { 0.0 });
             solution::calibrate(&batches.iter().map(finite).collect::<Vec<_>>())
         },
     }
@@ -342,7 +344,7 @@ wrong_answers! {
      "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
         rescale: |sums, x, w| {
             let (rows, columns) = sums.dim();
-            let of = |scales: &Array2<f32>, index: usize| scales[(index % scales.nrows(), 0)];
+            let of = |scales: &Matrix, index: usize| scales[(index % scales.nrows(), 0)];
             let scaled = |(row, column)| sums[(row, column)] * of(x, column) * of(w, row);
             Array2::from_shape_fn((rows, columns), scaled)
         },
@@ -386,7 +388,7 @@ wrong_answers! {
     ["widths_that_differ_and_scales_inside_the_sum_are_refused"], {
         check_product: |_, _| Ok(()),
         rescale: |sums, x, w| {
-            let first = |scales: &Array2<f32>| scales.column(0).insert_axis(Axis(1)).to_owned();
+            let first = |scales: &Matrix| scales.column(0).insert_axis(Axis(1)).to_owned();
             sums * first(x) * first(w).t()
         },
     }
@@ -573,7 +575,7 @@ wrong_answers! {
 }
 
 /// Scales that change nothing, as many as the layer has.
-fn ones(layer: &Migrated) -> Array1<f32> {
+fn ones(layer: &Migrated) -> Vector {
     Array1::ones(layer.smoothing.len())
 }
 
@@ -584,59 +586,47 @@ fn ones(layer: &Migrated) -> Array1<f32> {
 pub mod chosen {
     use super::*;
 
-    fn quantize(x: &Array2<f32>, scales: Array2<f32>) -> Smooth<Quantized> {
+    fn quantize(x: &Matrix, scales: Matrix) -> Smooth<Quantized> {
         Ok(Quantized::new((x / &scales).map(|&steps| (answer().code)(steps)), scales)?)
     }
 
     /// See [`solution::quantize_activations_per_tensor`].
-    pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Smooth<Quantized> {
+    pub fn quantize_activations_per_tensor(x: &Matrix) -> Smooth<Quantized> {
         (answer().check_finite)(x)?;
         quantize(x, Array2::from_elem((1, 1), (answer().scale)((answer().tensor_absmax)(x))))
     }
 
     /// See [`solution::quantize_activations_per_token`].
-    pub fn quantize_activations_per_token(x: &Array2<f32>) -> Smooth<Quantized> {
+    pub fn quantize_activations_per_token(x: &Matrix) -> Smooth<Quantized> {
         (answer().check_finite)(x)?;
         quantize(x, (answer().token_scales)(x))
     }
 
     /// See [`solution::w8a8_linear`].
-    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Smooth<Array2<f32>> {
+    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Smooth<Matrix> {
         (answer().check_product)(x, w)?;
         let sums = (answer().sums)(&x.q().mapv(i32::from), &w.q().mapv(i32::from));
         Ok((answer().rescale)(sums, x.scales(), w.scales()))
     }
 
     /// See [`solution::smoothing_scales`].
-    pub fn smoothing_scales(
-        act: &Array1<f32>,
-        weight: &Array1<f32>,
-        alpha: f32,
-    ) -> Smooth<Array1<f32>> {
+    pub fn smoothing_scales(act: &Vector, weight: &Vector, alpha: f32) -> Smooth<Vector> {
         (answer().check_smoothing)(act, weight, alpha)?;
         let scale = |&act: &f32, &weight: &f32| (answer().smoothing_scale)(act, weight, alpha);
         Ok(act.iter().zip(weight).map(|(act, weight)| scale(act, weight)).collect())
     }
 
     /// See [`solution::smooth`].
-    pub fn smooth(
-        x: &Array2<f32>,
-        w: &Array2<f32>,
-        scales: &Array1<f32>,
-    ) -> Smooth<(Array2<f32>, Array2<f32>)> {
+    pub fn smooth(x: &Matrix, w: &Matrix, scales: &Vector) -> Smooth<(Matrix, Matrix)> {
         (answer().check_smooth)(x, w, scales)?;
         Ok(((answer().smoothed_x)(x, scales), (answer().smoothed_w)(w, scales)))
     }
 
     answered! {
-        fn channel_absmax(m: &Array2<f32>) -> Smooth<Array1<f32>>;
-        fn calibrate(batches: &[Array2<f32>]) -> Smooth<Array1<f32>>;
-        fn fold_into_norm(norm: &Array1<f32>, scales: &Array1<f32>) -> Smooth<Array1<f32>>;
-        fn migrate(batches: &[Array2<f32>], w: &Array2<f32>, alpha: f32) -> Smooth<Migrated>;
-        fn migrated_linear(
-            x: &Array2<f32>,
-            layer: &Migrated,
-            granularity: Granularity,
-        ) -> Smooth<Array2<f32>>;
+        fn channel_absmax(m: &Matrix) -> Smooth<Vector>;
+        fn calibrate(batches: &[Matrix]) -> Smooth<Vector>;
+        fn fold_into_norm(norm: &Vector, scales: &Vector) -> Smooth<Vector>;
+        fn migrate(batches: &[Matrix], w: &Matrix, alpha: f32) -> Smooth<Migrated>;
+        fn migrated_linear(x: &Matrix, layer: &Migrated, granularity: Granularity) -> Smooth<Matrix>;
     }
 }

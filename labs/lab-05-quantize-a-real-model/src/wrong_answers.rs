@@ -12,11 +12,14 @@ use crate::{
     Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, file, part, solution,
 };
 
+/// The bytes of each part.
+type PartBytes = Result<Vec<Vec<u8>>, FormatError>;
+
 /// The functions of the lab, each of them one step.
 struct Steps {
     decide: fn(&Tensor, Scheme) -> Decision,
     parts: fn(&Tensor, Recipe) -> Vec<Tensor>,
-    quantize: fn(&Array2<f32>, Scheme) -> Result<Vec<Vec<u8>>, FormatError>,
+    quantize: fn(&Array2<f32>, Scheme) -> PartBytes,
     left_alone: fn(&[Tensor], Scheme) -> Vec<String>,
     quantization_config: fn(Scheme, &[String]) -> Option<Value>,
     predicted_bytes: fn(&[Tensor], Recipe) -> u64,
@@ -440,7 +443,7 @@ pub mod chosen {
     answered! {
         fn decide(tensor: &Tensor, scheme: Scheme) -> Decision;
         fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor>;
-        fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError>;
+        fn quantize(w: &Array2<f32>, scheme: Scheme) -> PartBytes;
         fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String>;
         fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value>;
         fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64;
