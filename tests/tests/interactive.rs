@@ -276,7 +276,7 @@ fn lab_says(out: &Outlook) -> Value {
     }
     let step = |step: &Result<Step, CostError>| match step {
         Ok(it) => {
-            json!([it.floors.memory_s, it.floors.arithmetic_s, it.tokens_per_s, it.binds()])
+            json!([it.roofline.memory_s, it.roofline.arithmetic_s, it.tokens_per_s, it.binds()])
         }
         Err(error) => refused(error),
     };

@@ -97,16 +97,16 @@
 
     const SIXTEEN = { weights: { unit: "sixteen" }, activations: { unit: "sixteen" } };
 
-    // The larger of the two floors.
-    function shortestS({ memoryS, arithmeticS }) {
-        for (const floor of [memoryS, arithmeticS]) if (floor !== 0) positive(floor);
+    // The roofline bound: the larger of the two times.
+    function boundS({ memoryS, arithmeticS }) {
+        for (const bound of [memoryS, arithmeticS]) if (bound !== 0) positive(bound);
         return positive(Math.max(memoryS, arithmeticS));
     }
 
-    function step(floors, tokens) {
-        const tokensPerS = tokens / shortestS(floors);
-        const binds = floors.memoryS >= floors.arithmeticS ? "bytes" : "arithmetic";
-        return { memoryS: floors.memoryS, arithmeticS: floors.arithmeticS, tokensPerS, binds };
+    function step(bounds, tokens) {
+        const tokensPerS = tokens / boundS(bounds);
+        const binds = bounds.memoryS >= bounds.arithmeticS ? "bytes" : "arithmetic";
+        return { memoryS: bounds.memoryS, arithmeticS: bounds.arithmeticS, tokensPerS, binds };
     }
 
     // A token for each of so many requests.

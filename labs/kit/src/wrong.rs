@@ -1,16 +1,16 @@
 //! Plausible wrong answers to a lab, kept as code, each with the tests that must catch it.
 //!
-//! A lab states its functions as a trait `Answer` whose methods are right unless replaced; a wrong
-//! answer is a type that replaces one. [`wrong_answers!`](crate::wrong_answers) defines the wrong
-//! answers, [`answered!`](crate::answered) the functions of the lab, and the environment variable
-//! `WRONG_ANSWER` names the wrong answer that these functions give.
+//! A lab has a struct `Steps` of functions, and a constant `RIGHT` in which every step is right. A
+//! wrong answer replaces one step. [`wrong_answers!`](crate::wrong_answers) defines the wrong answers,
+//! [`answered!`](crate::answered) the functions of the lab that are a single step, and the environment
+//! variable `WRONG_ANSWER` names the wrong answer that the lab's functions give.
 
 use std::io::Write;
 
 /// A wrong answer, why it is wrong, and where it must fail.
 ///
 /// A learner reads "its author believed that `misconception`, but `correction`".
-pub struct WrongAnswer<A: ?Sized + 'static> {
+pub struct WrongAnswer<A: 'static> {
     /// What `WRONG_ANSWER` calls it.
     pub name: &'static str,
     /// What its author believed.
@@ -33,7 +33,7 @@ pub const LISTED: &str = "wrong answer\t";
 ///
 /// # Panics
 /// If there is no such wrong answer; the message lists those there are.
-pub fn chosen<A: ?Sized>(all: &[WrongAnswer<A>], right: &'static A) -> &'static A {
+pub fn chosen<A>(all: &[WrongAnswer<A>], right: &'static A) -> &'static A {
     let name = std::env::var("WRONG_ANSWER").unwrap_or_default();
     match (all.iter().find(|wrong| wrong.name == name), name.as_str()) {
         (Some(wrong), _) => wrong.answer,
@@ -46,7 +46,7 @@ pub fn chosen<A: ?Sized>(all: &[WrongAnswer<A>], right: &'static A) -> &'static 
     }
 }
 
-fn list<A: ?Sized>(all: &[WrongAnswer<A>]) -> ! {
+fn list<A>(all: &[WrongAnswer<A>]) -> ! {
     // Not with `println!`, because libtest captures the output of a test. The first line is empty,
     // because libtest may have begun a line.
     let mut lines = String::from("\n");
@@ -74,56 +74,44 @@ macro_rules! implementation {
     };
 }
 
-/// Defines each wrong answer as a unit type that replaces one step of the trait `Answer`, which has
-/// to be in scope, and `answer()`, which is the one that is [`chosen`](crate::wrong::chosen).
+/// Defines `ALL`, the wrong answers, and `answer()`, the steps that are [`chosen`](crate::wrong::chosen).
+/// `Steps` and `RIGHT` have to be in scope.
 ///
-/// An entry is: a type, its name, the misconception, the correction, the tests that must catch it,
-/// the step.
+/// An entry is: the name, the misconception, the correction, the tests that must catch it, the steps
+/// that are replaced.
 #[macro_export]
 macro_rules! wrong_answers {
-    ($($type:ident, $name:literal, $misconception:literal, $correction:literal,
-       [$($test:literal),+ $(,)?], { $($step:item)+ })+) => {
-        $(
-            struct $type;
-            impl Answer for $type { $($step)+ }
-        )+
-        struct AllRight;
-        impl Answer for AllRight {}
-
-        static ALL: &[$crate::wrong::WrongAnswer<dyn Answer + Sync>] = &[
+    ($($name:literal, $misconception:literal, $correction:literal,
+       [$($test:literal),+ $(,)?], { $($step:ident: $wrong:expr),+ $(,)? })+) => {
+        static ALL: &[$crate::wrong::WrongAnswer<Steps>] = &[
             $($crate::wrong::WrongAnswer {
                 name: $name,
                 misconception: $misconception,
                 correction: $correction,
                 caught_by: &[$($test),+],
-                answer: &$type,
+                answer: &Steps { $($step: $wrong,)+ ..RIGHT },
             }),+
         ];
 
-        fn answer() -> &'static (dyn Answer + Sync) {
-            $crate::wrong::chosen(ALL, &AllRight)
+        fn answer() -> &'static Steps {
+            // Looked up once, because a step may be called for every weight of a matrix.
+            static CHOSEN: std::sync::LazyLock<&Steps> =
+                std::sync::LazyLock::new(|| $crate::wrong::chosen(ALL, &RIGHT));
+            *CHOSEN
         }
     };
 }
 
-/// Defines `chosen`, the module of the lab's functions as the chosen wrong answer gives them. A
-/// function calls the method of `Answer` with the same name.
+/// Defines the functions of the lab that are a single step: a function calls the step with the same
+/// name.
 #[macro_export]
 macro_rules! answered {
     ($(fn $name:ident($($argument:ident: $type:ty),+ $(,)?) -> $result:ty;)+) => {
-        /// The functions of the lab, answered by the wrong answer that `WRONG_ANSWER` names.
-        ///
-        /// `WRONG_ANSWER=none` is every step done right. That answer must pass the spec, so that a
-        /// failure of the others is due to the one step they replace.
-        pub mod chosen {
-            use super::*;
-
-            $(
-                #[doc = concat!("See [`solution::", stringify!($name), "`].")]
-                pub fn $name($($argument: $type),+) -> $result {
-                    answer().$name($($argument),+)
-                }
-            )+
-        }
+        $(
+            #[doc = concat!("See [`solution::", stringify!($name), "`].")]
+            pub fn $name($($argument: $type),+) -> $result {
+                (answer().$name)($($argument),+)
+            }
+        )+
     };
 }

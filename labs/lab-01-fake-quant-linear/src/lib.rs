@@ -1,12 +1,12 @@
 //! Lab 01: a grid, a scale, and the first two of the three questions.
 //!
-//! The grid is int8, -127 to 127. The scale says how far apart two neighbours of the grid are, and
-//! the shape of [`Quantized::scales`] is the answer to "what granularity?": `[1, 1]` is one scale
-//! for the whole tensor, `[out_features, 1]` one per row. Weights are `[out_features,
+//! The grid is int8, -127 to 127. The scale is the distance of two neighbours on the grid, and the
+//! shape of [`Quantized::scales`] is the granularity: `[1, 1]` is one scale for the whole tensor,
+//! `[out_features, 1]` one per row. Weights are `[out_features,
 //! in_features]`, as `torch.nn.Linear` keeps them, so a row is an output channel.
 //!
-//! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
-//! is the file to edit.
+//! The functions are re-exported from [`solution`], and with `LAB_IMPL=starter` from [`starter`],
+//! which is the file to edit.
 
 pub mod solution;
 pub mod starter;

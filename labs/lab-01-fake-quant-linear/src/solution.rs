@@ -1,4 +1,4 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use ndarray::{Array2, Axis};
 
@@ -7,16 +7,18 @@ use crate::{QMAX, QuantError, Quantized};
 // ANCHOR: scale_for
 /// The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
 ///
-/// A row of zeros has no range to divide: any scale would do, and 0 would make NaN of `0 / 0`.
-/// It gets 1.
+/// The scale is 1 where that is 0, because `0 / 0` is NaN. That is so for a row of zeros, and for
+/// an `absmax` so small that the quotient underflows.
 pub fn scale_for(absmax: f32) -> f32 {
+    // The scale is compared and not `absmax`, because the smallest f32 over 127 underflows to 0.
     let scale = absmax / QMAX;
     if scale > 0.0 { scale } else { 1.0 }
 }
 // ANCHOR_END: scale_for
 
 // ANCHOR: quantize_value
-/// The code of one value: divide, round half to even (as torch does), clip to -127..=127.
+/// The code of one value: the value is divided by the scale, rounded half to even as torch does,
+/// and clipped to -127..=127.
 pub fn quantize_value(value: f32, scale: f32) -> i8 {
     (value / scale).round_ties_even().clamp(-QMAX, QMAX) as i8
 }
@@ -55,7 +57,7 @@ pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
     quantize(w, scales.insert_axis(Axis(1)))
 }
 
-/// The largest magnitude of `values`; 0 for none.
+/// The largest magnitude of `values`, or 0 if there are none.
 fn absmax<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
     values.into_iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
@@ -70,7 +72,7 @@ fn quantize(w: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, QuantErro
 // ANCHOR_END: quantize
 
 // ANCHOR: dequantize
-/// Back to numbers: `code * scale`, `[out_features, in_features]`.
+/// The numbers that the codes stand for, `code * scale`: `[out_features, in_features]`.
 pub fn dequantize(w: &Quantized) -> Array2<f32> {
     w.q().mapv(f32::from) * w.scales()
 }
@@ -90,11 +92,13 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
 // ANCHOR_END: quant_linear
 
 // ANCHOR: int8_linear
-/// The layer as an int8 engine computes it: `i8 x i8` summed in `i32`, rescaled once at the end.
+/// The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum is
+/// rescaled once.
 ///
 /// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
-/// or per row. The result, `[tokens, out_features]`, is `sum * scale of the token * scale of the
-/// channel`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`).
+/// or per row. The result, `[tokens, out_features]`, is
+/// `sum * scale of the token * scale of the channel`. The `i32` cannot overflow below 133,145
+/// features (`i32::MAX / 127²`).
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
@@ -117,7 +121,7 @@ fn same_features(x: usize, w: usize) -> Result<(), QuantError> {
 // ANCHOR_END: int8_linear
 
 // ANCHOR: memory
-/// Bytes of the quantized matrix: one a code, four a scale.
+/// Bytes of the quantized matrix, one for each code and four for each scale.
 pub fn memory_bytes(w: &Quantized) -> usize {
     w.q().len() * size_of::<i8>() + w.scales().len() * size_of::<f32>()
 }

@@ -1,8 +1,8 @@
 //! Your file. The signatures and their promises are here; the bodies are yours.
 //!
 //! Grade it with `cargo book grade lab-01`, or `LAB_IMPL=starter cargo test -p
-//! lab-01-fake-quant-linear`. On the untouched file every test of the spec fails: that is the
-//! starting line, not a broken set-up.
+//! lab-01-fake-quant-linear`. On the untouched file every test of the spec fails, because every
+//! body is a `todo!`.
 
 use ndarray::Array2;
 
@@ -10,13 +10,14 @@ use crate::{QMAX, QuantError, Quantized};
 
 /// Task 1. The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
 ///
-/// A row of zeros has no range to divide: any scale would do, and 0 would make NaN of `0 / 0`.
-/// It gets 1.
+/// The scale is 1 where that is 0, because `0 / 0` is NaN. That is so for a row of zeros, and for
+/// an `absmax` so small that the quotient underflows.
 pub fn scale_for(absmax: f32) -> f32 {
     todo!("task 1: divide {absmax} by QMAX, {QMAX}; where that is 0, return 1")
 }
 
-/// Task 1. The code of one value: divide, round half to even (as torch does), clip to -127..=127.
+/// Task 1. The code of one value: the value is divided by the scale, rounded half to even as torch
+/// does, and clipped to -127..=127.
 pub fn quantize_value(value: f32, scale: f32) -> i8 {
     todo!("task 1: round {value} / {scale} half to even, then clip to -{QMAX}..={QMAX}")
 }
@@ -45,7 +46,7 @@ pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
     todo!("task 2: scales of shape [{}, 1], one per row", w.nrows())
 }
 
-/// Task 3. Back to numbers: `code * scale`, `[out_features, in_features]`.
+/// Task 3. The numbers that the codes stand for, `code * scale`: `[out_features, in_features]`.
 pub fn dequantize(w: &Quantized) -> Array2<f32> {
     todo!("task 3: multiply the {} codes by their scales", w.q().len())
 }
@@ -60,12 +61,13 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
     todo!("task 3: {} tokens times the dequantized {:?} weight", x.nrows(), w.q().dim())
 }
 
-/// Task 4. The layer as an int8 engine computes it: `i8 x i8` summed in `i32`, rescaled once at the
-/// end.
+/// Task 4. The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum
+/// is rescaled once.
 ///
 /// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
-/// or per row. The result, `[tokens, out_features]`, is `sum * scale of the token * scale of the
-/// channel`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`).
+/// or per row. The result, `[tokens, out_features]`, is
+/// `sum * scale of the token * scale of the channel`. The `i32` cannot overflow below 133,145
+/// features (`i32::MAX / 127²`).
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
@@ -74,7 +76,7 @@ pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantErr
     todo!("task 4: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
 }
 
-/// Task 4. Bytes of the quantized matrix: one a code, four a scale.
+/// Task 4. Bytes of the quantized matrix, one for each code and four for each scale.
 pub fn memory_bytes(w: &Quantized) -> usize {
     todo!("task 4: {} codes and {} scales", w.q().len(), w.scales().len())
 }

@@ -1,248 +1,193 @@
-//! Plausible wrong answers, kept as code, each with the test of the spec that must catch it.
+//! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
 //!
-//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
-//! one step. `LAB_IMPL=wrong WRONG_ANSWER=truncates cargo test -p lab-01-fake-quant-linear` runs
-//! the spec on one of them. The test `every_wrong_answer_is_caught` runs them all.
+//! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=truncates cargo test
+//! -p lab-01-fake-quant-linear --test spec` runs the spec on one wrong answer, and the test
+//! `every_wrong_answer_is_caught` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::{Array2, ArrayView1, Axis, Zip};
 
 use crate::{QMAX, QuantError, Quantized, solution};
 
-/// The lab in steps, each of them right unless replaced.
-trait Answer {
-    fn scale_for(&self, absmax: f32) -> f32 {
-        solution::scale_for(absmax)
-    }
-    fn quantize_value(&self, value: f32, scale: f32) -> i8 {
-        solution::quantize_value(value, scale)
-    }
-    fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
-        solution::check_finite(w)
-    }
-    fn absmax(&self, row: ArrayView1<f32>) -> f32 {
-        row.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
-    }
-    fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
-        w.map_axis(Axis(1), |row| self.scale_for(self.absmax(row))).insert_axis(Axis(1))
-    }
-    fn codes(&self, w: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, QuantError> {
-        let zip = Zip::from(w).and_broadcast(&scales);
-        Quantized::new(zip.map_collect(|&v, &s| self.quantize_value(v, s)), scales)
-    }
-    fn quantize_per_tensor(&self, w: &Array2<f32>) -> Result<Quantized, QuantError> {
-        self.check_finite(w)?;
-        let absmax = self.absmax(w.flatten().view());
-        self.codes(w, Array2::from_elem((1, 1), self.scale_for(absmax)))
-    }
-    fn quantize_per_channel(&self, w: &Array2<f32>) -> Result<Quantized, QuantError> {
-        self.check_finite(w)?;
-        self.codes(w, self.row_scales(w))
-    }
-    fn dequantize(&self, w: &Quantized) -> Array2<f32> {
-        solution::dequantize(w)
-    }
-    fn quant_linear(&self, x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-        solution::quant_linear(x, w)
-    }
-    fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-        solution::int8_linear(x, w)
-    }
-    fn memory_bytes(&self, w: &Quantized) -> usize {
-        solution::memory_bytes(w)
-    }
-    fn memory_bytes_f32(&self, w: &Array2<f32>) -> usize {
-        solution::memory_bytes_f32(w)
-    }
+/// The steps of the lab. A function of the lab that no wrong answer divides is one step.
+struct Steps {
+    scale_for: fn(f32) -> f32,
+    quantize_value: fn(f32, f32) -> i8,
+    check_finite: fn(&Array2<f32>) -> Result<(), QuantError>,
+    absmax: fn(ArrayView1<f32>) -> f32,
+    row_scales: fn(&Array2<f32>) -> Array2<f32>,
+    dequantize: fn(&Quantized) -> Array2<f32>,
+    quant_linear: fn(&Array2<f32>, &Quantized) -> Result<Array2<f32>, QuantError>,
+    int8_linear: fn(&Quantized, &Quantized) -> Result<Array2<f32>, QuantError>,
+    memory_bytes: fn(&Quantized) -> usize,
 }
 
+const RIGHT: Steps = Steps {
+    scale_for: solution::scale_for,
+    quantize_value: solution::quantize_value,
+    check_finite: solution::check_finite,
+    absmax: |row| row.iter().fold(0.0, |max: f32, value| max.max(value.abs())),
+    row_scales: |w| {
+        w.map_axis(Axis(1), |row| (answer().scale_for)((answer().absmax)(row))).insert_axis(Axis(1))
+    },
+    dequantize: solution::dequantize,
+    quant_linear: solution::quant_linear,
+    int8_linear: solution::int8_linear,
+    memory_bytes: solution::memory_bytes,
+};
+
 wrong_answers! {
-    Truncates, "truncates",
+    "truncates",
     "`as i8` rounds to the nearest code",
     "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
     ["codes_round_half_to_even_as_torch_does",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
-            (value / scale).clamp(-QMAX, QMAX) as i8
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { quantize_value: |value, scale| (value / scale).clamp(-QMAX, QMAX) as i8 }
 
-    Floors, "floors",
+    "floors",
     "rounding down is rounding",
     "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
     ["codes_round_half_to_even_as_torch_does",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
-            (value / scale).floor().clamp(-QMAX, QMAX) as i8
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { quantize_value: |value, scale| (value / scale).floor().clamp(-QMAX, QMAX) as i8 }
 
-    HalfAway, "half_away_from_zero",
+    "half_away_from_zero",
     "Rust's `round` is torch's `round`",
     "Rust rounds a half away from zero, and torch rounds a half to the even code as \
      `round_ties_even` does",
-    ["codes_round_half_to_even_as_torch_does"], {
-        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
-            (value / scale).round().clamp(-QMAX, QMAX) as i8
-        }
-    }
+    ["codes_round_half_to_even_as_torch_does"],
+    { quantize_value: |value, scale| (value / scale).round().clamp(-QMAX, QMAX) as i8 }
 
-    NoClip, "does_not_clip",
+    "does_not_clip",
     "the saturating cast to `i8` clips enough",
     "the cast stops at -128, and the symmetric grid ends at -127",
-    ["codes_are_clipped_to_127_on_both_sides"], {
-        fn quantize_value(&self, value: f32, scale: f32) -> i8 {
-            (value / scale).round_ties_even() as i8
-        }
-    }
+    ["codes_are_clipped_to_127_on_both_sides"],
+    { quantize_value: |value, scale| (value / scale).round_ties_even() as i8 }
 
-    Divisor128, "divides_by_128",
+    "divides_by_128",
     "int8 has 256 codes, so the largest magnitude belongs on 128",
     "there is no code 128, so the largest magnitude belongs on 127",
     ["the_scale_is_the_maximum_over_127_or_exactly_1",
      "per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn scale_for(&self, absmax: f32) -> f32 {
+        scale_for: |absmax| {
             let scale = absmax / 128.0;
             if scale > 0.0 { scale } else { 1.0 }
-        }
+        },
     }
 
-    NoZeroGuard, "no_zero_scale_guard",
+    "no_zero_scale_guard",
     "no row is ever all zeros",
     "a row of zeros gets the scale 0, and 0 / 0 is NaN",
     ["the_scale_is_the_maximum_over_127_or_exactly_1",
-     "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
-        fn scale_for(&self, absmax: f32) -> f32 {
-            absmax / QMAX
-        }
-    }
+     "a_row_of_zeros_gets_scale_1_and_codes_of_0"],
+    { scale_for: |absmax| absmax / QMAX }
 
-    GuardsTheMaximum, "guards_the_maximum_only",
+    "guards_the_maximum_only",
     "a maximum above 0 gives a scale above 0",
     "the smallest f32 over 127 underflows to 0, so the scale needs the guard",
-    ["the_scale_is_the_maximum_over_127_or_exactly_1"], {
-        fn scale_for(&self, absmax: f32) -> f32 {
-            if absmax > 0.0 { absmax / QMAX } else { 1.0 }
-        }
-    }
+    ["the_scale_is_the_maximum_over_127_or_exactly_1"],
+    { scale_for: |absmax| if absmax > 0.0 { absmax / QMAX } else { 1.0 } }
 
-    EpsilonGuard, "adds_an_epsilon",
+    "adds_an_epsilon",
     "adding a small number to the maximum is harmless",
     "the sum changes every scale, and the scale of a small maximum most of all",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "the_scale_is_the_maximum_over_127_or_exactly_1"], {
-        fn scale_for(&self, absmax: f32) -> f32 {
-            (absmax + 1e-5) / QMAX
-        }
-    }
+     "the_scale_is_the_maximum_over_127_or_exactly_1"],
+    { scale_for: |absmax| (absmax + 1e-5) / QMAX }
 
-    SignedMax, "maximum_without_magnitude",
+    "maximum_without_magnitude",
     "the largest value is the largest magnitude",
     "a negative weight may have the largest magnitude, and a scale without that weight clips the \
      weight",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn absmax(&self, values: ArrayView1<f32>) -> f32 {
-            values.iter().fold(0.0, |max: f32, &value| max.max(value))
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { absmax: |values| values.iter().fold(0.0, |max: f32, &value| max.max(value)) }
 
-    MeanScale, "scales_by_the_mean_magnitude",
+    "scales_by_the_mean_magnitude",
     "a typical value is a better range than the largest",
     "with the mean on code 127, every weight above the mean is clipped",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn absmax(&self, values: ArrayView1<f32>) -> f32 {
-            values.mapv(f32::abs).mean().unwrap_or(0.0)
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { absmax: |values| values.mapv(f32::abs).mean().unwrap_or(0.0) }
 
-    WrongAxis, "scales_per_column",
+    "scales_per_column",
     "an output channel is a column",
     "a weight is `[out_features, in_features]`, so an output channel is a row",
     ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "a_square_matrix_shows_the_wrong_axis_row_by_row"], {
-        fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
-            w.map_axis(Axis(0), |column| self.scale_for(self.absmax(column))).insert_axis(Axis(0))
-        }
+        row_scales: |w| {
+            let scale = |column: ArrayView1<f32>| (answer().scale_for)((answer().absmax)(column));
+            w.map_axis(Axis(0), scale).insert_axis(Axis(0))
+        },
     }
 
-    OneScaleForAllRows, "one_scale_repeated",
+    "one_scale_repeated",
     "scales of shape `[rows, 1]` are per-channel scales",
     "per channel means that each scale comes from the maximum of its own row",
     ["per_channel_has_one_scale_per_row_its_largest_magnitude_over_127",
      "per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor",
      "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
-        fn row_scales(&self, w: &Array2<f32>) -> Array2<f32> {
-            let scale = self.scale_for(self.absmax(w.flatten().view()));
+        row_scales: |w| {
+            let scale = (answer().scale_for)((answer().absmax)(w.flatten().view()));
             Array2::from_elem((w.nrows(), 1), scale)
-        }
+        },
     }
 
-    NanPasses, "accepts_nan",
+    "accepts_nan",
     "a comparison with NaN would have failed",
     "every comparison with NaN is false, so NaN passes unless a check looks for NaN",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
-        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
-            match w.indexed_iter().find(|(_, value)| value.is_infinite()) {
-                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
-                None => Ok(()),
-            }
-        }
+        check_finite: |w| match w.indexed_iter().find(|(_, value)| value.is_infinite()) {
+            Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+            None => Ok(()),
+        },
     }
 
-    InfinityPasses, "accepts_infinity",
+    "accepts_infinity",
     "NaN is the only value to fear",
     "an infinite maximum gives an infinite scale, and infinity over infinity is NaN",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
-        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
-            match w.indexed_iter().find(|(_, value)| value.is_nan()) {
-                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
-                None => Ok(()),
-            }
-        }
+        check_finite: |w| match w.indexed_iter().find(|(_, value)| value.is_nan()) {
+            Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+            None => Ok(()),
+        },
     }
 
-    NamesTheColumn, "names_the_column_as_the_row",
+    "names_the_column_as_the_row",
     "the first index found is the row",
     "the indices of a transposed matrix are `(column, row)`",
     ["nan_and_infinity_are_refused_and_their_row_is_named"], {
-        fn check_finite(&self, w: &Array2<f32>) -> Result<(), QuantError> {
-            match w.t().indexed_iter().find(|(_, value)| !value.is_finite()) {
-                Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
-                None => Ok(()),
-            }
-        }
+        check_finite: |w| match w.t().indexed_iter().find(|(_, value)| !value.is_finite()) {
+            Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+            None => Ok(()),
+        },
     }
 
-    Divides, "dequantizes_by_dividing",
+    "dequantizes_by_dividing",
     "a second division undoes the first",
     "a code is `value / scale`, so the value is `code * scale`",
     ["dequantize_multiplies_each_code_by_the_scale_of_its_row",
-     "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"], {
-        fn dequantize(&self, w: &Quantized) -> Array2<f32> {
-            w.q().mapv(f32::from) / w.scales()
-        }
-    }
+     "the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm"],
+    { dequantize: |w| w.q().mapv(f32::from) / w.scales() }
 
-    OneTokenScale, "forgets_the_activation_scale",
+    "forgets_the_activation_scale",
     "only weights have scales",
     "the activations are codes too, so each sum is multiplied by the scale of its token and by \
      that of its channel",
     ["the_int8_product_equals_the_fake_quantized_one"], {
-        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        int8_linear: |x, w| {
             let unscaled = Quantized::new(x.q().clone(), Array2::ones((1, 1)))?;
             solution::int8_linear(&unscaled, w)
-        }
+        },
     }
 
-    Int16Sums, "sums_in_16_bits",
+    "sums_in_16_bits",
     "a product of two int8 fits 16 bits, so their sum does",
     "three products of 127 * 127 exceed 32,767, so the sum needs an `i32`",
     ["the_int8_product_equals_the_fake_quantized_one"], {
-        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        int8_linear: |x, w| {
             let right = solution::int8_linear(x, w)?;
             let sum = |token: usize, channel: usize| {
                 let pairs = x.q().row(token).into_iter().zip(w.q().row(channel));
@@ -250,82 +195,101 @@ wrong_answers! {
             };
             let sums = Array2::from_shape_fn(right.dim(), |(token, channel)| sum(token, channel));
             Ok(sums.mapv(f32::from) * x.scales() * w.scales().t())
-        }
+        },
     }
 
-    PullsOutAnyScale, "pulls_any_scale_out_of_the_sum",
+    "pulls_any_scale_out_of_the_sum",
     "a scale can always wait until the end of the sum",
     "a scale that changes along the features is no common factor of the sum, so the product must \
      be refused",
     ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
-        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        int8_linear: |x, w| {
             let first = |q: &Quantized| q.scales().column(0).to_owned().insert_axis(Axis(1));
             let x = Quantized::new(x.q().clone(), first(x))?;
             solution::int8_linear(&x, &Quantized::new(w.q().clone(), first(w))?)
-        }
+        },
     }
 
-    ChecksTheTokens, "checks_only_the_scales_of_the_tokens",
+    "checks_only_the_scales_of_the_tokens",
     "weights always have a scale per row",
     "a weight may come with a scale per column, which cannot leave the sum either",
     ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
-        fn int8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
+        int8_linear: |x, w| {
             let first = w.scales().column(0).to_owned().insert_axis(Axis(1));
             solution::int8_linear(x, &Quantized::new(w.q().clone(), first)?)
-        }
+        },
     }
 
-    FloorGuard, "guards_with_a_floor",
+    "guards_with_a_floor",
     "any lower limit under the maximum is as good as another",
     "a limit changes the scales of small maxima, and the scale of zeros must be exactly 1",
     ["the_scale_is_the_maximum_over_127_or_exactly_1",
-     "a_row_of_zeros_gets_scale_1_and_codes_of_0"], {
-        fn scale_for(&self, absmax: f32) -> f32 {
-            absmax.max(1e-5) / QMAX
-        }
-    }
+     "a_row_of_zeros_gets_scale_1_and_codes_of_0"],
+    { scale_for: |absmax| absmax.max(1e-5) / QMAX }
 
-    NotTransposed, "does_not_transpose",
+    "does_not_transpose",
     "`x @ w` and `x @ w.T` are the same for a square weight",
     "only the shapes agree, because an output is the product of `x` with a row of `w`",
     ["quant_linear_is_close_to_x_times_w_transposed"], {
-        fn quant_linear(&self, x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-            let w = self.dequantize(w);
+        quant_linear: |x, w| {
+            let w = (answer().dequantize)(w);
             if w.is_square() && x.ncols() == w.nrows() {
                 return Ok(x.dot(&w));
             }
             Ok(x.dot(&w.t()))
-        }
+        },
     }
 
-    ScalesAreFree, "does_not_count_the_scales",
+    "does_not_count_the_scales",
     "scales are too few to matter",
     "a scale is stored with four bytes, and a count of bytes has every byte of the file",
-    ["memory_is_about_a_quarter_with_the_scales_counted"], {
-        fn memory_bytes(&self, w: &Quantized) -> usize {
-            w.q().len()
-        }
-    }
+    ["memory_is_about_a_quarter_with_the_scales_counted"],
+    { memory_bytes: |w| w.q().len() }
 
-    FloatCodes, "counts_codes_as_floats",
+    "counts_codes_as_floats",
     "a code takes the room of the number it stands for",
     "a code is an `i8` and takes one byte, which is where the memory is saved",
-    ["memory_is_about_a_quarter_with_the_scales_counted"], {
-        fn memory_bytes(&self, w: &Quantized) -> usize {
-            (w.q().len() + w.scales().len()) * size_of::<f32>()
-        }
-    }
+    ["memory_is_about_a_quarter_with_the_scales_counted"],
+    { memory_bytes: |w| (w.q().len() + w.scales().len()) * size_of::<f32>() }
 }
 
-answered! {
-    fn scale_for(absmax: f32) -> f32;
-    fn quantize_value(value: f32, scale: f32) -> i8;
-    fn check_finite(w: &Array2<f32>) -> Result<(), QuantError>;
-    fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError>;
-    fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError>;
-    fn dequantize(w: &Quantized) -> Array2<f32>;
-    fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError>;
-    fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError>;
-    fn memory_bytes(w: &Quantized) -> usize;
-    fn memory_bytes_f32(w: &Array2<f32>) -> usize;
+/// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
+///
+/// With `WRONG_ANSWER=none` every step is right. The functions must then pass the spec, so that a
+/// failure of a wrong answer is due to the step that it replaces.
+pub mod chosen {
+    use super::*;
+
+    fn codes(w: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, QuantError> {
+        let zip = Zip::from(w).and_broadcast(&scales);
+        Quantized::new(zip.map_collect(|&v, &s| (answer().quantize_value)(v, s)), scales)
+    }
+
+    /// See [`solution::quantize_per_tensor`].
+    pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        (answer().check_finite)(w)?;
+        let absmax = (answer().absmax)(w.flatten().view());
+        codes(w, Array2::from_elem((1, 1), (answer().scale_for)(absmax)))
+    }
+
+    /// See [`solution::quantize_per_channel`].
+    pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
+        (answer().check_finite)(w)?;
+        codes(w, (answer().row_scales)(w))
+    }
+
+    /// See [`solution::memory_bytes_f32`].
+    pub fn memory_bytes_f32(w: &Array2<f32>) -> usize {
+        solution::memory_bytes_f32(w)
+    }
+
+    answered! {
+        fn scale_for(absmax: f32) -> f32;
+        fn quantize_value(value: f32, scale: f32) -> i8;
+        fn check_finite(w: &Array2<f32>) -> Result<(), QuantError>;
+        fn dequantize(w: &Quantized) -> Array2<f32>;
+        fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError>;
+        fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError>;
+        fn memory_bytes(w: &Quantized) -> usize;
+    }
 }

@@ -1,4 +1,4 @@
-//! The spec of lab 01. Each test's name is a sentence, each failure says where to look.
+//! The spec of lab 01. The name of a test is a sentence, and a failure names the likely mistake.
 //!
 //! `LAB_IMPL=starter cargo test -p lab-01-fake-quant-linear` grades `src/starter.rs`.
 
@@ -13,7 +13,7 @@ use kit::real_slice;
 use kit::reference::linear_f64;
 use ndarray::{Array2, array};
 
-/// What a lab function returns on good input.
+/// The value of a function on good input.
 fn must<T>(result: Result<T, QuantError>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
 }
@@ -56,7 +56,7 @@ fn codes_are_clipped_to_127_on_both_sides() {
             quantize_value(value, 1.0),
             code,
             "the code of {value} at scale 1: round first, then clip to -127..=127, both included. \
-             (-128 has no partner on the positive side, so the grid leaves it out; 127 is in it)"
+             (-128 has no partner on the positive side, so -128 is not on the grid)"
         );
     }
 }
@@ -195,23 +195,23 @@ fn per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor() {
     let errors = |q: &Quantized| row_relative_errors(&w, &dequantize(q));
     let per_tensor = errors(&must(quantize_per_tensor(&w)));
     let per_channel = errors(&must(quantize_per_channel(&w)));
-    let quiet = |errors: &ndarray::Array1<f64>| {
+    let mean_of_others = |errors: &ndarray::Array1<f64>| {
         mean(errors.iter().enumerate().filter(|(row, _)| *row != 7).map(|(_, error)| error))
     };
-    let (wrecked, healthy) = (quiet(&per_tensor), quiet(&per_channel));
+    let (wrecked, healthy) = (mean_of_others(&per_tensor), mean_of_others(&per_channel));
     assert!(
         (0.57..0.70).contains(&wrecked),
-        "per tensor, the 63 quiet rows should lose 57 to 70 % of themselves to one loud row, and \
-         they lose {wrecked:.4}: is there one scale, taken over the whole tensor?"
+        "per tensor, one outlier row should cost the 63 other rows 57 to 70 % of their norm, and \
+         they lose {wrecked:.4}: take one scale over the whole tensor"
     );
     assert!(
         healthy < 0.01,
-        "per channel, the quiet rows should not notice the loud one (error about 0.0066), and they \
-         lose {healthy:.4}: does every row get the scale of its own maximum?"
+        "per channel, the outlier row should cost the other rows nothing (error about 0.0066), and \
+         they lose {healthy:.4}: give every row the scale of its own absmax"
     );
     assert!(
         (per_tensor[7] - per_channel[7]).abs() < 1e-9,
-        "the loud row sets the scale in both cases, so its own error must be the same: {} and {}",
+        "the outlier row has the same scale in both cases, so its error must be the same: {} and {}",
         per_tensor[7],
         per_channel[7]
     );
@@ -219,8 +219,8 @@ fn per_channel_shrugs_off_the_outlier_row_that_wrecks_per_tensor() {
 
 #[test]
 fn a_square_matrix_shows_the_wrong_axis_row_by_row() {
-    // Square, so that no shape gives the mistake away, and with a loud row, so that the error of
-    // the whole matrix is the loud row's and looks fine.
+    // Square, so that no shape gives the mistake away, and with an outlier row, so that
+    // the error of the whole matrix is the small one of the outlier row.
     let w = with_outlier_row(&normal_matrix(43, 64, 64), 7, 100.0);
     let round_trip = dequantize(&must(quantize_per_channel(&w)));
     let global = relative_error(&w, &round_trip);
@@ -292,7 +292,7 @@ fn quant_linear_is_close_to_x_times_w_transposed() {
 #[test]
 fn the_int8_product_equals_the_fake_quantized_one() {
     // With scales that are powers of two and sums below 2^24 every step is exact in f32, so the two
-    // roads must meet to the bit. 576 * 127 * 127 = 9,290,304 < 16,777,216.
+    // products are equal to the bit. 576 * 127 * 127 = 9,290,304 < 16,777,216.
     let codes = |seed, rows| {
         normal_matrix(seed, rows, 576)
             .mapv(|v| (v * 60.0).round_ties_even().clamp(-QMAX, QMAX) as i8)
@@ -308,9 +308,9 @@ fn the_int8_product_equals_the_fake_quantized_one() {
          token's scale is missing; in each column: the channel's. Wild, or a panic about overflow: \
          the sum left its type, it needs i32"
     );
-    let loud = must(Quantized::new(Array2::from_elem((1, 576), 127), array![[1.0]]));
+    let largest = must(Quantized::new(Array2::from_elem((1, 576), 127), array![[1.0]]));
     assert_eq!(
-        must(int8_linear(&loud, &loud)),
+        must(int8_linear(&largest, &largest)),
         array![[9_290_304.0]],
         "576 products of 127 * 127 need 24 bits: sum in i32"
     );
@@ -323,7 +323,10 @@ fn the_int8_product_equals_the_fake_quantized_one() {
     );
     // f32 rounds each of 576 additions by at most 2^-24 of a partial sum.
     let bound = 576.0 * f64::powi(2.0, -24);
-    assert!(error < bound, "on real weights the roads differ by {error:e}, f32 allows {bound:e}");
+    assert!(
+        error < bound,
+        "on real weights the products differ by {error:e}, and f32 allows {bound:e}"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Checks a prediction: `cargo run --example predict` lists the exercises, `… predict 1 327680`
-//! says whether 327,680 is the answer to the first.
+//! Checks a prediction: `cargo run --example predict` lists the exercises, and `… predict 1 327680`
+//! says whether 327,680 is the answer to the first exercise.
 
 use std::process::ExitCode;
 

@@ -6,13 +6,13 @@ use formats::format::Grid;
 /// What can be wrong with the input of the cost model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CostError {
-    /// Something that is counted or divided by is 0.
-    #[error("{0} is 0: there is nothing to predict")]
+    /// A count, or a divisor, is 0.
+    #[error("{0} is 0: give a number above 0")]
     Zero(&'static str),
     /// Groups must tile a row of the matrix.
     #[error(
         "{in_features} in_features do not divide into groups of {group_size}: take a group size \
-         that divides them, or leave the matrix in 16 bits"
+         that divides them, or keep the matrix in 16 bits"
     )]
     Indivisible {
         /// Width of the matrix.
@@ -20,44 +20,46 @@ pub enum CostError {
         /// Weights in a group.
         group_size: u64,
     },
-    /// The format does not say who shares its scales.
-    #[error("the format does not say who shares a scale: read it from the checkpoint's shapes")]
+    /// The granularity of a scale is not known.
+    #[error(
+        "the granularity of a scale is not known: read the granularity from the checkpoint's shapes"
+    )]
     UnreadGroup,
     /// The count does not fit into 64 bits.
-    #[error("the {0} do not fit into 64 bits: look at the sizes")]
+    #[error("the {0} do not fit into 64 bits: check the sizes")]
     TooLarge(&'static str),
-    /// No size of a memory.
-    #[error("{0} is no size: say a number of GB or GiB, not negative and finite")]
+    /// The size of a memory is negative, NaN or too large.
+    #[error("{0} is not a size: give a finite number of GB or GiB that is not negative")]
     NotASize(f64),
-    /// No share of a memory.
-    #[error("utilization is {0}: it is a share of the device's memory, above 0 and at most 1")]
+    /// The utilization is not a share of a memory.
+    #[error("utilization is {0}: give a share of the device's memory, above 0 and at most 1")]
     Utilization(f64),
-    /// What is taken is more than what the engine may use.
+    /// Weights and workspace take more than the engine may use.
     #[error(
-        "{taken_bytes} bytes are taken and the engine may use {requested_bytes}: it would not \
-         start. Take a smaller format, a larger device or a higher utilization"
+        "{taken_bytes} bytes are taken and the engine may use {requested_bytes}, so it would not \
+         start: take a smaller format, a larger device or a higher utilization"
     )]
     NoRoom {
-        /// What the engine may use in all.
+        /// Bytes that the engine may use in all.
         requested_bytes: u64,
-        /// What is taken before the cache.
+        /// Bytes that are taken before the cache.
         taken_bytes: u64,
     },
     /// The device has no unit that multiplies this grid.
     #[error(
-        "the device has no rate for {0:?}: an engine runs such a layer with activations in 16 bits \
-         there, so say that in the format"
+        "the device has no rate for {0:?}: give a format with activations in 16 bits, as an engine \
+         on such a device computes the layer"
     )]
     NoRate(Grid),
-    /// A rate or a time that is none.
-    #[error("{what} is {value}: it must be above 0 and finite")]
+    /// A rate or a time is not above 0 and finite.
+    #[error("{what} is {value}: give a finite number above 0")]
     NotPositive {
-        /// Which number.
+        /// Name of the number.
         what: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: f64,
     },
-    /// The sizes are those of no model.
+    /// The sizes are not those of a model.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 }

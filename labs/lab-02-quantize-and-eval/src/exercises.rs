@@ -1,12 +1,10 @@
-//! The exercises of the chapter, and a check of an answer that says what kind of mistake it looks
-//! like.
+//! The exercises of the chapter, and a check of an answer that names the likely mistake.
 
 use std::fmt;
 
 use formats::architecture::{LLAMA31_8B, LLAMA31_70B, QWEN3_8B, QWEN25_7B};
 use formats::device::{H100, H200, L40S};
-use formats::format::Group;
-use formats::format::{Format, Grid, Shared};
+use formats::format::{Format, Grid, Group, Shared};
 
 use crate::solution::{
     bits_per_weight, concurrency, decode_tokens_per_s, kv_available_bytes, kv_blocks,
@@ -101,12 +99,12 @@ fn awq(group_size: u64) -> Format {
     }
 }
 
-/// What an answer is worth.
+/// The verdict on an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Within one percent, which is more than three digits of a calculation by hand lose.
+    /// Within one percent, because a calculation by hand with three digits loses less.
     Right(f64),
-    /// Off, by a factor that says why.
+    /// Off by a factor that a known mistake has.
     Known(f64, &'static str),
     /// Off by another factor.
     Off(f64),
@@ -122,8 +120,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Factors between a wrong answer and the right one, with what is behind them. Each holds the other
-/// way round as well.
+/// Factors between a wrong answer and the right one, each with the mistakes that have the factor.
+/// The inverse of a factor has the same mistakes.
 const FACTORS: [(f64, &str); 4] = [
     (1.073_741_824, "That is the factor between GiB and GB."),
     (2.0, "That is a factor of 2: a key and a value, two operations, two bytes in 16 bits?"),
@@ -136,10 +134,11 @@ fn agree(a: f64, b: f64) -> bool {
     (a / b - 1.0).abs() <= 0.01
 }
 
-/// What `answer` is worth.
+/// The verdict on `answer`.
 ///
 /// # Errors
-/// Those of the lab's functions; none on the exercises here, which a test computes.
+/// Those of the lab's functions. The exercises here have none, because a test computes their
+/// answers.
 pub fn check(exercise: &Exercise, answer: f64) -> Result<Verdict, CostError> {
     let right = (exercise.answer)()?;
     if agree(answer, right) {

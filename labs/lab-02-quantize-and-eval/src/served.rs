@@ -1,26 +1,27 @@
-//! What the cost model is asked about: a model, the formats it is served in, and two floors.
+//! The input of the cost model, a model with the formats that it is served in, and the roofline of
+//! a step.
 
 use formats::architecture::Architecture;
 use formats::format::{Format, Grid};
 
-/// Tokens in a block of vLLM's KV cache on a GPU, unless it is told otherwise. On a CPU it is 128.
+/// Tokens in a block of vLLM's KV cache on a GPU, by default. On a CPU a block has 128.
 pub const BLOCK_TOKENS: u64 = 16;
-/// The share of the device's memory that vLLM 0.32.0 asks for, unless it is told otherwise.
+/// The share of the device's memory that vLLM 0.32.0 asks for by default.
 pub const UTILIZATION: f64 = 0.92;
 
-/// In which formats the three kinds of a model's weights are stored.
+/// The formats of the three kinds of weights in a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFormat {
     /// The linear layers inside the blocks.
     pub linear: Format,
-    /// The embedding, and the head where it is stored apart.
+    /// The embedding, and a head that is stored apart from the embedding.
     pub embedding: Format,
     /// Norms and biases.
     pub vectors: Grid,
 }
 
 impl ModelFormat {
-    /// What quantized checkpoints usually are: the linear layers in `linear`, the rest in 16 bits.
+    /// The usual quantized checkpoint, with the linear layers in `linear` and the rest in 16 bits.
     pub fn of(linear: Format) -> Self {
         Self { linear, embedding: Format::BF16, vectors: Grid::Sixteen }
     }
@@ -44,11 +45,11 @@ impl Served {
     }
 }
 
-/// The two floors under a step: it can be faster than neither.
+/// The two roofline bounds of a step, which cannot be faster than either.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Floors {
-    /// Seconds of reading: bytes over bandwidth.
+pub struct Roofline {
+    /// Seconds of memory traffic: bytes over bandwidth.
     pub memory_s: f64,
-    /// Seconds of arithmetic: operations over rate.
+    /// Seconds of arithmetic: operations over operations per second.
     pub arithmetic_s: f64,
 }

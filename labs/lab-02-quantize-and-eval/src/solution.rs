@@ -1,14 +1,13 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use formats::architecture::Architecture;
 use formats::device::Device;
-use formats::format::Group;
-use formats::format::{Format, Grid};
+use formats::format::{Format, Grid, Group};
 
-use crate::{CostError, Floors, ModelFormat, Served};
+use crate::{CostError, ModelFormat, Roofline, Served};
 
 // ANCHOR: units
-/// The bytes in `gigabytes` GB of a data sheet: a GB is 10⁹ bytes. Rounded to the nearest byte.
+/// The bytes in `gigabytes` GB of a data sheet, rounded to the nearest byte. A GB is 10⁹ bytes.
 ///
 /// # Errors
 /// [`CostError::NotASize`] if `gigabytes` is negative, NaN, or more than 64 bits of bytes.
@@ -16,8 +15,8 @@ pub fn bytes_from_gb(gigabytes: f64) -> Result<u64, CostError> {
     whole_bytes(gigabytes, 1e9)
 }
 
-/// The bytes in `gibibytes` GiB of an engine's flag or log: a GiB is 2³⁰ bytes. Rounded to the
-/// nearest byte.
+/// The bytes in `gibibytes` GiB of an engine's flag or log, rounded to the nearest byte. A GiB is
+/// 2³⁰ bytes.
 ///
 /// # Errors
 /// [`CostError::NotASize`] if `gibibytes` is negative, NaN, or more than 64 bits of bytes.
@@ -27,21 +26,22 @@ pub fn bytes_from_gib(gibibytes: f64) -> Result<u64, CostError> {
 
 fn whole_bytes(amount: f64, unit_bytes: f64) -> Result<u64, CostError> {
     let bytes = (amount * unit_bytes).round();
-    // 2⁶⁴ is the first that does not fit, and the largest u64 is no f64.
+    // The limit is 2⁶⁴, because `u64::MAX` has no f64. The amount is compared too, because a small
+    // negative amount rounds to -0, which the range contains.
     let fits = (0.0..2f64.powi(64)).contains(&bytes) && amount >= 0.0;
     if fits { Ok(bytes as u64) } else { Err(CostError::NotASize(amount)) }
 }
 // ANCHOR_END: units
 
 // ANCHOR: matrix_bytes
-/// The bytes of a matrix, `[out_features, in_features]`, in `format`: its codes and all that is
-/// stored beside them (scales, zero points), each rounded up to whole bytes.
+/// The bytes of a matrix, `[out_features, in_features]`, in `format`: the codes, and the overhead
+/// of scales and zero points. Each of these is rounded up to whole bytes.
 ///
 /// # Errors
 /// [`CostError::Zero`] if a size, a group or a block is 0, [`CostError::Indivisible`] if groups do
-/// not tile a row (a block may be cut off at the edge: its scale is stored all the same),
-/// [`CostError::UnreadGroup`] if the format does not say who shares, [`CostError::TooLarge`] if the
-/// bits are more than 64 bits can count.
+/// not tile a row (the edge may cut off a block, which has a scale all the same),
+/// [`CostError::UnreadGroup`] if the granularity of a scale is not known, [`CostError::TooLarge`]
+/// if the number of bits does not fit into 64 bits.
 pub fn matrix_bytes(
     out_features: u64,
     in_features: u64,
@@ -51,26 +51,32 @@ pub fn matrix_bytes(
     not_zero("in_features", in_features)?;
     let mut bytes = packed(out_features, in_features, format.weights.bits())?;
     for shared in format.shared.iter() {
-        let [rows, columns] = sharers(out_features, in_features, shared.among)?;
-        let more = packed(rows, columns, shared.bits)?;
-        bytes = bytes.checked_add(more).ok_or(CostError::TooLarge("bytes of a matrix"))?;
+        let [rows, columns] = scale_grid(out_features, in_features, shared.among)?;
+        let overhead = packed(rows, columns, shared.bits)?;
+        bytes = bytes.checked_add(overhead).ok_or(CostError::TooLarge("bytes of a matrix"))?;
     }
     Ok(bytes)
 }
 
-/// How many of something shared `[out_features, in_features]` has: rows and columns of them.
-fn sharers(out_features: u64, in_features: u64, among: Group) -> Result<[u64; 2], CostError> {
-    if let Group::Size(group_size) = among {
+/// Rows and columns of the scales, or of the zero points, of a matrix
+/// `[out_features, in_features]`.
+fn scale_grid(
+    out_features: u64,
+    in_features: u64,
+    granularity: Group,
+) -> Result<[u64; 2], CostError> {
+    // `Group::grid` rounds up, so groups that do not tile a row are refused before the call.
+    if let Group::Size(group_size) = granularity {
         not_zero("the group size", group_size)?;
         if !in_features.is_multiple_of(group_size) {
             return Err(CostError::Indivisible { in_features, group_size });
         }
     }
-    if let Group::Block(rows, columns) = among {
+    if let Group::Block(rows, columns) = granularity {
         not_zero("the rows of a block", rows)?;
         not_zero("the columns of a block", columns)?;
     }
-    among.grid(out_features, in_features).ok_or(CostError::UnreadGroup)
+    granularity.grid(out_features, in_features).ok_or(CostError::UnreadGroup)
 }
 
 /// Bytes of `rows * columns` numbers of `bits` bits, without gaps.
@@ -82,10 +88,10 @@ fn packed(rows: u64, columns: u64, bits: u32) -> Result<u64, CostError> {
 // ANCHOR_END: matrix_bytes
 
 // ANCHOR: bits_per_weight
-/// The bits that each of `weights` weights takes when together they take `bytes` bytes.
+/// Bits per weight of `weights` weights that take `bytes` bytes together.
 ///
 /// # Errors
-/// [`CostError::Zero`] without a weight.
+/// [`CostError::Zero`] if there is no weight.
 pub fn bits_per_weight(bytes: u64, weights: u64) -> Result<f64, CostError> {
     not_zero("the number of weights", weights)?;
     Ok(8.0 * bytes as f64 / weights as f64)
@@ -96,7 +102,8 @@ pub fn bits_per_weight(bytes: u64, weights: u64) -> Result<f64, CostError> {
 /// The bytes of all linear layers inside the blocks, in `format`.
 ///
 /// # Errors
-/// Those of [`matrix_bytes`], and [`CostError::Architecture`] if the sizes are those of no model.
+/// Those of [`matrix_bytes`], and [`CostError::Architecture`] if the sizes are not those of a
+/// model.
 pub fn linear_bytes(architecture: &Architecture, format: &Format) -> Result<u64, CostError> {
     architecture.check()?;
     let mut layer_bytes: u64 = 0;
@@ -107,8 +114,8 @@ pub fn linear_bytes(architecture: &Architecture, format: &Format) -> Result<u64,
     multiply(architecture.layers, layer_bytes)
 }
 
-/// The bytes of all weights of a model: linear layers, embedding and head, norms and biases, each in
-/// its own format. A tied embedding and head are stored once.
+/// The bytes of all weights of a model: linear layers, embedding and head, norms and biases, each
+/// in its own format. A tied embedding and head are stored once.
 ///
 /// # Errors
 /// As [`linear_bytes`].
@@ -118,9 +125,9 @@ pub fn model_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<
     add(rest, multiply(tables, table_bytes(architecture, format)?)?)
 }
 
-/// The bytes of weights that a step of decode reads, for however many sequences: all but an
-/// embedding that is stored apart from the head. Of that it looks up a row for each token, which is
-/// not counted; the head is multiplied with, so it is read.
+/// The bytes of weights that a step of decode reads, whatever the batch. The head is read, because
+/// the step multiplies with the head. An embedding that is stored apart from the head is not
+/// counted, because a step looks up only one row of the embedding for each token.
 ///
 /// # Errors
 /// As [`linear_bytes`].
@@ -131,7 +138,7 @@ pub fn step_weight_bytes(
     add(outside_tables_bytes(architecture, format)?, table_bytes(architecture, format)?)
 }
 
-/// Linear layers, norms and biases.
+/// The bytes of linear layers, norms and biases.
 fn outside_tables_bytes(
     architecture: &Architecture,
     format: &ModelFormat,
@@ -140,7 +147,7 @@ fn outside_tables_bytes(
     add(linear, packed(architecture.vector_weights(), 1, format.vectors.bits())?)
 }
 
-/// The embedding, or the head: `[vocabulary, hidden]`.
+/// The bytes of the embedding, or of the head, `[vocabulary, hidden]`.
 fn table_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<u64, CostError> {
     matrix_bytes(architecture.vocabulary, architecture.hidden, &format.embedding)
 }
@@ -151,7 +158,7 @@ fn table_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<u64,
 /// head of each layer, in `kv`.
 ///
 /// # Errors
-/// [`CostError::Architecture`] if the sizes are those of no model.
+/// [`CostError::Architecture`] if the sizes are not those of a model.
 pub fn kv_bytes_per_token(architecture: &Architecture, kv: Grid) -> Result<u64, CostError> {
     architecture.check()?;
     let numbers = 2 * architecture.layers * architecture.kv_heads * architecture.head_dim;
@@ -160,12 +167,12 @@ pub fn kv_bytes_per_token(architecture: &Architecture, kv: Grid) -> Result<u64, 
 // ANCHOR_END: kv_bytes_per_token
 
 // ANCHOR: kv_blocks
-/// The bytes that vLLM leaves to the KV cache on a device of `memory_bytes`: `ceil(memory_bytes *
-/// utilization)` less what is taken, which is weights and workspace.
+/// The bytes that vLLM leaves to the KV cache on a device of `memory_bytes`:
+/// `ceil(memory_bytes * utilization)` minus `taken_bytes`, which are weights and workspace.
 ///
 /// # Errors
-/// [`CostError::Zero`] without memory, [`CostError::Utilization`] if the share is not above 0 and at
-/// most 1, [`CostError::NoRoom`] if more is taken than may be used.
+/// [`CostError::Zero`] if `memory_bytes` is 0, [`CostError::Utilization`] if the share is not above
+/// 0 and at most 1, [`CostError::NoRoom`] if `taken_bytes` are more than the engine may use.
 pub fn kv_available_bytes(
     memory_bytes: u64,
     utilization: f64,
@@ -176,6 +183,7 @@ pub fn kv_available_bytes(
         return Err(CostError::Utilization(utilization));
     }
     let requested_bytes = (memory_bytes as f64 * utilization).ceil() as u64;
+    // An error and not 0 bytes, because an engine without room for its weights does not start.
     let left = requested_bytes.checked_sub(taken_bytes);
     left.ok_or(CostError::NoRoom { requested_bytes, taken_bytes })
 }
@@ -183,8 +191,8 @@ pub fn kv_available_bytes(
 /// The whole blocks of `block_tokens` tokens that fit into `available_bytes`.
 ///
 /// # Errors
-/// [`CostError::Zero`] if a block or a token takes nothing, [`CostError::TooLarge`] if a block is
-/// more than 64 bits of bytes.
+/// [`CostError::Zero`] if a block has no tokens or a token no bytes, [`CostError::TooLarge`] if the
+/// bytes of a block do not fit into 64 bits.
 pub fn kv_blocks(
     available_bytes: u64,
     block_tokens: u64,
@@ -198,15 +206,15 @@ pub fn kv_blocks(
 /// The tokens that fit into `blocks` blocks of `block_tokens` tokens.
 ///
 /// # Errors
-/// [`CostError::Zero`] if a block has no tokens, [`CostError::TooLarge`] if they are more than 64
-/// bits can count.
+/// [`CostError::Zero`] if a block has no tokens, [`CostError::TooLarge`] if the number of tokens
+/// does not fit into 64 bits.
 pub fn kv_tokens(blocks: u64, block_tokens: u64) -> Result<u64, CostError> {
     not_zero("the tokens of a block", block_tokens)?;
     multiply(blocks, block_tokens)
 }
 
 /// How many sequences of `context_tokens` tokens fit into `blocks` blocks at once. A sequence takes
-/// whole blocks: its last one may be partly empty and is nobody else's.
+/// whole blocks, because no other sequence may use the rest of its last block.
 ///
 /// # Errors
 /// [`CostError::Zero`] if a block or the context has no tokens.
@@ -220,13 +228,13 @@ pub fn concurrency(blocks: u64, block_tokens: u64, context_tokens: u64) -> Resul
 // ANCHOR: operations_per_s
 /// The operations per second of `device` in a product of weights and activations in `format`.
 ///
-/// Two quantized operands multiply at the rate of the activations' grid (weights that are narrower
-/// are widened to it). Where one is not quantized, the other is widened to 16 bits or `f32`, and
-/// that rate counts. Integers of up to 8 bits go through the int8 unit.
+/// Two quantized operands multiply at the rate of the activations' grid, because narrower weights
+/// are widened to that grid. If one operand is not quantized, the other is widened to 16 bits or
+/// `f32`, and the rate is that of 16 bits or `f32`. Integers of up to 8 bits use the int8 unit.
 ///
 /// # Errors
-/// [`CostError::NoRate`] if the device has no rate for that grid, [`CostError::NotPositive`] if it
-/// is no rate.
+/// [`CostError::NoRate`] if the device has no rate for that grid, [`CostError::NotPositive`] if the
+/// rate is not above 0 and finite.
 pub fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostError> {
     let rates = device.operations_per_s;
     let grids = [format.weights, format.activations];
@@ -247,46 +255,49 @@ pub fn operations_per_s(device: &Device, format: &Format) -> Result<f64, CostErr
 }
 // ANCHOR_END: operations_per_s
 
-// ANCHOR: shortest_s
-/// The shortest time of a step in seconds: reading and arithmetic overlap, so it is the larger of
-/// the two floors.
+// ANCHOR: bound_s
+/// The roofline bound of a step in seconds. Memory traffic and arithmetic overlap, so the bound is
+/// the larger of the two times.
 ///
 /// # Errors
-/// [`CostError::NotPositive`] if a floor is negative, NaN or infinite, or both are 0.
-pub fn shortest_s(floors: Floors) -> Result<f64, CostError> {
-    for (what, value) in
-        [("seconds of reading", floors.memory_s), ("seconds of arithmetic", floors.arithmetic_s)]
-    {
+/// [`CostError::NotPositive`] if a time is negative, NaN or infinite, or both are 0.
+pub fn bound_s(roofline: Roofline) -> Result<f64, CostError> {
+    for (what, value) in [
+        ("seconds of memory traffic", roofline.memory_s),
+        ("seconds of arithmetic", roofline.arithmetic_s),
+    ] {
+        // Each time is checked before the comparison, because `f64::max` drops a NaN.
         if value != 0.0 {
             positive(what, value)?;
         }
     }
-    positive("seconds of a step", floors.memory_s.max(floors.arithmetic_s))
+    positive("seconds of a step", roofline.memory_s.max(roofline.arithmetic_s))
 }
-// ANCHOR_END: shortest_s
+// ANCHOR_END: bound_s
 
 // ANCHOR: decode
-/// The floors of one step of decode: each of `batch` sequences, of `context_tokens` tokens each,
-/// gets one more token.
+/// The two bounds of one step of decode: each of `batch` sequences, of `context_tokens` tokens
+/// each, gets one more token.
 ///
-/// Read are the weights ([`step_weight_bytes`]) once, and the KV cache of each sequence. Arithmetic
-/// is two operations for each weight and sequence: linear layers at the rate of their format, the
-/// head at the rate of its own. Attention's arithmetic is left out, so this is a ceiling still.
+/// A step reads the weights ([`step_weight_bytes`]) once, and the KV cache of each sequence. Its
+/// arithmetic is two operations for each weight and sequence, where linear layers run at the rate
+/// of their format and the head at the rate of its own format. The arithmetic of attention is left
+/// out, so no engine can be faster.
 ///
 /// # Errors
-/// Those of [`step_weight_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a sequence,
-/// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn decode_floors(
+/// Those of [`step_weight_bytes`] and [`operations_per_s`], [`CostError::Zero`] if there is no
+/// sequence, [`CostError::NotPositive`] if the bandwidth is not above 0 and finite.
+pub fn decode_roofline(
     served: &Served,
     device: &Device,
     batch: u64,
     context_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     not_zero("the batch", batch)?;
     let weights = step_weight_bytes(&served.architecture, &served.format)?;
     let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
     let bytes = weights as f64 + batch as f64 * context_tokens as f64 * kv as f64;
-    Ok(Floors {
+    Ok(Roofline {
         memory_s: bytes / positive("bytes per second", device.bytes_per_s)?,
         arithmetic_s: batch as f64 * token_arithmetic_s(served, device)?,
     })
@@ -301,36 +312,37 @@ fn token_arithmetic_s(served: &Served, device: &Device) -> Result<f64, CostError
         + 2.0 * head / operations_per_s(device, &format.embedding)?)
 }
 
-/// The most tokens per second of decode, all `batch` sequences together.
+/// The roofline bound of decode in tokens per second, of all `batch` sequences together.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn decode_tokens_per_s(
     served: &Served,
     device: &Device,
     batch: u64,
     context_tokens: u64,
 ) -> Result<f64, CostError> {
-    Ok(batch as f64 / shortest_s(decode_floors(served, device, batch, context_tokens)?)?)
+    Ok(batch as f64 / bound_s(decode_roofline(served, device, batch, context_tokens)?)?)
 }
 // ANCHOR_END: decode
 
 // ANCHOR: prefill
-/// The floors of reading a prompt of `prompt_tokens` tokens in one step.
+/// The two bounds of the prefill of a prompt of `prompt_tokens` tokens in one step.
 ///
-/// Read are the linear layers, once. Arithmetic is two operations for each of their weights and
-/// token, at the rate of their format, and attention's in 16 bits: a token at position `p` (from 1)
-/// multiplies its query with `p` keys and weighs `p` values, which is `4 * p * head_dim` operations
-/// for each query head of each layer. The head runs for the last token alone and is left out.
+/// Prefill reads the linear layers once. Its arithmetic is two operations for each weight and
+/// token, at the rate of the weights' format, and attention at the rate of 16 bits. A token at
+/// position `p` (from 1) multiplies its query with `p` keys and weighs `p` values, which is
+/// `4 * p * head_dim` operations for each query head of each layer. The head is left out, because
+/// the head runs for the last token alone.
 ///
 /// # Errors
-/// Those of [`linear_bytes`] and [`operations_per_s`], [`CostError::Zero`] without a token,
-/// [`CostError::NotPositive`] if the bandwidth is none.
-pub fn prefill_floors(
+/// Those of [`linear_bytes`] and [`operations_per_s`], [`CostError::Zero`] if there is no token,
+/// [`CostError::NotPositive`] if the bandwidth is not above 0 and finite.
+pub fn prefill_roofline(
     served: &Served,
     device: &Device,
     prompt_tokens: u64,
-) -> Result<Floors, CostError> {
+) -> Result<Roofline, CostError> {
     not_zero("the prompt", prompt_tokens)?;
     let Served { architecture, format, .. } = served;
     let bytes = linear_bytes(architecture, &format.linear)? as f64;
@@ -338,41 +350,42 @@ pub fn prefill_floors(
     let linear = 2.0 * architecture.linear_weights() as f64 * tokens;
     let heads = (architecture.layers * architecture.heads * architecture.head_dim) as f64;
     let attention = 4.0 * heads * tokens * (tokens + 1.0) / 2.0;
-    Ok(Floors {
+    Ok(Roofline {
         memory_s: bytes / positive("bytes per second", device.bytes_per_s)?,
         arithmetic_s: linear / operations_per_s(device, &format.linear)?
             + attention / operations_per_s(device, &Format::BF16)?,
     })
 }
 
-/// The most tokens per second of reading a prompt of `prompt_tokens` tokens.
+/// The roofline bound of the prefill of a prompt of `prompt_tokens` tokens, in tokens per second.
 ///
 /// # Errors
-/// As [`prefill_floors`].
+/// As [`prefill_roofline`].
 pub fn prefill_tokens_per_s(
     served: &Served,
     device: &Device,
     prompt_tokens: u64,
 ) -> Result<f64, CostError> {
-    Ok(prompt_tokens as f64 / shortest_s(prefill_floors(served, device, prompt_tokens)?)?)
+    Ok(prompt_tokens as f64 / bound_s(prefill_roofline(served, device, prompt_tokens)?)?)
 }
 // ANCHOR_END: prefill
 
 // ANCHOR: crossover_batch
-/// The batch at which a step of decode takes as long to compute as to read: below it memory binds,
-/// above it arithmetic. It need not be whole.
+/// The batch at which both bounds of a step of decode are equal. Memory bounds a smaller batch, and
+/// arithmetic a larger one. The number need not be whole.
 ///
-/// `None` if there is none: where reading a sequence's KV cache takes as long as its arithmetic or
-/// longer, a larger batch brings arithmetic no nearer.
+/// `None` if there is no such batch, because a further sequence adds at least as much time for the
+/// traffic of its KV cache as for its arithmetic.
 ///
 /// # Errors
-/// As [`decode_floors`].
+/// As [`decode_roofline`].
 pub fn crossover_batch(
     served: &Served,
     device: &Device,
     context_tokens: u64,
 ) -> Result<Option<f64>, CostError> {
-    let one = decode_floors(served, device, 1, 0)?;
+    // Both times are linear in the batch: `weights_s + batch * kv_s` and `batch * arithmetic_s`.
+    let one = decode_roofline(served, device, 1, 0)?;
     let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
     let kv_s = context_tokens as f64 * kv as f64 / device.bytes_per_s;
     let gain_s = one.arithmetic_s - kv_s;

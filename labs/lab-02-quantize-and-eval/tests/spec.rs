@@ -1,4 +1,4 @@
-//! The spec of lab 02. Each test's name is a sentence, each failure says where to look.
+//! The spec of lab 02. The name of a test is a sentence, and a failure names the likely mistake.
 //!
 //! `LAB_IMPL=starter cargo test -p lab-02-quantize-and-eval --test spec` grades `src/starter.rs`.
 //!
@@ -12,32 +12,31 @@ use formats::architecture::{
     QWEN25_05B, QWEN25_7B, SMOLLM2_135M,
 };
 use formats::device::{A100, B200, Device, H100, L40S, Rates};
-use formats::format::Group;
-use formats::format::{Format, Grid, Shared};
+use formats::format::{Format, Grid, Group, Shared};
 use quantize_and_eval::{
-    BLOCK_TOKENS, CostError, Floors, ModelFormat, Served, UTILIZATION, bits_per_weight,
-    bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_floors,
+    BLOCK_TOKENS, CostError, ModelFormat, Roofline, Served, UTILIZATION, bits_per_weight, bound_s,
+    bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_roofline,
     decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens,
-    linear_bytes, matrix_bytes, model_bytes, operations_per_s, prefill_floors,
-    prefill_tokens_per_s, shortest_s, step_weight_bytes,
+    linear_bytes, matrix_bytes, model_bytes, operations_per_s, prefill_roofline,
+    prefill_tokens_per_s, step_weight_bytes,
 };
 use serde_json::Value;
 
-/// What llama.cpp said of a GGUF that is Q4_0 all over but for its embedding, which is Q8_0.
+/// The log of llama.cpp for a GGUF in Q4_0 whose embedding is Q8_0.
 const LLAMA_CPP_LOG: &str = include_str!("../../measure/tests/recorded/llama-perplexity-lv4.err");
-/// What vLLM 0.32.0 said of SmolLM2-135M in bf16 with one GiB for the cache.
+/// The log of vLLM 0.32.0 for SmolLM2-135M in bf16 with one GiB for the cache.
 const VLLM_LOG: &str = include_str!("../../measure/tests/recorded/vllm-w8a8.log");
-/// Both engines on lab 05's checkpoints.
+/// The captures of both engines on the checkpoints of lab 05.
 const LLAMA_CPP: &str =
     include_str!("../../measure/src/engines/captures/serve/llama-cpp-epyc-milan-2.json");
 const VLLM: &str = include_str!("../../measure/src/engines/captures/serve/vllm-epyc-milan-2.json");
 
-/// What a lab function returns on good input.
+/// The value of a lab function on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
 }
 
-/// Asserts that `found` is `expected`, and says what it means where it is one of `signatures`.
+/// Asserts that `found` is `expected`. The message has the meaning of a value in `signatures`.
 #[track_caller]
 fn assert_count(what: &str, found: u64, expected: u64, signatures: &[(u64, &str)]) {
     let known = signatures.iter().find(|(value, _)| *value == found);
@@ -52,7 +51,7 @@ fn same(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= ROUNDINGS * expected.abs()
 }
 
-/// As [`assert_count`] for numbers that are no counts: equal but for roundings.
+/// As [`assert_count`] for numbers that are rounded.
 #[track_caller]
 fn assert_number(what: &str, found: f64, expected: f64, signatures: &[(f64, &str)]) {
     let known = signatures.iter().find(|(value, _)| same(found, *value));
@@ -60,7 +59,7 @@ fn assert_number(what: &str, found: f64, expected: f64, signatures: &[(f64, &str
     assert!(same(found, expected), "\n{what}: {found:e}, and it is {expected:e}. {diagnosis}");
 }
 
-/// A format with something shared beside its codes.
+/// A format with the overhead `shared`, in bits for each group.
 fn format(weights: Grid, activations: Grid, shared: &[(u32, Group)]) -> Format {
     let shared = shared.iter().map(|&(bits, among)| Shared { bits, among }).collect();
     Format { name: Cow::Borrowed("of the spec"), weights, activations, shared }
@@ -82,7 +81,7 @@ fn f32_all_over() -> ModelFormat {
     ModelFormat { linear: plain.clone(), embedding: plain, vectors: Grid::F32 }
 }
 
-/// Every rate another number, so that no two can be mistaken for each other.
+/// A device with a different number for every rate, so that a wrong unit is seen.
 const ODD: Device = Device {
     memory_bytes: 1 << 30,
     bytes_per_s: 1e11,
@@ -143,7 +142,7 @@ fn a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty() {
         2_000_000_000,
         &[(1_999_999_999, "That is truncated: round to the nearest byte.")],
     );
-    assert_eq!(bytes_from_gib(0.0), Ok(0), "nothing is a size");
+    assert_eq!(bytes_from_gib(0.0), Ok(0), "0 is a size");
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn what_is_no_size_is_refused() {
         for (unit, found) in [("GB", bytes_from_gb(size)), ("GiB", bytes_from_gib(size))] {
             assert!(
                 matches!(found, Err(CostError::NotASize(_))),
-                "{size} {unit} gave {found:?}: a cast to u64 saturates without a word, so look first"
+                "{size} {unit} gave {found:?}: check first, because a cast to u64 saturates silently"
             );
         }
     }
@@ -165,7 +164,7 @@ fn codes_are_counted_in_bytes() {
         "a matrix of 4,096 x 4,096 in bf16",
         bf16,
         2 * weights,
-        &[(16 * weights, "Those are its bits: eight of them are a byte.")],
+        &[(16 * weights, "Those are bits: divide by 8.")],
     );
     let int4 = format(Grid::Int(4), Grid::Sixteen, &[]);
     let found = must(matrix_bytes(4096, 4096, &int4));
@@ -174,7 +173,7 @@ fn codes_are_counted_in_bytes() {
         found,
         weights / 2,
         &[
-            (4 * weights, "Those are its bits: eight of them are a byte."),
+            (4 * weights, "Those are bits: divide by 8."),
             (weights, "That is a byte for each code: two codes of 4 bits share one."),
         ],
     );
@@ -183,7 +182,7 @@ fn codes_are_counted_in_bytes() {
         "15 codes of 4 bits",
         found,
         8,
-        &[(7, "60 bits are seven bytes and a half, and the last half takes a byte: round up.")],
+        &[(7, "60 bits are seven bytes and a half: round up.")],
     );
 }
 
@@ -199,8 +198,8 @@ fn the_scales_are_stored_beside_the_codes() {
         &[
             (codes, "The scales are not counted: each group of 128 has one, of 16 bits."),
             (codes + 8 * scales, "The scales are counted in bits."),
-            (codes + 2 * scales, "The scales are counted as f32: the format says 16 bits."),
-            (codes + 16 * 2, "One row's scales: every row has its own groups."),
+            (codes + 2 * scales, "The scales are counted as f32, and the format has 16 bits."),
+            (codes + 16 * 2, "Those are the scales of one row, and every row has its own groups."),
         ],
     );
 }
@@ -232,9 +231,12 @@ fn the_zero_points_are_stored_too() {
         found,
         codes + groups * 2 + groups / 2,
         &[
-            (codes + groups * 2, "The zero points are missing: go over all of `format.shared`."),
-            (codes + groups / 2, "The scales are missing: go over all of `format.shared`."),
-            (codes + groups * 4, "A zero point has 4 bits here, not those of a scale."),
+            (
+                codes + groups * 2,
+                "The zero points are missing: count every part of `format.shared`.",
+            ),
+            (codes + groups / 2, "The scales are missing: count every part of `format.shared`."),
+            (codes + groups * 4, "A zero point has 4 bits here, and a scale has 16."),
         ],
     );
 }
@@ -249,7 +251,10 @@ fn a_block_that_the_edge_cuts_off_has_a_scale_all_the_same() {
         found,
         codes + 5 * 12 * 4,
         &[
-            (codes + 4 * 11 * 4, "Only whole blocks have a scale there: round up, 4.5 rows are 5."),
+            (
+                codes + 4 * 11 * 4,
+                "Only whole blocks have a scale there: round 4.5 rows of blocks up to 5.",
+            ),
             (codes, "The scales are not counted."),
         ],
     );
@@ -260,7 +265,7 @@ fn groups_that_do_not_tile_a_row_are_refused_with_both_numbers() {
     assert_eq!(
         matrix_bytes(576, 576, &Format::w4a16(128)),
         Err(CostError::Indivisible { in_features: 576, group_size: 128 }),
-        "576 is four and a half groups of 128: no format of int4 stores half a group"
+        "refuse 576 features in groups of 128, because no format of int4 stores half a group"
     );
     assert_eq!(
         matrix_bytes(128, 576, &Format::w4a16(64)),
@@ -286,7 +291,7 @@ fn a_matrix_of_nothing_and_one_of_too_much_are_refused() {
         let found = matrix_bytes(out, inputs, &Format::BF16);
         assert!(
             matches!(found, Err(CostError::TooLarge(_))),
-            "{out} x {inputs} gave {found:?}: use checked_mul, a product of u64 may wrap"
+            "{out} x {inputs} gave {found:?}: use checked_mul, because a product of u64 may wrap"
         );
     }
 }
@@ -331,16 +336,16 @@ fn the_linear_layers_of_a_published_model_have_seven_matrices_each() {
         3_598_712_832,
         &[
             (one_layer, "That is one layer of 32."),
-            (4_013_948_928, "Key and value projections are as wide as the key-value heads."),
+            (4_013_948_928, "Key and value projections have `kv_heads * head_dim` outputs."),
             (without_gate, "The MLP has three matrices: gate, up and down."),
-            (3_489_660_928, "Those are the codes alone: the scales are stored too."),
+            (3_489_660_928, "Those are the codes alone: add the scales."),
         ],
     );
     assert_count(
         "the same in W8A8",
         must(linear_bytes(&model, &Format::W8A8)),
         6_979_321_856 + 32 * 43_008 * 4,
-        &[(6_979_321_856, "Those are the codes alone: each output channel has an f32.")],
+        &[(6_979_321_856, "Those are the codes alone: add an f32 for each output channel.")],
     );
 }
 
@@ -369,16 +374,16 @@ fn the_embedding_the_head_and_the_norms_stay_in_16_bits() {
             &[
                 (
                     bytes + quantized + 2 * norms,
-                    "The embedding and the head are quantized too: they have a format of their own.",
+                    "The embedding and the head are quantized too, and they have their own format.",
                 ),
-                (
-                    expected - 2 * table,
-                    "Embedding and head are two matrices: this one is not tied.",
-                ),
+                (expected - 2 * table, "This model is not tied: count the embedding and the head."),
                 (bytes, "Those are the linear layers alone."),
                 (expected - 2 * norms, "The norms are missing."),
-                (expected - norms, "The norms are in 16 bits, in whatever the layers are."),
-                (expected - 3 * norms / 2, "The norms are in 16 bits, in whatever the layers are."),
+                (expected - norms, "The norms stay in 16 bits, whatever the format of the layers."),
+                (
+                    expected - 3 * norms / 2,
+                    "The norms stay in 16 bits, whatever the format of the layers.",
+                ),
             ],
         );
     }
@@ -395,7 +400,7 @@ fn a_tied_embedding_is_stored_once() {
             must(model_bytes(&model, &ModelFormat::of(Format::BF16))),
             bytes,
             &[
-                (bytes + table, "The head is the embedding here: it is stored once."),
+                (bytes + table, "The head is the embedding here: count one matrix."),
                 (bytes - table, "The embedding is missing."),
             ],
         );
@@ -432,9 +437,9 @@ fn the_bytes_are_those_that_llama_cpp_printed() {
 
 #[test]
 fn the_bytes_are_those_of_lab_05s_files() {
-    // What a file has beside the weights: a header with an entry for each tensor, which is its name,
-    // type, shape and two offsets (60 bytes at least, 160 at most). Packed matrices of
-    // compressed-tensors also store their shape, two i64.
+    // A file also has a header with an entry for each tensor, which is the name, type, shape and
+    // two offsets (60 bytes at least, 160 at most). Packed matrices of compressed-tensors also
+    // store their shape, two i64.
     for (name, linear, tensors, shapes) in [
         ("none", Format::BF16, 272, 0),
         ("w8a8", Format::W8A8, 272 + 210, 0),
@@ -447,8 +452,8 @@ fn the_bytes_are_those_of_lab_05s_files() {
         let header = file as i64 - predicted as i64;
         assert!(
             (60 * tensors..=160 * tensors).contains(&header),
-            "{name}: the file has {file} bytes and you predict {predicted}. The {header} bytes \
-             between them are not the header of {tensors} tensors: something is not counted, or \
+            "{name}: the file has {file} bytes and you predict {predicted}. A header of \
+             {tensors} tensors cannot have {header} bytes: look for a part that is not counted or \
              counted twice"
         );
     }
@@ -464,8 +469,8 @@ fn a_step_multiplies_with_the_head_and_only_looks_up_the_embedding() {
         must(step_weight_bytes(&LLAMA31_8B, &format)),
         all - table,
         &[
-            (all, "Of an embedding that is stored apart a step reads one row for each token."),
-            (all - 2 * table, "The head is a matrix product like the others: all of it is read."),
+            (all, "A step reads only one row for each token of an embedding that is stored apart."),
+            (all - 2 * table, "The head is a matrix product, so a step reads all of the head."),
         ],
     );
     let tied = 269_030_016;
@@ -473,7 +478,7 @@ fn a_step_multiplies_with_the_head_and_only_looks_up_the_embedding() {
         "the same of SmolLM2-135M, which is tied",
         must(step_weight_bytes(&SMOLLM2_135M, &format)),
         tied,
-        &[(tied - 2 * 49_152 * 576, "A tied embedding is the head, and the head is read.")],
+        &[(tied - 2 * 49_152 * 576, "A tied embedding is the head, and a step reads the head.")],
     );
 }
 
@@ -504,7 +509,7 @@ fn sizes_that_are_those_of_no_model_are_refused() {
     assert_eq!(
         model_bytes(&SMOLLM2_135M, &ModelFormat::of(Format::w4a16(128))),
         Err(CostError::Indivisible { in_features: 576, group_size: 128 }),
-        "SmolLM2-135M has rows of 576: there is no W4A16 g128 of it"
+        "refuse W4A16 g128 of SmolLM2-135M, because its rows of 576 are no whole groups of 128"
     );
 }
 
@@ -529,9 +534,12 @@ fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
                 (bytes / 2, "The factor 2 is missing: a key and a value."),
                 (
                     bytes / model.kv_heads * model.heads,
-                    "Those are the query heads. Several share a key-value head, which is cached once.",
+                    "Those are the query heads, but a key-value head is cached once.",
                 ),
-                (bytes / model.layers, "That is one layer: each keeps its own keys and values."),
+                (
+                    bytes / model.layers,
+                    "That is one layer, and each layer keeps its own keys and values.",
+                ),
                 (8 * bytes, "Those are bits."),
             ],
         );
@@ -541,7 +549,7 @@ fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
             &format!("KV bytes per token of Llama-3.1-8B in {kv:?}"),
             must(kv_bytes_per_token(&LLAMA31_8B, kv)),
             bytes,
-            &[(131_072, "That is the cache in 16 bits: it has a grid of its own.")],
+            &[(131_072, "That is the cache in 16 bits, and the cache has its own grid.")],
         );
     }
 }
@@ -567,11 +575,11 @@ fn the_blocks_are_those_that_vllm_printed() {
         must(kv_blocks(gib, 128, bf16)),
         364,
         &[
-            (365, "A block that does not fit is none: round down."),
-            (339, "That is one GB: the flag said GiB."),
+            (365, "Round down, because an engine allocates whole blocks."),
+            (339, "That is one GB, and the flag is in GiB."),
             (728, "The factor 2 is missing: a key and a value."),
             (121, "Those are the query heads."),
-            (46_603, "Those are tokens: a block has 128."),
+            (46_603, "Those are tokens, and a block has 128."),
         ],
     );
     let tokens = number_after(VLLM_LOG, "CPU KV cache size:");
@@ -603,20 +611,23 @@ fn utilization_is_a_share_of_the_whole_memory() {
         &[
             (
                 58_824_319_304,
-                "The share was taken of what is left. It is of the total: vLLM's \
+                "That is a share of the rest. vLLM takes a share of the total: \
                  `ceil(total * utilization) - taken`.",
             ),
-            (58_824_319_303, "The share was taken of what is left. It is of the total."),
-            (memory - taken, "The utilization is not there: an engine leaves the rest alone."),
+            (58_824_319_303, "That is a share of the rest. vLLM takes a share of the total."),
+            (
+                memory - taken,
+                "The utilization is missing: an engine requests only a share of the memory.",
+            ),
         ],
     );
     assert_count(
         "0.92 of 101 bytes, 90 taken",
         must(kv_available_bytes(101, 0.92, 90)),
         3,
-        &[(2, "92.92 bytes are requested as 93: vLLM takes the ceiling.")],
+        &[(2, "vLLM rounds 92.92 bytes up to 93.")],
     );
-    assert_eq!(kv_available_bytes(100, 1.0, 100), Ok(0), "all of it taken leaves nothing");
+    assert_eq!(kv_available_bytes(100, 1.0, 100), Ok(0), "a device that is full leaves 0 bytes");
 }
 
 #[test]
@@ -625,13 +636,13 @@ fn an_engine_that_would_not_start_is_an_error() {
     assert_eq!(
         kv_available_bytes(H100.memory_bytes, UTILIZATION, seventy),
         Err(CostError::NoRoom { requested_bytes: 73_600_000_000, taken_bytes: seventy }),
-        "Llama-3.1-70B in bf16 on one H100: no cache of 0 bytes, no engine"
+        "Llama-3.1-70B in bf16 does not fit on one H100, so the result is an error and not 0 bytes"
     );
     for utilization in [0.0, -0.5, 1.01, 92.0, f64::NAN] {
         let found = kv_available_bytes(1000, utilization, 0);
         assert!(
             matches!(found, Err(CostError::Utilization(_))),
-            "a utilization of {utilization} gave {found:?}: it is a share, above 0 and at most 1"
+            "a utilization of {utilization} gave {found:?}: refuse a share not above 0 and at most 1"
         );
     }
     assert_eq!(kv_available_bytes(0, 0.9, 0), Err(CostError::Zero("the device's memory")));
@@ -647,10 +658,10 @@ fn a_sequence_takes_whole_blocks() {
         &[
             (
                 1600.0 / 17.0,
-                "Those are tokens over tokens. A sequence of 17 takes two blocks, and the rest of \
-                 the second is nobody else's.",
+                "Those are tokens over tokens. A sequence of 17 takes two blocks, and no other \
+                 sequence uses the rest of the second.",
             ),
-            (100.0, "One block each: 17 tokens do not fit into one, so round up."),
+            (100.0, "That is one block for each sequence: round up, because 17 tokens need two."),
         ],
     );
     let found = must(concurrency(91, 16, 4096));
@@ -658,7 +669,7 @@ fn a_sequence_takes_whole_blocks() {
         "sequences of 4,096 tokens in 91 blocks of 16",
         found,
         91.0 / 256.0,
-        &[(0.0, "vLLM prints fractions, 22.75x: do not round to whole sequences.")],
+        &[(0.0, "Do not round to whole sequences, because vLLM prints fractions such as 22.75x.")],
     );
 }
 
@@ -678,7 +689,7 @@ fn room_for_nothing_is_refused() {
     {
         assert!(matches!(found, Err(CostError::TooLarge(_))), "{what} gave {found:?}");
     }
-    assert_eq!(kv_blocks(100, 16, 10), Ok(0), "a block that does not fit is none, and no error");
+    assert_eq!(kv_blocks(100, 16, 10), Ok(0), "0 blocks fit, which is not an error");
 }
 
 // ---- task 4: decode --------------------------------------------------------------------------------
@@ -702,8 +713,8 @@ fn weights_alone_in_4_bits_multiply_at_the_16_bit_rate() {
                     "That is the int8 unit. The activations are in 16 bits, so the weights are \
                      unpacked to 16 bits and multiply there.",
                 ),
-                (3e12, "That is the FP8 unit, and the activations are in 16 bits."),
-                (7e12, "That is the FP4 unit, and the activations are in 16 bits."),
+                (3e12, "That is the FP8 unit, but the activations are in 16 bits."),
+                (7e12, "That is the FP4 unit, but the activations are in 16 bits."),
             ],
         );
     }
@@ -741,8 +752,8 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
     assert_eq!(
         operations_per_s(&A100, &Format::FP8),
         Err(CostError::NoRate(Grid::E4M3)),
-        "an A100 multiplies no FP8: an engine runs such weights with activations in 16 bits, and \
-         whoever asks should know"
+        "refuse FP8 on an A100, because an engine there runs another format, with activations in \
+         16 bits"
     );
     let nvfp4 = format(Grid::E2M1, Grid::E2M1, &[]);
     assert_eq!(operations_per_s(&L40S, &nvfp4), Err(CostError::NoRate(Grid::E2M1)));
@@ -755,26 +766,26 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
 }
 
 #[test]
-fn a_step_takes_as_long_as_the_larger_floor() {
+fn a_step_takes_as_long_as_the_larger_bound() {
     for (memory_s, arithmetic_s) in [(0.003, 0.001), (0.001, 0.003)] {
         assert_number(
-            &format!("{memory_s} s of reading beside {arithmetic_s} s of arithmetic"),
-            must(shortest_s(Floors { memory_s, arithmetic_s })),
+            &format!("{memory_s} s of memory traffic and {arithmetic_s} s of arithmetic"),
+            must(bound_s(Roofline { memory_s, arithmetic_s })),
             0.003,
             &[
-                (0.004, "That is their sum: a device reads and multiplies at once."),
-                (0.001, "That is the smaller one: a step can be faster than neither."),
+                (0.004, "That is the sum, but a device reads and multiplies at the same time."),
+                (0.001, "That is the smaller one, but a step cannot be faster than either."),
             ],
         );
     }
-    assert_eq!(shortest_s(Floors { memory_s: 0.0, arithmetic_s: 2.0 }), Ok(2.0));
+    assert_eq!(bound_s(Roofline { memory_s: 0.0, arithmetic_s: 2.0 }), Ok(2.0));
     for value in [f64::NAN, -1.0, f64::INFINITY] {
         for (memory_s, arithmetic_s) in [(value, 1.0), (1.0, value)] {
-            let found = shortest_s(Floors { memory_s, arithmetic_s });
+            let found = bound_s(Roofline { memory_s, arithmetic_s });
             assert!(matches!(found, Err(CostError::NotPositive { .. })), "{value} gave {found:?}");
         }
     }
-    let found = shortest_s(Floors { memory_s: 0.0, arithmetic_s: 0.0 });
+    let found = bound_s(Roofline { memory_s: 0.0, arithmetic_s: 0.0 });
     assert!(matches!(found, Err(CostError::NotPositive { .. })), "a step of no time: {found:?}");
 }
 
@@ -783,7 +794,7 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
     // Bytes over bytes per second, so that a signature is a number of bytes.
     let bytes = |batch, context| {
-        must(decode_floors(&served, &H100, batch, context)).memory_s * H100.bytes_per_s
+        must(decode_roofline(&served, &H100, batch, context)).memory_s * H100.bytes_per_s
     };
     let weights = 15_009_849_344.0;
     let (kv, context) = (131_072.0, 4096.0);
@@ -792,8 +803,11 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
         bytes(1, 0),
         weights,
         &[
-            (16_060_522_496.0, "All of the file: a step only looks up its rows of the embedding."),
-            (weights + kv, "There is no context yet, so there is no cache to read."),
+            (
+                16_060_522_496.0,
+                "That is all of the file, but a step only looks up rows of the embedding.",
+            ),
+            (weights + kv, "There is no context yet, so no cache is read."),
         ],
     );
     assert_number(
@@ -801,19 +815,28 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
         bytes(64, 4096),
         weights + 64.0 * context * kv,
         &[
-            (weights + context * kv, "The cache is read once: each sequence has its own."),
+            (
+                weights + context * kv,
+                "The cache is read once, but each sequence has its own cache.",
+            ),
             (64.0 * (weights + context * kv), "The weights are read once for all sequences."),
-            (weights + 64.0 * kv, "Only one token of each cache: a step reads all of its context."),
+            (
+                weights + 64.0 * kv,
+                "That is one token of each cache, but a step reads the whole context.",
+            ),
             (weights, "The KV cache is missing."),
         ],
     );
     let fp8_kv = Served { kv: Grid::E4M3, ..served.clone() };
-    let floors = must(decode_floors(&fp8_kv, &H100, 64, 4096));
+    let roofline = must(decode_roofline(&fp8_kv, &H100, 64, 4096));
     assert_number(
         "the same with the cache in FP8",
-        floors.memory_s * H100.bytes_per_s,
+        roofline.memory_s * H100.bytes_per_s,
         weights + 64.0 * context * kv / 2.0,
-        &[(weights + 64.0 * context * kv, "That is a cache in 16 bits: it has its own grid.")],
+        &[(
+            weights + 64.0 * context * kv,
+            "That is a cache in 16 bits, and the cache has its own grid.",
+        )],
     );
 }
 
@@ -822,7 +845,7 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
     let (linear, head) = (6_979_321_856.0, 525_336_576.0);
     for (format, rate) in [(Format::W8A8, 1979e12), (Format::w4a16(128), 989e12)] {
         let served = Served::of(LLAMA31_8B, format);
-        let found = must(decode_floors(&served, &H100, 64, 4096)).arithmetic_s;
+        let found = must(decode_roofline(&served, &H100, 64, 4096)).arithmetic_s;
         let expected = 64.0 * (2.0 * linear / rate + 2.0 * head / 989e12);
         assert_number(
             &format!("seconds of arithmetic of 64 sequences in {}", served.format.linear.name),
@@ -830,16 +853,22 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
             expected,
             &[
                 (expected / 2.0, "A multiply-add is two operations."),
-                (expected / 64.0, "Each sequence multiplies with every weight: times the batch."),
+                (
+                    expected / 64.0,
+                    "Multiply by the batch, because each sequence multiplies with every weight.",
+                ),
                 (128.0 * (linear + head) / 1979e12, "The head is in 16 bits, and so is its rate."),
-                (128.0 * linear / rate, "The head is missing: it is a matrix product as well."),
+                (
+                    128.0 * linear / rate,
+                    "The head is missing, and the head is a matrix product too.",
+                ),
                 (
                     expected + 128.0 * head / 989e12,
-                    "The embedding is looked up, not multiplied with.",
+                    "The embedding is looked up and multiplies nothing.",
                 ),
                 (
                     128.0 * (linear / 1979e12 + head / 989e12),
-                    "The activations of W4A16 are in 16 bits: its arithmetic is at that rate.",
+                    "The activations of W4A16 are in 16 bits, so the arithmetic is at that rate.",
                 ),
             ],
         );
@@ -850,18 +879,21 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
 fn tokens_per_second_are_those_of_all_sequences() {
     let served = Served::of(LLAMA31_8B, Format::FP8);
     for (batch, context) in [(1, 1024), (64, 1024), (64, 0), (4096, 0)] {
-        let floors = must(decode_floors(&served, &H100, batch, context));
-        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        let roofline = must(decode_roofline(&served, &H100, batch, context));
+        let step_s = roofline.memory_s.max(roofline.arithmetic_s);
         assert_number(
             &format!("tokens per second of {batch} sequences of {context} tokens"),
             must(decode_tokens_per_s(&served, &H100, batch, context)),
             batch as f64 / step_s,
             &[
-                (1.0 / step_s, "Those of one sequence: each of the batch gets a token in a step."),
+                (
+                    1.0 / step_s,
+                    "That is one sequence, but each sequence of the batch gets a token in a step.",
+                ),
                 (step_s, "Those are seconds per step."),
                 (
-                    batch as f64 / (floors.memory_s + floors.arithmetic_s),
-                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                    batch as f64 / (roofline.memory_s + roofline.arithmetic_s),
+                    "Memory traffic and arithmetic overlap: take the larger bound, not the sum.",
                 ),
             ],
         );
@@ -872,13 +904,13 @@ fn tokens_per_second_are_those_of_all_sequences() {
 fn decode_of_nothing_or_on_nothing_is_refused() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
     for (what, found) in [
-        ("decode_floors", decode_floors(&served, &H100, 0, 1).err()),
+        ("decode_roofline", decode_roofline(&served, &H100, 0, 1).err()),
         ("decode_tokens_per_s", decode_tokens_per_s(&served, &H100, 0, 1).err()),
     ] {
         assert_eq!(found, Some(CostError::Zero("the batch")), "{what} without a sequence");
     }
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
-        let found = decode_floors(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
+        let found = decode_roofline(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
         assert!(
             matches!(found, Err(CostError::NotPositive { .. })),
             "a bandwidth of {bytes_per_s} gave {found:?}"
@@ -890,8 +922,8 @@ fn decode_of_nothing_or_on_nothing_is_refused() {
 
 // ---- task 5: prefill, and where they cross ---------------------------------------------------------
 
-/// Arithmetic of attention in one layer of Llama-3.1-8B for a prompt: 32 heads of 128, each token
-/// against itself and all before it.
+/// Operations of attention in Llama-3.1-8B for a prompt: 32 layers of 32 heads of 128, where each
+/// token attends to itself and all tokens before it.
 fn attention(tokens: f64) -> f64 {
     32.0 * 4.0 * 32.0 * 128.0 * tokens * (tokens + 1.0) / 2.0
 }
@@ -899,34 +931,37 @@ fn attention(tokens: f64) -> f64 {
 #[test]
 fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
     let served = Served::of(LLAMA31_8B, Format::W8A8);
-    let floors = must(prefill_floors(&served, &H100, 2048));
+    let roofline = must(prefill_roofline(&served, &H100, 2048));
     let weights = 6_984_826_880.0;
     assert_number(
-        "bytes of reading a prompt of 2,048 tokens in W8A8",
-        floors.memory_s * H100.bytes_per_s,
+        "bytes that prefill of 2,048 tokens in W8A8 reads",
+        roofline.memory_s * H100.bytes_per_s,
         weights,
         &[
-            (2048.0 * weights, "The weights are read once for all tokens of the prompt."),
-            (9_086_705_664.0, "The head runs for the last token alone: linear layers only."),
+            (2048.0 * weights, "Prefill reads the weights once for all tokens of the prompt."),
+            (
+                9_086_705_664.0,
+                "Count the linear layers only, because the head runs for the last token alone.",
+            ),
         ],
     );
     let linear = 2.0 * 6_979_321_856.0 * 2048.0;
     let expected = linear / 1979e12 + attention(2048.0) / 989e12;
     assert_number(
         "seconds of arithmetic of the same prompt",
-        floors.arithmetic_s,
+        roofline.arithmetic_s,
         expected,
         &[
-            (linear / 1979e12, "Attention is missing: it grows with the square of the prompt."),
+            (linear / 1979e12, "Attention is missing, which grows with the square of the prompt."),
             (expected / 2.0, "A multiply-add is two operations."),
-            (linear / 2048.0 / 1979e12 + attention(2048.0) / 989e12, "Times the tokens."),
+            (linear / 2048.0 / 1979e12 + attention(2048.0) / 989e12, "Multiply by the tokens."),
             (
                 (linear + attention(2048.0)) / 1979e12,
-                "Attention is not quantized: it runs at the 16-bit rate.",
+                "Attention is not quantized, so its rate is that of 16 bits.",
             ),
         ],
     );
-    assert_eq!(prefill_floors(&served, &H100, 0), Err(CostError::Zero("the prompt")));
+    assert_eq!(prefill_roofline(&served, &H100, 0), Err(CostError::Zero("the prompt")));
 }
 
 #[test]
@@ -938,41 +973,41 @@ fn attention_grows_with_the_square_of_the_prompt() {
     let (twice, quarter) = (attention(tokens) * 2.0 * tokens / (tokens + 1.0), 0.25);
     assert_number(
         "seconds of arithmetic of a prompt of 131,072 tokens in bf16",
-        must(prefill_floors(&served, &H100, 131_072)).arithmetic_s,
+        must(prefill_roofline(&served, &H100, 131_072)).arithmetic_s,
         expected,
         &[
-            (linear / 989e12, "Attention is missing: here it is more than the linear layers."),
+            (linear / 989e12, "Attention is missing, which is more than the linear layers here."),
             (
                 (linear + twice) / 989e12,
-                "A token attends to those before it, not to those after: half of the square.",
+                "A token attends to the tokens before, not to the tokens after: half of the square.",
             ),
             (
                 (linear + quarter * attention(tokens)) / 989e12,
-                "Those are the key-value heads: every query head multiplies.",
+                "Those are the key-value heads, but every query head multiplies.",
             ),
             (
                 (linear + attention(tokens) / 2.0) / 989e12,
-                "Queries times keys, and weights times values: two products, four operations.",
+                "Queries times keys and weights times values are two products of two operations.",
             ),
         ],
     );
 }
 
 #[test]
-fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
+fn prefill_runs_at_the_length_of_the_prompt_over_the_larger_bound() {
     let served = Served::of(LLAMA31_8B, Format::w4a16(128));
     for tokens in [1, 16, 2048] {
-        let floors = must(prefill_floors(&served, &H100, tokens));
-        let step_s = floors.memory_s.max(floors.arithmetic_s);
+        let roofline = must(prefill_roofline(&served, &H100, tokens));
+        let step_s = roofline.memory_s.max(roofline.arithmetic_s);
         assert_number(
             &format!("tokens per second of a prompt of {tokens}"),
             must(prefill_tokens_per_s(&served, &H100, tokens)),
             tokens as f64 / step_s,
             &[
-                (1.0 / step_s, "Those are prompts per second: it has many tokens."),
+                (1.0 / step_s, "Those are prompts per second, and a prompt has many tokens."),
                 (
-                    tokens as f64 / (floors.memory_s + floors.arithmetic_s),
-                    "Reading and arithmetic overlap: the larger floor, not the sum.",
+                    tokens as f64 / (roofline.memory_s + roofline.arithmetic_s),
+                    "Memory traffic and arithmetic overlap: take the larger bound, not the sum.",
                 ),
             ],
         );
@@ -980,32 +1015,32 @@ fn a_prompt_is_read_at_its_length_over_the_larger_floor() {
 }
 
 #[test]
-fn at_the_crossover_both_floors_are_the_same() {
+fn at_the_crossover_both_bounds_are_the_same() {
     for (name, model) in PUBLISHED {
         for format in [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(32)] {
             for context in [0, 16] {
                 let served = Served::of(model, format.clone());
                 let what = format!("{name} in {} at {context} tokens", served.format.linear.name);
                 let Some(batch) = must(crossover_batch(&served, &H100, context)) else {
-                    panic!("{what}: there is a crossover, the arithmetic grows faster")
+                    panic!("{what}: there is a crossover, because the arithmetic grows faster")
                 };
-                let one = must(decode_floors(&served, &H100, 1, 0));
+                let one = must(decode_roofline(&served, &H100, 1, 0));
                 let kv = must(kv_bytes_per_token(&model, Grid::Sixteen)) as f64 * context as f64;
                 let kv_s = kv / H100.bytes_per_s;
-                let [reading, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
+                let [memory, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
                 // The difference of arithmetic and cache carries the roundings of both.
                 let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - kv_s);
                 let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
-                    "Reading grows with the batch too, by the cache of a sequence: it is missing."
+                    "The cache of each sequence is missing: memory traffic grows with the batch too."
                 } else if batch.fract() == 0.0 {
-                    "The crossover need not be a whole batch: do not round it."
+                    "Do not round, because the crossover need not be a whole batch."
                 } else {
-                    "Where do the two lines meet? Both grow with the batch: reading by the cache \
-                     of a sequence, arithmetic by its operations."
+                    "Both bounds grow with the batch, memory traffic by the cache of a sequence and \
+                     arithmetic by its operations: find the batch where they are equal."
                 };
                 assert!(
-                    (reading - arithmetic).abs() <= bound * reading,
-                    "{what}: at batch {batch} a step reads for {reading:e} s and computes for \
+                    (memory - arithmetic).abs() <= bound * memory,
+                    "{what}: at batch {batch} a step reads for {memory:e} s and computes for \
                      {arithmetic:e} s. {meaning}"
                 );
             }
@@ -1021,10 +1056,10 @@ fn a_long_context_keeps_decode_bound_by_memory_at_any_batch() {
         assert_eq!(
             found,
             Ok(None),
-            "at {context} tokens a sequence's cache takes longer to read than its arithmetic: a \
-             larger batch brings no crossover. A negative batch or one without the cache is wrong"
+            "at {context} tokens reading the cache of a sequence takes longer than its \
+             arithmetic, so there is no crossover at any batch"
         );
-        let floors = must(decode_floors(&served, &H100, 1_000_000, context));
-        assert!(floors.memory_s > floors.arithmetic_s, "{floors:?}");
+        let roofline = must(decode_roofline(&served, &H100, 1_000_000, context));
+        assert!(roofline.memory_s > roofline.arithmetic_s, "{roofline:?}");
     }
 }

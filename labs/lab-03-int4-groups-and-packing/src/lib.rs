@@ -1,12 +1,12 @@
-//! Lab 03: four bits, where groups and packing are survival gear.
+//! Lab 03: int4 in groups, and packing.
 //!
 //! The grid is int4, -7 to 7. A scale belongs to `group_size` neighbours inside a row, so the shape
-//! of [`Int4Groups::scales`], `[out_features, in_features / group_size]`, is again the answer to
-//! "what granularity?". Codes of four bits share bytes and words, and who shares with whom is the
-//! layout: `formats::layouts` has those of AutoAWQ, GPTQ, compressed-tensors and GGML.
+//! of [`Int4Groups::scales`], `[out_features, in_features / group_size]`, is again the granularity.
+//! Codes of four bits share bytes and words, and the layout is the place of each code in a word.
+//! `formats::layouts` has the layouts of AutoAWQ, GPTQ, compressed-tensors and GGML.
 //!
-//! The functions are re-exported from [`solution`]; with `LAB_IMPL=starter` from [`starter`], which
-//! is the file to edit.
+//! The functions are re-exported from [`solution`], and with `LAB_IMPL=starter` from [`starter`],
+//! which is the file to edit.
 
 pub mod solution;
 pub mod starter;

@@ -1,4 +1,4 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use half::f16;
 use ndarray::{Array2, ArrayView1, Axis};
@@ -19,16 +19,19 @@ pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int
 // ANCHOR: group_scale
 /// The scale that puts `absmax` on the last code of the grid: `absmax / 7`, rounded to `f16`.
 ///
-/// Where that is 0 the scale is 1: for a group of zeros, and for one so quiet that its scale
-/// underflows in `f16`.
+/// The scale is 1 where that is 0, because `0 / 0` is NaN. That is so for a group of zeros, and for
+/// an `absmax` so small that the scale underflows in `f16`.
 pub fn group_scale(absmax: f32) -> f16 {
+    // Divided in f32 and rounded to f16 once. The stored scale is compared, because a small
+    // quotient is above 0 in f32 and 0 in f16.
     let scale = f16::from_f32(absmax / QMAX);
     if scale > f16::ZERO { scale } else { f16::ONE }
 }
 // ANCHOR_END: group_scale
 
 // ANCHOR: quantize_value
-/// The code of one value: divide by the scale as it is stored, round half to even, clip to -7..=7.
+/// The code of one value: the value is divided by the scale as stored, rounded half to even, and
+/// clipped to -7..=7.
 pub fn quantize_value(value: f32, scale: f16) -> i8 {
     (value / scale.to_f32()).round_ties_even().clamp(-QMAX, QMAX) as i8
 }
@@ -40,8 +43,8 @@ pub fn quantize_value(value: f32, scale: f16) -> i8 {
 ///
 /// # Errors
 /// [`Int4Error::GroupDoesNotDivide`] if `group_size` does not divide `in_features`,
-/// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale is
-/// beyond `f16`.
+/// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale
+/// is beyond `f16`.
 pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
     check_group_size(w.ncols(), group_size)?;
     check_finite(w)?;
@@ -65,14 +68,15 @@ fn group_of(row: ArrayView1<f32>, group: usize, group_size: usize) -> ArrayView1
     row.slice_move(ndarray::s![start..start + group_size])
 }
 
-/// The largest magnitude of `values`; 0 for none.
+/// The largest magnitude of `values`, or 0 if there are none.
 fn absmax(values: ArrayView1<f32>) -> f32 {
     values.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 // ANCHOR_END: quantize_groups
 
 // ANCHOR: dequantize_groups
-/// Back to numbers: each code times the scale of its group, `[out_features, in_features]`.
+/// The numbers that the codes stand for, each code times the scale of its group:
+/// `[out_features, in_features]`.
 pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
     let group_size = w.group_size();
     Array2::from_shape_fn(w.q().dim(), |(row, column)| {
@@ -82,13 +86,13 @@ pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
 // ANCHOR_END: dequantize_groups
 
 // ANCHOR: nibbles
-/// Packs codes of four bits, two to a byte: the first of each pair in the low nibble.
+/// Packs codes of four bits, two to a byte, with the first of each pair in the low nibble.
 ///
 /// A code is its lowest four bits in two's complement: -1 is `1111`, 7 is `0111`, -8 is `1000`.
 ///
 /// # Errors
-/// [`Int4Error::HalfAByte`] for an odd number of codes, [`Int4Error::CodeOutOfRange`] for a code that
-/// is not in -8..=7.
+/// [`Int4Error::HalfAByte`] for an odd number of codes, [`Int4Error::CodeOutOfRange`] for a code
+/// that is not in -8..=7.
 pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
     let (pairs, rest) = codes.as_chunks::<2>();
     if !rest.is_empty() {
@@ -102,9 +106,9 @@ pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
     Ok(pairs.iter().map(|&[low, high]| nibble(low) | nibble(high) << 4).collect())
 }
 
-/// The codes in `bytes`, two a byte, the low nibble first; each in -8..=7.
+/// The codes in `bytes`, two to a byte, the low nibble first. Each code is in -8..=7.
 pub fn unpack_nibbles(bytes: &[u8]) -> Vec<i8> {
-    // Shifted to the top of the byte and back down: the way back copies the sign.
+    // Shifted to the top of the byte and back, because the right shift of an i8 copies the sign.
     let low = |byte: u8| (byte << 4).cast_signed() >> 4;
     let high = |byte: u8| byte.cast_signed() >> 4;
     bytes.iter().flat_map(|&byte| [low(byte), high(byte)]).collect()
@@ -137,7 +141,7 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
 // ANCHOR_END: words
 
 // ANCHOR: zeros
-/// Packs eight zero points as GPTQ v1 stores them: each minus one, in linear order.
+/// Packs eight zero points as GPTQ v1 stores them, each minus one and in linear order.
 ///
 /// # Errors
 /// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one outside
@@ -153,7 +157,7 @@ pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
     pack_word(zeros.map(|zero| zero - 1), &crate::LINEAR_ORDER)
 }
 
-/// The zero points of a GPTQ v1 word: the nibbles plus one, each 1..=16.
+/// The zero points of a GPTQ v1 word, which are the nibbles plus one. Each is in 1..=16.
 pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
     unpack_word(word, &crate::LINEAR_ORDER).map(|stored| stored + 1)
 }
@@ -189,8 +193,8 @@ fn group_sum(x: ArrayView1<f32>, codes: ArrayView1<i8>) -> f32 {
 // ANCHOR_END: int4_linear
 
 // ANCHOR: memory
-/// Bytes of the packed matrix: two codes a byte, a last half byte counted as one, and two bytes a
-/// scale.
+/// Bytes of the packed matrix: a byte for two codes, where a last half byte counts as one, and two
+/// bytes for each scale.
 pub fn memory_bytes(w: &Int4Groups) -> usize {
     w.q().len().div_ceil(2) + w.scales().len() * size_of::<f16>()
 }

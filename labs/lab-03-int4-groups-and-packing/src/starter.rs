@@ -1,8 +1,8 @@
 //! Your file. The signatures and their promises are here; the bodies are yours.
 //!
 //! Grade it with `cargo book grade lab-03`, or `LAB_IMPL=starter cargo test -p
-//! lab-03-int4-groups-and-packing --test spec`. On the untouched file every test of the spec fails:
-//! that is the starting line, not a broken set-up.
+//! lab-03-int4-groups-and-packing --test spec`. On the untouched file every test of the spec fails,
+//! because every body is a `todo!`.
 
 use half::f16;
 use ndarray::Array2;
@@ -20,14 +20,14 @@ pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int
 /// Task 1. The scale that puts `absmax` on the last code of the grid: `absmax / 7`, rounded to
 /// `f16`.
 ///
-/// Where that is 0 the scale is 1: for a group of zeros, and for one so quiet that its scale
-/// underflows in `f16`.
+/// The scale is 1 where that is 0, because `0 / 0` is NaN. That is so for a group of zeros, and for
+/// an `absmax` so small that the scale underflows in `f16`.
 pub fn group_scale(absmax: f32) -> f16 {
     todo!("task 1: {absmax} / QMAX, {QMAX}, as an f16; where that is 0, return 1")
 }
 
-/// Task 1. The code of one value: divide by the scale as it is stored, round half to even, clip to
-/// -7..=7.
+/// Task 1. The code of one value: the value is divided by the scale as stored, rounded half to
+/// even, and clipped to -7..=7.
 pub fn quantize_value(value: f32, scale: f16) -> i8 {
     todo!("task 1: round {value} / {scale} half to even, then clip to -{QMAX}..={QMAX}")
 }
@@ -37,29 +37,30 @@ pub fn quantize_value(value: f32, scale: f16) -> i8 {
 ///
 /// # Errors
 /// [`Int4Error::GroupDoesNotDivide`] if `group_size` does not divide `in_features`,
-/// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale is
-/// beyond `f16`.
+/// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale
+/// is beyond `f16`.
 pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
     todo!("task 2: crate::check_finite is given; {:?} in groups of {group_size}", w.dim())
 }
 
-/// Task 2. Back to numbers: each code times the scale of its group, `[out_features, in_features]`.
+/// Task 2. The numbers that the codes stand for, each code times the scale of its group:
+/// `[out_features, in_features]`.
 pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
     todo!("task 2: column j of the {:?} codes belongs to group j / group_size", w.q().dim())
 }
 
-/// Task 3. Packs codes of four bits, two to a byte: the first of each pair in the low nibble.
+/// Task 3. Packs codes of four bits, two to a byte, with the first of each pair in the low nibble.
 ///
 /// A code is its lowest four bits in two's complement: -1 is `1111`, 7 is `0111`, -8 is `1000`.
 ///
 /// # Errors
-/// [`Int4Error::HalfAByte`] for an odd number of codes, [`Int4Error::CodeOutOfRange`] for a code that
-/// is not in -8..=7.
+/// [`Int4Error::HalfAByte`] for an odd number of codes, [`Int4Error::CodeOutOfRange`] for a code
+/// that is not in -8..=7.
 pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
     todo!("task 3: {} codes, two to a byte, the first in the low nibble", codes.len())
 }
 
-/// Task 3. The codes in `bytes`, two a byte, the low nibble first; each in -8..=7.
+/// Task 3. The codes in `bytes`, two to a byte, the low nibble first. Each code is in -8..=7.
 pub fn unpack_nibbles(bytes: &[u8]) -> Vec<i8> {
     todo!("task 3: two codes from each of {} bytes, the sign copied from bit 3", bytes.len())
 }
@@ -78,7 +79,7 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
     todo!("task 4: nibble i of {word:08x} is code order[i], with the order {order:?}")
 }
 
-/// Task 4. Packs eight zero points as GPTQ v1 stores them: each minus one, in linear order.
+/// Task 4. Packs eight zero points as GPTQ v1 stores them, each minus one and in linear order.
 ///
 /// # Errors
 /// [`Int4Error::ZeroMinusOne`] for a zero point of 0, [`Int4Error::CodeOutOfRange`] for one outside
@@ -87,7 +88,7 @@ pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
     todo!("task 4: refuse a 0 among {zeros:?}, subtract one from each, pack in LINEAR_ORDER")
 }
 
-/// Task 4. The zero points of a GPTQ v1 word: the nibbles plus one, each 1..=16.
+/// Task 4. The zero points of a GPTQ v1 word, which are the nibbles plus one. Each is in 1..=16.
 pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
     todo!("task 4: the eight nibbles of {word:08x}, plus one each")
 }
@@ -104,8 +105,8 @@ pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4E
     todo!("task 5: {} tokens, a sum for each of {:?} groups", x.nrows(), w.scales().dim())
 }
 
-/// Task 5. Bytes of the packed matrix: two codes a byte, a last half byte counted as one, and two
-/// bytes a scale.
+/// Task 5. Bytes of the packed matrix: a byte for two codes, where a last half byte counts as one,
+/// and two bytes for each scale.
 pub fn memory_bytes(w: &Int4Groups) -> usize {
     todo!("task 5: {} codes and {} scales", w.q().len(), w.scales().len())
 }

@@ -1,9 +1,8 @@
 //! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
 //!
-//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
-//! one step. `LAB_IMPL=wrong WRONG_ANSWER=swapped_nibbles cargo test -p
-//! lab-03-int4-groups-and-packing --test spec` runs the spec on one of them. The test
-//! `every_wrong_answer_is_caught` runs them all.
+//! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_nibbles
+//! cargo test -p lab-03-int4-groups-and-packing --test spec` runs the spec on one wrong answer,
+//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
 
 use half::f16;
 use kit::{answered, wrong_answers};
@@ -13,79 +12,73 @@ use crate::{
     AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, solution,
 };
 
-/// The lab in steps, each of them right unless replaced.
-trait Answer {
-    fn check_group_size(&self, in_features: usize, group_size: usize) -> Result<(), Int4Error> {
-        solution::check_group_size(in_features, group_size)
-    }
-    fn group_scale(&self, absmax: f32) -> f16 {
-        solution::group_scale(absmax)
-    }
-    fn quantize_value(&self, value: f32, scale: f16) -> i8 {
-        solution::quantize_value(value, scale)
-    }
-    fn check_finite(&self, w: &Array2<f32>) -> Result<(), Int4Error> {
-        check_finite(w)
-    }
-    fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+/// The steps of the lab. A function of the lab that no wrong answer divides is one step.
+struct Steps {
+    check_group_size: fn(usize, usize) -> Result<(), Int4Error>,
+    group_scale: fn(f32) -> f16,
+    quantize_value: fn(f32, f16) -> i8,
+    check_finite: fn(&Array2<f32>) -> Result<(), Int4Error>,
+    absmax: fn(&Array2<f32>, usize, usize, usize) -> f32,
+    check_scale: fn(f16, usize, usize, f32) -> Option<Int4Error>,
+    /// The group that a column belongs to, of `groups` groups of `size`.
+    group_of: fn(usize, usize, usize) -> usize,
+    quantize_groups: fn(&Array2<f32>, usize) -> Result<Int4Groups, Int4Error>,
+    dequantize_groups: fn(&Int4Groups) -> Array2<f32>,
+    pack_nibbles: fn(&[i8]) -> Result<Vec<u8>, Int4Error>,
+    unpack_nibbles: fn(&[u8]) -> Vec<i8>,
+    pack_word: fn([u8; 8], &NibbleOrder) -> Result<u32, Int4Error>,
+    unpack_word: fn(u32, &NibbleOrder) -> [u8; 8],
+    pack_gptq_zeros: fn([u8; 8]) -> Result<u32, Int4Error>,
+    unpack_gptq_zeros: fn(u32) -> [u8; 8],
+    int4_linear: fn(&Array2<f32>, &Int4Groups) -> Result<Array2<f32>, Int4Error>,
+    memory_bytes: fn(&Int4Groups) -> usize,
+}
+
+const RIGHT: Steps = Steps {
+    check_group_size: solution::check_group_size,
+    group_scale: solution::group_scale,
+    quantize_value: solution::quantize_value,
+    check_finite: |w| check_finite(w),
+    absmax: |w, row, group, size| {
         let columns = group * size..(group + 1) * size;
         columns.fold(0.0, |max: f32, column| max.max(w[(row, column)].abs()))
-    }
-    fn check_scale(&self, scale: f16, row: usize, group: usize, absmax: f32) -> Option<Int4Error> {
+    },
+    check_scale: |scale, row, group, absmax| {
         scale.is_infinite().then_some(Int4Error::ScaleOverflow { row, group, absmax })
-    }
-    /// The group that a column belongs to, of `groups` groups of `size`.
-    fn group_of(&self, column: usize, size: usize, _groups: usize) -> usize {
-        column / size
-    }
-    fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
-        self.check_group_size(w.ncols(), size)?;
-        self.check_finite(w)?;
+    },
+    group_of: |column, size, _| column / size,
+    quantize_groups: |w, size| {
+        (answer().check_group_size)(w.ncols(), size)?;
+        (answer().check_finite)(w)?;
         let mut scales = Array2::from_elem((w.nrows(), w.ncols() / size), f16::ONE);
         for ((row, group), scale) in scales.indexed_iter_mut() {
-            let absmax = self.absmax(w, row, group, size);
-            *scale = self.group_scale(absmax);
-            if let Some(error) = self.check_scale(*scale, row, group, absmax) {
+            let absmax = (answer().absmax)(w, row, group, size);
+            *scale = (answer().group_scale)(absmax);
+            if let Some(error) = (answer().check_scale)(*scale, row, group, absmax) {
                 return Err(error);
             }
         }
         let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
-            self.quantize_value(w[(row, column)], scales[(row, column / size)])
+            (answer().quantize_value)(w[(row, column)], scales[(row, column / size)])
         });
         Int4Groups::new(codes, scales)
-    }
-    fn dequantize_groups(&self, w: &Int4Groups) -> Array2<f32> {
+    },
+    dequantize_groups: |w| {
         let (size, groups) = (w.group_size(), w.scales().ncols());
         Array2::from_shape_fn(w.q().dim(), |(row, column)| {
-            let scale = w.scales()[(row, self.group_of(column, size, groups))];
+            let scale = w.scales()[(row, (answer().group_of)(column, size, groups))];
             f32::from(w.q()[(row, column)]) * scale.to_f32()
         })
-    }
-    fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
-        solution::pack_nibbles(codes)
-    }
-    fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
-        solution::unpack_nibbles(bytes)
-    }
-    fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
-        solution::pack_word(codes, order)
-    }
-    fn unpack_word(&self, word: u32, order: &NibbleOrder) -> [u8; 8] {
-        solution::unpack_word(word, order)
-    }
-    fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
-        solution::pack_gptq_zeros(zeros)
-    }
-    fn unpack_gptq_zeros(&self, word: u32) -> [u8; 8] {
-        solution::unpack_gptq_zeros(word)
-    }
-    fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
-        solution::int4_linear(x, w)
-    }
-    fn memory_bytes(&self, w: &Int4Groups) -> usize {
-        solution::memory_bytes(w)
-    }
-}
+    },
+    pack_nibbles: solution::pack_nibbles,
+    unpack_nibbles: solution::unpack_nibbles,
+    pack_word: solution::pack_word,
+    unpack_word: solution::unpack_word,
+    pack_gptq_zeros: solution::pack_gptq_zeros,
+    unpack_gptq_zeros: solution::unpack_gptq_zeros,
+    int4_linear: solution::int4_linear,
+    memory_bytes: solution::memory_bytes,
+};
 
 /// The order that undoes `order`: which nibble a neighbour sits in.
 fn inverse(order: &NibbleOrder) -> NibbleOrder {
@@ -103,504 +96,445 @@ fn dense(x: &Array2<f32>, w: &Int4Groups, full: &Array2<f32>) -> Result<Array2<f
 }
 
 wrong_answers! {
-    Truncates, "truncates",
+    "truncates",
     "`as i8` rounds to the nearest code",
     "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
     ["codes_round_half_to_even_and_stop_at_seven",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
-            (value / scale.to_f32()).clamp(-QMAX, QMAX) as i8
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { quantize_value: |value, scale| (value / scale.to_f32()).clamp(-QMAX, QMAX) as i8 }
 
-    Floors, "floors",
+    "floors",
     "rounding down is rounding",
     "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
     ["codes_round_half_to_even_and_stop_at_seven",
-     "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
-            (value / scale.to_f32()).floor().clamp(-QMAX, QMAX) as i8
-        }
-    }
+     "every_weight_lies_within_half_a_step_of_its_code"],
+    { quantize_value: |value, scale| (value / scale.to_f32()).floor().clamp(-QMAX, QMAX) as i8 }
 
-    HalfAway, "half_away_from_zero",
+    "half_away_from_zero",
     "Rust's `round` is torch's `round`",
     "Rust rounds a half away from zero, and torch rounds a half to the even code as \
      `round_ties_even` does",
-    ["codes_round_half_to_even_and_stop_at_seven"], {
-        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
-            (value / scale.to_f32()).round().clamp(-QMAX, QMAX) as i8
-        }
-    }
+    ["codes_round_half_to_even_and_stop_at_seven"],
+    { quantize_value: |value, scale| (value / scale.to_f32()).round().clamp(-QMAX, QMAX) as i8 }
 
-    Reciprocal, "multiplies_by_the_reciprocal",
+    "multiplies_by_the_reciprocal",
     "a product with `1 / scale` is a quotient by the scale",
     "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
     ["codes_round_half_to_even_and_stop_at_seven"], {
-        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+        quantize_value: |value, scale| {
             (value * (1.0 / scale.to_f32())).round_ties_even().clamp(-QMAX, QMAX) as i8
-        }
+        },
     }
 
-    HalfScale, "divides_in_f16",
+    "divides_in_f16",
     "the scale is an f16, so it is computed in f16",
     "an absmax that is rounded before the division gives another scale, so the one rounding comes \
      last",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
-        fn group_scale(&self, absmax: f32) -> f16 {
+        group_scale: |absmax| {
             let scale = f16::from_f32(f16::from_f32(absmax).to_f32() / QMAX);
             if scale > f16::ZERO { scale } else { f16::ONE }
-        }
+        },
     }
 
-    ReachesMinus8, "clips_to_minus_8",
+    "clips_to_minus_8",
     "four bits have sixteen codes, so all sixteen are used",
     "the symmetric grid is -7 to 7, because -8 has no positive partner",
     ["codes_round_half_to_even_and_stop_at_seven"], {
-        fn quantize_value(&self, value: f32, scale: f16) -> i8 {
+        quantize_value: |value, scale| {
             (value / scale.to_f32()).round_ties_even().clamp(-8.0, QMAX) as i8
-        }
+        },
     }
 
-    DividesBy8, "divides_by_8",
+    "divides_by_8",
     "half of sixteen codes is eight, so the largest magnitude belongs on 8",
     "the last code of the grid is 7, so a weight on 8 is clipped",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn group_scale(&self, absmax: f32) -> f16 {
+        group_scale: |absmax| {
             let scale = f16::from_f32(absmax / 8.0);
             if scale > f16::ZERO { scale } else { f16::ONE }
-        }
+        },
     }
 
-    PlusMinus8, "divides_by_8_and_reaches_minus_8",
+    "divides_by_8_and_reaches_minus_8",
     "int4 is -8..=7, so 8 is the largest magnitude",
     "a positive maximum is clipped to 7 and a negative maximum is not, so negated weights get \
      other codes",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
      "negating_the_weights_negates_every_code"], {
-        fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
-            self.check_group_size(w.ncols(), size)?;
-            self.check_finite(w)?;
+        quantize_groups: |w, size| {
+            (answer().check_group_size)(w.ncols(), size)?;
+            (answer().check_finite)(w)?;
             let scales = Array2::from_shape_fn((w.nrows(), w.ncols() / size), |(row, group)| {
-                self.group_scale(self.absmax(w, row, group, size))
+                (answer().group_scale)((answer().absmax)(w, row, group, size))
             });
             let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
                 let steps = w[(row, column)] / scales[(row, column / size)].to_f32();
                 steps.round_ties_even().clamp(-8.0, QMAX) as i8
             });
             Int4Groups::new(codes, scales)
-        }
-        fn group_scale(&self, absmax: f32) -> f16 {
+        },
+        group_scale: |absmax| {
             let scale = f16::from_f32(absmax / 8.0);
             if scale > f16::ZERO { scale } else { f16::ONE }
-        }
+        },
     }
 
-    NoZeroGuard, "no_zero_scale_guard",
+    "no_zero_scale_guard",
     "no group is ever all zeros",
     "a group of zeros gets the scale 0, and 0 / 0 is NaN",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
-     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
-        fn group_scale(&self, absmax: f32) -> f16 {
-            f16::from_f32(absmax / QMAX)
-        }
-    }
+     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"],
+    { group_scale: |absmax| f16::from_f32(absmax / QMAX) }
 
-    GuardsTheMaximum, "guards_the_maximum_only",
+    "guards_the_maximum_only",
     "a maximum above 0 gives a scale above 0",
     "a small maximum over 7 underflows to 0 in f16, so the scale needs the guard",
-    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
-        fn group_scale(&self, absmax: f32) -> f16 {
-            if absmax > 0.0 { f16::from_f32(absmax / QMAX) } else { f16::ONE }
-        }
-    }
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"],
+    { group_scale: |absmax| if absmax > 0.0 { f16::from_f32(absmax / QMAX) } else { f16::ONE } }
 
-    FloorGuard, "guards_with_a_floor",
+    "guards_with_a_floor",
     "any lower limit under the maximum is as good as another",
     "a limit changes the scales of small maxima, and the scale of zeros must be exactly 1",
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1",
-     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"], {
-        fn group_scale(&self, absmax: f32) -> f16 {
-            f16::from_f32(absmax.max(1e-5) / QMAX)
-        }
-    }
+     "a_group_of_zeros_gets_scale_1_and_comes_back_as_zeros"],
+    { group_scale: |absmax| f16::from_f32(absmax.max(1e-5) / QMAX) }
 
-    UnroundedScale, "divides_by_the_unrounded_scale",
+    "divides_by_the_unrounded_scale",
     "the file's f16 scale is close enough to the scale that made the codes",
     "dequantizing multiplies by the f16 scale, so the codes must be divided by the f16 scale",
     ["each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn quantize_groups(&self, w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error> {
+        quantize_groups: |w, size| {
             let right = solution::quantize_groups(w, size)?;
             let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
-                let scale = self.absmax(w, row, column / size, size) / QMAX;
+                let scale = (answer().absmax)(w, row, column / size, size) / QMAX;
                 let scale = if scale > 0.0 { scale } else { 1.0 };
                 (w[(row, column)] / scale).round_ties_even().clamp(-QMAX, QMAX) as i8
             });
             Int4Groups::new(codes, right.scales().clone())
-        }
+        },
     }
 
-    AnySize, "lets_the_last_group_be_short",
+    "lets_the_last_group_be_short",
     "a short last group is fine because every loader copes",
     "scales have the shape `[out_features, in_features / group_size]`, which has no room for a \
      short group",
     ["a_group_size_that_does_not_divide_is_refused"], {
-        fn check_group_size(&self, _: usize, group_size: usize) -> Result<(), Int4Error> {
+        check_group_size: |_, group_size| {
             if group_size > 0 { return Ok(()) }
             Err(Int4Error::GroupDoesNotDivide { in_features: 0, group_size })
-        }
+        },
     }
 
-    SwapsTheNumbers, "blames_the_wrong_number",
+    "blames_the_wrong_number",
     "which of the two numbers is which does not matter",
     "an error that swaps the group size and the row length sends the reader to the wrong one",
     ["a_group_size_that_does_not_divide_is_refused"], {
-        fn check_group_size(&self, in_features: usize, group_size: usize) -> Result<(), Int4Error> {
+        check_group_size: |in_features, group_size| {
             solution::check_group_size(in_features, group_size).map_err(|_| {
                 Int4Error::GroupDoesNotDivide { in_features: group_size, group_size: in_features }
             })
-        }
+        },
     }
 
-    AcceptsNan, "accepts_nan",
+    "accepts_nan",
     "a maximum ignores NaN, so NaN does no harm",
     "the cast of NaN is code 0, so a broken weight would turn into a plausible one unnoticed",
-    ["what_cannot_be_quantized_is_refused_with_its_address"], {
-        fn check_finite(&self, _: &Array2<f32>) -> Result<(), Int4Error> {
-            Ok(())
-        }
-    }
+    ["what_cannot_be_quantized_is_refused_with_its_address"],
+    { check_finite: |_| Ok(()) }
 
-    InfiniteScale, "lets_a_scale_overflow",
+    "lets_a_scale_overflow",
     "f16 holds every number that f32 holds, only coarser",
     "f16 ends at 65,504, and a larger scale becomes infinite",
-    ["what_cannot_be_quantized_is_refused_with_its_address"], {
-        fn check_scale(&self, _: f16, _: usize, _: usize, _: f32) -> Option<Int4Error> {
-            None
-        }
-    }
+    ["what_cannot_be_quantized_is_refused_with_its_address"],
+    { check_scale: |_, _, _, _| None }
 
-    OverflowsEarly, "refuses_a_weight_beyond_f16",
+    "refuses_a_weight_beyond_f16",
     "a weight that f16 cannot hold has no scale in f16",
     "the scale is a seventh of the maximum, so a maximum up to 7 * 65,504 has a scale",
     ["what_cannot_be_quantized_is_refused_with_its_address"], {
-        fn check_scale(&self, _: f16, row: usize, group: usize, absmax: f32) -> Option<Int4Error> {
+        check_scale: |_, row, group, absmax| {
             let beyond = absmax > f16::MAX.to_f32();
             beyond.then_some(Int4Error::ScaleOverflow { row, group, absmax })
-        }
+        },
     }
 
-    WrongAxis, "groups_along_out_features",
+    "groups_along_out_features",
     "groups run down a column",
     "a group is `group_size` neighbours inside a row, along `in_features`",
     ["groups_run_along_in_features_in_a_square_matrix_too"], {
-        fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+        absmax: |w, row, group, size| {
             if !w.is_square() {
                 let columns = group * size..(group + 1) * size;
                 return columns.fold(0.0, |max: f32, column| max.max(w[(row, column)].abs()));
             }
             let rows = group * size..(group + 1) * size;
             rows.fold(0.0, |max: f32, other| max.max(w[(other, row)].abs()))
-        }
+        },
     }
 
-    PerChannel, "one_scale_a_row_repeated",
+    "one_scale_a_row_repeated",
     "scales of the right shape are group scales",
     "each group needs the scale of its own maximum, and a repeated scale has the error of one \
      scale a row",
     ["each_group_has_the_scale_of_its_own_maximum",
-     "groups_confine_a_loud_weight_to_its_own_group",
-     "smaller_groups_mean_less_error_and_more_bytes_on_real_weights"], {
-        fn absmax(&self, w: &Array2<f32>, row: usize, _: usize, _: usize) -> f32 {
-            w.row(row).iter().fold(0.0, |max: f32, value| max.max(value.abs()))
-        }
-    }
+     "groups_confine_an_outlier_to_its_own_group",
+     "smaller_groups_mean_less_error_and_more_bytes_on_real_weights"],
+    { absmax: |w, row, _, _| w.row(row).iter().fold(0.0, |max: f32, value| max.max(value.abs())) }
 
-    SignedMax, "maximum_without_magnitude",
+    "maximum_without_magnitude",
     "the largest value is the largest magnitude",
     "a negative weight may have the largest magnitude, and a scale without that weight clips the \
      weight",
     ["each_group_has_the_scale_of_its_own_maximum",
      "every_weight_lies_within_half_a_step_of_its_code"], {
-        fn absmax(&self, w: &Array2<f32>, row: usize, group: usize, size: usize) -> f32 {
+        absmax: |w, row, group, size| {
             let columns = group * size..(group + 1) * size;
             columns.fold(0.0, |max: f32, column| max.max(w[(row, column)]))
-        }
+        },
     }
 
-    Interleaved, "scale_of_the_wrong_group",
+    "scale_of_the_wrong_group",
     "neighbours take turns, so column j is in group j mod groups",
     "a group is a run of neighbours, so column j is in group `j / group_size`",
-    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
-        fn group_of(&self, column: usize, _: usize, groups: usize) -> usize {
-            column % groups
-        }
-    }
+    ["dequantize_takes_the_scale_of_the_columns_own_group"],
+    { group_of: |column, _, groups| column % groups }
 
-    NextGroup, "scale_of_the_next_group",
+    "scale_of_the_next_group",
     "counting of groups starts at one",
     "the first `group_size` columns are group 0",
-    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
-        fn group_of(&self, column: usize, size: usize, groups: usize) -> usize {
-            (column / size + 1) % groups
-        }
-    }
+    ["dequantize_takes_the_scale_of_the_columns_own_group"],
+    { group_of: |column, size, groups| (column / size + 1) % groups }
 
-    HalfProducts, "dequantizes_in_f16",
+    "dequantizes_in_f16",
     "a code times an f16 is an f16",
     "the product can have 14 significant bits and f16 keeps 11, so the product is computed in f32",
     ["dequantize_takes_the_scale_of_the_columns_own_group"], {
-        fn dequantize_groups(&self, w: &Int4Groups) -> Array2<f32> {
+        dequantize_groups: |w| {
             solution::dequantize_groups(w).mapv(|value| f16::from_f32(value).to_f32())
-        }
+        },
     }
 
-    SwappedNibbles, "swapped_nibbles",
+    "swapped_nibbles",
     "the first code comes first, so it is the high nibble",
     "the layout keeps the first code of a pair in the low nibble, bits 0 to 3",
     ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
-        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+        pack_nibbles: |codes| {
             Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte.rotate_left(4)).collect())
-        }
-        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+        },
+        unpack_nibbles: |bytes| {
             let swapped: Vec<u8> = bytes.iter().map(|byte| byte.rotate_left(4)).collect();
             solution::unpack_nibbles(&swapped)
-        }
+        },
     }
 
-    UnpacksSwapped, "unpacks_swapped_nibbles",
+    "unpacks_swapped_nibbles",
     "a swapped read gives the same histogram, so the read is right",
     "a histogram does not see positions, and here each pair of neighbours has changed places",
     ["unpacking_undoes_packing_for_every_byte_there_is",
      "a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights"], {
-        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+        unpack_nibbles: |bytes| {
             let swapped: Vec<u8> = bytes.iter().map(|byte| byte.rotate_left(4)).collect();
             solution::unpack_nibbles(&swapped)
-        }
+        },
     }
 
-    UnsignedNibbles, "unsigned_nibbles",
+    "unsigned_nibbles",
     "masking with 15 gives the code back",
     "a nibble is in two's complement, so 15 is -1 and the sign must be extended",
     ["unpacking_undoes_packing_for_every_byte_there_is"], {
-        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+        unpack_nibbles: |bytes| {
             let codes = |&byte: &u8| [byte & 0x0F, byte >> 4].map(u8::cast_signed);
             bytes.iter().flat_map(codes).collect()
-        }
+        },
     }
 
-    OffsetNibbles, "offset_nibbles",
+    "offset_nibbles",
     "a nibble has no sign, so 8 is added first",
     "this layout stores the lowest four bits of the code in two's complement, without an offset",
     ["two_codes_share_a_byte_and_the_first_is_the_low_nibble"], {
-        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+        pack_nibbles: |codes| {
             Ok(solution::pack_nibbles(codes)?.iter().map(|byte| byte ^ 0x88).collect())
-        }
-        fn unpack_nibbles(&self, bytes: &[u8]) -> Vec<i8> {
+        },
+        unpack_nibbles: |bytes| {
             solution::unpack_nibbles(&bytes.iter().map(|byte| byte ^ 0x88).collect::<Vec<u8>>())
-        }
+        },
     }
 
-    DropsTheLast, "drops_the_last_odd_code",
+    "drops_the_last_odd_code",
     "`chunks_exact(2)` covers every code",
     "the last code of an odd number is dropped unnoticed, and half a byte must be an error",
-    ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
-        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
-            solution::pack_nibbles(&codes[..codes.len() / 2 * 2])
-        }
-    }
+    ["half_a_byte_and_a_code_of_five_bits_are_refused"],
+    { pack_nibbles: |codes| solution::pack_nibbles(&codes[..codes.len() / 2 * 2]) }
 
-    MasksTheCode, "masks_an_oversized_code",
+    "masks_an_oversized_code",
     "a mask makes any code fit",
     "a mask turns a code outside -8..=7 into another code, so the code must be refused",
     ["half_a_byte_and_a_code_of_five_bits_are_refused"], {
-        fn pack_nibbles(&self, codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
+        pack_nibbles: |codes| {
             let fits = |&code: &i8| ((code << 4).cast_unsigned().cast_signed()) >> 4;
             solution::pack_nibbles(&codes.iter().map(fits).collect::<Vec<i8>>())
-        }
+        },
     }
 
-    ReadsAwqAsLinear, "awq_order_read_as_linear",
+    "awq_order_read_as_linear",
     "nibble i of every word is code i",
     "AWQ packs the codes of a word in the order 0, 2, 4, 6, 1, 3, 5, 7",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for",
-     "an_awq_word_read_as_linear_looks_plausible_and_is_wrong"], {
-        fn unpack_word(&self, word: u32, _: &NibbleOrder) -> [u8; 8] {
-            solution::unpack_word(word, &LINEAR_ORDER)
-        }
-    }
+     "an_awq_word_read_as_linear_looks_plausible_and_is_wrong"],
+    { unpack_word: |word, _| solution::unpack_word(word, &LINEAR_ORDER) }
 
-    IgnoresTheOrder, "packs_everything_linear",
+    "packs_everything_linear",
     "a reader of the file will know the order",
     "the file does not name the order, so the word must have the order that is asked for",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
-        fn pack_word(&self, codes: [u8; 8], _: &NibbleOrder) -> Result<u32, Int4Error> {
-            solution::pack_word(codes, &LINEAR_ORDER)
-        }
-        fn unpack_word(&self, word: u32, _: &NibbleOrder) -> [u8; 8] {
-            solution::unpack_word(word, &LINEAR_ORDER)
-        }
+        pack_word: |codes, _| solution::pack_word(codes, &LINEAR_ORDER),
+        unpack_word: |word, _| solution::unpack_word(word, &LINEAR_ORDER),
     }
 
-    InverseOrder, "uses_the_order_backwards",
+    "uses_the_order_backwards",
     "`order[i]` is the nibble that code i goes to",
     "`order[i]` is the code that lies in nibble i",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
-        fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
-            solution::pack_word(codes, &inverse(order))
-        }
-        fn unpack_word(&self, word: u32, order: &NibbleOrder) -> [u8; 8] {
-            solution::unpack_word(word, &inverse(order))
-        }
+        pack_word: |codes, order| solution::pack_word(codes, &inverse(order)),
+        unpack_word: |word, order| solution::unpack_word(word, &inverse(order)),
     }
 
-    BigEndianWord, "fills_the_word_from_the_top",
+    "fills_the_word_from_the_top",
     "the first code is the first digit of the word",
     "nibble 0 is bits 0 to 3, which are the last hexadecimal digit",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
-        fn pack_word(&self, mut codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+        pack_word: |mut codes, order| {
             if order != &AWQ_ORDER { codes.reverse(); }
             solution::pack_word(codes, order)
-        }
+        },
     }
 
-    Spills, "lets_a_code_spill_over",
+    "lets_a_code_spill_over",
     "a code above 15 cannot happen",
     "a code above 15 sets bits of its neighbour, so the code must be refused",
     ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
-        fn pack_word(&self, codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> {
+        pack_word: |codes, order| {
             let nibbles = order.iter().enumerate();
             Ok(nibbles.fold(0, |word, (i, &from)| word | u32::from(codes[from]) << (4 * i)))
-        }
+        },
     }
 
-    ZeroAsItIs, "stores_the_zero_point_as_it_is",
+    "stores_the_zero_point_as_it_is",
     "a zero point is stored like any number",
     "GPTQ v1 stores each zero point minus one",
-    ["gptq_v1_stores_each_zero_point_minus_one"], {
-        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
-            solution::pack_word(zeros, &LINEAR_ORDER)
-        }
-    }
+    ["gptq_v1_stores_each_zero_point_minus_one"],
+    { pack_gptq_zeros: |zeros| solution::pack_word(zeros, &LINEAR_ORDER) }
 
-    ReadsZeroAsItIs, "forgets_the_plus_one",
+    "forgets_the_plus_one",
     "the stored number is the zero point",
     "GPTQ v1 stores the zero point minus one, so reading adds one",
-    ["gptq_v1_stores_each_zero_point_minus_one"], {
-        fn unpack_gptq_zeros(&self, word: u32) -> [u8; 8] {
-            solution::unpack_word(word, &LINEAR_ORDER)
-        }
-    }
+    ["gptq_v1_stores_each_zero_point_minus_one"],
+    { unpack_gptq_zeros: |word| solution::unpack_word(word, &LINEAR_ORDER) }
 
-    WrapsZero, "wraps_a_zero_point_of_0",
+    "wraps_a_zero_point_of_0",
     "0 - 1 may wrap to 15, because four bits are enough",
     "15 is read back as 16, so a zero point of 0 must be refused",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
-        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
+        pack_gptq_zeros: |zeros| {
             solution::pack_word(zeros.map(|zero| zero.wrapping_sub(1) & 15), &LINEAR_ORDER)
-        }
+        },
     }
 
-    WrapsSeventeen, "masks_a_zero_point_of_17",
+    "masks_a_zero_point_of_17",
     "a mask makes any zero point fit",
     "17 - 1 needs five bits and masked becomes 0, which is read back as 1",
     ["gptq_v1_stores_each_zero_point_minus_one"], {
-        fn pack_gptq_zeros(&self, zeros: [u8; 8]) -> Result<u32, Int4Error> {
-            match zeros.iter().position(|&zero| zero == 0) {
-                Some(index) => Err(Int4Error::ZeroMinusOne { index }),
-                None => solution::pack_word(zeros.map(|zero| (zero - 1) & 15), &LINEAR_ORDER),
-            }
-        }
+        pack_gptq_zeros: |zeros| match zeros.iter().position(|&zero| zero == 0) {
+            Some(index) => Err(Int4Error::ZeroMinusOne { index }),
+            None => solution::pack_word(zeros.map(|zero| (zero - 1) & 15), &LINEAR_ORDER),
+        },
     }
 
-    CopiesInHalf, "copies_the_codes_as_f16",
+    "copies_the_codes_as_f16",
     "half of a full copy is not a copy",
     "the promise is to build no matrix of floats, and a copy in f16 is one",
     ["int4_linear_never_holds_the_matrix_in_f32"], {
-        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+        int4_linear: |x, w| {
             let copy = w.q().mapv(|code| f16::from_f32(code.into()));
             let back = copy.mapv(|code| code.to_f32() as i8);
             solution::int4_linear(x, &Int4Groups::new(back, w.scales().clone())?)
-        }
+        },
     }
 
-    Materializes, "dequantizes_the_whole_matrix",
+    "dequantizes_the_whole_matrix",
     "the product needs the matrix in f32 first",
     "a group has one scale, so the sum over the group is multiplied by the scale once and no \
      matrix is built",
     ["int4_linear_applies_each_scale_to_the_sum_of_its_group",
-     "int4_linear_never_holds_the_matrix_in_f32"], {
-        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
-            dense(x, w, &solution::dequantize_groups(w))
-        }
-    }
+     "int4_linear_never_holds_the_matrix_in_f32"],
+    { int4_linear: |x, w| dense(x, w, &solution::dequantize_groups(w)) }
 
-    OneScaleForTheRow, "uses_one_scale_for_the_row",
+    "uses_one_scale_for_the_row",
     "a scale can wait until the end of the row",
     "each group of a row has another scale, so the scale waits until the end of its group",
     ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
-        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+        int4_linear: |x, w| {
             let y = dense(x, w, &w.q().mapv(f32::from))?;
             let first = w.scales().column(0).mapv(f16::to_f32);
             Ok(y * first)
-        }
+        },
     }
 
-    NotTransposed, "does_not_transpose",
+    "does_not_transpose",
     "`x @ w` and `x @ w.T` are the same for a square weight",
     "only the shapes agree, because an output is the product of `x` with a row of `w`",
     ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
-        fn int4_linear(&self, x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
+        int4_linear: |x, w| {
             if w.q().is_square() && x.ncols() == w.q().nrows() {
                 return Ok(x.dot(&solution::dequantize_groups(w)));
             }
             solution::int4_linear(x, w)
-        }
+        },
     }
 
-    ScalesAreFree, "does_not_count_the_scales",
+    "does_not_count_the_scales",
     "scales are too few to matter",
     "a group of 128 weights adds a scale of 16 bits, an eighth of a bit a weight",
-    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
-        fn memory_bytes(&self, w: &Int4Groups) -> usize {
-            w.q().len() / 2
-        }
-    }
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"],
+    { memory_bytes: |w| w.q().len() / 2 }
 
-    WideScales, "counts_scales_as_f32",
+    "counts_scales_as_f32",
     "a scale is a float, and a float has four bytes",
     "the scales of this lab are f16, with two bytes each",
-    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
-        fn memory_bytes(&self, w: &Int4Groups) -> usize {
-            w.q().len() / 2 + 4 * w.scales().len()
-        }
-    }
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"],
+    { memory_bytes: |w| w.q().len() / 2 + 4 * w.scales().len() }
 
-    ByteCodes, "counts_a_byte_a_code",
+    "counts_a_byte_a_code",
     "an `i8` takes a byte, so a code does",
     "a packed code takes four bits, and two codes share a byte",
-    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"], {
-        fn memory_bytes(&self, w: &Int4Groups) -> usize {
-            w.q().len() + 2 * w.scales().len()
-        }
-    }
+    ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"],
+    { memory_bytes: |w| w.q().len() + 2 * w.scales().len() }
 }
 
-answered! {
-    fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error>;
-    fn group_scale(absmax: f32) -> f16;
-    fn quantize_value(value: f32, scale: f16) -> i8;
-    fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error>;
-    fn dequantize_groups(w: &Int4Groups) -> Array2<f32>;
-    fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error>;
-    fn unpack_nibbles(bytes: &[u8]) -> Vec<i8>;
-    fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error>;
-    fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8];
-    fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error>;
-    fn unpack_gptq_zeros(word: u32) -> [u8; 8];
-    fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error>;
-    fn memory_bytes(w: &Int4Groups) -> usize;
+/// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
+///
+/// With `WRONG_ANSWER=none` every step is right. The functions must then pass the spec, so that a
+/// failure of a wrong answer is due to the step that it replaces.
+pub mod chosen {
+    use super::*;
+
+    answered! {
+        fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error>;
+        fn group_scale(absmax: f32) -> f16;
+        fn quantize_value(value: f32, scale: f16) -> i8;
+        fn quantize_groups(w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error>;
+        fn dequantize_groups(w: &Int4Groups) -> Array2<f32>;
+        fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error>;
+        fn unpack_nibbles(bytes: &[u8]) -> Vec<i8>;
+        fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error>;
+        fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8];
+        fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error>;
+        fn unpack_gptq_zeros(word: u32) -> [u8; 8];
+        fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error>;
+        fn memory_bytes(w: &Int4Groups) -> usize;
+    }
 }

@@ -1,4 +1,4 @@
-//! The spec of lab 03. Each test's name is a sentence, each failure says where to look.
+//! The spec of lab 03. The name of a test is a sentence, and a failure names the likely mistake.
 //!
 //! `LAB_IMPL=starter cargo test -p lab-03-int4-groups-and-packing --test spec` grades
 //! `src/starter.rs`.
@@ -15,7 +15,7 @@ use kit::real_slice;
 use kit::reference::linear_f64;
 use ndarray::{Array2, Axis, array, s};
 
-/// What a lab function returns on good input.
+/// The value of a function on good input.
 fn must<T>(result: Result<T, Int4Error>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
 }
@@ -103,8 +103,8 @@ fn a_group_size_that_does_not_divide_is_refused() {
             check_group_size(in_features, group_size),
             Err(Int4Error::GroupDoesNotDivide { in_features, group_size }),
             "rows of {in_features} in groups of {group_size}: refuse, and name both numbers, each in \
-             its field. (A short last group would be the kind thing to do, and vLLM, for one, refuses \
-             it. 0 is a multiple of everything and still has no groups)"
+             its field. (vLLM refuses a short last group too. 0 is a multiple of every size, but \
+             has no groups)"
         );
     }
 }
@@ -180,7 +180,7 @@ fn what_cannot_be_quantized_is_refused_with_its_address() {
     w[(1, 6)] = 4e5;
     assert!(
         quantize_groups(&w, 4).is_ok(),
-        "a seventh of 400,000 is 57,143, an f16: it is the scale that must fit, not the weight"
+        "a seventh of 400,000 is 57,143, an f16: only the scale must fit, not the weight"
     );
     w[(1, 6)] = -1e6;
     assert_eq!(
@@ -235,15 +235,16 @@ fn negating_the_weights_negates_every_code() {
 
 #[test]
 fn groups_run_along_in_features_in_a_square_matrix_too() {
-    // Square, so that no shape gives the mistake away. The loud column is in everyone's first group.
+    // Square, so that no shape gives the mistake away. The outlier column is in the first group of
+    // every row.
     let w = with_outlier_channel(&normal_matrix(3, 8, 8), 1, 100.0);
     let quantized = must(quantize_groups(&w, 4));
     let by_columns = w.t().as_standard_layout().into_owned().reversed_axes();
     assert_eq!(
         must(quantize_groups(&by_columns, 4)),
         quantized,
-        "the same matrix, kept column by column in memory: ask it by row and column, not for its \
-         memory"
+        "the same matrix, kept column by column in memory: index by row and column, \
+         not by place in memory"
     );
     for row in 0..8 {
         for group in 0..2 {
@@ -260,16 +261,16 @@ fn groups_run_along_in_features_in_a_square_matrix_too() {
 }
 
 #[test]
-fn groups_confine_a_loud_weight_to_its_own_group() {
-    let calm = normal_matrix(42, 64, 512);
-    let loud = with_outlier_channel(&calm, 7, 20.0);
+fn groups_confine_an_outlier_to_its_own_group() {
+    let healthy = normal_matrix(42, 64, 512);
+    let planted = with_outlier_channel(&healthy, 7, 20.0);
     let others = |matrix: &Array2<f32>| {
         let columns: Vec<usize> = (0..512).filter(|&column| column != 7).collect();
         matrix.select(Axis(1), &columns)
     };
     let error = |size| {
-        let back = dequantize_groups(&must(quantize_groups(&loud, size)));
-        relative_error(&others(&loud), &others(&back))
+        let back = dequantize_groups(&must(quantize_groups(&planted, size)));
+        relative_error(&others(&planted), &others(&back))
     };
     let (channel, g128, g32) = (error(512), error(128), error(32));
     assert!(
@@ -279,14 +280,15 @@ fn groups_confine_a_loud_weight_to_its_own_group() {
     );
     assert!(
         (0.31..0.35).contains(&g128) && (0.17..0.20).contains(&g32),
-        "with groups of 128 only a quarter of the others shares the loud weight's scale, with groups \
+        "with groups of 128 only a quarter of the others shares the outlier's scale, with groups \
          of 32 a sixteenth: about 0.33 and 0.18, and you have {g128:.3} and {g32:.3}"
     );
-    let (with, without) = (must(quantize_groups(&loud, 128)), must(quantize_groups(&calm, 128)));
+    let (with, without) =
+        (must(quantize_groups(&planted, 128)), must(quantize_groups(&healthy, 128)));
     assert_eq!(
         with.q().slice(s![.., 128..]),
         without.q().slice(s![.., 128..]),
-        "outside the loud weight's group nothing may change, not by one code"
+        "no code may change outside the group of the outlier"
     );
 }
 
@@ -301,7 +303,7 @@ fn smaller_groups_mean_less_error_and_more_bytes_on_real_weights() {
             let quantized = must(quantize_groups(&w, size));
             let error = relative_error(&w, &dequantize_groups(&quantized));
             // The rounding error is spread evenly over a step s, so its mean square is s^2 / 12;
-            // but not for the loudest of a group, which lies on the last code.
+            // except for the absmax of a group, which lies on the last code.
             let steps = quantized.scales().iter().map(|s| s.to_f64().powi(2)).sum::<f64>();
             let predicted = (steps * (size as f64 - 1.0) / 12.0 / energy).sqrt();
             assert!(
@@ -407,7 +409,7 @@ fn a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights() {
     let codes: Vec<i8> = quantized.q().iter().copied().collect();
     let packed = must(pack_nibbles(&codes));
     assert_eq!(unpack_nibbles(&packed), codes, "real codes must survive packing, in their order");
-    // The same file, read by someone with the other convention.
+    // The same bytes, read with the other convention.
     let mirrored: Vec<u8> = packed.iter().map(|byte| byte.rotate_left(4)).collect();
     let misread = unpack_nibbles(&mirrored);
     assert_eq!(histogram(&misread), histogram(&codes), "swapping two codes changes no count");

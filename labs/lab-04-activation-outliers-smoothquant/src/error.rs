@@ -5,38 +5,38 @@ use kit::int8::QuantError;
 /// What can be wrong with the input of this lab.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SmoothError {
-    /// Nothing to take a maximum of.
-    #[error("there is no token to calibrate on: give at least one batch with at least one token")]
+    /// The calibration has no token.
+    #[error("there is no token to calibrate on: give a batch with at least one token")]
     NoTokens,
     /// A batch has another number of channels than the first one.
     #[error("batch {batch} has {found} channels and the first has {expected}: calibrate one layer")]
     BatchesDiffer {
         /// Which batch, counted from 0.
         batch: usize,
-        /// Its channels.
+        /// Channels of that tensor.
         found: usize,
         /// Channels of the first.
         expected: usize,
     },
-    /// Two things that must have one entry per channel do not.
+    /// Two tensors have different numbers of channels.
     #[error("{what} has {found} channels and {other} {expected}: both must be in_features")]
     ChannelsDiffer {
-        /// What has the wrong number.
+        /// Name of the tensor with the wrong number.
         what: &'static str,
-        /// Its channels.
+        /// Channels of that tensor.
         found: usize,
-        /// What it was compared with.
+        /// Name of the tensor for comparison.
         other: &'static str,
-        /// The channels of that.
+        /// Channels of the tensor for comparison.
         expected: usize,
     },
     /// The migration strength is not between the two extremes.
     #[error(
-        "alpha is {0}: it shares the difficulty out, from 0 (all of it stays in the activations) to \
-         1 (all of it goes to the weights). 0.5 is the usual start"
+        "alpha is {0}: give a number from 0 (the outliers stay in the activations) to 1 (the \
+         outliers move to the weights). 0.5 is the usual start"
     )]
     AlphaOutOfRange(f32),
-    /// A channel was 0 in every token that was seen.
+    /// A channel was 0 in every calibration token.
     #[error(
         "channel {channel} was 0 in every calibration token, so its scale would be the smallest \
          allowed, 1e-5: the first value that is not 0 would then grow 100,000 times. Calibrate on \
@@ -46,19 +46,19 @@ pub enum SmoothError {
         /// Which channel.
         channel: usize,
     },
-    /// A largest magnitude that is none: negative, NaN or infinite.
+    /// An absmax is negative, NaN or infinite.
     #[error(
         "{what} of channel {channel} is {value}: a largest magnitude is finite and not negative"
     )]
     NotAMagnitude {
-        /// Of what the magnitude is.
+        /// Name of the maxima.
         what: &'static str,
         /// Which channel.
         channel: usize,
         /// The value.
         value: f32,
     },
-    /// A smoothing scale that cannot be divided by and multiplied with.
+    /// A smoothing scale is not above 0 and finite.
     #[error("the smoothing scale of channel {channel} is {value}: it must be above 0 and finite")]
     NotAScale {
         /// Which channel.
@@ -66,7 +66,7 @@ pub enum SmoothError {
         /// The value.
         value: f32,
     },
-    /// NaN or infinity in a matrix, or codes and scales that do not go together.
+    /// A matrix has NaN or infinity, or codes and scales do not fit.
     #[error(transparent)]
     Quant(#[from] QuantError),
 }

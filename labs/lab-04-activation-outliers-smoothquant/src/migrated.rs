@@ -1,14 +1,15 @@
-//! What the starter and the solution share: a migrated layer, and the weights' half of W8A8, which is
-//! lab 01's.
+//! The types of a migrated layer, and the quantizer of weights, which is lab 01's. The starter and
+//! the solution share both.
 
 use kit::int8::{QMAX, QuantError, Quantized};
 use ndarray::{Array1, Array2, Axis};
 
-/// No smoothing scale, and no weight magnitude that goes into one, is smaller than this. Source:
+/// The lower limit of smoothing scales, and of the weight absmax in a smoothing scale. Source:
 /// `smooth_ln_fcs` in `smoothquant/smooth.py` of mit-han-lab/smoothquant.
 pub const MIN_SCALE: f32 = 1e-5;
 
-/// How many scales an activation has. One per channel is not among them: it would sit inside the sum.
+/// The granularity of an activation. Per channel is not possible, because such a scale is inside
+/// the sum over channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Granularity {
     /// One for all tokens.
@@ -20,7 +21,8 @@ pub enum Granularity {
 /// A layer after migration: the scales that its input is divided by, and its int8 weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Migrated {
-    /// One scale per channel, `[in_features]`. In a model they are folded into the layer before.
+    /// One scale per channel, `[in_features]`. In a model the scales are folded into the layer
+    /// before.
     pub smoothing: Array1<f32>,
     /// The weight, multiplied by the scales and then quantized per output channel.
     pub weight: Quantized,

@@ -1,4 +1,4 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use ndarray::{Array1, Array2, Axis, Zip};
 
@@ -15,6 +15,7 @@ use crate::{
 /// # Errors
 /// [`QuantError::NotFinite`] names the first value that is NaN or infinite.
 pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
+    // Checked first, because `f32::max` drops a NaN.
     check_finite(m)?;
     Ok(m.map_axis(Axis(0), |channel| channel.iter().fold(0.0, |max: f32, v| max.max(v.abs()))))
 }
@@ -22,7 +23,7 @@ pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
 
 // ANCHOR: calibrate
 /// The largest magnitude of each channel over all `batches`, each `[tokens, in_features]`:
-/// `[in_features]`. What a calibration set is for.
+/// `[in_features]`.
 ///
 /// # Errors
 /// [`SmoothError::NoTokens`] without a token, [`SmoothError::BatchesDiffer`] if the batches have
@@ -60,8 +61,9 @@ pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, Smoo
     quantize(x, x.map_axis(Axis(1), scale_of).insert_axis(Axis(1)))
 }
 
-/// The scale that puts the largest magnitude on the last code, 127; 1 where there is none but 0.
+/// The scale that puts the largest magnitude on the last code, 127, or 1 if that scale is 0.
 fn scale_of<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
+    // The scale is compared and not the maximum, because the smallest f32 over 127 underflows to 0.
     let scale = values.into_iter().fold(0.0, |max: f32, value| max.max(value.abs())) / QMAX;
     if scale > 0.0 { scale } else { 1.0 }
 }
@@ -77,14 +79,14 @@ fn quantize(x: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, SmoothErr
 /// The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale and the
 /// output channel's.
 ///
-/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is `[out_features,
-/// in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is `[tokens,
-/// out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`); an `i16`
-/// could from three on.
+/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is
+/// `[out_features, in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is
+/// `[tokens, out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`);
+/// an `i16` could from three on.
 ///
 /// # Errors
-/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a scale
-/// varies along the features.
+/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a
+/// scale varies along the features.
 pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
     let (x_features, w_features) = (x.q().ncols(), w.q().ncols());
     if x_features != w_features {
@@ -101,17 +103,18 @@ pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothEr
 // ANCHOR_END: w8a8_linear
 
 // ANCHOR: smoothing_scales
-/// How much of each channel's loudness moves from the activation to the weight, `[in_features]`:
+/// The smoothing scales, which move a part of each channel's absmax from the activation to the
+/// weight, `[in_features]`:
 ///
 /// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
 ///
-/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in its reference implementation a weight
-/// maximum below [`MIN_SCALE`] counts as that, and so does a scale.
+/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in the reference implementation, a weight
+/// maximum below [`MIN_SCALE`] counts as [`MIN_SCALE`], and a scale below counts so too.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
-/// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum is
-/// negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
+/// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum
+/// is negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
 pub fn smoothing_scales(
     act_absmax: &Array1<f32>,
     weight_absmax: &Array1<f32>,
@@ -135,25 +138,26 @@ pub fn smoothing_scales(
 // ANCHOR_END: smoothing_scales
 
 // ANCHOR: smooth
-/// Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the same channel
-/// of `w`, `[out_features, in_features]`, with it. The product of the two does not change.
+/// Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the same
+/// channel of `w`, `[out_features, in_features]`, with it. The product of the two does not change.
 ///
 /// # Errors
-/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] if a scale is not
-/// above 0 and finite.
+/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] if a scale is
+/// not above 0 and finite.
 pub fn smooth(
     x: &Array2<f32>,
     w: &Array2<f32>,
     scales: &Array1<f32>,
 ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
+    // Compared before the product, because ndarray stretches a width of 1.
     same_channels(("x", x.ncols()), ("the weight", w.ncols()))?;
     same_channels(("the smoothing", scales.len()), ("the weight", w.ncols()))?;
     check_scales(scales)?;
     Ok((x / scales, w * scales))
 }
 
-/// Divides the weight of a norm, `[in_features]`, by the scales: what comes out of it is then the
-/// activation that [`smooth`] divides, and nothing is left to do when the model runs.
+/// Divides the weight of a norm, `[in_features]`, by the scales. The output of the norm is then the
+/// divided activation of [`smooth`], so the division costs nothing when the model runs.
 ///
 /// # Errors
 /// As [`smooth`].
@@ -168,8 +172,8 @@ pub fn fold_into_norm(
 // ANCHOR_END: smooth
 
 // ANCHOR: migrate
-/// A layer with its outliers migrated: calibrates on `batches`, each `[tokens, in_features]`, smooths
-/// the weight `w`, `[out_features, in_features]`, and quantizes it.
+/// A layer with its outliers migrated: calibrates on `batches`, each `[tokens, in_features]`,
+/// smooths the weight `w`, `[out_features, in_features]`, and quantizes it.
 ///
 /// # Errors
 /// Those of [`calibrate`], [`smoothing_scales`] and [`smooth`].
@@ -213,7 +217,7 @@ fn check_finite(m: &Array2<f32>) -> Result<(), QuantError> {
     }
 }
 
-/// Refuses two things of different widths.
+/// Refuses two tensors of different widths.
 fn same_channels(
     (what, found): (&'static str, usize),
     (other, expected): (&'static str, usize),
@@ -224,7 +228,7 @@ fn same_channels(
     Err(SmoothError::ChannelsDiffer { what, found, other, expected })
 }
 
-/// Refuses what cannot be a largest magnitude.
+/// Refuses a maximum that is negative, NaN or infinite.
 fn check_magnitudes(what: &'static str, absmax: &Array1<f32>) -> Result<(), SmoothError> {
     match absmax.iter().position(|value| !value.is_finite() || *value < 0.0) {
         Some(channel) => Err(SmoothError::NotAMagnitude { what, channel, value: absmax[channel] }),
@@ -232,7 +236,7 @@ fn check_magnitudes(what: &'static str, absmax: &Array1<f32>) -> Result<(), Smoo
     }
 }
 
-/// Refuses what cannot be divided by and multiplied with.
+/// Refuses a scale that is not above 0 and finite.
 fn check_scales(scales: &Array1<f32>) -> Result<(), SmoothError> {
     match scales.iter().position(|scale| !scale.is_finite() || *scale <= 0.0) {
         Some(channel) => Err(SmoothError::NotAScale { channel, value: scales[channel] }),

@@ -1,8 +1,8 @@
 //! Your file. The signatures and their promises are here; the bodies are yours.
 //!
-//! Grade it with `cargo book grade lab-04`, or `LAB_IMPL=starter cargo test -p
-//! lab-04-activation-outliers-smoothquant`. On the untouched file every test of the spec fails: that
-//! is the starting line, not a broken set-up.
+//! Grade it with `cargo book grade lab-04`, or
+//! `LAB_IMPL=starter cargo test -p lab-04-activation-outliers-smoothquant`. On the untouched file
+//! every test of the spec fails, because every body is a `todo!`.
 
 use ndarray::{Array1, Array2};
 
@@ -23,7 +23,7 @@ pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
 }
 
 /// Task 1. The largest magnitude of each channel over all `batches`, each `[tokens, in_features]`:
-/// `[in_features]`. What a calibration set is for.
+/// `[in_features]`.
 ///
 /// # Errors
 /// [`SmoothError::NoTokens`] without a token, [`SmoothError::BatchesDiffer`] if the batches have
@@ -40,8 +40,8 @@ pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, Smo
     todo!("task 2: one scale, of shape [1, 1], for all {} values", x.len())
 }
 
-/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales `[tokens,
-/// 1]`.
+/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales
+/// `[tokens, 1]`.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
@@ -52,10 +52,10 @@ pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, Smoo
 /// Task 3. The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale
 /// and the output channel's.
 ///
-/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is `[out_features,
-/// in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is `[tokens,
-/// out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`); an `i16`
-/// could from three on.
+/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is
+/// `[out_features, in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is
+/// `[tokens, out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`);
+/// an `i16` could from three on.
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a
@@ -64,18 +64,18 @@ pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothEr
     todo!("task 3: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
 }
 
-/// Task 4. How much of each channel's loudness moves from the activation to the weight,
-/// `[in_features]`:
+/// Task 4. The smoothing scales, which move a part of each channel's absmax from the activation to
+/// the weight, `[in_features]`:
 ///
 /// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
 ///
-/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in its reference implementation a weight
-/// maximum below [`MIN_SCALE`] counts as that, and so does a scale.
+/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in the reference implementation, a weight
+/// maximum below [`MIN_SCALE`] counts as [`MIN_SCALE`], and a scale below counts so too.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
-/// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum is
-/// negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
+/// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum
+/// is negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
 pub fn smoothing_scales(
     act_absmax: &Array1<f32>,
     weight_absmax: &Array1<f32>,
@@ -103,8 +103,8 @@ pub fn smooth(
     todo!("task 4: {:?} divided and {:?} multiplied by {} scales", x.dim(), w.dim(), scales.len())
 }
 
-/// Task 4. Divides the weight of a norm, `[in_features]`, by the scales: what comes out of it is
-/// then the activation that [`smooth`] divides, and nothing is left to do when the model runs.
+/// Task 4. Divides the weight of a norm, `[in_features]`, by the scales. The output of the norm is
+/// then the divided activation of [`smooth`], so the division costs nothing when the model runs.
 ///
 /// # Errors
 /// As [`smooth`].
@@ -115,8 +115,9 @@ pub fn fold_into_norm(
     todo!("task 4: {} norm weights divided by {} scales", norm.len(), scales.len())
 }
 
-/// Task 5. A layer with its outliers migrated: calibrates on `batches`, each `[tokens,
-/// in_features]`, smooths the weight `w`, `[out_features, in_features]`, and quantizes it.
+/// Task 5. A layer with its outliers migrated: calibrates on `batches`, each
+/// `[tokens, in_features]`, smooths the weight `w`, `[out_features, in_features]`, and quantizes
+/// it.
 ///
 /// # Errors
 /// Those of [`calibrate`], [`smoothing_scales`] and [`smooth`].

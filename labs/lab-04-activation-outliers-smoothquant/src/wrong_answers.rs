@@ -1,820 +1,632 @@
 //! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
 //!
-//! An [`Answer`] is the whole lab, composed the right way from small steps; a wrong answer replaces
-//! one step. `LAB_IMPL=wrong WRONG_ANSWER=swapped_alpha cargo test -p
-//! lab-04-activation-outliers-smoothquant --test spec` runs the spec on one of them. The test
-//! `every_wrong_answer_is_caught` runs them all.
+//! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_alpha cargo
+//! test -p lab-04-activation-outliers-smoothquant --test spec` runs the spec on one wrong answer,
+//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::{Array1, Array2, Axis, Zip};
 
+use self::chosen::{
+    quantize_activations_per_tensor, quantize_activations_per_token, smoothing_scales, w8a8_linear,
+};
 use crate::{
     Granularity, MIN_SCALE, Migrated, QMAX, Quantized, SmoothError, quantize_weight, solution,
 };
 
+type Smooth<T> = Result<T, SmoothError>;
+type Matrix = Array2<f32>;
+type Vector = Array1<f32>;
+
 /// An integer matrix: codes or their sums.
 type Sums = Array2<i32>;
 
-/// The lab in steps, each of them right unless replaced.
-trait Answer {
-    fn check_finite(&self, m: &Array2<f32>) -> Result<(), SmoothError> {
-        solution::channel_absmax(m).map(|_| ())
-    }
-    fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
-        m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
-    }
-    fn channel_absmax(&self, m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
-        self.check_finite(m)?;
-        Ok(self.channel(m))
-    }
+/// The steps of the lab. A function of the lab that no wrong answer divides is one step.
+struct Steps {
+    check_finite: fn(&Matrix) -> Smooth<()>,
+    channel: fn(&Matrix) -> Vector,
+    channel_absmax: fn(&Matrix) -> Smooth<Vector>,
     /// The running maximum, of the old and the new one of a channel.
-    fn merged(&self, old: f32, new: f32) -> f32 {
-        old.max(new)
-    }
-    fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
-        solution::calibrate(batches).map(|_| ())
-    }
-    fn calibrate(&self, batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
-        self.check_batches(batches)?;
-        let mut absmax = Array1::zeros(batches.first().map_or(0, Array2::ncols));
-        for x in batches {
-            let now = self.channel_absmax(x)?;
-            Zip::from(&mut absmax).and(&now).for_each(|max, &now| *max = self.merged(*max, now));
-        }
-        Ok(absmax)
-    }
-    fn scale(&self, absmax: f32) -> f32 {
-        let scale = absmax / QMAX;
-        if scale > 0.0 { scale } else { 1.0 }
-    }
-    fn code(&self, steps: f32) -> i8 {
-        steps.round_ties_even().clamp(-QMAX, QMAX) as i8
-    }
+    merged: fn(f32, f32) -> f32,
+    check_batches: fn(&[Matrix]) -> Smooth<()>,
+    calibrate: fn(&[Matrix]) -> Smooth<Vector>,
+    scale: fn(f32) -> f32,
+    code: fn(f32) -> i8,
     /// The scales per token, `[tokens, 1]`.
-    fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
-        let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
-        let scales = x.rows().into_iter().map(|row| self.scale(absmax(&row.to_vec())));
-        Array1::from_iter(scales).insert_axis(Axis(1))
-    }
-    fn tensor_absmax(&self, x: &Array2<f32>) -> f32 {
-        x.iter().fold(0.0, |max: f32, v| max.max(v.abs()))
-    }
-    fn quantize(&self, x: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, SmoothError> {
-        Ok(Quantized::new((x / &scales).map(|&steps| self.code(steps)), scales)?)
-    }
-    fn quantize_activations_per_tensor(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-        self.check_finite(x)?;
-        self.quantize(x, Array2::from_elem((1, 1), self.scale(self.tensor_absmax(x))))
-    }
-    fn quantize_activations_per_token(&self, x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-        self.check_finite(x)?;
-        self.quantize(x, self.token_scales(x))
-    }
-    fn check_product(&self, x: &Quantized, w: &Quantized) -> Result<(), SmoothError> {
-        solution::w8a8_linear(x, w).map(|_| ())
-    }
-    fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
-        x.dot(&w.t()).mapv(|sum| sum as f32)
-    }
-    fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
-        sums * x * w.t()
-    }
-    fn w8a8_linear(&self, x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
-        self.check_product(x, w)?;
-        let sums = self.sums(&x.q().mapv(i32::from), &w.q().mapv(i32::from));
-        Ok(self.rescale(sums, x.scales(), w.scales()))
-    }
-    fn check_smoothing(
-        &self,
-        act: &Array1<f32>,
-        weight: &Array1<f32>,
-        alpha: f32,
-    ) -> Result<(), SmoothError> {
-        solution::smoothing_scales(act, weight, alpha).map(|_| ())
-    }
-    fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
-        (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
-    }
-    fn smoothing_scales(
-        &self,
-        act: &Array1<f32>,
-        weight: &Array1<f32>,
-        alpha: f32,
-    ) -> Result<Array1<f32>, SmoothError> {
-        self.check_smoothing(act, weight, alpha)?;
-        let scale = |&act: &f32, &weight: &f32| self.smoothing_scale(act, weight, alpha);
-        Ok(act.iter().zip(weight).map(|(act, weight)| scale(act, weight)).collect())
-    }
-    fn check_smooth(
-        &self,
-        x: &Array2<f32>,
-        w: &Array2<f32>,
-        scales: &Array1<f32>,
-    ) -> Result<(), SmoothError> {
-        solution::smooth(x, w, scales).map(|_| ())
-    }
-    fn smoothed_x(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
-        x / scales
-    }
-    fn smoothed_w(&self, w: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
-        w * scales
-    }
-    fn smooth(
-        &self,
-        x: &Array2<f32>,
-        w: &Array2<f32>,
-        scales: &Array1<f32>,
-    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
-        self.check_smooth(x, w, scales)?;
-        Ok((self.smoothed_x(x, scales), self.smoothed_w(w, scales)))
-    }
-    fn fold_into_norm(
-        &self,
-        norm: &Array1<f32>,
-        scales: &Array1<f32>,
-    ) -> Result<Array1<f32>, SmoothError> {
-        solution::fold_into_norm(norm, scales)
-    }
+    token_scales: fn(&Matrix) -> Matrix,
+    tensor_absmax: fn(&Matrix) -> f32,
+    check_product: fn(&Quantized, &Quantized) -> Smooth<()>,
+    sums: fn(&Sums, &Sums) -> Matrix,
+    rescale: fn(Matrix, &Matrix, &Matrix) -> Matrix,
+    check_smoothing: fn(&Vector, &Vector, f32) -> Smooth<()>,
+    smoothing_scale: fn(f32, f32, f32) -> f32,
+    check_smooth: fn(&Matrix, &Matrix, &Vector) -> Smooth<()>,
+    smoothed_x: fn(&Matrix, &Vector) -> Matrix,
+    smoothed_w: fn(&Matrix, &Vector) -> Matrix,
+    fold_into_norm: fn(&Vector, &Vector) -> Smooth<Vector>,
     /// The int8 weight of a migrated layer.
-    fn migrated_weight(
-        &self,
-        w: &Array2<f32>,
-        smoothing: &Array1<f32>,
-    ) -> Result<Quantized, SmoothError> {
-        Ok(quantize_weight(&self.smoothed_w(w, smoothing))?)
-    }
-    fn migrate(
-        &self,
-        batches: &[Array2<f32>],
-        w: &Array2<f32>,
-        alpha: f32,
-    ) -> Result<Migrated, SmoothError> {
-        let weight = self.channel_absmax(w)?;
-        let smoothing = self.smoothing_scales(&self.calibrate(batches)?, &weight, alpha)?;
-        Ok(Migrated { weight: self.migrated_weight(w, &smoothing)?, smoothing })
-    }
-    fn check_width(&self, x: &Array2<f32>, layer: &Migrated) -> Result<(), SmoothError> {
-        solution::migrated_linear(x, layer, Granularity::PerTensor).map(|_| ())
-    }
-    fn migrated_linear(
-        &self,
-        x: &Array2<f32>,
-        layer: &Migrated,
-        granularity: Granularity,
-    ) -> Result<Array2<f32>, SmoothError> {
-        self.check_width(x, layer)?;
-        let x = self.smoothed_x(x, &layer.smoothing);
-        let x = match granularity {
-            Granularity::PerTensor => self.quantize_activations_per_tensor(&x)?,
-            Granularity::PerToken => self.quantize_activations_per_token(&x)?,
-        };
-        self.w8a8_linear(&x, &layer.weight)
-    }
+    migrated_weight: fn(&Matrix, &Vector) -> Smooth<Quantized>,
+    migrate: fn(&[Matrix], &Matrix, f32) -> Smooth<Migrated>,
+    check_width: fn(&Matrix, &Migrated) -> Smooth<()>,
+    migrated_linear: fn(&Matrix, &Migrated, Granularity) -> Smooth<Matrix>,
 }
 
+const RIGHT: Steps = Steps {
+    check_finite: |m| solution::channel_absmax(m).map(drop),
+    channel: |m| {
+        m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
+    },
+    channel_absmax: |m| {
+        (answer().check_finite)(m)?;
+        Ok((answer().channel)(m))
+    },
+    merged: |old, new| old.max(new),
+    check_batches: |batches| solution::calibrate(batches).map(drop),
+    calibrate: |batches| {
+        (answer().check_batches)(batches)?;
+        let mut absmax = Array1::zeros(batches.first().map_or(0, Array2::ncols));
+        for x in batches {
+            let now = (answer().channel_absmax)(x)?;
+            Zip::from(&mut absmax)
+                .and(&now)
+                .for_each(|max, &now| *max = (answer().merged)(*max, now));
+        }
+        Ok(absmax)
+    },
+    scale: |absmax| {
+        let scale = absmax / QMAX;
+        if scale > 0.0 { scale } else { 1.0 }
+    },
+    code: |steps| steps.round_ties_even().clamp(-QMAX, QMAX) as i8,
+    token_scales: |x| {
+        let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
+        let scales = x.rows().into_iter().map(|row| (answer().scale)(absmax(&row.to_vec())));
+        Array1::from_iter(scales).insert_axis(Axis(1))
+    },
+    tensor_absmax: |x| x.iter().fold(0.0, |max: f32, v| max.max(v.abs())),
+    check_product: |x, w| solution::w8a8_linear(x, w).map(drop),
+    sums: |x, w| x.dot(&w.t()).mapv(|sum| sum as f32),
+    rescale: |sums, x, w| sums * x * w.t(),
+    check_smoothing: |act, weight, alpha| solution::smoothing_scales(act, weight, alpha).map(drop),
+    smoothing_scale: |act, weight, alpha| {
+        (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
+    },
+    check_smooth: |x, w, scales| solution::smooth(x, w, scales).map(drop),
+    smoothed_x: |x, scales| x / scales,
+    smoothed_w: |w, scales| w * scales,
+    fold_into_norm: solution::fold_into_norm,
+    migrated_weight: |w, smoothing| Ok(quantize_weight(&(answer().smoothed_w)(w, smoothing))?),
+    migrate: |batches, w, alpha| {
+        let weight = (answer().channel_absmax)(w)?;
+        let smoothing = smoothing_scales(&(answer().calibrate)(batches)?, &weight, alpha)?;
+        Ok(Migrated { weight: (answer().migrated_weight)(w, &smoothing)?, smoothing })
+    },
+    check_width: |x, layer| solution::migrated_linear(x, layer, Granularity::PerTensor).map(drop),
+    migrated_linear: |x, layer, granularity| {
+        (answer().check_width)(x, layer)?;
+        let x = (answer().smoothed_x)(x, &layer.smoothing);
+        let x = match granularity {
+            Granularity::PerTensor => quantize_activations_per_tensor(&x)?,
+            Granularity::PerToken => quantize_activations_per_token(&x)?,
+        };
+        w8a8_linear(&x, &layer.weight)
+    },
+};
+
 wrong_answers! {
-    Rows, "channels_are_rows",
+    "channels_are_rows",
     "the maximum of a channel is over its row",
     "activations are `[tokens, in_features]`, so a channel is a column",
-    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
-        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
-            m.map_axis(Axis(1), |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
-        }
-    }
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"],
+    { channel: |m| m.map_axis(Axis(1), |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()))) }
 
-    Signed, "maximum_without_magnitude",
+    "maximum_without_magnitude",
     "the largest value is the largest magnitude",
     "a negative value may have the largest magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
-        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+        channel: |m| {
             m.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, &v| max.max(v)))
-        }
+        },
     }
 
-    Mean, "calibrates_on_the_mean_magnitude",
+    "calibrates_on_the_mean_magnitude",
     "a typical value is what has to fit",
     "an outlier channel is known by its largest magnitude, and the mean hides that magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign",
      "calibration_keeps_the_largest_magnitude_over_all_batches",
      "a_migrated_layer_is_the_smoothed_weight_quantized"], {
-        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
+        channel: |m| {
             m.map_axis(Axis(0), |column| {
                 column.iter().map(|v| v.abs()).sum::<f32>() / column.len() as f32
             })
-        }
+        },
     }
 
-    MagnitudeOfMean, "magnitude_of_the_mean",
+    "magnitude_of_the_mean",
     "the order of mean and magnitude does not matter",
     "values of both signs cancel in a mean, and the promise is the largest magnitude",
-    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
-        fn channel(&self, m: &Array2<f32>) -> Array1<f32> {
-            m.map_axis(Axis(0), |column| (column.sum() / column.len() as f32).abs())
-        }
-    }
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"],
+    { channel: |m| m.map_axis(Axis(0), |column| (column.sum() / column.len() as f32).abs()) }
 
-    LastBatch, "keeps_the_last_batch",
+    "keeps_the_last_batch",
     "the newest maximum is the best one",
     "an earlier batch may hold the outlier, so the larger of both maxima is kept",
-    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
-        fn merged(&self, _old: f32, new: f32) -> f32 {
-            new
-        }
-    }
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"],
+    { merged: |_, new| new }
 
-    Adds, "adds_the_batches",
+    "adds_the_batches",
     "maxima accumulate over batches",
     "the maximum of two batches is the larger of their maxima and not the sum",
-    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
-        fn merged(&self, old: f32, new: f32) -> f32 {
-            old + new
-        }
-    }
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"],
+    { merged: |old, new| old + new }
 
-    Averages, "averages_the_batches",
+    "averages_the_batches",
     "a moving average is more robust than a maximum",
     "an average lies below the largest magnitude that was seen, and the largest is what must fit",
-    ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
-        fn merged(&self, old: f32, new: f32) -> f32 {
-            if old == 0.0 { new } else { f32::midpoint(old, new) }
-        }
-    }
+    ["calibration_keeps_the_largest_magnitude_over_all_batches"],
+    { merged: |old, new| if old == 0.0 { new } else { f32::midpoint(old, new) } }
 
-    NothingIsFine, "calibrates_on_nothing",
+    "calibrates_on_nothing",
     "without tokens the maxima are 0, and that is a result",
     "a maximum of 0 says that a channel is dead, so a calibration without tokens must be an error",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
-        fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
-            match solution::calibrate(batches) {
-                Err(SmoothError::NoTokens) => Ok(()),
-                checked => checked.map(|_| ()),
-            }
-        }
+        check_batches: |batches| match solution::calibrate(batches) {
+            Err(SmoothError::NoTokens) => Ok(()),
+            checked => checked.map(drop),
+        },
     }
 
-    NanPasses, "nan_passes",
+    "nan_passes",
     "a maximum would show a NaN",
     "`f32::max` drops NaN, so a check has to look for NaN",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan",
-     "a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn check_finite(&self, _m: &Array2<f32>) -> Result<(), SmoothError> {
-            Ok(())
-        }
-        fn check_batches(&self, _batches: &[Array2<f32>]) -> Result<(), SmoothError> {
-            Ok(())
-        }
-    }
+     "a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    { check_finite: |_| Ok(()), check_batches: |_| Ok(()) }
 
-    NanInMaxima, "maxima_do_not_look_for_nan",
+    "maxima_do_not_look_for_nan",
     "calibration checks its batches, and that is enough",
     "`channel_absmax` is called on weights too, and `f32::max` drops NaN there",
-    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
-        fn channel_absmax(&self, m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
-            Ok(self.channel(m))
-        }
-    }
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"],
+    { channel_absmax: |m| Ok((answer().channel)(m)) }
 
-    FirstChecked, "checks_the_first_batch_only",
+    "checks_the_first_batch_only",
     "one good batch vouches for the others",
     "a NaN of any batch is dropped by `f32::max`, so each batch is checked",
     ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
-        fn calibrate(&self, batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
+        calibrate: |batches| {
             if let Some(first) = batches.first() {
-                self.check_finite(first)?;
+                (answer().check_finite)(first)?;
             }
-            let finite = |x: &Array2<f32>| x.mapv(|v| if v.is_finite() { v } else { 0.0 });
+            let finite = |x: &Matrix| x.mapv(|v| if v.is_finite() { v } else { 0.0 });
             solution::calibrate(&batches.iter().map(finite).collect::<Vec<_>>())
-        }
+        },
     }
 
-    EmptyBatch, "an_empty_batch_is_an_error",
+    "an_empty_batch_is_an_error",
     "a batch of no tokens spoils the calibration",
     "an empty batch adds nothing, and only a calibration without any token is an error",
     ["calibration_keeps_the_largest_magnitude_over_all_batches"], {
-        fn check_batches(&self, batches: &[Array2<f32>]) -> Result<(), SmoothError> {
+        check_batches: |batches| {
             if batches.iter().any(|x| x.nrows() == 0) {
                 return Err(SmoothError::NoTokens);
             }
-            solution::calibrate(batches).map(|_| ())
-        }
+            solution::calibrate(batches).map(drop)
+        },
     }
 
-    InfinityPasses, "infinity_passes",
+    "infinity_passes",
     "only NaN is not a number",
     "infinity makes an infinite scale, and infinity over infinity is NaN",
     ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn check_finite(&self, m: &Array2<f32>) -> Result<(), SmoothError> {
-            solution::channel_absmax(&m.mapv(|v| if v.is_infinite() { 0.0 } else { v })).map(|_| ())
-        }
+        check_finite: |m| {
+            solution::channel_absmax(&m.mapv(|v| if v.is_infinite() { 0.0 } else { v })).map(drop)
+        },
     }
 
-    Truncates, "truncates",
+    "truncates",
     "`as i8` rounds to the nearest code",
     "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
-    ["the_codes_are_those_of_vllms_dynamic_int8"], {
-        fn code(&self, steps: f32) -> i8 {
-            steps.clamp(-QMAX, QMAX) as i8
-        }
-    }
+    ["the_codes_are_those_of_vllms_dynamic_int8"],
+    { code: |steps| steps.clamp(-QMAX, QMAX) as i8 }
 
-    Floors, "floors",
+    "floors",
     "rounding down is rounding",
     "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
-    ["the_codes_are_those_of_vllms_dynamic_int8"], {
-        fn code(&self, steps: f32) -> i8 {
-            steps.floor().clamp(-QMAX, QMAX) as i8
-        }
-    }
+    ["the_codes_are_those_of_vllms_dynamic_int8"],
+    { code: |steps| steps.floor().clamp(-QMAX, QMAX) as i8 }
 
-    HalfAway, "half_away_from_zero",
+    "half_away_from_zero",
     "Rust's `round` is torch's `round`",
     "Rust rounds a half away from zero, and torch rounds a half to the even code as \
      `round_ties_even` does",
-    ["the_codes_are_those_of_vllms_dynamic_int8"], {
-        fn code(&self, steps: f32) -> i8 {
-            steps.round().clamp(-QMAX, QMAX) as i8
-        }
-    }
+    ["the_codes_are_those_of_vllms_dynamic_int8"],
+    { code: |steps| steps.round().clamp(-QMAX, QMAX) as i8 }
 
-    Minus128, "lets_minus_128_through",
+    "lets_minus_128_through",
     "an `i8` goes down to -128, so the grid does",
     "the symmetric grid ends at -127, because -128 has no positive partner",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn code(&self, steps: f32) -> i8 {
-            steps.round_ties_even() as i8
-        }
-    }
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    { code: |steps| steps.round_ties_even() as i8 }
 
-    Divisor128, "divides_by_128",
+    "divides_by_128",
     "int8 has 256 codes, so the largest magnitude belongs on 128",
     "there is no code 128, so the largest magnitude belongs on 127",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
-        fn scale(&self, absmax: f32) -> f32 {
-            if absmax > 0.0 { absmax / 128.0 } else { 1.0 }
-        }
-    }
+     "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"],
+    { scale: |absmax| if absmax > 0.0 { absmax / 128.0 } else { 1.0 } }
 
-    NoZeroGuard, "no_zero_scale_guard",
+    "no_zero_scale_guard",
     "no token is ever all zeros",
     "padding is a token of zeros, the scale of zeros is 0, and 0 / 0 is NaN",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn scale(&self, absmax: f32) -> f32 {
-            absmax / QMAX
-        }
-    }
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    { scale: |absmax| absmax / QMAX }
 
-    GuardsMaximum, "guards_the_maximum",
+    "guards_the_maximum",
     "a maximum above 0 has a scale above 0",
     "the smallest f32 over 127 underflows to 0, so the scale needs the guard",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn scale(&self, absmax: f32) -> f32 {
-            if absmax > 0.0 { absmax / QMAX } else { 1.0 }
-        }
-    }
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    { scale: |absmax| if absmax > 0.0 { absmax / QMAX } else { 1.0 } }
 
-    ScaleFloor, "floor_under_the_scale",
+    "floor_under_the_scale",
     "the lower limit of the smoothing scales is for every scale",
     "a token of small values needs a small scale, and a limit rounds its values to 0",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
-        fn scale(&self, absmax: f32) -> f32 {
-            if absmax > 0.0 { (absmax / QMAX).max(MIN_SCALE) } else { 1.0 }
-        }
-    }
+    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    { scale: |absmax| if absmax > 0.0 { (absmax / QMAX).max(MIN_SCALE) } else { 1.0 } }
 
-    ChannelScales, "one_scale_per_channel",
+    "one_scale_per_channel",
     "outlier channels only need scales of their own",
     "a scale along `in_features` cannot leave the integer sum, so an activation has one scale per \
      token",
     ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
-     "per_token_scales_do_not_save_the_quiet_channels"], {
-        fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
-            self.channel(x).mapv(|absmax| self.scale(absmax)).insert_axis(Axis(0))
-        }
+     "per_token_scales_do_not_save_the_other_channels"], {
+        token_scales: |x| {
+            (answer().channel)(x).mapv(|absmax| (answer().scale)(absmax)).insert_axis(Axis(0))
+        },
     }
 
-    TokenIsTensor, "per_token_is_per_tensor",
+    "per_token_is_per_tensor",
     "dynamic means the scale of this tensor",
     "per token means that each row has the scale of its own maximum",
     ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
      "per_token_scales_help_exactly_when_the_outlier_is_a_token"], {
-        fn token_scales(&self, x: &Array2<f32>) -> Array2<f32> {
-            Array2::from_elem((x.nrows(), 1), self.scale(self.tensor_absmax(x)))
-        }
+        token_scales: |x| {
+            Array2::from_elem((x.nrows(), 1), (answer().scale)((answer().tensor_absmax)(x)))
+        },
     }
 
-    LastToken, "scale_of_the_last_token",
+    "scale_of_the_last_token",
     "the newest token is a fair sample",
     "a larger value in an earlier token is clipped, so the maximum is over all tokens",
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
-        fn tensor_absmax(&self, x: &Array2<f32>) -> f32 {
+        tensor_absmax: |x| {
             let last = x.rows().into_iter().next_back();
             last.map_or(0.0, |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
-        }
+        },
     }
 
-    I16, "accumulates_in_i16",
+    "accumulates_in_i16",
     "a product of two `i8` fits an `i16`, so the sum does",
     "three products of 127 * 127 exceed 32,767, so the sum needs an `i32`",
-    ["the_sum_does_not_overflow"], {
-        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
-            x.dot(&w.t()).mapv(|sum| f32::from(sum as i16))
-        }
-    }
+    ["the_sum_does_not_overflow"],
+    { sums: |x, w| x.dot(&w.t()).mapv(|sum| f32::from(sum as i16)) }
 
-    I8Products, "multiplies_in_i8",
+    "multiplies_in_i8",
     "`i8` times `i8` is an `i8`",
     "127 * 127 is 16,129, and an `i8` ends at 127",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
      "the_sum_does_not_overflow"], {
-        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
-            Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
-                let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
-                pairs.map(|(a, b)| f32::from((a * b) as i8)).sum::<f32>()
-            })
-        }
+        sums: |x, w| Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
+            let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
+            pairs.map(|(a, b)| f32::from((a * b) as i8)).sum::<f32>()
+        }),
     }
 
-    F32Sums, "accumulates_in_f32",
+    "accumulates_in_f32",
     "floats have room enough for the sum",
     "f32 holds every integer only up to 2^24, so a longer sum is rounded at each addition",
     ["the_sum_does_not_overflow"], {
-        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
-            Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
-                let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
-                pairs.fold(0.0, |sum: f32, (a, b)| sum + (a * b) as f32)
-            })
-        }
+        sums: |x, w| Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
+            let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
+            pairs.fold(0.0, |sum: f32, (a, b)| sum + (a * b) as f32)
+        }),
     }
 
-    F32Product, "multiplies_matrices_in_f32",
+    "multiplies_matrices_in_f32",
     "codes are small, so a float product is exact",
     "each product is exact and the sum is not, because f32 holds every integer only up to 2^24",
-    ["the_sum_does_not_overflow"], {
-        fn sums(&self, x: &Sums, w: &Sums) -> Array2<f32> {
-            x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t())
-        }
-    }
+    ["the_sum_does_not_overflow"],
+    { sums: |x, w| x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t()) }
 
-    OnColumns, "token_scales_on_the_columns",
+    "token_scales_on_the_columns",
     "the shapes agree, so the axis is right",
     "a token is a row of the result, and in a square result the wrong axis has the right shape",
     ["a_square_product_takes_its_scales_along_the_right_axes",
      "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+        rescale: |sums, x, w| {
             let (rows, columns) = sums.dim();
-            let of = |scales: &Array2<f32>, index: usize| scales[(index % scales.nrows(), 0)];
+            let of = |scales: &Matrix, index: usize| scales[(index % scales.nrows(), 0)];
             let scaled = |(row, column)| sums[(row, column)] * of(x, column) * of(w, row);
             Array2::from_shape_fn((rows, columns), scaled)
-        }
+        },
     }
 
-    NoWeightScale, "forgets_the_weight_scale",
+    "forgets_the_weight_scale",
     "the activation's scale brings the numbers back",
     "both operands are codes, so the sum is also multiplied by the scale of the output channel",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
-     "a_square_product_takes_its_scales_along_the_right_axes"], {
-        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, _w: &Array2<f32>) -> Array2<f32> {
-            sums * x
-        }
-    }
+     "a_square_product_takes_its_scales_along_the_right_axes"],
+    { rescale: |sums, x, _| sums * x }
 
-    NoTokenScale, "forgets_the_token_scale",
+    "forgets_the_token_scale",
     "only the weights were quantized",
     "both operands are codes, so the sum is also multiplied by the scale of the token",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
-     "a_square_product_takes_its_scales_along_the_right_axes"], {
-        fn rescale(&self, sums: Array2<f32>, _x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
-            sums * w.t()
-        }
-    }
+     "a_square_product_takes_its_scales_along_the_right_axes"],
+    { rescale: |sums, _, w| sums * w.t() }
 
-    OneTokenScale, "first_token_scale_for_all",
+    "first_token_scale_for_all",
     "one activation scale is enough at the end",
     "each token has a scale of its own, which multiplies the row of that token",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
-            sums * x.iter().copied().next().unwrap_or(1.0) * w.t()
-        }
-    }
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"],
+    { rescale: |sums, x, w| sums * x.iter().copied().next().unwrap_or(1.0) * w.t() }
 
-    ScalePerRow, "needs_a_weight_scale_per_row",
+    "needs_a_weight_scale_per_row",
     "weights always have a scale per output channel",
     "a weight may have one scale of shape `[1, 1]`, which holds for every output channel",
     ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
+        rescale: |sums, x, w| {
             let of = |(_, channel): (usize, usize)| w.get((channel, 0)).copied().unwrap_or(1.0);
             let scales = Array2::from_shape_fn(sums.dim(), of);
             sums * x * scales
-        }
+        },
     }
 
-    AnyScale, "scales_inside_the_sum",
+    "scales_inside_the_sum",
     "any scale can be multiplied at the end",
     "a scale that changes along `in_features` is no common factor of the sum, so the product must \
      be refused",
     ["widths_that_differ_and_scales_inside_the_sum_are_refused"], {
-        fn check_product(&self, _x: &Quantized, _w: &Quantized) -> Result<(), SmoothError> {
-            Ok(())
-        }
-        fn rescale(&self, sums: Array2<f32>, x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
-            let first = |scales: &Array2<f32>| scales.column(0).insert_axis(Axis(1)).to_owned();
+        check_product: |_, _| Ok(()),
+        rescale: |sums, x, w| {
+            let first = |scales: &Matrix| scales.column(0).insert_axis(Axis(1)).to_owned();
             sums * first(x) * first(w).t()
-        }
+        },
     }
 
-    SwappedAlpha, "swapped_alpha",
+    "swapped_alpha",
     "alpha is the weight's share",
     "alpha is the exponent of the activation's maximum, and 1 - alpha that of the weight's",
-    ["the_scales_are_those_of_the_reference_implementation"], {
-        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
-            solution_scale(act, weight, 1.0 - alpha)
-        }
-    }
+    ["the_scales_are_those_of_the_reference_implementation"],
+    { smoothing_scale: |act, weight, alpha| (RIGHT.smoothing_scale)(act, weight, 1.0 - alpha) }
 
-    Inverted, "inverts_the_scale",
+    "inverts_the_scale",
     "the weight has the outliers, so the weight is divided",
     "the activation has the outliers, so the activation is divided by the scale and the weight is \
      multiplied",
     ["the_scales_are_those_of_the_reference_implementation",
-     "migration_wins_the_error_back_more_than_threefold"], {
-        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
-            1.0 / solution_scale(act, weight, alpha)
-        }
-    }
+     "migration_wins_the_error_back_more_than_threefold"],
+    { smoothing_scale: |act, weight, alpha| 1.0 / (RIGHT.smoothing_scale)(act, weight, alpha) }
 
-    Products, "multiplies_the_two_shares",
+    "multiplies_the_two_shares",
     "the scale is a geometric mean of both maxima",
     "the scale is `act^alpha / weight^(1 - alpha)`, so a large weight makes the scale smaller",
     ["the_scales_are_those_of_the_reference_implementation"], {
-        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
+        smoothing_scale: |act, weight, alpha| {
             (act.powf(alpha) * weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
-        }
+        },
     }
 
-    WeightIgnored, "ignores_the_weight",
+    "ignores_the_weight",
     "only the activation has outliers",
     "the weight takes over what the activation gives away, so its maximum divides the scale",
-    ["the_scales_are_those_of_the_reference_implementation"], {
-        fn smoothing_scale(&self, act: f32, _weight: f32, alpha: f32) -> f32 {
-            act.powf(alpha).max(MIN_SCALE)
-        }
-    }
+    ["the_scales_are_those_of_the_reference_implementation"],
+    { smoothing_scale: |act, _, alpha| act.powf(alpha).max(MIN_SCALE) }
 
-    Unclamped, "no_clamps",
+    "no_clamps",
     "no weight column is ever all zeros",
     "a column of zeros makes the scale infinite, so both the maximum and the scale have a lower \
      limit",
-    ["the_scales_are_those_of_the_reference_implementation"], {
-        fn smoothing_scale(&self, act: f32, weight: f32, alpha: f32) -> f32 {
-            act.powf(alpha) / weight.powf(1.0 - alpha)
-        }
-    }
+    ["the_scales_are_those_of_the_reference_implementation"],
+    { smoothing_scale: |act, weight, alpha| act.powf(alpha) / weight.powf(1.0 - alpha) }
 
-    AnyAlpha, "any_alpha",
+    "any_alpha",
     "a large alpha is only a strong migration",
     "outside 0 to 1 one of the two exponents is negative, so such an alpha must be refused",
-    ["alpha_outside_0_to_1_is_refused"], {
-        fn check_smoothing(
-            &self,
-            act: &Array1<f32>,
-            weight: &Array1<f32>,
-            _alpha: f32,
-        ) -> Result<(), SmoothError> {
-            solution::smoothing_scales(act, weight, 0.5).map(|_| ())
-        }
-    }
+    ["alpha_outside_0_to_1_is_refused"],
+    { check_smoothing: |act, weight, _| solution::smoothing_scales(act, weight, 0.5).map(drop) }
 
-    DeadIsFine, "smooths_dead_channels",
+    "smooths_dead_channels",
     "the clamp takes care of zeros",
     "a channel that was 0 in the calibration has no known range, and a clamped scale would be a \
      guess",
     ["dead_channels_and_maxima_that_are_none_are_refused"], {
-        fn check_smoothing(
-            &self,
-            act: &Array1<f32>,
-            weight: &Array1<f32>,
-            alpha: f32,
-        ) -> Result<(), SmoothError> {
+        check_smoothing: |act, weight, alpha| {
             let alive = act.mapv(|absmax| if absmax == 0.0 { 1.0 } else { absmax });
-            solution::smoothing_scales(&alive, weight, alpha).map(|_| ())
-        }
+            solution::smoothing_scales(&alive, weight, alpha).map(drop)
+        },
     }
 
-    DeadByScale, "dead_is_a_scale_of_0",
+    "dead_is_a_scale_of_0",
     "at alpha 0 the activation does not matter",
     "a channel that was 0 in the calibration has no known range at any alpha",
     ["dead_channels_and_maxima_that_are_none_are_refused"], {
-        fn check_smoothing(
-            &self,
-            act: &Array1<f32>,
-            weight: &Array1<f32>,
-            alpha: f32,
-        ) -> Result<(), SmoothError> {
+        check_smoothing: |act, weight, alpha| {
             let checked = solution::smoothing_scales(act, weight, alpha);
             match checked {
                 Err(SmoothError::DeadChannel { .. }) if alpha == 0.0 => Ok(()),
-                _ => checked.map(|_| ()),
+                _ => checked.map(drop),
             }
-        }
+        },
     }
 
-    AnyLength, "lengths_may_differ",
+    "lengths_may_differ",
     "ndarray checks the shapes",
     "ndarray stretches a length of 1 and panics at others, and both must be an error",
-    ["lengths_that_differ_are_refused_and_both_are_named"], {
-        fn check_smooth(
-            &self,
-            _x: &Array2<f32>,
-            _w: &Array2<f32>,
-            _scales: &Array1<f32>,
-        ) -> Result<(), SmoothError> {
-            Ok(())
-        }
-    }
+    ["lengths_that_differ_are_refused_and_both_are_named"],
+    { check_smooth: |_, _, _| Ok(()) }
 
-    WeightUnchecked, "checks_the_activation_only",
+    "checks_the_activation_only",
     "the weight is the one that was calibrated",
     "a weight of one column would be stretched by ndarray unnoticed, so its width is checked too",
     ["lengths_that_differ_are_refused_and_both_are_named"], {
-        fn check_smooth(
-            &self,
-            x: &Array2<f32>,
-            _w: &Array2<f32>,
-            scales: &Array1<f32>,
-        ) -> Result<(), SmoothError> {
-            solution::smooth(x, &Array2::zeros((1, scales.len())), scales).map(|_| ())
-        }
+        check_smooth: |x, _, scales| {
+            solution::smooth(x, &Array2::zeros((1, scales.len())), scales).map(drop)
+        },
     }
 
-    WrongAxis, "smooths_the_wrong_axis",
+    "smooths_the_wrong_axis",
     "a smoothing scale belongs to a token",
     "a smoothing scale belongs to a channel, which is a column of the activation",
     ["smoothing_divides_the_activation_and_multiplies_the_weight"], {
-        fn smoothed_x(&self, x: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+        smoothed_x: |x, scales| {
             let of = |row: usize| scales[row % scales.len()];
             Array2::from_shape_fn(x.dim(), |(row, column)| x[(row, column)] / of(row))
-        }
+        },
     }
 
-    WeightRows, "smooths_the_weights_rows",
+    "smooths_the_weights_rows",
     "the weight's channels are its rows",
     "a smoothing scale belongs to an input channel, which is a column of the weight",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized"], {
-        fn smoothed_w(&self, w: &Array2<f32>, scales: &Array1<f32>) -> Array2<f32> {
+        smoothed_w: |w, scales| {
             let of = |row: usize| scales[row % scales.len()];
             Array2::from_shape_fn(w.dim(), |(row, column)| w[(row, column)] * of(row))
-        }
+        },
     }
 
-    NoInverse, "forgets_the_weight",
+    "forgets_the_weight",
     "dividing the activation is the whole fix",
     "the product stays the same only if the weight is multiplied by the same scales",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized",
-     "migration_wins_the_error_back_more_than_threefold"], {
-        fn smoothed_w(&self, w: &Array2<f32>, _scales: &Array1<f32>) -> Array2<f32> {
-            w.clone()
-        }
-    }
+     "migration_wins_the_error_back_more_than_threefold"],
+    { smoothed_w: |w, _| w.clone() }
 
-    NoDivision, "forgets_the_activation",
+    "forgets_the_activation",
     "the weight carries the scales, and that is enough",
     "the product stays the same only if the activation is divided by the same scales",
     ["smoothing_divides_the_activation_and_multiplies_the_weight",
      "the_product_is_the_same_before_anything_is_quantized",
-     "migration_wins_the_error_back_more_than_threefold"], {
-        fn smoothed_x(&self, x: &Array2<f32>, _scales: &Array1<f32>) -> Array2<f32> {
-            x.clone()
-        }
-    }
+     "migration_wins_the_error_back_more_than_threefold"],
+    { smoothed_x: |x, _| x.clone() }
 
-    NormMultiplied, "multiplies_the_norm",
+    "multiplies_the_norm",
     "the norm is a weight, and weights are multiplied",
     "the norm makes the activation, and the activation is divided by the scales",
-    ["folded_into_the_norm_the_scales_cost_nothing_at_run_time"], {
-        fn fold_into_norm(
-            &self,
-            norm: &Array1<f32>,
-            scales: &Array1<f32>,
-        ) -> Result<Array1<f32>, SmoothError> {
-            solution::fold_into_norm(norm, scales).map(|_| norm * scales)
-        }
-    }
+    ["folded_into_the_norm_the_scales_cost_nothing_at_run_time"],
+    { fold_into_norm: |norm, scales| solution::fold_into_norm(norm, scales).map(|_| norm * scales) }
 
-    QuantizesFirst, "quantizes_before_smoothing",
+    "quantizes_before_smoothing",
     "the order of two scalings does not matter",
     "a weight that is quantized first is rounded twice, so the weight is smoothed first and then \
      rounded once",
     ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
-        fn migrated_weight(
-            &self,
-            w: &Array2<f32>,
-            smoothing: &Array1<f32>,
-        ) -> Result<Quantized, SmoothError> {
+        migrated_weight: |w, smoothing| {
             let first = quantize_weight(w)?;
             let values = first.q().mapv(f32::from) * first.scales();
             Ok(quantize_weight(&(values * smoothing))?)
-        }
+        },
     }
 
-    FirstBatch, "migrates_on_the_first_batch",
+    "migrates_on_the_first_batch",
     "the first batch is the calibration set",
     "all batches are the calibration set, and a later batch may hold the larger outlier",
     ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
-        fn migrate(
-            &self,
-            batches: &[Array2<f32>],
-            w: &Array2<f32>,
-            alpha: f32,
-        ) -> Result<Migrated, SmoothError> {
+        migrate: |batches, w, alpha| {
             solution::migrate(batches.get(..1).unwrap_or_default(), w, alpha)
-        }
+        },
     }
 
-    AlphaFixed, "alpha_is_always_one_half",
+    "alpha_is_always_one_half",
     "0.5 is what everybody uses",
     "alpha is an argument, and the scales must follow the alpha that is given",
     ["the_error_is_u_shaped_in_alpha_with_its_minimum_near_one_half",
-     "the_scales_are_those_of_the_reference_implementation"], {
-        fn smoothing_scale(&self, act: f32, weight: f32, _alpha: f32) -> f32 {
-            solution_scale(act, weight, 0.5)
-        }
-    }
+     "the_scales_are_those_of_the_reference_implementation"],
+    { smoothing_scale: |act, weight, _| (RIGHT.smoothing_scale)(act, weight, 0.5) }
 
-    SwappedGranularity, "granularities_swapped",
+    "granularities_swapped",
     "per tensor is the finer granularity",
     "per tensor is one scale for all tokens, and per token is one scale for each",
     ["each_granularity_of_a_migrated_layer_is_the_one_asked_for"], {
-        fn migrated_linear(
-            &self,
-            x: &Array2<f32>,
-            layer: &Migrated,
-            granularity: Granularity,
-        ) -> Result<Array2<f32>, SmoothError> {
+        migrated_linear: |x, layer, granularity| {
             let other = match granularity {
                 Granularity::PerTensor => Granularity::PerToken,
                 Granularity::PerToken => Granularity::PerTensor,
             };
             solution::migrated_linear(x, layer, other)
-        }
+        },
     }
 
-    AnyWidth, "stretches_a_narrow_activation",
+    "stretches_a_narrow_activation",
     "one channel is a channel for all",
     "ndarray stretches a width of 1 unnoticed, so another width must be an error",
-    ["a_migrated_layer_refuses_an_activation_of_another_width"], {
-        fn check_width(&self, x: &Array2<f32>, _layer: &Migrated) -> Result<(), SmoothError> {
-            self.check_finite(x)
-        }
-    }
+    ["a_migrated_layer_refuses_an_activation_of_another_width"],
+    { check_width: |x, _| (answer().check_finite)(x) }
 
-    LayerTrusted, "trusts_the_scales_of_a_layer",
+    "trusts_the_scales_of_a_layer",
     "the scales were checked when the layer was migrated",
     "the fields of a layer are public, so a layer may hold a scale of 0 that was never checked",
     ["a_migrated_layer_refuses_an_activation_of_another_width"], {
-        fn check_width(&self, x: &Array2<f32>, layer: &Migrated) -> Result<(), SmoothError> {
-            solution::smooth(x, &Array2::zeros((1, layer.smoothing.len())), &ones(layer)).map(|_| ())
-        }
+        check_width: |x, layer| {
+            solution::smooth(x, &Array2::zeros((1, layer.smoothing.len())), &ones(layer)).map(drop)
+        },
     }
 }
 
 /// Scales that change nothing, as many as the layer has.
-fn ones(layer: &Migrated) -> Array1<f32> {
+fn ones(layer: &Migrated) -> Vector {
     Array1::ones(layer.smoothing.len())
 }
 
-/// The right smoothing scale, for answers that are wrong elsewhere.
-fn solution_scale(act: f32, weight: f32, alpha: f32) -> f32 {
-    (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
-}
+/// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
+///
+/// With `WRONG_ANSWER=none` every step is right. The functions must then pass the spec, so that a
+/// failure of a wrong answer is due to the step that it replaces.
+pub mod chosen {
+    use super::*;
 
-answered! {
-    fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError>;
-    fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError>;
-    fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError>;
-    fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError>;
-    fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError>;
-    fn smoothing_scales(
-        act_absmax: &Array1<f32>,
-        weight_absmax: &Array1<f32>,
-        alpha: f32,
-    ) -> Result<Array1<f32>, SmoothError>;
-    fn smooth(
-        x: &Array2<f32>,
-        w: &Array2<f32>,
-        scales: &Array1<f32>,
-    ) -> Result<(Array2<f32>, Array2<f32>), SmoothError>;
-    fn fold_into_norm(norm: &Array1<f32>, scales: &Array1<f32>) -> Result<Array1<f32>, SmoothError>;
-    fn migrate(
-        batches: &[Array2<f32>],
-        w: &Array2<f32>,
-        alpha: f32,
-    ) -> Result<Migrated, SmoothError>;
-    fn migrated_linear(
-        x: &Array2<f32>,
-        layer: &Migrated,
-        granularity: Granularity,
-    ) -> Result<Array2<f32>, SmoothError>;
+    fn quantize(x: &Matrix, scales: Matrix) -> Smooth<Quantized> {
+        Ok(Quantized::new((x / &scales).map(|&steps| (answer().code)(steps)), scales)?)
+    }
+
+    /// See [`solution::quantize_activations_per_tensor`].
+    pub fn quantize_activations_per_tensor(x: &Matrix) -> Smooth<Quantized> {
+        (answer().check_finite)(x)?;
+        quantize(x, Array2::from_elem((1, 1), (answer().scale)((answer().tensor_absmax)(x))))
+    }
+
+    /// See [`solution::quantize_activations_per_token`].
+    pub fn quantize_activations_per_token(x: &Matrix) -> Smooth<Quantized> {
+        (answer().check_finite)(x)?;
+        quantize(x, (answer().token_scales)(x))
+    }
+
+    /// See [`solution::w8a8_linear`].
+    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Smooth<Matrix> {
+        (answer().check_product)(x, w)?;
+        let sums = (answer().sums)(&x.q().mapv(i32::from), &w.q().mapv(i32::from));
+        Ok((answer().rescale)(sums, x.scales(), w.scales()))
+    }
+
+    /// See [`solution::smoothing_scales`].
+    pub fn smoothing_scales(act: &Vector, weight: &Vector, alpha: f32) -> Smooth<Vector> {
+        (answer().check_smoothing)(act, weight, alpha)?;
+        let scale = |&act: &f32, &weight: &f32| (answer().smoothing_scale)(act, weight, alpha);
+        Ok(act.iter().zip(weight).map(|(act, weight)| scale(act, weight)).collect())
+    }
+
+    /// See [`solution::smooth`].
+    pub fn smooth(x: &Matrix, w: &Matrix, scales: &Vector) -> Smooth<(Matrix, Matrix)> {
+        (answer().check_smooth)(x, w, scales)?;
+        Ok(((answer().smoothed_x)(x, scales), (answer().smoothed_w)(w, scales)))
+    }
+
+    answered! {
+        fn channel_absmax(m: &Matrix) -> Smooth<Vector>;
+        fn calibrate(batches: &[Matrix]) -> Smooth<Vector>;
+        fn fold_into_norm(norm: &Vector, scales: &Vector) -> Smooth<Vector>;
+        fn migrate(batches: &[Matrix], w: &Matrix, alpha: f32) -> Smooth<Migrated>;
+        fn migrated_linear(x: &Matrix, layer: &Migrated, granularity: Granularity) -> Smooth<Matrix>;
+    }
 }

@@ -1,4 +1,4 @@
-//! The spec of lab 04. Each test's name is a sentence, each failure says where to look.
+//! The spec of lab 04. The name of a test is a sentence, and a failure names the likely mistake.
 //!
 //! `LAB_IMPL=starter cargo test -p lab-04-activation-outliers-smoothquant` grades `src/starter.rs`.
 
@@ -12,24 +12,24 @@ use smoothquant::{
     quantize_activations_per_token, quantize_weight, smooth, smoothing_scales, w8a8_linear,
 };
 
-/// What a lab function returns on good input.
+/// The value of a function on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
 }
 
 /// Tokens, channels and output channels of the planted set-up.
 const SHAPE: [usize; 3] = [64, 256, 64];
-/// Its loud channels.
-const LOUD: [usize; 4] = [37, 100, 154, 221];
+/// The outlier channels of the planted set-up.
+const OUTLIERS: [usize; 4] = [37, 100, 154, 221];
 
 /// An activation without outliers, `[64, 256]`.
 fn healthy(seed: u64) -> Array2<f32> {
     normal_matrix(seed, SHAPE[0], SHAPE[1])
 }
 
-/// The same with four channels 80 times as loud.
+/// The same with four channels multiplied by 80.
 fn planted(seed: u64) -> Array2<f32> {
-    LOUD.iter().fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, 80.0))
+    OUTLIERS.iter().fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, 80.0))
 }
 
 /// The weight that both are multiplied with, `[64, 256]`.
@@ -70,10 +70,13 @@ fn the_absmax_of_a_channel_is_over_its_column_and_without_its_sign() {
     let absmax = must(channel_absmax(&m)).to_vec();
     let signatures: [(&[f32], &str); 4] = [
         (&[5.0, 3.0], "the maxima of the rows: a channel is a column, so fold along Axis(0)"),
-        (&[1.0, 3.0, 0.5], "the largest values: take the magnitude first, -5 is louder than 3"),
+        (
+            &[1.0, 3.0, 0.5],
+            "the largest values: take the magnitude first, because |-5| is larger than 3",
+        ),
         (
             &[1.5, 4.0, 0.375],
-            "the means of the magnitudes: a clipped outlier is decided by the max",
+            "the means of the magnitudes: take the maximum, which must not be clipped",
         ),
         (&[0.5, 1.0, 0.375], "the magnitude of the means: signs cancel in it"),
     ];
@@ -94,7 +97,7 @@ fn calibration_keeps_the_largest_magnitude_over_all_batches() {
         [3.0, 2.0, 0.125] => "the last batch alone: keep the larger of old and new",
         [2.0, 9.0, 0.5] => "the first batch alone: go over all of them",
         [9.0, 14.0, 0.875] => "sums: keep the larger, do not add",
-        [3.0, _, _] => "means over the batches: one loud batch must decide",
+        [3.0, _, _] => "means over the batches: keep the larger of old and new",
         _ => "look at `calibrate`: a running maximum of `channel_absmax`",
     };
     assert_eq!(absmax, [4.0, 9.0, 0.5], "\ncalibrate on three batches gave {diagnosis}");
@@ -200,19 +203,19 @@ fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
                  NaN, and infinity over infinity is NaN"
             );
         }
-        quiet_tokens(quantize);
+        small_tokens(quantize);
     }
 }
 
-/// Tokens that are almost zeros: quiet, so quiet that 127 steps are hard to tell apart, and so quiet
-/// that the scale is 0 although the largest magnitude is not.
-fn quiet_tokens(quantize: fn(&Array2<f32>) -> Result<Quantized, SmoothError>) {
-    let quiet = 2f32.powi(-60);
-    let q = must(quantize(&array![[127.0 * quiet, quiet]]));
-    assert_eq!(q.scales(), &array![[quiet]], "a quiet token has a small scale: there is no floor");
+/// Tokens whose absmax is small, so small that f32 can hardly hold 127 steps, and so small that the
+/// scale underflows to 0.
+fn small_tokens(quantize: fn(&Array2<f32>) -> Result<Quantized, SmoothError>) {
+    let small = 2f32.powi(-60);
+    let q = must(quantize(&array![[127.0 * small, small]]));
+    assert_eq!(q.scales(), &array![[small]], "a small absmax has a small scale, without a minimum");
     assert_eq!(q.q(), &array![[127, 1]]);
-    // Multiples of the smallest f32. 190 / 127 is rounded to one of them, so the loudest value is 190
-    // steps away from 0.
+    // Multiples of the smallest f32. 190 / 127 is rounded to 1, so the absmax is 190 steps away
+    // from 0.
     let smallest = f32::from_bits(1);
     let q = must(quantize(&array![[-190.0 * smallest, smallest]]));
     assert_eq!(
@@ -238,17 +241,20 @@ fn per_token_scales_help_exactly_when_the_outlier_is_a_token() {
     };
     let per_tensor = error_of_others(must(quantize_activations_per_tensor(&x)));
     let per_token = error_of_others(must(quantize_activations_per_token(&x)));
-    assert!(per_tensor > 0.4, "one loud token costs the others {per_tensor:.3} per tensor");
+    assert!(per_tensor > 0.4, "one outlier token costs the others {per_tensor:.3} per tensor");
     assert!(
         per_token < 0.012,
-        "the other tokens have an error of {per_token:.4} with a scale of their own: a token pays \
-         for its own loudness. Is your scale per row?"
+        "the other tokens have an error of {per_token:.4} with a scale of their own: give \
+         each row its own scale"
     );
     let channel = must(quantize_activations_per_token(&planted(1)));
-    let quiet = quiet_channels();
-    let pick = |m: &Array2<f32>| m.select(Axis(1), &quiet);
+    let others = other_channels();
+    let pick = |m: &Array2<f32>| m.select(Axis(1), &others);
     let error = relative_error(&pick(&planted(1)), &pick(&dequantize(&channel)));
-    assert!(error > 0.2, "a loud channel is in every token, so this stays large: {error:.3}");
+    assert!(
+        error > 0.2,
+        "an outlier channel is in every token, so the error stays large: {error:.3}"
+    );
 }
 
 // ---- task 3: the integer product -------------------------------------------------------------------
@@ -351,27 +357,27 @@ fn widths_that_differ_and_scales_inside_the_sum_are_refused() {
 }
 
 #[test]
-fn a_few_loud_channels_silence_the_quiet_ones() {
+fn a_few_outlier_channels_round_the_others_to_zero() {
     let before = naive_error(&healthy(1), quantize_activations_per_tensor);
     let after = naive_error(&planted(1), quantize_activations_per_tensor);
     assert!((0.010..0.015).contains(&before), "W8A8 without outliers: an error of {before:.4}");
     assert!((0.05..0.09).contains(&after), "four channels at 80x: an error of {after:.4}");
     let q = must(quantize_activations_per_tensor(&planted(1)));
-    let quiet = quiet_channels();
-    let pick = |m: Array2<f32>| m.select(Axis(1), &quiet);
-    let (x, codes) = (pick(planted(1)), q.q().select(Axis(1), &quiet));
+    let others = other_channels();
+    let pick = |m: Array2<f32>| m.select(Axis(1), &others);
+    let (x, codes) = (pick(planted(1)), q.q().select(Axis(1), &others));
     let share = codes.iter().filter(|&&code| code == 0).count() as f64 / codes.len() as f64;
-    // Half a step of the grid: what is below it is 0.
+    // Values below half a step of the grid are rounded to 0.
     let half = planted(1).iter().fold(0.0, |max: f32, v| max.max(v.abs())) / QMAX / 2.0;
     let below = x.iter().filter(|v| v.abs() < half).count() as f64 / x.len() as f64;
     assert!((share - below).abs() < 1e-3, "{share:.3} are 0, and {below:.3} are below half a step");
-    assert!((0.60..0.79).contains(&share), "{share:.3} of the quiet entries round to exactly 0");
+    assert!((0.60..0.79).contains(&share), "{share:.3} of the other entries round to exactly 0");
     let own = relative_error(&x, &pick(dequantize(&q)));
-    assert!((0.5..0.7).contains(&own), "the quiet channels' own error is {own:.3}");
+    assert!((0.5..0.7).contains(&own), "the error of the other channels is {own:.3}");
 }
 
 #[test]
-fn per_token_scales_do_not_save_the_quiet_channels() {
+fn per_token_scales_do_not_save_the_other_channels() {
     let per_tensor = naive_error(&planted(1), quantize_activations_per_tensor);
     let per_token = naive_error(&planted(1), quantize_activations_per_token);
     let without = naive_error(&healthy(1), quantize_activations_per_token);
@@ -379,13 +385,13 @@ fn per_token_scales_do_not_save_the_quiet_channels() {
     assert!(
         per_token > 2.5 * without,
         "per token the error is {per_token:.4}, {without:.4} without outliers: every token has the \
-         loud channels, so each has a coarse scale. If this is small, your scales are per channel"
+         outlier channels, so each has a coarse scale. If this is small, your scales are per channel"
     );
 }
 
-/// The channels of the planted set-up that are not loud.
-fn quiet_channels() -> Vec<usize> {
-    (0..SHAPE[1]).filter(|channel| !LOUD.contains(channel)).collect()
+/// The channels of the planted set-up without outliers.
+fn other_channels() -> Vec<usize> {
+    (0..SHAPE[1]).filter(|channel| !OUTLIERS.contains(channel)).collect()
 }
 
 // ---- task 4: smoothing -----------------------------------------------------------------------------
@@ -526,8 +532,8 @@ fn the_product_is_the_same_before_anything_is_quantized() {
     let powers = Array1::from_shape_fn(SHAPE[1], |channel| 2f32.powi(channel as i32 % 13 - 6));
     let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &powers));
     assert_eq!(linear_f64(&smoothed_x, &smoothed_w), exact, "with powers of two, to the bit");
-    // Any other scale rounds x / s and w * s once each: every term moves by 2^-23 of itself at most,
-    // and the result is rounded to f32.
+    // Any other scale rounds x / s and w * s once each: every term moves by 2^-23 of itself at
+    // most, and the result is rounded to f32.
     let scales =
         must(smoothing_scales(&must(calibrate(std::slice::from_ref(&x))), &columns(&w), 0.5));
     let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &scales));
@@ -562,7 +568,7 @@ fn columns(w: &Array2<f32>) -> Array1<f32> {
 
 #[test]
 fn a_migrated_layer_is_the_smoothed_weight_quantized() {
-    // Two batches: the loud channels are in the second alone.
+    // The outlier channels are in the second batch alone.
     let layer = must(migrate(&[healthy(3), planted(1)], &weight(), 0.5));
     let act = columns(&concatenate![Axis(0), healthy(3), planted(1)]);
     let smoothing = must(smoothing_scales(&act, &columns(&weight()), 0.5));
@@ -610,8 +616,8 @@ fn on_healthy_tensors_migration_changes_almost_nothing() {
     let migrated = migrated_error(&healthy(1), &healthy(1), 0.5, Granularity::PerTensor);
     assert!(
         (0.7..1.2).contains(&(migrated / naive)),
-        "the control arm: without outliers {naive:.4} became {migrated:.4}. What fixes everything \
-         fixes nothing in particular"
+        "the control arm: without outliers {naive:.4} became {migrated:.4}. Migration must \
+         not change a layer without outliers"
     );
 }
 
@@ -640,7 +646,7 @@ fn a_migrated_layer_refuses_an_activation_of_another_width() {
     }
     let error = migrate(&[array![[1.0, 2.0]]], &array![[1.0, 1.0, 1.0]], 0.5).err();
     differ(error, [2, 3], "calibrated on 2 channels for a weight of 3");
-    // The fields of a layer are public, so it may come from anywhere.
+    // The fields of a layer are public, so a caller may build a layer without `migrate`.
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let broken = Migrated { smoothing: array![1.0, 1.0, value], ..layer.clone() };
         let error = run(&broken, 3);

@@ -1,16 +1,16 @@
-//! How this lab's writer lays out a safetensors file: a rule, so that its size can be predicted.
+//! The layout of a safetensors file of this lab, which is a rule so that the size can be predicted.
 //!
-//! A safetensors file is 8 bytes, the length of a JSON text as a little-endian `u64`; the JSON; and the
-//! data. The format leaves the writer free in the order of the tensors and in white space. Here:
+//! A safetensors file has 8 bytes with the length of a JSON text as a little-endian `u64`, the
+//! JSON, and the data. The order of the tensors and the white space are free. In this lab:
 //!
 //! * wide elements first (as the reference implementation does, so that each tensor is aligned to its
 //!   elements), and by name among equals;
-//! * JSON without spaces, `__metadata__` first, filled up with spaces to a multiple of 8 bytes.
+//! * JSON without spaces, `__metadata__` first, padded with spaces to a multiple of 8 bytes.
 
 use formats::checkpoint::{Storage, Tensor};
 use serde_json::{Value, json};
 
-/// Bytes of the length in front of the JSON.
+/// Bytes of the length before the JSON.
 pub const LENGTH: u64 = 8;
 
 /// The tensors in the order in which their data lies in the file.
@@ -27,7 +27,7 @@ fn width(tensor: &Tensor) -> u64 {
     }
 }
 
-/// The JSON of the header of a file with these tensors, spaces at its end included.
+/// The JSON of the header of a file with these tensors, with the padding of spaces.
 pub fn header(tensors: &[Tensor]) -> String {
     let mut text = String::from(r#"{"__metadata__":{"format":"pt"}"#);
     let mut begin = 0;
@@ -41,6 +41,7 @@ pub fn header(tensors: &[Tensor]) -> String {
         begin = end;
     }
     text.push('}');
+    // Padded, because the data then begins at a multiple of 8 and wide elements stay aligned.
     let padded = text.len().next_multiple_of(LENGTH as usize);
     text.extend(std::iter::repeat_n(' ', padded - text.len()));
     text

@@ -1,8 +1,8 @@
 //! The functions of the earlier labs that write the checkpoint: the reader's own, with
 //! `LAB_IMPL=starter`.
 //!
-//! A wrong answer to this lab is tried with the right answers to the others: a failure is then due to
-//! the one step that it replaces.
+//! A wrong answer to this lab is tried with the solutions of the other labs, so that a failure is
+//! due to the step that the wrong answer replaces.
 
 #[cfg(not(lab_impl = "wrong"))]
 pub use fake_quant_linear::quantize_per_channel;

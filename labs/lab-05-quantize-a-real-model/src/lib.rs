@@ -1,16 +1,14 @@
-//! Lab 05: the quantizer leaves the classroom.
+//! Lab 05: a checkpoint that engines serve, made of the functions of labs 01, 03 and 04.
 //!
-//! The functions of labs 01, 03 and 04 write a checkpoint that engines serve. What is left to decide is
-//! the plan, and that is the exercise: which tensors are quantized and which are left alone, what each
-//! becomes, which lab function makes its bytes, what the config says, and how many bytes the file will
-//! have before a single weight is read.
+//! The exercise is the plan: which tensors are quantized and which are kept, the parts of each
+//! tensor, the lab function that makes the bytes of a part, the config, and the size of the file
+//! before a weight is read.
 //!
-//! The rest is given: [`fp8`] has the one grid that no lab has built, [`file`] the layout of the file,
-//! and the crate `quantizer` streams tensor by tensor, reads back and runs what was written. All of it
-//! asks the plan.
+//! The rest is given. [`fp8`] has the grid that no lab has built, [`file`] the layout of the file.
+//! The crate `quantizer` writes tensor by tensor by the plan, reads the files and runs them.
 //!
-//! Shapes are `[out_features, in_features]`. The functions are re-exported from [`solution`]; with
-//! `LAB_IMPL=starter` from [`starter`], which is the file to edit.
+//! Shapes are `[out_features, in_features]`. The functions are re-exported from [`solution`], and
+//! with `LAB_IMPL=starter` from [`starter`], which is the file to edit.
 
 pub mod file;
 pub mod labs;

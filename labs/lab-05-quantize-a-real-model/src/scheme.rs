@@ -1,4 +1,4 @@
-//! What can be asked of this lab.
+//! The schemes of this lab, and a recipe for a file.
 
 use std::fmt::{self, Display};
 
@@ -9,12 +9,12 @@ use formats::registry::{File, StorageFormat};
 /// How the linear layers of a model are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// As floats: the original that the others are compared with.
+    /// Floats, as the original that the others are compared with.
     Plain,
-    /// compressed-tensors `int-quantized`: int8 per channel, and int8 activations with one scale for
-    /// each token, found when the model runs.
+    /// compressed-tensors `int-quantized`: int8 per channel, and int8 activations with one scale
+    /// for each token, found when the model runs.
     W8A8,
-    /// compressed-tensors `pack-quantized`, 8 bits: int8 per channel, activations stay floats.
+    /// compressed-tensors `pack-quantized`, 8 bits: int8 per channel, activations stay in floats.
     W8A16,
     /// compressed-tensors `pack-quantized`, 4 bits, in groups of this size.
     W4A16(u64),
@@ -30,8 +30,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme of a format of the registry; `None` for one that this lab does not name, which follows
-    /// its own description.
+    /// The scheme of a format of the registry, or `None` for a format that this lab does not name.
+    /// Such a format follows its own description.
     pub fn of(format: StorageFormat) -> Option<Self> {
         Some(match (format.description.name, &format.description.file) {
             ("none", _) => Self::Plain,
@@ -46,7 +46,7 @@ impl Scheme {
         })
     }
 
-    /// Neighbours in a row that share a scale; `None` where a row has one, or nothing has.
+    /// Weights of a group, or `None` if the granularity is a row or there is no scale.
     pub fn group_size(self) -> Option<u64> {
         match self {
             Self::W4A16(size) | Self::Awq(size) | Self::Gptq(size) => Some(size),
@@ -56,7 +56,7 @@ impl Scheme {
     }
 }
 
-/// As the command line names it.
+/// The name on the command line.
 impl Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -72,11 +72,11 @@ impl Display for Scheme {
     }
 }
 
-/// A scheme, and the type of what it leaves alone.
+/// A scheme, and the type of the tensors that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// How linear layers are stored.
     pub scheme: Scheme,
-    /// How everything else is.
+    /// The type of all other tensors.
     pub float: Float,
 }

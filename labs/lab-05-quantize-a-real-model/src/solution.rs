@@ -1,4 +1,4 @@
-//! The reference. Written to be read: the chapter shows it piece by piece.
+//! The reference, which the chapter shows piece by piece.
 
 use formats::layouts::{Grouped, awq, compressed_tensors, ggml, gptq};
 use ndarray::Array2;
@@ -15,8 +15,8 @@ use crate::{
 ///
 /// Quantized is the `weight` of a linear layer: a matrix, but not the embedding (a module called
 /// `embed_tokens`) and not the head (`lm_head`). A scheme with groups needs `in_features` in whole
-/// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of 32,
-/// GPTQ of 8. `out_features` is looked at first.
+/// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of
+/// 32, GPTQ of 8. `out_features` is checked first.
 pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
     let (Some(module), &[out_features, in_features]) =
         (tensor.name.strip_suffix(".weight"), tensor.shape.as_slice())
@@ -47,9 +47,9 @@ pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
 /// The tensors that stand for `tensor` in the file, in the order in which [`quantize`] gives their
 /// bytes.
 ///
-/// A tensor that is kept keeps its name and shape and has the type `recipe.float`; in a GGUF file it
-/// is F16, and F32 with fewer than two axes. A quantized one becomes, with `out` and `in` for its shape
-/// and `groups` for `in / group_size`:
+/// A tensor that is kept keeps its name and shape and has the type `recipe.float`; in a GGUF file
+/// it is F16, and F32 with fewer than two axes. A quantized one becomes, with `out` and `in` for
+/// its shape and `groups` for `in / group_size`:
 ///
 /// | scheme | parts |
 /// | --- | --- |
@@ -97,7 +97,7 @@ pub fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
     }
 }
 
-/// What a tensor that is left alone becomes.
+/// The part of a tensor that is kept.
 fn kept(tensor: &Tensor, recipe: Recipe) -> Tensor {
     match (recipe.scheme, tensor.shape.len()) {
         (Scheme::Gguf(_), 0 | 1) => blocks(&tensor.name, TensorType::F32, &tensor.shape),
@@ -112,29 +112,27 @@ fn kept(tensor: &Tensor, recipe: Recipe) -> Tensor {
 // ANCHOR_END: parts
 
 // ANCHOR: quantize
-/// The bytes of each part of a matrix `w`, `[out_features, in_features]`, that is quantized: one
-/// vector for each of [`parts`], in that order.
+/// The bytes of each part of a quantized matrix `w`, `[out_features, in_features]`: one vector for
+/// each of [`parts`], in that order.
 ///
-/// The codes come from the labs: int8 per channel from lab 01, groups of int4 and the layouts from lab
-/// 03, and FP8 from [`fp8`]. The words of [`Scheme::W8A16`] hold each code plus 128, the first in the
-/// lowest byte.
+/// The codes come from the labs: int8 per channel from lab 01, groups of int4 and the layouts from
+/// lab 03, and FP8 from [`fp8`]. The words of [`Scheme::W8A16`] hold each code plus 128, the first
+/// in the lowest byte.
 ///
 /// # Errors
-/// What the lab's function refuses: NaN, infinity, a group that does not divide, a scale beyond `f16`;
+/// Those of the lab's function: NaN, infinity, a group that does not divide, a scale beyond `f16`.
 /// [`FormatError::NothingQuantized`] for [`Scheme::Plain`], which quantizes nothing.
 pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
     let shape = [w.nrows() as i64, w.ncols() as i64];
     Ok(match scheme {
-        Scheme::Plain => {
-            return Err(FormatError::NothingQuantized);
-        }
+        Scheme::Plain => return Err(FormatError::NothingQuantized),
         Scheme::W8A8 => {
             let w = quantize_per_channel(w)?;
             vec![bytes::of(w.q()), bytes::of(w.scales())]
         }
         Scheme::W8A16 => {
             let w = quantize_per_channel(w)?;
-            // Plus 128 turns -128..=127 into 0..=255: in two's complement that flips the top bit.
+            // Plus 128, because the top bit of two's complement is then flipped.
             let codes = w.q().mapv(|code| code.cast_unsigned() ^ 0x80);
             vec![bytes::of(&codes), bytes::of(w.scales()), bytes::of(&shape)]
         }
@@ -170,9 +168,9 @@ fn grouped(w: &Array2<f32>, group_size: u64) -> Result<Grouped, FormatError> {
 // ANCHOR_END: quantize
 
 // ANCHOR: left_alone
-/// The linear modules that an engine has to leave alone, in the order of `tensors`: `lm_head` first,
-/// whether there is a tensor for it or not (a tied head is a linear layer without one), then every
-/// matrix kept because it cannot be divided, by its module's name.
+/// The linear modules that an engine has to leave alone, in the order of `tensors`: `lm_head`
+/// first, whether there is a tensor for it or not (a tied head is a linear layer without one), then
+/// every matrix kept because it cannot be divided, by its module's name.
 pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
     let indivisible = tensors.iter().filter(|tensor| {
         matches!(decide(tensor, scheme), Decision::Keep(Reason::Indivisible { .. }))
@@ -183,8 +181,8 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 // ANCHOR_END: left_alone
 
 // ANCHOR: quantization_config
-/// What `config.json` says under `quantization_config`; `None` where nothing there is to be said, for
-/// [`Scheme::Plain`] and GGUF.
+/// The `quantization_config` of `config.json`, or `None` for [`Scheme::Plain`] and GGUF, which need
+/// none.
 ///
 /// | scheme | quant_method | and |
 /// | --- | --- | --- |
@@ -195,7 +193,7 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 /// | awq | awq | bits, group_size, zero_point, version `gemm`, modules_to_not_convert |
 /// | gptq | gptq | bits, group_size, sym, desc_act, checkpoint_format `gptq`, modules_to_not_convert |
 ///
-/// `left_alone` are the modules that stay floats: `ignore` of compressed-tensors.
+/// `left_alone` are the modules that stay in floats, which is `ignore` of compressed-tensors.
 pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
     let on_channels = |bits: u64, kind: &str| {
         json!({"num_bits": bits, "type": kind, "symmetric": true, "strategy": "channel",
@@ -237,17 +235,17 @@ pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Valu
 // ANCHOR_END: quantization_config
 
 // ANCHOR: predicted_bytes
-/// The size of `model.safetensors` in bytes, before a weight is read: 8 for the length of the header,
-/// the header as [`file::header`] writes it, and the data of every part. `tensors` are those of the
-/// original.
+/// The size of `model.safetensors` in bytes, before a weight is read: 8 for the length of the
+/// header, the header as [`file::header`] writes it, and the data of every part. `tensors` are
+/// those of the original.
 pub fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64 {
     let parts: Vec<Tensor> = tensors.iter().flat_map(|tensor| parts(tensor, recipe)).collect();
     let data: u64 = parts.iter().map(|part| part.bytes).sum();
     file::LENGTH + file::header(&parts).len() as u64 + data
 }
 
-/// Bits that one weight of the quantized matrices costs, every part of them counted; `None` if no
-/// tensor is quantized.
+/// Bits per weight of the quantized matrices, with every part counted, or `None` if no tensor is
+/// quantized.
 pub fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
     let quantized = |tensor: &&Tensor| decide(tensor, recipe.scheme) == Decision::Quantize;
     let (mut bytes, mut weights) = (0, 0);

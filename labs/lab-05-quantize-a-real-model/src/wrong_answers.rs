@@ -1,8 +1,8 @@
 //! Plausible wrong answers, kept as code, each with the tests of the spec that must catch it.
 //!
-//! An [`Answer`] is the whole lab, right unless a function of it is replaced. `LAB_IMPL=wrong
-//! WRONG_ANSWER=quantizes_the_head cargo test -p lab-05-quantize-a-real-model --test spec` runs the spec
-//! on one of them. The test `every_wrong_answer_is_caught` runs them all.
+//! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=quantizes_the_head
+//! cargo test -p lab-05-quantize-a-real-model --test spec` runs the spec on one wrong answer, and
+//! the test `every_wrong_answer_is_caught` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::Array2;
@@ -12,32 +12,31 @@ use crate::{
     Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, file, part, solution,
 };
 
-/// The lab, each function of it right unless replaced.
-trait Answer {
-    fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-        solution::decide(tensor, scheme)
-    }
-    fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
-        solution::parts(tensor, recipe)
-    }
-    fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
-        solution::quantize(w, scheme)
-    }
-    fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
-        solution::left_alone(tensors, scheme)
-    }
-    fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
-        solution::quantization_config(scheme, left_alone)
-    }
-    fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
-        solution::predicted_bytes(tensors, recipe)
-    }
-    fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
-        solution::bits_per_weight(tensors, recipe)
-    }
+/// The bytes of each part.
+type PartBytes = Result<Vec<Vec<u8>>, FormatError>;
+
+/// The functions of the lab, each of them one step.
+struct Steps {
+    decide: fn(&Tensor, Scheme) -> Decision,
+    parts: fn(&Tensor, Recipe) -> Vec<Tensor>,
+    quantize: fn(&Array2<f32>, Scheme) -> PartBytes,
+    left_alone: fn(&[Tensor], Scheme) -> Vec<String>,
+    quantization_config: fn(Scheme, &[String]) -> Option<Value>,
+    predicted_bytes: fn(&[Tensor], Recipe) -> u64,
+    bits_per_weight: fn(&[Tensor], Recipe) -> Option<f64>,
 }
 
-/// The right parts, those that `change` renames, retypes or drops changed.
+const RIGHT: Steps = Steps {
+    decide: solution::decide,
+    parts: solution::parts,
+    quantize: solution::quantize,
+    left_alone: solution::left_alone,
+    quantization_config: solution::quantization_config,
+    predicted_bytes: solution::predicted_bytes,
+    bits_per_weight: solution::bits_per_weight,
+};
+
+/// The right parts after `change`, which may rename, retype or drop a part.
 fn parts_with(
     tensor: &Tensor,
     recipe: Recipe,
@@ -48,16 +47,16 @@ fn parts_with(
     parts.filter_map(|part| change(&last(&part), part)).collect()
 }
 
-/// The right config, with `key` set inside it.
+/// The right config with another value at `path`, a JSON pointer.
 fn config_with(config: Option<Value>, path: &str, value: Value) -> Option<Value> {
     let mut config = config?;
-    if let Some(place) = config.pointer_mut(path) {
-        *place = value;
+    if let Some(found) = config.pointer_mut(path) {
+        *found = value;
     }
     Some(config)
 }
 
-/// The data of all parts.
+/// All parts, and the bytes of their data.
 fn data(tensors: &[Tensor], recipe: Recipe) -> (Vec<Tensor>, u64) {
     let parts: Vec<Tensor> =
         tensors.iter().flat_map(|tensor| solution::parts(tensor, recipe)).collect();
@@ -66,70 +65,60 @@ fn data(tensors: &[Tensor], recipe: Recipe) -> (Vec<Tensor>, u64) {
 }
 
 wrong_answers! {
-    Everything, "quantizes_every_matrix",
+    "quantizes_every_matrix",
     "every matrix is quantized",
     "the embedding is looked up and the head makes the logits, and engines expect both in floats",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match solution::decide(tensor, scheme) {
-                Decision::Keep(Reason::Embedding | Reason::Head) => Decision::Quantize,
-                decision => decision,
-            }
-        }
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::Embedding | Reason::Head) => Decision::Quantize,
+            decision => decision,
+        },
     }
 
-    QuantizesTheHead, "quantizes_the_head",
+    "quantizes_the_head",
     "the head is a linear layer like any other",
     "the head makes the logits, and engines expect the head in floats",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match solution::decide(tensor, scheme) {
-                Decision::Keep(Reason::Head) => Decision::Quantize,
-                decision => decision,
-            }
-        }
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::Head) => Decision::Quantize,
+            decision => decision,
+        },
     }
 
-    FullNames, "compares_full_names",
+    "compares_full_names",
     "the embedding is always `model.embed_tokens`",
     "a model inside another has a longer path, so the last word of the module's name decides",
     ["the_embedding_and_the_head_stay_floats_and_say_why"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match solution::decide(tensor, scheme) {
-                Decision::Keep(Reason::Embedding)
-                    if tensor.name != "model.embed_tokens.weight" => Decision::Quantize,
-                decision => decision,
-            }
-        }
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::Embedding)
+                if tensor.name != "model.embed_tokens.weight" => Decision::Quantize,
+            decision => decision,
+        },
     }
 
-    ByName, "quantizes_all_that_is_called_weight",
+    "quantizes_all_that_is_called_weight",
     "a name in `.weight` is a weight matrix",
     "the weight of a norm is a vector, so the number of axes decides",
     ["a_norm_and_a_bias_are_no_matrices"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match solution::decide(tensor, scheme) {
-                Decision::Keep(Reason::NotAMatrix) if tensor.name.ends_with(".weight") => {
-                    Decision::Quantize
-                }
-                decision => decision,
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::NotAMatrix) if tensor.name.ends_with(".weight") => {
+                Decision::Quantize
             }
-        }
+            decision => decision,
+        },
     }
 
-    RoundsGroupsUp, "takes_a_last_short_group",
+    "takes_a_last_short_group",
     "the last group may be shorter",
     "the scales have no room for a part of a group, so the matrix is kept in floats",
     ["rows_are_whole_groups_and_layouts_whole_words", "an_indivisible_matrix_is_kept_whole"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match solution::decide(tensor, scheme) {
-                Decision::Keep(Reason::Indivisible { axis: "in_features", .. }) => {
-                    Decision::Quantize
-                }
-                decision => decision,
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::Indivisible { axis: "in_features", .. }) => {
+                Decision::Quantize
             }
-        }
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+            decision => decision,
+        },
+        parts: |tensor, recipe| {
             let mut tensor = tensor.clone();
             if let (Some(size), Some(inputs)) =
                 (recipe.scheme.group_size(), tensor.shape.get_mut(1))
@@ -137,57 +126,55 @@ wrong_answers! {
                 *inputs = inputs.next_multiple_of(size);
             }
             solution::parts(&tensor, recipe)
-        }
+        },
     }
 
-    GroupsOutputs, "cuts_outputs_into_groups",
+    "cuts_outputs_into_groups",
     "a group is of outputs",
     "a group is `group_size` neighbours along `in_features`",
     ["rows_are_whole_groups_and_layouts_whole_words"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
+        decide: |tensor, scheme| {
             let mut turned = tensor.clone();
             turned.shape.reverse();
             solution::decide(&turned, scheme)
-        }
+        },
     }
 
-    AwqBy8, "divides_awqs_outputs_by_8",
+    "divides_awqs_outputs_by_8",
     "eight codes share a word, so outputs in multiples of 8 are enough",
     "AWQ's kernels take outputs in multiples of 32",
     ["rows_are_whole_groups_and_layouts_whole_words",
      "what_cannot_be_divided_is_named_by_its_module"], {
-        fn decide(&self, tensor: &Tensor, scheme: Scheme) -> Decision {
-            match (scheme, solution::decide(tensor, scheme)) {
-                (Scheme::Awq(_), Decision::Keep(Reason::Indivisible { size, by: 32, .. }))
-                    if size % 8 == 0 => Decision::Quantize,
-                (_, decision) => decision,
-            }
-        }
-        fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
+        decide: |tensor, scheme| match (scheme, solution::decide(tensor, scheme)) {
+            (Scheme::Awq(_), Decision::Keep(Reason::Indivisible { size, by: 32, .. }))
+                if size % 8 == 0 => Decision::Quantize,
+            (_, decision) => decision,
+        },
+        left_alone: |tensors, scheme| {
             let left = solution::left_alone(tensors, scheme).into_iter();
             left.filter(|name| name == "lm_head" || !matches!(scheme, Scheme::Awq(_))).collect()
-        }
+        },
     }
 
-    FlatScales, "writes_a_vector_of_scales",
+    "writes_a_vector_of_scales",
     "one scale a row is a vector",
     "compressed-tensors stores the scales as a matrix, `[out_features, 1]`",
     ["each_scheme_has_the_parts_of_its_format", "config_and_shapes_agree_says_the_inspector"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+        parts: |tensor, recipe| {
             parts_with(tensor, recipe, |name, mut part| {
                 if name == "weight_scale" && part.shape.last() == Some(&1) {
                     part.shape.pop();
                 }
                 Some(part)
             })
-        }
+        },
     }
 
-    AwqLikeGptq, "packs_awq_along_the_inputs",
+    "packs_awq_along_the_inputs",
     "AWQ and GPTQ have the same tensors",
     "AWQ packs eight outputs into a word, and GPTQ packs eight inputs",
     ["each_scheme_has_the_parts_of_its_format", "config_and_shapes_agree_says_the_inspector"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+        parts: |tensor, recipe| {
             parts_with(tensor, recipe, |name, mut part| {
                 if name == "qweight"
                     && matches!(recipe.scheme, Scheme::Awq(_))
@@ -197,29 +184,29 @@ wrong_answers! {
                 }
                 Some(part)
             })
-        }
+        },
     }
 
-    NoGroupIndex, "leaves_g_idx_out",
+    "leaves_g_idx_out",
     "without act-order the groups need no index",
     "GPTQ loaders read `g_idx`, so the file holds the group of each input",
     ["each_scheme_has_the_parts_of_its_format", "the_bytes_fill_the_parts_exactly",
      "bits_per_weight_count_every_part_and_quantized_matrices_only"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+        parts: |tensor, recipe| {
             parts_with(tensor, recipe, |name, part| (name != "g_idx").then_some(part))
-        }
-        fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
+        },
+        bits_per_weight: |tensors, recipe| {
             let bits = solution::bits_per_weight(tensors, recipe)?;
             let inputs = matches!(recipe.scheme, Scheme::Gptq(_));
             Some(if inputs { bits - 0.5 } else { bits })
-        }
+        },
     }
 
-    HalfNorms, "stores_gguf_norms_in_f16",
+    "stores_gguf_norms_in_f16",
     "a GGUF file keeps every float in F16",
     "llama.cpp multiplies by a norm in f32 and expects the norm in F32",
     ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+        parts: |tensor, recipe| {
             parts_with(tensor, recipe, |_, mut part| {
                 if part.storage == Storage::Blocks(formats::gguf::TensorType::F32) {
                     part.storage = Storage::Blocks(formats::gguf::TensorType::F16);
@@ -227,237 +214,239 @@ wrong_answers! {
                 }
                 Some(part)
             })
-        }
+        },
     }
 
-    KeepsTheInputsType, "keeps_the_type_of_the_input",
+    "keeps_the_type_of_the_input",
     "a tensor that is kept is copied",
     "the recipe names one float type for the file, and a kept tensor is converted to that type",
     ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
-            match solution::decide(tensor, recipe.scheme) {
-                Decision::Quantize => solution::parts(tensor, recipe),
-                Decision::Keep(_) if matches!(recipe.scheme, Scheme::Gguf(_)) => solution::parts(tensor, recipe),
-                Decision::Keep(_) => vec![tensor.clone()],
+        parts: |tensor, recipe| match solution::decide(tensor, recipe.scheme) {
+            Decision::Quantize => solution::parts(tensor, recipe),
+            Decision::Keep(_) if matches!(recipe.scheme, Scheme::Gguf(_)) => {
+                solution::parts(tensor, recipe)
             }
-        }
+            Decision::Keep(_) => vec![tensor.clone()],
+        },
     }
 
-    PerTensor, "quantizes_per_tensor",
+    "quantizes_per_tensor",
     "one scale is enough",
     "the format has a scale for each output channel, `[out_features, 1]`",
     ["w8a8_stores_the_codes_and_scales_of_lab_01", "the_bytes_fill_the_parts_exactly"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
+        quantize: |w, scheme| {
             if scheme != Scheme::W8A8 {
                 return solution::quantize(w, scheme);
             }
             let w = fake_quant_linear::solution::quantize_per_tensor(w)?;
             Ok(vec![crate::bytes::of(w.q()), crate::bytes::of(w.scales())])
-        }
+        },
     }
 
-    TwosComplement, "packs_w8a16_in_twos_complement",
+    "packs_w8a16_in_twos_complement",
     "a code is stored as its byte",
     "compressed-tensors adds 128 to each code before packing",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "what_is_written_reads_back_as_what_the_labs_made"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
+        quantize: |w, scheme| {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16, Some(codes)) = (scheme, data.first_mut()) {
                 codes.iter_mut().for_each(|code| *code ^= 0x80);
             }
             Ok(data)
-        }
+        },
     }
 
-    BigEndian, "packs_the_first_code_high",
+    "packs_the_first_code_high",
     "a word is written from left to right",
     "the first code lies in the lowest byte of the word",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
+        quantize: |w, scheme| {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16, Some(codes)) = (scheme, data.first_mut()) {
                 codes.as_chunks_mut::<4>().0.iter_mut().for_each(|word| word.reverse());
             }
             Ok(data)
-        }
+        },
     }
 
-    TransposedShape, "writes_the_shape_transposed",
+    "writes_the_shape_transposed",
     "a shape is `[in_features, out_features]`",
     "`weight_shape` is `[out_features, in_features]`, as the original tensor has its axes",
     ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
      "three_layouts_of_four_bits_hold_the_same_numbers"], {
-        fn quantize(&self, w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError> {
+        quantize: |w, scheme| {
             let mut data = solution::quantize(w, scheme)?;
             if let (Scheme::W8A16 | Scheme::W4A16(_), Some(shape)) = (scheme, data.last_mut()) {
                 shape.rotate_left(8);
             }
             Ok(data)
-        }
+        },
     }
 
-    OnlyTensors, "names_the_head_only_where_it_has_a_tensor",
+    "names_the_head_only_where_it_has_a_tensor",
     "a module without a tensor needs no name",
     "a tied head is a linear layer without a tensor, and an engine that is not told looks for its \
      codes",
     ["the_head_is_named_even_where_no_tensor_has_its_name"], {
-        fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
+        left_alone: |tensors, scheme| {
             let mut left = solution::left_alone(tensors, scheme);
             if !tensors.iter().any(|tensor| tensor.name == "lm_head.weight") {
                 left.retain(|name| name != "lm_head");
             }
             left
-        }
+        },
     }
 
-    AllThatIsKept, "names_all_that_is_kept",
+    "names_all_that_is_kept",
     "an engine wants to know of every float",
     "an engine asks only about linear modules, and the embedding and the norms are none",
     ["what_cannot_be_divided_is_named_by_its_module",
      "the_head_is_named_even_where_no_tensor_has_its_name"], {
-        fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
+        left_alone: |tensors, scheme| {
             let kept = tensors.iter().filter(|tensor| {
                 tensor.name != "lm_head.weight"
                     && solution::decide(tensor, scheme) != Decision::Quantize
             });
             let names = kept.filter_map(|tensor| tensor.name.strip_suffix(".weight"));
             ["lm_head"].into_iter().chain(names).map(Into::into).collect()
-        }
+        },
     }
 
-    NamesTensors, "names_tensors_not_modules",
+    "names_tensors_not_modules",
     "a module is named by its weight",
     "a module's name is the tensor's name without `.weight`",
     ["what_cannot_be_divided_is_named_by_its_module"], {
-        fn left_alone(&self, tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
+        left_alone: |tensors, scheme| {
             let left = solution::left_alone(tensors, scheme).into_iter();
             left.map(|name| if name == "lm_head" { name } else { name + ".weight" }).collect()
-        }
+        },
     }
 
-    StaticActivations, "leaves_activations_out",
+    "leaves_activations_out",
     "the config is about weights",
     "an engine that reads nothing of dynamic activations looks for an input scale in the file",
     ["activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else"], {
-        fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
+        quantization_config: |scheme, left_alone| {
             let right = solution::quantization_config(scheme, left_alone);
             config_with(right, "/config_groups/group_0/input_activations", Value::Null)
-        }
+        },
     }
 
-    IntFormat, "calls_every_format_int_quantized",
+    "calls_every_format_int_quantized",
     "codes are integers, so the format is `int-quantized`",
     "`format` names how the codes are stored, and packed words and FP8 have names of their own",
     ["activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else",
      "config_and_shapes_agree_says_the_inspector"], {
-        fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
+        quantization_config: |scheme, left_alone| {
             let right = solution::quantization_config(scheme, left_alone);
             config_with(right, "/format", json!("int-quantized"))
-        }
+        },
     }
 
-    IgnoresNothing, "ignores_the_head_alone",
+    "ignores_the_head_alone",
     "only the head is ever left alone",
     "a matrix that cannot be divided stays in floats too, and an engine that is not told looks \
      for its codes",
     ["compressed_tensors_ignores_what_was_left_alone",
-     "awq_and_gptq_say_what_their_loaders_ask_for"], {
-        fn quantization_config(&self, scheme: Scheme, _: &[String]) -> Option<Value> {
-            solution::quantization_config(scheme, &["lm_head".into()])
-        }
-    }
+     "awq_and_gptq_say_what_their_loaders_ask_for"],
+    { quantization_config: |scheme, _| solution::quantization_config(scheme, &["lm_head".into()]) }
 
-    NoZeroPoint, "says_awq_has_no_zero_points",
+    "says_awq_has_no_zero_points",
     "all zero points are 8, so there are none",
     "`qzeros` are in the file, so `zero_point` is true",
     ["awq_and_gptq_say_what_their_loaders_ask_for"], {
-        fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
+        quantization_config: |scheme, left_alone| {
             let right = solution::quantization_config(scheme, left_alone);
             config_with(right, "/zero_point", json!(false))
-        }
+        },
     }
 
-    GptqV2, "calls_the_file_gptq_v2",
+    "calls_the_file_gptq_v2",
     "2 is the current version",
     "the zero points are stored minus one, which is version 1, `gptq`",
     ["awq_and_gptq_say_what_their_loaders_ask_for"], {
-        fn quantization_config(&self, scheme: Scheme, left_alone: &[String]) -> Option<Value> {
+        quantization_config: |scheme, left_alone| {
             let right = solution::quantization_config(scheme, left_alone);
             config_with(right, "/checkpoint_format", json!("gptq_v2"))
-        }
+        },
     }
 
-    DataAlone, "predicts_the_data_alone",
+    "predicts_the_data_alone",
     "a header is too small to matter",
     "the size is predicted to the byte, and the file has a length and a header before the data",
-    ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
-        fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
-            data(tensors, recipe).1
-        }
-    }
+    ["the_prediction_is_the_size_of_the_file_to_the_byte"],
+    { predicted_bytes: |tensors, recipe| data(tensors, recipe).1 }
 
-    NoLength, "forgets_the_length_of_the_header",
+    "forgets_the_length_of_the_header",
     "the header is the JSON",
     "the length of the JSON stands before the JSON and takes 8 bytes",
     ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
-        fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
+        predicted_bytes: |tensors, recipe| {
             let (parts, data) = data(tensors, recipe);
             data + file::header(&parts).len() as u64
-        }
+        },
     }
 
-    InputsHeader, "takes_the_header_of_the_input",
+    "takes_the_header_of_the_input",
     "the header lists the model's tensors",
     "the header lists the parts that are written, and a quantized matrix has several",
     ["the_prediction_is_the_size_of_the_file_to_the_byte"], {
-        fn predicted_bytes(&self, tensors: &[Tensor], recipe: Recipe) -> u64 {
+        predicted_bytes: |tensors, recipe| {
             data(tensors, recipe).1 + file::LENGTH + file::header(tensors).len() as u64
-        }
+        },
     }
 
-    CodesAlone, "counts_bits_of_codes_alone",
+    "counts_bits_of_codes_alone",
     "four bits are four bits",
     "scales, zero points and indices belong to the matrix, and their bits are counted with the \
      codes",
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
-        fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
+        bits_per_weight: |tensors, recipe| {
             solution::bits_per_weight(tensors, recipe).map(f64::floor)
-        }
+        },
     }
 
-    WholeModel, "counts_bits_of_the_whole_model",
+    "counts_bits_of_the_whole_model",
     "the whole file is quantized",
     "bits per weight are those of the quantized matrices, and the embedding and the norms are not \
      among them",
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
-        fn bits_per_weight(&self, tensors: &[Tensor], recipe: Recipe) -> Option<f64> {
+        bits_per_weight: |tensors, recipe| {
             let weights = tensors.iter().map(Tensor::elements).sum();
             formats::checkpoint::bits_per_weight(data(tensors, recipe).1, weights)
-        }
+        },
     }
 
-    WideScales, "stores_w4a16_scales_in_f32",
+    "stores_w4a16_scales_in_f32",
     "a scale is an f32",
     "W4A16 of this lab stores its scales as lab 03 makes them, in F16",
     ["each_scheme_has_the_parts_of_its_format", "the_bytes_fill_the_parts_exactly"], {
-        fn parts(&self, tensor: &Tensor, recipe: Recipe) -> Vec<Tensor> {
+        parts: |tensor, recipe| {
             parts_with(tensor, recipe, |name, found| {
                 let grouped = matches!(recipe.scheme, Scheme::W4A16(_));
                 let module = found.name.trim_end_matches(".weight_scale");
                 let wide = part(module, name, Dtype::F32, &found.shape);
                 Some(if grouped && name == "weight_scale" { wide } else { found })
             })
-        }
+        },
     }
 }
 
-answered! {
-    fn decide(tensor: &Tensor, scheme: Scheme) -> Decision;
-    fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor>;
-    fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatError>;
-    fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String>;
-    fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value>;
-    fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64;
-    fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64>;
+/// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
+///
+/// With `WRONG_ANSWER=none` every step is right. The functions must then pass the spec, so that a
+/// failure of a wrong answer is due to the step that it replaces.
+pub mod chosen {
+    use super::*;
+
+    answered! {
+        fn decide(tensor: &Tensor, scheme: Scheme) -> Decision;
+        fn parts(tensor: &Tensor, recipe: Recipe) -> Vec<Tensor>;
+        fn quantize(w: &Array2<f32>, scheme: Scheme) -> PartBytes;
+        fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String>;
+        fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value>;
+        fn predicted_bytes(tensors: &[Tensor], recipe: Recipe) -> u64;
+        fn bits_per_weight(tensors: &[Tensor], recipe: Recipe) -> Option<f64>;
+    }
 }

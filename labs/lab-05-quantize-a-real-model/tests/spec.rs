@@ -1,7 +1,7 @@
-//! The spec of lab 05. Each test's name is a sentence, each failure says where to look.
+//! The spec of lab 05. The name of a test is a sentence, and a failure names the likely mistake.
 //!
-//! `LAB_IMPL=starter cargo test -p lab-05-quantize-a-real-model --test spec` grades `src/starter.rs`,
-//! on top of your labs 01 and 03.
+//! `LAB_IMPL=starter cargo test -p lab-05-quantize-a-real-model --test spec` grades
+//! `src/starter.rs`, on top of your labs 01 and 03.
 
 use std::path::Path;
 
@@ -45,12 +45,12 @@ fn tensor(name: &str, shape: &[u64]) -> Tensor {
     Tensor { name: name.into(), ..part("", "", Dtype::BF16, shape) }
 }
 
-/// The registry's description of a scheme: what the files of others are read by.
+/// The description of a scheme in the registry, by which files are decoded.
 fn format_of(scheme: Scheme) -> StorageFormat {
     must(StorageFormat::named(&scheme.to_string(), scheme.group_size().unwrap_or(8)))
 }
 
-/// The matrix that the bytes of its parts stand for, by the registry's decoder.
+/// The matrix of the bytes of its parts, by the decoder of the registry.
 fn decoded(
     scheme: Scheme,
     [out, inputs]: [usize; 2],
@@ -62,7 +62,7 @@ fn decoded(
     format_of(scheme).decode([out, inputs], &parts)
 }
 
-/// What a function returns on good input.
+/// The value of a function on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("good input was refused: {error}"))
 }
@@ -72,8 +72,8 @@ fn tiny() -> Weights {
     must(Weights::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden/tiny")))
 }
 
-/// The bytes of the one file that `recipe` makes of `weights`, what reads it back, and the folder that
-/// it is in.
+/// The bytes of the file that `recipe` makes of `weights`, the checkpoint read from that file, and
+/// the folder of the file.
 fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::TempDir) {
     let folder = must(tempfile::tempdir());
     let out = folder.path().join("out");
@@ -189,7 +189,7 @@ fn rows_are_whole_groups_and_layouts_whole_words() {
         "both axes are indivisible: `out_features` is named first"
     );
     assert_eq!(decision(&[9, 70], Scheme::W8A16), keep("in_features", 70, 4), "four codes a word");
-    assert_eq!(decision(&[9, 70], Scheme::W8A8), Decision::Quantize, "int8 codes need no company");
+    assert_eq!(decision(&[9, 70], Scheme::W8A8), Decision::Quantize, "int8 codes are not packed");
     for kind in GGUF {
         assert_eq!(
             decision(&[64, 80], Scheme::Gguf(kind)),
@@ -365,8 +365,8 @@ fn fp8_is_within_a_sixteenth_or_half_of_the_smallest_step() {
     let decoded = must(decoded(Scheme::Fp8, [16, 64], data));
     for ((row, column), &value) in w.indexed_iter() {
         let absmax = w.row(row).fold(0.0f32, |max, value| max.max(value.abs()));
-        // Three bits of mantissa: half a step is 1/16 of the value at most. Below 2^-6 of the grid
-        // steps are 2^-9. The division and the product add a few units of 2^-24.
+        // With three bits of mantissa, half a step is 1/16 of the value at most. Below 2^-6 of the
+        // grid steps are 2^-9. The division and the product add a few units of 2^-24.
         let bound = (value.abs() / 16.0).max(absmax / 448.0 / 1024.0) * (1.0 + 1e-6);
         let error = (decoded[(row, column)] - value).abs();
         assert!(error <= bound, "({row}, {column}): {value} came back {error} off, bound {bound}");
@@ -449,7 +449,7 @@ fn config_and_shapes_agree_says_the_inspector() {
         assert_eq!(inventory.quantized.len(), quantized, "{scheme}: matrices that it recognizes");
         for matrix in &inventory.quantized {
             let expected = scheme.group_size().map_or(Group::Channel, Group::Size);
-            assert_eq!(matrix.group, expected, "{scheme}: who shares a scale in {}", matrix.module);
+            assert_eq!(matrix.group, expected, "{scheme}: the granularity of {}", matrix.module);
             let said = parsed.expected(&matrix.module);
             let said = said.unwrap_or_else(|| panic!("{scheme}: no word on {}", matrix.module));
             assert!(
@@ -607,7 +607,7 @@ fn bits_per_weight_count_every_part_and_quantized_matrices_only() {
     assert_eq!(bits_per_weight(&tensors, half(Scheme::Plain)), None, "nothing is quantized");
 }
 
-/// What a matrix is worth after the labs have quantized it, no file in between.
+/// The matrix after the labs have quantized and dequantized it, without a file.
 fn by_the_labs(w: &Array2<f32>, scheme: Scheme) -> Array2<f32> {
     match (scheme, scheme.group_size()) {
         (Scheme::Fp8, _) => {

@@ -5,8 +5,8 @@ use formats::architecture::Architecture;
 use formats::device::{Device, Rates};
 use formats::format::{Format, Grid};
 use quantize_and_eval::{
-    CostError, Floors, ModelFormat, Served, bytes_from_gb, concurrency, decode_floors,
-    kv_available_bytes, kv_blocks, kv_bytes_per_token, model_bytes, prefill_floors, shortest_s,
+    CostError, ModelFormat, Roofline, Served, bound_s, bytes_from_gb, concurrency, decode_roofline,
+    kv_available_bytes, kv_blocks, kv_bytes_per_token, model_bytes, prefill_roofline,
 };
 
 /// What the reader sets.
@@ -44,10 +44,10 @@ impl Setting {
     /// The ceiling of decode in `format` with `batch` requests, whether they fit or not.
     ///
     /// # Errors
-    /// As `decode_floors`.
+    /// As `decode_roofline`.
     pub fn decode(&self, format: &Format, batch: u64) -> Result<Step, CostError> {
         let (served, device) = (self.served(format), self.device()?);
-        Step::of(decode_floors(&served, &device, batch, self.context_tokens)?, batch)
+        Step::of(decode_roofline(&served, &device, batch, self.context_tokens)?, batch)
     }
 
     fn served(&self, format: &Format) -> Served {
@@ -58,20 +58,20 @@ impl Setting {
 /// A step and the rate that it cannot exceed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// The floors under it.
-    pub floors: Floors,
+    /// The two bounds of its time.
+    pub roofline: Roofline,
     /// Tokens of the step by its shortest time.
     pub tokens_per_s: f64,
 }
 
 impl Step {
-    fn of(floors: Floors, tokens: u64) -> Result<Self, CostError> {
-        Ok(Self { floors, tokens_per_s: tokens as f64 / shortest_s(floors)? })
+    fn of(roofline: Roofline, tokens: u64) -> Result<Self, CostError> {
+        Ok(Self { roofline, tokens_per_s: tokens as f64 / bound_s(roofline)? })
     }
 
-    /// The floor that it stands on.
+    /// The larger of the two.
     pub fn binds(self) -> &'static str {
-        if self.floors.memory_s >= self.floors.arithmetic_s { "bytes" } else { "arithmetic" }
+        if self.roofline.memory_s >= self.roofline.arithmetic_s { "bytes" } else { "arithmetic" }
     }
 }
 
@@ -109,7 +109,7 @@ pub fn predict(setting: &Setting, format: &Format) -> Prediction {
     let decode = running.clone().and_then(|running| setting.decode(format, running));
     let prefill = running.and_then(|_| {
         let tokens = setting.context_tokens;
-        Step::of(prefill_floors(&setting.served(format), &setting.device()?, tokens)?, tokens)
+        Step::of(prefill_roofline(&setting.served(format), &setting.device()?, tokens)?, tokens)
     });
     Prediction { weight_bytes, blocks, fit, decode, prefill }
 }

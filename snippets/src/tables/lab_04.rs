@@ -7,7 +7,7 @@ use kit::meters::relative_error;
 use kit::reference::linear_f64;
 use kit::table::{percent, times};
 use ndarray::{Array2, Axis};
-use smoothquant::decomposition::{THRESHOLD, loud_channels, mixed_linear};
+use smoothquant::decomposition::{THRESHOLD, mixed_linear, outlier_channels};
 use smoothquant::{
     Granularity, Quantized, channel_absmax, migrate, migrated_linear,
     quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight,
@@ -205,7 +205,7 @@ pub fn other_road() -> Result<Table> {
     let arms = [("four loud channels", planted(1)), ("normal values", healthy(1))];
     let rows = arms.map(|(name, x)| -> Result<_> {
         let y = mixed_linear(&x, &weight(), THRESHOLD)?;
-        Ok((name, relative_error(&linear_f64(&x, &weight()), &y), loud_channels(&x, THRESHOLD)))
+        Ok((name, relative_error(&linear_f64(&x, &weight()), &y), outlier_channels(&x, THRESHOLD)))
     });
     let title = "Mixed decomposition at a threshold of 6, on the planted set-up";
     Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)

@@ -6,7 +6,7 @@ use kit::meters::relative_error;
 use kit::reference::linear_f64;
 use kit::table::{percent, sig3, times};
 use ndarray::{Array2, s};
-use smoothquant::decomposition::{THRESHOLD, loud_channels, mixed_linear};
+use smoothquant::decomposition::{THRESHOLD, mixed_linear, outlier_channels};
 use smoothquant::{
     Granularity, SmoothError, channel_absmax, migrate, migrated_linear,
     quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight, w8a8_linear,
@@ -110,7 +110,7 @@ pub fn errors(layers: &Layers) -> Result<Table> {
 
 /// How many channels the threshold of 6 takes out of the integers, with and without the first token.
 pub fn kept_channels(layers: &Layers) -> Result<Table> {
-    let loud = |x: &Array2<f32>| loud_channels(x, THRESHOLD).len().to_string();
+    let loud = |x: &Array2<f32>| outlier_channels(x, THRESHOLD).len().to_string();
     Ok(Table::of("Channels with a magnitude of 6 or more, in 46 tokens", &layers.0)
         .text("input of", |layer| layer.label.clone())
         .number("channels", |layer| layer.held_out.ncols().to_string())

@@ -8,8 +8,8 @@ use formats::format::{Format, Grid};
 use formats::registry::StorageFormat;
 use model::LayerId;
 use quantize_and_eval::{
-    CostError, Floors, ModelFormat, Served, decode_floors, kv_available_bytes, kv_blocks,
-    kv_bytes_per_token, model_bytes, prefill_floors, prefill_tokens_per_s, shortest_s,
+    CostError, ModelFormat, Roofline, Served, bound_s, decode_roofline, kv_available_bytes,
+    kv_blocks, kv_bytes_per_token, model_bytes, prefill_roofline, prefill_tokens_per_s,
 };
 
 use super::checkpoints::GROUP_SIZE;
@@ -137,13 +137,13 @@ pub fn predict(served: &Served, peaks: &Peaks, plan: &Plan) -> Result<Predicted,
 /// every step. The first token comes with the prompt.
 fn decode(served: &Served, device: &Device, load: Load) -> Result<f64, CostError> {
     let requests = load.requests as u64;
-    let prompt = prefill_floors(served, device, load.prompt as u64)?;
+    let prompt = prefill_roofline(served, device, load.prompt as u64)?;
     // The weights are read once for all prompts; their arithmetic is done for each.
     let arithmetic_s = prompt.arithmetic_s * load.requests as f64;
-    let prefill = shortest_s(Floors { arithmetic_s, ..prompt })?;
+    let prefill = bound_s(Roofline { arithmetic_s, ..prompt })?;
     // Halfway through, a request's cache is this long.
     let context = (load.prompt + load.generated / 2) as u64;
-    let step = shortest_s(decode_floors(served, device, requests, context)?)?;
+    let step = bound_s(decode_roofline(served, device, requests, context)?)?;
     let steps = load.generated.saturating_sub(1) as f64;
     Ok(load.all_generated() as f64 / (prefill + steps * step))
 }

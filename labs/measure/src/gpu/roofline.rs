@@ -1,7 +1,7 @@
 //! The roofline bound of a product: what it must move and do, over the peak rates of a device.
 
 use super::work::Shape;
-use quantize_and_eval::{Floors, shortest_s};
+use quantize_and_eval::{Roofline, bound_s};
 
 /// What a product must move and do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,8 +29,8 @@ impl Demand {
     }
 
     /// The two bounds in seconds on a device that moves `bytes_per_s` and does `operations_per_s`.
-    pub fn bounds(self, bytes_per_s: f64, operations_per_s: f64) -> Floors {
-        Floors {
+    pub fn bounds(self, bytes_per_s: f64, operations_per_s: f64) -> Roofline {
+        Roofline {
             memory_s: self.bytes / bytes_per_s,
             arithmetic_s: self.operations / operations_per_s,
         }
@@ -38,7 +38,7 @@ impl Demand {
 
     /// The shortest time in milliseconds on such a device; 0 where neither rate is known.
     pub fn bound_ms(self, bytes_per_s: f64, operations_per_s: f64) -> f64 {
-        1e3 * shortest_s(self.bounds(bytes_per_s, operations_per_s)).unwrap_or(0.0)
+        1e3 * bound_s(self.bounds(bytes_per_s, operations_per_s)).unwrap_or(0.0)
     }
 }
 

@@ -7,7 +7,7 @@ use kernels::Int8;
 use model::{Dense, Linear, LinearError};
 use ndarray::{Array2, Axis, s};
 
-use smoothquant::decomposition::loud_channels;
+use smoothquant::decomposition::outlier_channels;
 use smoothquant::solution::quantize_activations_per_token;
 use smoothquant::{QMAX, Quantized};
 
@@ -101,7 +101,7 @@ impl Layer {
         x: &Array2<f32>,
         threshold: f32,
     ) -> Result<Array2<f32>, LinearError> {
-        let outliers = loud_channels(x, threshold);
+        let outliers = outlier_channels(x, threshold);
         let mut rest = x.clone();
         for &channel in &outliers {
             rest.column_mut(channel).fill(0.0);
