@@ -138,7 +138,7 @@ pub struct StepTime {
 }
 
 /// One format on one model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FormatRun {
     /// The model's name.
@@ -284,18 +284,6 @@ impl Body for GpuMeters {
 }
 
 impl FormatRun {
-    pub(crate) fn new(model: &str, format: &str) -> Self {
-        Self {
-            model: model.into(),
-            format: format.into(),
-            error: None,
-            capacity: None,
-            checks: Vec::new(),
-            products: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-
     fn failures(&self) -> Vec<String> {
         let name = format!("{} {}", self.model, self.format);
         let stopped = self.error.iter().map(|error| format!("{name}: {error}"));
@@ -350,7 +338,8 @@ mod tests {
 
     fn example() -> Capture {
         let time = Spread { median: 2.0, min: 1.0, max: 4.0, samples: 3 };
-        let mut run = FormatRun::new("m", "f");
+        let (model, format) = ("m".into(), "f".into());
+        let mut run = FormatRun { model, format, ..FormatRun::default() };
         run.steps.push(StepTime {
             tokens: 16,
             time_ms: time,
