@@ -1,10 +1,10 @@
-//! Rows of a weight matrix: how loud they are, and in which order.
+//! Rows of a weight matrix: their absmax, and their order.
 
 use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
 
-/// The largest `|w|` of each row of `[rows, columns]`.
-pub fn loudness(w: &Array2<f32>) -> Vec<f64> {
+/// The absmax of each row of `w`, `[rows, columns]`.
+pub fn row_absmaxes(w: &Array2<f32>) -> Vec<f64> {
     w.rows().into_iter().map(absmax).collect()
 }
 
@@ -52,10 +52,10 @@ mod tests {
 
     #[test]
     fn rows_are_ordered_by_their_largest_weight() {
-        let loud = loudness(&array![[1.0, -3.0], [0.5, 0.25], [3.0, 0.0], [2.0, 2.0]]);
-        assert_eq!(loud, [3.0, 0.5, 3.0, 2.0]);
-        assert_eq!(ascending(&loud), [1, 3, 0, 2]);
-        assert_eq!(median(&loud), 3.0);
-        assert_eq!((smallest(&loud), largest(&loud)), (0.5, 3.0));
+        let maxima = row_absmaxes(&array![[1.0, -3.0], [0.5, 0.25], [3.0, 0.0], [2.0, 2.0]]);
+        assert_eq!(maxima, [3.0, 0.5, 3.0, 2.0]);
+        assert_eq!(ascending(&maxima), [1, 3, 0, 2]);
+        assert_eq!(median(&maxima), 3.0);
+        assert_eq!((smallest(&maxima), largest(&maxima)), (0.5, 3.0));
     }
 }

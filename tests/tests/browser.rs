@@ -7,9 +7,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use book_tests::browser::{
-    DESK, PHONE, TABLET, Tab, audit, file_url, start_or_skip as browser,
-};
+use book_tests::browser::{DESK, PHONE, TABLET, Tab, audit, file_url, start_or_skip as browser};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
 
 /// The faces that every page sets text in.

@@ -114,7 +114,12 @@ const FLAWS: [(Check, &str, &str, &str); 31] = [
         "<style>@font-face { src: url(gone.woff2) }</style></head>",
         "gone.woff2, which is not there",
     ),
-    (assets::external_assets, "=\"picture.png\"", "=\"https://example.org/a.png\"", "example.org/a"),
+    (
+        assets::external_assets,
+        "=\"picture.png\"",
+        "=\"https://example.org/a.png\"",
+        "example.org/a",
+    ),
     (assets::external_assets, "href=\"book.css\"", "href=\"//cdn.example/b.css\"", "cdn"),
     (
         assets::external_assets,

@@ -8,9 +8,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use book_tests::browser::{
-    DESK, PHONE, Tab, file_url, start_or_skip, theme_scripts,
-};
+use book_tests::browser::{DESK, PHONE, Tab, file_url, start_or_skip, theme_scripts};
 use book_tests::site::{PRINT_PAGE, Site, book_dir};
 use formats::format::{self, Format};
 use formats::{architecture, device};
@@ -340,7 +338,8 @@ fn random_settings_of_the_calculator_meet_every_answer_and_every_refusal() {
         .iter()
         .map(|setting| lab_says(&outlook(setting, &formats())).to_string())
         .collect();
-    let expected = "zero|indivisible|size|utilization|no room|no unit|not positive|bytes|arithmetic|room";
+    let expected =
+        "zero|indivisible|size|utilization|no room|no unit|not positive|bytes|arithmetic|room";
     let quoted = expected.split('|').map(|word| format!("\"{word}\""));
     for word in quoted.chain(["null".into()]) {
         assert!(said.iter().any(|answer| answer.contains(&word)), "no setting says {word}");

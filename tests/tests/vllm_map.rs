@@ -247,10 +247,7 @@ const MORE_CHANGES: [(Change, [&str; 2]); 3] = [
             let other = SMALL.replace("class Tool", "class Other");
             planted.write(&format!("{FOLDER}/small.py"), &other)
         },
-        [
-            "the map names the class Tool, the package has none",
-            "the package has the class Other",
-        ],
+        ["the map names the class Tool, the package has none", "the package has the class Other"],
     ),
     (
         |planted| planted.set("/shorthands", json!(["at_load", "other"])),

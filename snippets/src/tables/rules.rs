@@ -386,7 +386,7 @@ pub fn once_and_twice(slice: &Slice, rule: &Rule) -> Result<[f64; 2]> {
     Ok([relative_error(&w, &once), relative_error(&w, &twice)])
 }
 
-/// Of the real groups whose loudest weight is negative: the share in which compressed-tensors'
+/// Of the real groups whose weight of largest magnitude is negative: the share in which compressed-tensors'
 /// symmetric rule gives it -8. The others get -7, by the last bit of two divisions.
 ///
 /// # Errors

@@ -93,8 +93,7 @@ pub fn meter(plan: &Plan) -> Result<Capture> {
     let lt = Lt::open(&device)?;
     let (provenance, body) = (Provenance::of_this_run(plan.quick), GpuMeters::default());
     let mut capture = Capture { provenance, setup: Setup::of(device.facts(), plan.seed)?, body };
-    let clock =
-        Clock::start(plan.budget, Duration::from_millis(if plan.quick { 30 } else { 150 }));
+    let clock = Clock::start(plan.budget, Duration::from_millis(if plan.quick { 30 } else { 150 }));
     let mut shared = Shared { device: &device, lt: &lt, plan, clock, rates: Rates::default() };
     eprintln!("{}, {} formats", device.facts().name, plan.formats.len());
     let mut note = |note: &str| capture.notes.push(note.into());
