@@ -1,5 +1,7 @@
 //! Rows of a weight matrix: their absmax, and their order.
 
+use std::ops::Range;
+
 use kit::table::percent;
 use ndarray::{Array2, ArrayView1};
 
@@ -11,6 +13,14 @@ pub fn row_absmaxes(w: &Array2<f32>) -> Vec<f64> {
 /// The largest `|w|` of one row.
 pub fn absmax(row: ArrayView1<f32>) -> f64 {
     f64::from(row.iter().fold(0.0, |max: f32, value| max.max(value.abs())))
+}
+
+/// The `shown` neighbours around the largest magnitude of a row, as near to its middle as the row allows.
+pub fn around_absmax(row: ArrayView1<f32>, shown: usize) -> Range<usize> {
+    let sizes: Vec<f64> = row.iter().map(|value| f64::from(value.abs())).collect();
+    let center = ascending(&sizes)[sizes.len() - 1];
+    let start = center.saturating_sub(shown / 2).min(sizes.len() - shown);
+    start..start + shown
 }
 
 /// Indices that sort `values` from small to large; of equals the first comes first.

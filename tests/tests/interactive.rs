@@ -268,7 +268,7 @@ fn lab_says(out: &Outlook) -> Value {
     });
     json!([
         predictions.collect::<Vec<_>>(),
-        [best(&out.room), best(&out.writing), best(&out.reading)],
+        [best(&out.room), best(&out.decode), best(&out.prefill)],
         out.binds,
     ])
 }

@@ -13,7 +13,9 @@ use super::histogram::Histogram;
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::grid::{qmax, snap};
 use crate::inputs::Slice;
-use crate::rows::{absmax, ascending, largest, median, median_index, row_absmaxes, smallest};
+use crate::rows::{
+    absmax, around_absmax, ascending, largest, median, median_index, row_absmaxes, smallest,
+};
 
 /// How many weights `grid_snap` shows.
 const STRETCH: usize = 24;
@@ -35,12 +37,9 @@ impl Stretch {
     fn of(w: &Array2<f32>) -> Result<Self> {
         let row = median_index(&row_absmaxes(w));
         let weights = w.slice(s![row..=row, ..]).to_owned();
-        let sizes: Vec<f64> = weights.iter().map(|&value| f64::from(value.abs())).collect();
-        let center = ascending(&sizes)[sizes.len() - 1];
-        let start = center.saturating_sub(STRETCH / 2).min(sizes.len() - STRETCH);
-        let shown = weights.slice(s![.., start..start + STRETCH]).to_owned();
-        let int8 = dequantize(&quantize_per_channel(&weights)?);
-        let int8 = int8.slice(s![.., start..start + STRETCH]).to_owned();
+        let stretch = around_absmax(w.row(row), STRETCH);
+        let shown = weights.slice(s![.., stretch.clone()]).to_owned();
+        let int8 = dequantize(&quantize_per_channel(&weights)?).slice(s![.., stretch]).to_owned();
         Ok(Self {
             row,
             absmax: absmax(weights.row(0)),
@@ -218,7 +217,7 @@ fn bars(plot: &Plot<'_>, codes: impl Iterator<Item = i8>, scale: f32, ink: Ink) 
     let step = f64::from(scale);
     let mut bars = Histogram::new(-127.5 * step, CODES_PER_BAR as f64 * step, 255 / CODES_PER_BAR);
     codes.for_each(|code| bars.count((i32::from(code) + 127).max(0) as usize / CODES_PER_BAR));
-    // An empty bar has no logarithm: it lies on the floor of the axis.
+    // An empty bar has no logarithm, so it lies at the lower end of the axis.
     let outline = bars.outline(|count| if count == 0 { 0.6 } else { count as f64 });
     if ink == Ink::Two {
         plot.area(outline.iter().copied(), ink)?;

@@ -94,7 +94,7 @@ fn bars(
     range: std::ops::Range<f64>,
     ticks: &[f64],
 ) -> Result<Drawing> {
-    let floor = range.start;
+    let least = range.start;
     let inks = [Ink::One, Ink::Two];
     let kinds_of = kinds.map(|(input, _)| of_kind(capture, input));
     let [first, second] = kinds_of;
@@ -108,11 +108,11 @@ fn bars(
         for ((layers, ink), shift) in layers.iter().zip(inks).zip([-0.17, 0.17]) {
             for layer in layers {
                 let at = layer.layer as f64 + shift;
-                plot.line([(at, floor), (at, layer.ratio())], Pen::solid(ink))?;
+                plot.line([(at, least), (at, layer.ratio())], Pen::solid(ink))?;
             }
             let rings = layers
                 .iter()
-                .map(|layer| (layer.layer as f64 + shift, layer.ratio_without_first().max(floor)));
+                .map(|layer| (layer.layer as f64 + shift, layer.ratio_without_first().max(least)));
             plot.marks(rings, Mark::new(Shape::Ring, ink).sized(32))?;
         }
         let bars = [0, 1].map(|i| Key::Line(Pen::solid(inks[i]), kinds[i].1));
@@ -180,14 +180,14 @@ pub fn model_alpha(capture: &Capture) -> Result<Figure> {
     let curve = |granularity: &str| -> Result<Vec<(f64, f64)>> {
         let point = |&alpha: &f64| {
             let name = format!("SmoothQuant {alpha:.1}, {granularity}");
-            Ok((alpha, variant(capture, &name)?.mean_divergence()))
+            Ok((alpha, variant(capture, &name)?.mean_kl_divergence()))
         };
         alphas.iter().map(point).collect()
     };
     let (tensor, token) = (curve("per-tensor")?, curve("per-token")?);
     let without = [
-        variant(capture, "W8A8 per-tensor")?.mean_divergence(),
-        variant(capture, "W8A8 per-token")?.mean_divergence(),
+        variant(capture, "W8A8 per-tensor")?.mean_kl_divergence(),
+        variant(capture, "W8A8 per-token")?.mean_kl_divergence(),
     ];
     let best = token.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
     let of_best = variant(capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;

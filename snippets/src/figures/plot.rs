@@ -44,8 +44,8 @@ impl Axis {
         self
     }
 
-    /// The same axis, stretched where it would not hold these values: whoever breaks the lab to see
-    /// what happens shall see it.
+    /// The same axis, stretched where it would not hold these values, because a reader who breaks the lab
+    /// on purpose should see the effect.
     pub fn holding<'a>(mut self, values: impl IntoIterator<Item = &'a f64>) -> Self {
         // A logarithmic axis has no place for 0: the mark itself will say so.
         let none = if self.logarithmic { 0.0 } else { f64::NEG_INFINITY };

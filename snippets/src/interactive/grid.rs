@@ -17,7 +17,7 @@ use crate::figures::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, TEXT, draw, plain,
 };
 use crate::inputs::Slice;
-use crate::rows::{absmax, ascending, row_absmaxes};
+use crate::rows::{absmax, around_absmax, ascending, row_absmaxes};
 
 /// A grid that the reader can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +108,7 @@ impl Cut {
         let mut weights = Array2::zeros((rows.len(), SHOWN));
         for (&row, mut cut) in rows.iter().zip(weights.rows_mut()) {
             let row = w.row(row);
-            let sizes: Vec<f64> = row.iter().map(|value| f64::from(value.abs())).collect();
-            let center = ascending(&sizes)[sizes.len() - 1];
-            let start = center.saturating_sub(SHOWN / 2).min(row.len() - SHOWN);
-            cut.assign(&row.slice(s![start..start + SHOWN]));
+            cut.assign(&row.slice(s![around_absmax(row, SHOWN)]));
         }
         let [largest, median, smallest] = rows;
         let names = [

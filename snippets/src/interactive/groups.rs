@@ -7,6 +7,7 @@ use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
 
 use super::Interactive;
+use super::curves::Places;
 use super::replay::{Control, Replay, Said, Step, field};
 use crate::figures::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain,
@@ -173,8 +174,6 @@ pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
         data: replay.to_json()?,
     })
 }
-
-type Places = Vec<Vec<(i32, i32)>>;
 
 /// The curves, and where their points are.
 fn plot(layout: Layout, matrices: &[Matrix]) -> Result<(Drawing, Places)> {

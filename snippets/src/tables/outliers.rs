@@ -169,9 +169,9 @@ fn models(capture: &Capture, title: &str, rows: &[(&str, &str)]) -> Result<Table
         .number("perplexity", |(_, found)| perplexity(found.perplexity()))
         .number("change", |(_, found)| change(found.perplexity() / original - 1.0))
         .number("divergence (nats)", |(_, found)| {
-            format!("{:.4}", found.mean_divergence().max(0.0))
+            format!("{:.4}", found.mean_kl_divergence().max(0.0))
         })
-        .number("same next token", |(_, found)| percent(found.agreement()))
+        .number("same next token", |(_, found)| percent(found.top1_agreement()))
         .done())
 }
 
@@ -226,7 +226,7 @@ pub fn smoothed(capture: &Capture) -> Result<Table> {
         .number("per token", |(.., token)| perplexity(token.perplexity()))
         .number("change", |(.., token)| changed(token))
         .number("divergence per token (nats)", |(.., token)| {
-            format!("{:.4}", token.mean_divergence())
+            format!("{:.4}", token.mean_kl_divergence())
         })
         .done())
 }

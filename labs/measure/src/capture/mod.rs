@@ -167,8 +167,8 @@ impl<B: Body> Capture<B> {
         Ok(capture)
     }
 
-    /// Writes the file under a temporary name beside `path` and renames it: a reader never sees
-    /// half a capture.
+    /// Writes the file under a temporary name in the folder of `path` and renames it, because a reader
+    /// should never see half a capture.
     ///
     /// # Errors
     /// If the values contradict each other, or the folder cannot be written.

@@ -16,9 +16,9 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How often a program is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts `"$@"` in the shell's place, with a guard beside it: the guard's input is a pipe that only
-/// we hold. When it closes because this program has ended, however it ended, the guard stops the
-/// whole process group.
+/// Starts `"$@"` in the shell's place, and a guard whose input is a pipe that only this program holds.
+/// The pipe closes when this program ends, however it ends, and the guard then stops the whole process
+/// group.
 #[cfg(unix)]
 const GUARDED: &str = "exec 3<&0 </dev/null
 ( trap '' TERM INT HUP; read _ <&3; kill -TERM 0; sleep 10; kill -KILL 0 ) >/dev/null 2>&1 &

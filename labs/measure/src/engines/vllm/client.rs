@@ -179,7 +179,7 @@ fn first(choices: Vec<Choice>) -> Result<Choice, EngineError> {
     first.ok_or_else(|| EngineError::unreadable(COMPLETIONS, "an answer without a choice"))
 }
 
-/// The score of `token` among the candidates that stand at its place.
+/// The score of `token`, one of the candidates of its position.
 fn score_of(token: u32, candidates: &HashMap<u32, Candidate>) -> Option<TokenScore> {
     let own = candidates.get(&token).filter(|own| own.logprob.is_finite())?;
     let top = candidates.iter().find(|(_, candidate)| candidate.rank == Some(1));

@@ -51,7 +51,7 @@ pub enum Where {
 /// The memory of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvMemory {
-    /// What the plan's device leaves beside the weights.
+    /// The memory that the weights leave on the plan's device.
     Rest,
     /// So many GiB, whatever the weights take.
     Gib(u32),
