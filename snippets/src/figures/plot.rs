@@ -176,6 +176,8 @@ impl Plot<'_> {
     pub fn at(&self, x: f64, y: f64) -> Result<(i32, i32)> {
         ensure!(self.x.holds(x), "{x} is not on the axis «{}»: {:?}", self.x.title, self.x.range);
         ensure!(self.y.holds(y), "{y} is not on the axis «{}»: {:?}", self.y.title, self.y.range);
+        // The field is linear: plotters' own logarithmic axis uses the system's logarithm, whose last bit
+        // differs between machines.
         Ok(self.field.translate(&(self.x.position(x), self.y.position(y))))
     }
 

@@ -182,6 +182,7 @@ impl<B: Body> Capture<B> {
             std::fs::create_dir_all(folder)?;
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
+            // Before the rename, because a power cut could otherwise leave the name with an empty file.
             file.as_file().sync_all()?;
             file.persist(path)?;
             Ok(())

@@ -197,6 +197,7 @@ fn run_tool(
     to: &Path,
 ) -> Result<ToolRun> {
     let mut command = Command::new(tool);
+    // `--pure`: every tensor in the format that was asked for, and no better one for some of them.
     command.arg("--pure").args([from, to]).args([format.name, &threads.to_string()]);
     let (process_ms, output) = time_ms(|| command.output());
     let output = output.with_context(|| format!("cannot run {}", tool.display()))?;

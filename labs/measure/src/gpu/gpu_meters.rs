@@ -319,23 +319,6 @@ mod tests {
 
     use super::*;
 
-    fn setup() -> Setup {
-        let text = || "test".to_string();
-        Setup {
-            gpu: "no GPU: a test".into(),
-            compute_capability: text(),
-            multiprocessors: 1,
-            l2_bytes: 1,
-            memory_bytes: 1,
-            driver: text(),
-            cuda: text(),
-            nvrtc: text(),
-            cublaslt: text(),
-            clocks: text(),
-            seed: 1,
-        }
-    }
-
     fn example() -> Capture {
         let time = Spread { median: 2.0, min: 1.0, max: 4.0, samples: 3 };
         let (model, format) = ("m".into(), "f".into());
@@ -359,7 +342,8 @@ mod tests {
             passed: true,
         });
         let body = GpuMeters { runs: vec![run], ..GpuMeters::default() };
-        Capture { provenance: Provenance::made_up(), setup: setup(), body }
+        let setup = Setup { gpu: "no GPU: a test".into(), ..Setup::default() };
+        Capture { provenance: Provenance::made_up(), setup, body }
     }
 
     #[test]

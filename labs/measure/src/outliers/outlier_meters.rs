@@ -15,7 +15,7 @@ pub const DEVIATIONS: f64 = 3.0;
 pub const LEAST_NATS: f64 = 1e-4;
 
 /// The model and the texts of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// The model's file.
     pub model: String,
@@ -408,17 +408,7 @@ mod tests {
     }
 
     fn error_of(change: impl Fn(&mut OutlierMeters)) -> String {
-        let none = String::new;
-        let setup = Setup {
-            model: none(),
-            model_sha256: none(),
-            passage: none(),
-            chunk: 8,
-            chunks: 2,
-            calibration: none(),
-            calibration_tokens: 8,
-            errors_chunk: 0,
-        };
+        let setup = Setup { chunk: 8, chunks: 2, calibration_tokens: 8, ..Setup::default() };
         let mut meters = example();
         change(&mut meters);
         meters.check(&setup).expect_err("it contradicts itself").to_string()

@@ -54,6 +54,7 @@ impl Tools {
     /// # Errors
     /// If the tool is not there or fails. No half file is left under the name `to`.
     pub fn quantize(&self, from: &Path, to: &Path, format: &str) -> Result<(), EngineError> {
+        // Renamed at the end, because a file of this name is taken for whole by the next run.
         let part = to.with_extension("part");
         let mut command = Command::new(self.path("llama-quantize"));
         run(command.arg("--allow-requantize").args([from, &part]).arg(format))?;

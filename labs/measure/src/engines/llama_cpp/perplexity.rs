@@ -76,6 +76,7 @@ impl Tools {
             let printed = run(&mut command)?;
             parse(&printed.out, &printed.err)
         };
+        // Only an output without a result is worth a second run; a failure would fail again.
         once().or_else(|error| match error {
             EngineError::Unreadable { .. } => once(),
             other => Err(other),
@@ -101,6 +102,7 @@ fn plain_result(out: &str, err: &str) -> Option<Read> {
     let both = [out, err];
     let line = both.iter().find_map(|text| text.split_once("Final estimate: PPL = "))?.1;
     let (perplexity, error) = line.split_once("+/-")?;
+    // Each chunk prints its number in brackets, and nothing else on standard output has one.
     let chunks = out.matches('[').count();
     Some((first(perplexity)?, first(error)?, chunks, None))
 }
