@@ -1,4 +1,4 @@
-//! What a capture file says, for whoever took one.
+//! The tables and the figure of any capture file, also of a reader's own.
 
 // A reader's own file is no input of the book, and nothing of it is kept.
 #![allow(clippy::disallowed_methods)]
@@ -19,14 +19,14 @@ use crate::inputs::{Gpus, committed_gpus, load, load_all};
 use crate::tables::{captured, dequantization, outliers};
 
 /// The tables of a capture file, whichever program wrote it, as text for a terminal. Those of a GPU
-/// stand beside the captures of the repository.
+/// are shown together with the captures of the repository.
 ///
 /// # Errors
 /// If the file is no capture, or lacks what a row needs.
 pub fn show(path: &Path) -> Result<String> {
     let schema = schema(path)?;
     let tables: Vec<Table> = if is::<GpuMeters>(&schema) {
-        captured::all(&beside_ours(path)?)?
+        captured::all(&with_ours(path)?)?
     } else if is::<CpuMeters>(&schema) {
         dequantization::all(&load(path)?)?
     } else if is::<OutlierMeters>(&schema) {
@@ -64,7 +64,7 @@ fn schema(path: &Path) -> Result<String> {
 }
 
 /// A capture of a GPU and the committed ones.
-fn beside_ours(path: &Path) -> Result<Gpus> {
+fn with_ours(path: &Path) -> Result<Gpus> {
     let mut captures = vec![load(path)?];
     captures.extend(load_all(&committed_gpus())?);
     Ok(Gpus(captures))

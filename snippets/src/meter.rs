@@ -43,7 +43,7 @@ impl Meter {
         }
     }
 
-    /// What the cost model says of a format from the ceilings of the same capture.
+    /// The prediction of the cost model for a format, from the peaks of the same capture.
     pub fn predicted(self, capture: &Capture, run: &Run) -> Option<f64> {
         let predicted = meter_tables::predicted(capture, run, SMOLLM2_135M)?;
         match self {

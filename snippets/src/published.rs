@@ -1,7 +1,7 @@
 //! Numbers that others reported, each typed once, here, with its source.
 //!
 //! A [`Published`] cannot be made without a source, and every table of published numbers shows it.
-//! Whoever adds one has read it in the source that is named.
+//! An author who adds a number has read the number in the source that is named.
 
 use anyhow::Result;
 use formats::device;
@@ -147,7 +147,7 @@ const SMOOTHED_LLAMA: Published = Published {
     ],
 };
 
-/// Every table of published numbers but [`ceilings`].
+/// Every table of published numbers but [`peaks`].
 pub const ALL: [Published; 6] =
     [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA];
 
@@ -158,7 +158,7 @@ const ML_ENGINEERING: Source = Source {
 };
 
 /// Published peak rates: those of [`formats::device`], with their source.
-pub fn ceilings() -> Result<Table> {
+pub fn peaks() -> Result<Table> {
     let tera = |rate: Option<f64>| rate.map_or("none".into(), |rate| (rate / 1e12).to_string());
     let title = "Published, not measured here: what the data sheets say, dense";
     Ok(Table::of(title, device::PUBLISHED)

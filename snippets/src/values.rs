@@ -72,10 +72,11 @@ pub static ALL: LazyLock<Vec<Entry<Value>>> = LazyLock::new(|| {
 
 fn of_the_labs() -> Vec<Entry<Value>> {
     let mut all = vec![
-        number("lab_01.quiet_per_tensor", (), percent, |()| quiet(quantize_per_tensor)).means(
-            "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
-        ),
-        number("lab_01.quiet_per_channel", (), percent, |()| quiet(quantize_per_channel))
+        number("lab_01.quiet_per_tensor", (), percent, |()| others_error(quantize_per_tensor))
+            .means(
+                "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
+            ),
+        number("lab_01.quiet_per_channel", (), percent, |()| others_error(quantize_per_channel))
             .means("With one scale per row and one row at 100x, the quiet rows lose on average"),
         number("lab_01.global_per_tensor", (), percent, |()| {
             let w = lab_01::planted();
@@ -102,7 +103,7 @@ fn of_the_labs() -> Vec<Entry<Value>> {
         Entry::of("lab_03.row_errors", &SLICE, |slice| Ok(range(&lab_03::row_errors(slice)?)))
             .means("int4 with one scale a row costs the nine real matrices"),
         Entry::computed("lab_03.sharers", || {
-            let errors = [512, 128, 64, 32, 16].into_iter().map(lab_03::sharers);
+            let errors = [512, 128, 64, 32, 16].into_iter().map(lab_03::group_of_outlier);
             Ok(range(&errors.collect::<Result<Vec<_>>>()?))
         })
         .means("In the group of a weight at 20x, whatever its size, the others lose"),
@@ -183,10 +184,10 @@ fn whole(number: f64) -> String {
 /// What a quantizer of lab 01 makes of a matrix.
 type Quantize = fn(&Array2<f32>) -> Result<Quantized, QuantError>;
 
-/// What the quiet rows of the planted control lose on average.
-fn quiet(quantize: Quantize) -> Result<f64> {
+/// The mean error of the rows of the planted control that are no outlier.
+fn others_error(quantize: Quantize) -> Result<f64> {
     let w = lab_01::planted();
-    Ok(lab_01::quiet(&lab_01::row_errors(&w, &quantize(&w)?)))
+    Ok(lab_01::mean_of_others(&lab_01::row_errors(&w, &quantize(&w)?)))
 }
 
 /// The error of all nine matrices together, relative to the norm of all nine.

@@ -7,15 +7,10 @@
 //! Without a browser this says `SKIPPED` and passes, unless `CI` is set: there it fails. The check
 //! of the book is ignored unless it is built: `cargo book test` builds it and runs it.
 
-use std::fs;
-
 use anyhow::Result;
 use book_tests::browser::axe::{self, Rules};
-use book_tests::browser::{Tab, audit, file_url, start_or_skip};
+use book_tests::browser::{DESK, PHONE, Tab, audit, file_url, start_or_skip};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
-
-const PHONE: u32 = 380;
-const DESK: u32 = 1440;
 
 #[test]
 #[ignore = "needs the built book: cargo book test"]
@@ -149,10 +144,7 @@ fn the_rules_that_a_theme_or_a_width_can_break_are_found_by_themselves() {
 
 /// What axe says of a page of this text.
 fn findings(tab: &mut Tab<'_>, html: &str, rules: Rules) -> Vec<String> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("page.html");
-    fs::write(&file, html).expect("a file");
-    tab.open(&file_url(&file).expect("an address")).expect("the page opens");
+    tab.open_text(html).expect("the page opens");
     axe::load(tab).expect("axe");
     axe::violations(tab, rules).expect("an answer")
 }

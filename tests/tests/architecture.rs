@@ -1,6 +1,6 @@
-//! The shape of the house: which crate knows which, and which module knows which, without circles.
+//! The graphs of crates and of modules have no circles.
 //!
-//! For modules the rule is: **modules beside each other know each other one way, each taken with all that
+//! For modules the rule is: **modules of one folder depend on each other one way, each taken with all that
 //! is below it.** A module and what is below it are one concern, so a child may use what its parent
 //! defines. A name counts for the module that defines it: a re-export is followed, and a link in a comment
 //! or a use in a test does not count.
@@ -211,7 +211,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds the ties between modules that lie beside each other in `crate_name`.
+    /// Adds the ties between modules of one folder in `crate_name`.
     fn tie(&self, crate_name: &str, graph: &mut Graph) {
         for (from, module) in &self.0 {
             let mentioned = module.imports.values().chain(&module.paths).chain(&module.globs);

@@ -4,16 +4,11 @@
 //! Without a browser this says `SKIPPED` and passes, unless `CI` is set: there it fails. The check
 //! of the book is ignored unless it is built: `cargo book test` builds it and runs it.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use book_tests::browser::{Tab, audit, file_url, start_or_skip as browser};
+use book_tests::browser::{DESK, PHONE, TABLET, Tab, audit, file_url, start_or_skip as browser};
 use book_tests::site::{NOT_FOUND_PAGE, Page, Site, book_dir};
-
-const PHONE: u32 = 380;
-const TABLET: u32 = 768;
-const DESK: u32 = 1440;
 
 /// The faces that every page sets text in.
 const TEXT_FACES: [&str; 2] = ["Source Serif 4", "Source Sans 3"];
@@ -175,10 +170,7 @@ fn a_font_that_does_not_load_is_found() {
 
 /// What is wrong with a page of this text.
 fn findings(tab: &mut Tab<'_>, html: &str) -> Vec<String> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("a page.html");
-    fs::write(&file, html).expect("a file");
-    tab.open(&file_url(&file).expect("an address")).expect("the page opens");
+    tab.open_text(html).expect("the page opens");
     let mut findings = audit::layout(tab).expect("an audit");
     findings.extend(audit::contrast(tab).expect("an audit"));
     findings.extend(tab.complaints());

@@ -1,22 +1,14 @@
 //! The book's card reader, in Chromium, held to `formats::card`: the same answers on every card of the list
 //! and on thousands of compositions of known words, and the same errors.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use book_tests::browser::{Tab, file_url, start_or_skip};
+use book_tests::browser::{Tab, start_or_skip, theme_scripts};
 use formats::card::{CARDS, export, grammar, read};
 use serde_json::{Value, json};
 
 /// The scripts that the reader needs.
 fn scripts() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("theme/interactive");
-    let read = |name: &str| {
-        let file = folder.join(name);
-        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-    };
-    ["course.js", "card.js"].map(read).join("\n")
+    theme_scripts(["course.js", "card.js"])
 }
 
 /// Numbers that look random and are the same everywhere (a linear congruence, its upper bits).
@@ -93,11 +85,7 @@ fn differences(
     texts: &[String],
     said: &[Value],
 ) -> Result<Vec<String>> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("page.html");
-    let head = "<!DOCTYPE html><meta charset=\"utf-8\"><title>t</title><link rel=\"icon\" href=\"data:,\">";
-    fs::write(&file, format!("{head}<script>{scripts}</script>"))?;
-    tab.open(&file_url(&file)?)?;
+    tab.open_scripts(scripts)?;
     let asked = tab.evaluate(&format!(
         "(() => {{
             const grammar = course.cardGrammar({});

@@ -1,4 +1,4 @@
-//! Every program that measures, each in a folder with its captures beside it.
+//! Every program that measures, each in a folder with its captures.
 //!
 //! * [`capture`]: the file of a run on one machine, one frame for all programs.
 //! * [`cpu`]: products and encoders of lab 03 on this machine's processor.

@@ -123,7 +123,7 @@ fn blocks_are_those_of_the_metrics_and_perplexity_is_of_the_second_halves() {
     assert_eq!((quality.chunks, quality.top1_agreement), (2, None));
     let base = engine.base.expect("kept for those that follow");
     assert_eq!(base.top.len(), 2 * (CHUNK / 2 - 1));
-    assert_eq!(base.agreement(&base), Some(1.0));
+    assert_eq!(base.top1_agreement(&base), Some(1.0));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn the_second_half_of_every_chunk_is_scored() -> Result<(), EngineError> {
     assert_eq!(scored.score.nll, 2.0 * (2.4386465549468994 + 0.45091429352760315));
     assert_eq!(scored.top, [260, 314, 260, 314]);
     let one = perplexity(&client, &text[..5], convention, &mut |_, _| ())?;
-    assert_eq!(scored.agreement(&one), None, "other places cannot agree");
+    assert_eq!(scored.top1_agreement(&one), None, "other places cannot agree");
     let short = perplexity(&client, &text[..4], convention, &mut |_, _| ());
     let short = short.expect_err("no whole chunk").to_string();
     assert!(short.contains("4 tokens are no whole chunk of 5"), "{short}");

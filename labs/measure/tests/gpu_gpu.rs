@@ -1,4 +1,4 @@
-//! What needs a GPU. Where there is none, each test says so and counts as left out.
+//! The tests that need a GPU. Without a GPU each test says so and counts as left out.
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use ndarray::{Array1, Array2};
 
 use crate::{Transform, WriteError};
 use quantize_model::labs::{channel_absmax, fold_into_norm, smoothing_scales};
+use smoothquant::SmoothError;
 
 /// The scales that belong to each tensor.
 #[derive(Clone, Debug, Default)]
@@ -54,14 +55,26 @@ impl Smoothing {
     /// out of range.
     pub fn calibrate(weights: &Weights, chunks: &[&[u32]], alpha: f32) -> Result<Self, WriteError> {
         let model = Model::load(weights.path())?;
-        let inputs = input_absmax(&model, chunks)?;
+        let mut inputs: BTreeMap<LayerId, Array1<f32>> = BTreeMap::new();
+        each_input(&model, chunks, |id, x| {
+            // Query and gate stand for all that read the same input.
+            if matches!(id.projection(), Some(Projection::Q | Projection::Gate)) {
+                let now = channel_absmax(x)?;
+                widen(inputs.entry(id).or_insert_with(|| Array1::zeros(now.len())), &now);
+            }
+            Ok(())
+        })?;
         let mut smoothing = Self::default();
         for layer in 0..model.config().layers {
             for (norm, fed) in FED {
                 let norm = format!("model.layers.{layer}.{norm}.weight");
                 let ids = fed.iter().map(|&projection| LayerId::Layer(layer, projection));
-                let scales = scales_of(&model, &inputs, ids.clone(), alpha)
-                    .map_err(|error| error.within(&norm))?;
+                let scales = || -> Result<_, WriteError> {
+                    let input = ids.clone().find_map(|id| inputs.get(&id));
+                    let input = input.ok_or(SmoothError::NoTokens)?;
+                    Ok(smoothing_scales(input, &weight_absmax(&model, ids.clone())?, alpha)?)
+                };
+                let scales = scales().map_err(|error| error.within(&norm))?;
                 let names = ids.map(|id| format!("{id}.weight"));
                 smoothing.weights.extend(names.map(|name| (name, scales.clone())));
                 smoothing.norms.insert(norm, scales);
@@ -85,59 +98,51 @@ impl Transform for Smoothing {
     }
 }
 
-/// The largest magnitude of each channel of what comes out of the norms, over all chunks.
-fn input_absmax(
+/// Runs `model` on each of `chunks` from an empty cache, and hands `see` the input of every layer,
+/// `[tokens, in_features]`.
+///
+/// # Errors
+/// If the model fails; or the first error of `see`, with the layer's id.
+pub fn each_input<C: AsRef<[u32]>>(
     model: &Model,
-    chunks: &[&[u32]],
-) -> Result<BTreeMap<LayerId, Array1<f32>>, WriteError> {
-    let mut absmax: BTreeMap<LayerId, Array1<f32>> = BTreeMap::new();
-    let mut refused = None;
-    let mut hook = |id: LayerId, x: &Array2<f32>| {
-        // Query and gate stand for all that read the same input.
-        if !matches!(id.projection(), Some(Projection::Q | Projection::Gate)) {
-            return;
-        }
-        match channel_absmax(x) {
-            Ok(now) => {
-                let max = absmax.entry(id).or_insert_with(|| Array1::zeros(now.len()));
-                max.zip_mut_with(&now, |max, now| *max = max.max(*now));
-            }
-            Err(error) => refused = Some((id, error)),
-        }
-    };
+    chunks: &[C],
+    mut see: impl FnMut(LayerId, &Array2<f32>) -> Result<(), SmoothError> + Send,
+) -> Result<(), WriteError> {
     for chunk in chunks {
+        let chunk = chunk.as_ref();
         let mut cache = Cache::new(model.config(), chunk.len())?;
-        model.hidden(chunk, &mut cache, &mut hook)?;
+        // A hook cannot fail, so that an error waits for the end of the chunk.
+        let mut refused = None;
+        model.hidden(chunk, &mut cache, &mut |id, x| {
+            if let (None, Err(error)) = (&refused, see(id, x)) {
+                refused = Some((id, error));
+            }
+        })?;
+        if let Some((id, error)) = refused {
+            return Err(WriteError::from(error).within(&format!("the input of {id}")));
+        }
     }
-    match refused {
-        Some((id, error)) => Err(WriteError::from(error).within(&format!("the input of {id}"))),
-        None => Ok(absmax),
-    }
+    Ok(())
 }
 
-/// One vector of scales for all `layers`, which read the same input.
-fn scales_of(
+/// The larger of each two magnitudes, in the place of the first.
+pub fn widen(max: &mut Array1<f32>, now: &Array1<f32>) {
+    max.zip_mut_with(now, |max, now| *max = max.max(*now));
+}
+
+/// The absmax of each input channel over the weights of all `ids`, which read one input.
+///
+/// # Errors
+/// If none of the layers keeps its `f32` weight, or a weight holds NaN or infinity.
+pub fn weight_absmax(
     model: &Model,
-    inputs: &BTreeMap<LayerId, Array1<f32>>,
-    ids: impl Iterator<Item = LayerId>,
-    alpha: f32,
+    ids: impl IntoIterator<Item = LayerId>,
 ) -> Result<Array1<f32>, WriteError> {
-    let (mut input, mut weight): (Option<&Array1<f32>>, Option<Array1<f32>>) = (None, None);
+    let mut all: Option<Array1<f32>> = None;
     for id in ids {
-        input = input.or_else(|| inputs.get(&id));
-        let linear = model.linear(id)?;
-        let Some(w) = linear.weight() else { continue };
+        let Some(w) = model.linear(id)?.weight() else { continue };
         let now = channel_absmax(w)?;
-        weight = Some(match weight {
-            Some(mut max) => {
-                max.zip_mut_with(&now, |max, now| *max = max.max(*now));
-                max
-            }
-            None => now,
-        });
+        widen(all.get_or_insert_with(|| Array1::zeros(now.len())), &now);
     }
-    let (Some(input), Some(weight)) = (input, weight) else {
-        return Err(smoothquant::SmoothError::NoTokens.into());
-    };
-    Ok(smoothing_scales(input, &weight, alpha)?)
+    Ok(all.ok_or(SmoothError::NoTokens)?)
 }

@@ -30,6 +30,7 @@ pub fn embed(content: &str, marks: &[Option<Mark>], rendered: &Rendered) -> Resu
         let Some(mark) = mark else { continue };
         text.push_str(&content[done..position.start]);
         let made = &rendered[&(mark.kind, mark.name.clone())];
+        // The indentation or the `>` in front of a mark is repeated on every line of a block.
         let line_start = text.rfind('\n').map_or(0, |newline| newline + 1);
         let prefix = text[line_start..].to_owned();
         text.push_str(&replacement(mark, made, &prefix));

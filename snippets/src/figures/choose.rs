@@ -72,7 +72,7 @@ fn branches(of: &Engines, gpu: &GpuCapture) -> Result<Vec<Branch>> {
     ])
 }
 
-/// The fastest format of a step of so many tokens on a GPU, beside bf16.
+/// The fastest format of a step of so many tokens on a GPU, as a multiple of bf16.
 fn gpu_step(capture: &GpuCapture, tokens: usize) -> Result<String> {
     let of = |format: &str| rate(capture, LLAMA, format, tokens);
     let steps = capture.runs().filter(|run| run.model == LLAMA);
@@ -84,7 +84,7 @@ fn gpu_step(capture: &GpuCapture, tokens: usize) -> Result<String> {
     Ok(format!("{H200}: {format} {speed} tokens/s, step {tokens} ({gain})"))
 }
 
-/// The format that leaves the most blocks on a GPU, beside bf16.
+/// The format that leaves the most blocks on a GPU, as a multiple of bf16.
 fn gpu_blocks(capture: &GpuCapture) -> Result<String> {
     let rooms = || capture.capacity().filter(|room| room.model == LLAMA);
     let most = rooms().max_by_key(|room| room.kv_blocks).context("room was measured")?;
@@ -94,7 +94,7 @@ fn gpu_blocks(capture: &GpuCapture) -> Result<String> {
     Ok(format!("{H200}: {} {blocks} blocks ({gain})", most.format))
 }
 
-/// The format of a capture that a meter finds best, beside the first.
+/// The format of a capture that a meter finds best, as a multiple of the first.
 fn best(capture: &Capture, meter: Meter, what: &str) -> Result<String> {
     let engine = capture.setup.engine;
     let mut measured = capture

@@ -95,7 +95,7 @@ fn drawing(context: u64) -> Result<Drawing> {
     })
 }
 
-/// The ceiling of one format, and a ring where its two floors meet.
+/// The roofline of one format, and a ring where the bound by bytes meets the bound by arithmetic.
 fn line(plot: &Plot<'_>, served: &Served, context: u64, pen: Pen) -> Result<()> {
     let meets = crossover_batch(served, &H100, context)?;
     // Powers of the fourth root of two, and the corner, so that it is one.

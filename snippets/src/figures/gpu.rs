@@ -21,8 +21,8 @@ const FORMATS: [(&str, Ink); 4] = [
 /// One format with one number of tokens in a step, as multiples of [`BASE`].
 struct Gain {
     tokens: usize,
-    /// The ratio of the floors: what bytes and operations of the same run allow.
-    floor: f64,
+    /// The ratio of the roofline bounds, from the bandwidth and the rates of the same run.
+    bound: f64,
     measured: f64,
 }
 
@@ -48,7 +48,7 @@ pub fn gains(of: &Gpus) -> Result<Figure> {
             let x = Axis::log("tokens in a step (logarithmic)", 0.8..2600.0)
                 .ticks(tokens, |tokens| count(tokens as usize));
             let all: Vec<f64> =
-                lines.iter().flatten().flat_map(|gain| [gain.floor, gain.measured]).collect();
+                lines.iter().flatten().flat_map(|gain| [gain.bound, gain.measured]).collect();
             let y =
                 Axis::log("times bf16", 0.3..4.5).ticks([0.5, 1.0, 2.0, 4.0], plain).holding(&all);
             draw(Layout::with_legend(2), x, y, |plot| marks(plot, &lines))?
@@ -57,11 +57,11 @@ pub fn gains(of: &Gpus) -> Result<Figure> {
 }
 
 fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
-    let floor = |format, tokens| capture.step(LLAMA, format, tokens).map(|step| step.bound_ms);
+    let bound = |format, tokens| capture.step(LLAMA, format, tokens).map(|step| step.bound_ms);
     let steps = capture.steps().filter(|step| step.model == LLAMA && step.format == format);
     let gain = |tokens: usize| {
         let measured = rate(capture, LLAMA, format, tokens)? / rate(capture, LLAMA, BASE, tokens)?;
-        Some(Gain { tokens, floor: floor(BASE, tokens)? / floor(format, tokens)?, measured })
+        Some(Gain { tokens, bound: bound(BASE, tokens)? / bound(format, tokens)?, measured })
     };
     steps
         .map(|step| gain(step.tokens).with_context(|| format!("{BASE} at {} tokens", step.tokens)))
@@ -70,8 +70,8 @@ fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
 
 fn in_words(format: &str, gains: &[Gain]) -> String {
     let each = gains.iter().map(|gain| {
-        let (measured, floor) = (times(gain.measured), times(gain.floor));
-        format!("{} tokens {measured} (floors {floor})", count(gain.tokens))
+        let (measured, bound) = (times(gain.measured), times(gain.bound));
+        format!("{} tokens {measured} (floors {bound})", count(gain.tokens))
     });
     format!("{format}: {}.", each.collect::<Vec<_>>().join(", "))
 }
@@ -93,7 +93,7 @@ fn marks(plot: &Plot<'_>, lines: &[Vec<Gain>]) -> Result<()> {
         let at = |value: fn(&Gain) -> f64| {
             gains.iter().map(|gain| (gain.tokens as f64, value(gain))).collect::<Vec<_>>()
         };
-        plot.hairline(at(|gain| gain.floor), Pen::dashed(*ink))?;
+        plot.hairline(at(|gain| gain.bound), Pen::dashed(*ink))?;
         plot.curve(&at(|gain| gain.measured), Pen::solid(*ink), Mark::new(Shape::Dot, *ink))?;
     }
     let key = |at: usize| Key::Mark(Mark::new(Shape::Dot, FORMATS[at].1), FORMATS[at].0);

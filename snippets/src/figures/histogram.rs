@@ -25,16 +25,16 @@ impl Histogram {
         self.count(((value - self.start) / self.width).floor() as usize);
     }
 
-    /// The outline from the first to the last bin that holds anything, up from the floor and down
-    /// to it again. A bin is as high as `height` of its count; the floor is `height(0)`.
+    /// The outline from the first to the last bin that holds anything, up from the base line and
+    /// down again. A bin is as high as `height` of its count, and the base line is `height(0)`.
     pub fn outline(&self, height: impl Fn(usize) -> f64) -> Vec<(f64, f64)> {
         let edge = |index: usize| self.start + self.width * index as f64;
         let held = |&n: &usize| n > 0;
         let first = self.counts.iter().position(held).unwrap_or(0);
         let end = self.counts.iter().rposition(held).map_or(first, |last| last + 1);
         let sides = |i: usize| [i, i + 1].map(|side| (edge(side), height(self.counts[i])));
-        let floor = |index| [(edge(index), height(0))];
-        floor(first).into_iter().chain((first..end).flat_map(sides)).chain(floor(end)).collect()
+        let base = |index| [(edge(index), height(0))];
+        base(first).into_iter().chain((first..end).flat_map(sides)).chain(base(end)).collect()
     }
 }
 

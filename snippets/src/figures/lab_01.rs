@@ -14,8 +14,8 @@ use super::{
     draw, plain, subject,
 };
 use crate::inputs::Slice;
-use crate::rows::{ascending, largest, loudness, median, range, smallest};
-use crate::tables::lab_01::{LOUD_ROW, planted, quiet, row_errors};
+use crate::rows::{ascending, largest, median, range, row_absmaxes, smallest};
+use crate::tables::lab_01::{OUTLIER_ROW, mean_of_others, planted, row_errors};
 
 /// One scale for the tensor. A ring: where both are the same, the square shows inside.
 const PER_TENSOR: Mark = Mark { shape: Shape::Ring, ink: Ink::Two, radius: MARKER };
@@ -61,24 +61,25 @@ impl RowErrors {
     }
 }
 
-/// The planted control: 64 rows, one of them 100 times as loud.
+/// The planted control: 64 rows, one of them an outlier of 100 times the absmax.
 pub fn outlier_row() -> Result<Figure> {
     let w = planted();
     let errors = RowErrors::of(&w)?;
     let drawing = outlier_row_plot(&errors)?;
-    let quiet = [&errors.per_tensor, &errors.per_channel].map(|errors| quiet(errors));
-    let [wrecked, healthy, loud] = [quiet[0], quiet[1], errors.per_tensor[LOUD_ROW]].map(percent);
+    let others = [&errors.per_tensor, &errors.per_channel].map(|errors| mean_of_others(errors));
+    let [wrecked, healthy, outlier] =
+        [others[0], others[1], errors.per_tensor[OUTLIER_ROW]].map(percent);
     Ok(Figure {
         title: "Relative error of each row of a matrix with one loud row".into(),
         caption: format!(
-            "64 rows of normal values, row {LOUD_ROW} made 100 times as loud. With one scale for the \
+            "64 rows of normal values, row {OUTLIER_ROW} made 100 times as loud. With one scale for the \
              tensor the quiet rows lose {wrecked} of themselves on average, with one per row \
              {healthy}; the loud row is the same either way."
         ),
         alt: format!(
             "Scatter plot of 64 rows, error on a logarithmic axis. With one scale for the tensor \
              63 rows lie in a band around {wrecked}; with one scale per row all lie in a band \
-             around {healthy}. At row {LOUD_ROW} both markers are at {loud}."
+             around {healthy}. At row {OUTLIER_ROW} both markers are at {outlier}."
         ),
         drawing,
     })
@@ -92,25 +93,24 @@ fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
         .holding(errors.all());
     draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
-        let loud = (LOUD_ROW as f64, errors.per_tensor[LOUD_ROW]);
-        plot.guide([loud, (loud.0, 0.06)], Pen::dotted(Ink::Muted))?;
-        let text = format!("row {LOUD_ROW}, 100 times as loud");
-        plot.label((loud.0, 0.06), (-60, -110), HPos::Left, Ink::Text, &text)?;
+        let outlier = (OUTLIER_ROW as f64, errors.per_tensor[OUTLIER_ROW]);
+        plot.guide([outlier, (outlier.0, 0.06)], Pen::dotted(Ink::Muted))?;
+        let text = format!("row {OUTLIER_ROW}, 100 times as loud");
+        plot.label((outlier.0, 0.06), (-60, -110), HPos::Left, Ink::Text, &text)?;
         granularities(plot, 1)
     })
 }
 
-/// The same on real weights: rows sorted by loudness.
+/// The same on real weights: rows sorted by their absmax.
 pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
     let name = TENSORS[2];
     let w = slice.tensor(name);
     let errors = RowErrors::of(w)?;
-    let order = ascending(&loudness(w));
-    let loudest = order[order.len() - 1];
+    let order = ascending(&row_absmaxes(w));
+    let last = order[order.len() - 1];
     let drawing = sorted_rows_plot(&errors, &order)?;
     let medians = [&errors.per_tensor, &errors.per_channel].map(|errors| median(errors));
-    let [wrecked, healthy, both] =
-        [medians[0], medians[1], errors.per_channel[loudest]].map(percent);
+    let [wrecked, healthy, both] = [medians[0], medians[1], errors.per_channel[last]].map(percent);
     Ok(Figure {
         title: "Relative error of each row of a real matrix".into(),
         caption: format!(
@@ -129,9 +129,9 @@ pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
     })
 }
 
-/// The rows from quiet to loud.
+/// The rows from the smallest absmax to the largest.
 fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
-    let loudest = order[order.len() - 1];
+    let largest = order[order.len() - 1];
     let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
         .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
     let y = Axis::log("relative error of the row", 0.005..0.12)
@@ -139,9 +139,9 @@ fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
         .holding(errors.all());
     draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, order)?;
-        let loud = ((order.len() - 1) as f64, errors.per_channel[loudest]);
-        let text = format!("row {loudest}, the loudest");
-        plot.label(loud, (-130, 0), HPos::Right, Ink::Text, &text)?;
+        let end = ((order.len() - 1) as f64, errors.per_channel[largest]);
+        let text = format!("row {largest}, the loudest");
+        plot.label(end, (-130, 0), HPos::Right, Ink::Text, &text)?;
         granularities(plot, 1)
     })
 }
@@ -198,8 +198,8 @@ pub fn granularity_codes(slice: &Slice) -> Result<Figure> {
     let name = TENSORS[6];
     let w = slice.tensor(name);
     let (tensor, channel) = (quantize_per_tensor(w)?, quantize_per_channel(w)?);
-    let (loud, used) = (loudness(w), [codes_used(&tensor), codes_used(&channel)]);
-    let drawing = codes_plot(&loud, &used)?;
+    let (maxima, used) = (row_absmaxes(w), [codes_used(&tensor), codes_used(&channel)]);
+    let drawing = codes_plot(&maxima, &used)?;
     let [poor, poorest, richest] = [median(&used[0]), smallest(&used[0]), largest(&used[0])];
     let [usual, least] = [median(&used[1]), smallest(&used[1])];
     Ok(Figure {
@@ -222,8 +222,8 @@ pub fn granularity_codes(slice: &Slice) -> Result<Figure> {
     })
 }
 
-/// Codes used against loudness.
-fn codes_plot(loud: &[f64], used: &[Vec<f64>; 2]) -> Result<Drawing> {
+/// Codes used against the absmax of the row.
+fn codes_plot(maxima: &[f64], used: &[Vec<f64>; 2]) -> Result<Drawing> {
     let x = Axis::log("largest |w| of the row", 0.07..2.3).ticks([0.1, 0.2, 0.5, 1.0, 2.0], plain);
     let y = Axis::linear("different codes in the row, of 255", 0.0..200.0)
         .ticks([0.0, 50.0, 100.0, 150.0, 200.0], plain)
@@ -231,7 +231,7 @@ fn codes_plot(loud: &[f64], used: &[Vec<f64>; 2]) -> Result<Drawing> {
     draw(Layout::with_legend(1), x, y, |plot| {
         // Every second row keeps the points apart and the file small.
         let points = |codes: &[f64]| {
-            let pairs = loud.iter().copied().zip(codes.iter().copied());
+            let pairs = maxima.iter().copied().zip(codes.iter().copied());
             pairs.step_by(2).collect::<Vec<_>>()
         };
         plot.marks(points(&used[1]), PER_CHANNEL.sized(SMALL))?;

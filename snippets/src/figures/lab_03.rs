@@ -1,4 +1,4 @@
-//! The figure of lab 03: what a group window does to one loud weight.
+//! The figure of lab 03: half a step under three granularities, along a row with one outlier.
 
 use anyhow::Result;
 use int4_groups::{dequantize_groups, quantize_groups};
@@ -7,7 +7,7 @@ use ndarray::{Axis as NdAxis, s};
 use super::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, draw, plain,
 };
-use crate::tables::lab_03::{LOUD_COLUMN, LOUDNESS, planted};
+use crate::tables::lab_03::{OUTLIER_COLUMN, OUTLIER_FACTOR, planted};
 
 /// The row of the planted control that is drawn, and how many of its weights.
 const ROW: usize = 0;
@@ -20,7 +20,7 @@ const WINDOWS: [(usize, Pen, &str); 3] = [
     (32, Pen::dotted(Ink::Three), "groups of 32"),
 ];
 
-/// Half a step along the row, and how many of its quiet weights are below it.
+/// Half a step along the row, and how many of the other weights are below half a step.
 struct Window {
     half_steps: Vec<f64>,
     zeros: usize,
@@ -33,7 +33,7 @@ impl Window {
         let half_steps = (0..row.ncols()).map(|c| quantized.scales()[(0, c / size)].to_f64() / 2.0);
         let back = dequantize_groups(&quantized);
         let zeros =
-            back.iter().enumerate().filter(|(c, value)| *c != LOUD_COLUMN && **value == 0.0);
+            back.iter().enumerate().filter(|(c, value)| *c != OUTLIER_COLUMN && **value == 0.0);
         Ok(Self { zeros: zeros.count(), half_steps: half_steps.collect() })
     }
 
@@ -54,14 +54,14 @@ impl Window {
     }
 }
 
-/// One row with a loud weight, and half a step under three granularities.
+/// One row with an outlier, and half a step under three granularities.
 pub fn group_window() -> Result<Figure> {
     let windows = WINDOWS.iter().map(|(size, ..)| Window::of(*size)).collect::<Result<Vec<_>>>()?;
     let [row, wide, narrow] = [0, 1, 2].map(|i| windows[i].zeros);
     Ok(Figure {
         title: "Half a step along one row with one loud weight".into(),
         caption: format!(
-            "The first {SHOWN} of 512 weights of a row; weight {LOUD_COLUMN} is {LOUDNESS} times \
+            "The first {SHOWN} of 512 weights of a row; weight {OUTLIER_COLUMN} is {OUTLIER_FACTOR} times \
              as loud. A weight under the line rounds to 0. Of the 511 others {row} do with one scale \
              for the row, {wide} with groups of 128, and {narrow} with groups of 32: there the line \
              is high only inside the loud weight's group."
@@ -94,9 +94,9 @@ fn window_plot(windows: &[Window]) -> Result<Drawing> {
         for (window, (_, pen, _)) in windows.iter().zip(WINDOWS) {
             plot.line(window.stairs(), pen)?;
         }
-        let loud = (LOUD_COLUMN as f64 + 0.5, magnitudes[LOUD_COLUMN]);
-        let text = format!("weight {LOUD_COLUMN}, {LOUDNESS} times as loud");
-        plot.label(loud, (130, 0), HPos::Left, Ink::Text, &text)?;
+        let outlier = (OUTLIER_COLUMN as f64 + 0.5, magnitudes[OUTLIER_COLUMN]);
+        let text = format!("weight {OUTLIER_COLUMN}, {OUTLIER_FACTOR} times as loud");
+        plot.label(outlier, (130, 0), HPos::Left, Ink::Text, &text)?;
         window_legend(plot)
     })
 }

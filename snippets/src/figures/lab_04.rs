@@ -23,8 +23,8 @@ fn alphas() -> impl Iterator<Item = f32> {
 }
 
 fn sweeps() -> Result<[Sweep; 3]> {
-    let sweep = |name, mark, pen, seed, granularity, loud: bool| -> Result<Sweep> {
-        let make = if loud { planted } else { healthy };
+    let sweep = |name, mark, pen, seed, granularity, with_outliers: bool| -> Result<Sweep> {
+        let make = if with_outliers { planted } else { healthy };
         let (x, calibration) = (make(seed), make(1));
         let errors = alphas().map(|alpha| {
             Ok((f64::from(alpha), migrated_error(&x, &calibration, alpha, granularity)?))

@@ -9,13 +9,13 @@ use smoothquant::{channel_absmax, migrate};
 use super::{Axis, Drawing, Figure, HPos, Ink, Layout, Pen, draw, plain};
 use crate::inputs::Layers;
 use crate::tables::lab_04::{ALPHA, spread};
-use crate::tables::real_activations::{loudest, without_first};
+use crate::tables::real_activations::{position_of_absmax, without_first};
 
-/// The layer that is drawn: it has a massive first token and a loud channel.
+/// The layer that is drawn, which has a massive first token and an outlier channel.
 const DRAWN: &str = TENSORS[7];
 /// How many of its tokens are drawn.
 const SHOWN: usize = 24;
-/// Channels that share a point of a line: the loudest of them is drawn.
+/// Channels to a point of a line, of which the absmax is drawn.
 const BIN: usize = 6;
 /// How high the median channel's largest magnitude stands, in distances between two tokens.
 const UNIT: f64 = 0.2;
@@ -24,9 +24,9 @@ const UNIT: f64 = 0.2;
 pub fn before(layers: &Layers) -> Result<Figure> {
     let layer = layers.of(DRAWN);
     let x = &layer.held_out;
-    let (token, channel) = loudest(x);
+    let (token, channel) = position_of_absmax(x);
     let rest = without_first(x);
-    let second = loudest(&rest).1;
+    let second = position_of_absmax(&rest).1;
     Ok(Figure {
         title: format!("Magnitudes at the input of {}, token by channel", layer.label),
         caption: format!(
@@ -53,7 +53,7 @@ pub fn after(layers: &Layers) -> Result<Figure> {
     let layer = layers.of(DRAWN);
     let migrated = migrate(std::slice::from_ref(&layer.calibration), &layer.weight, ALPHA)?;
     let x = &layer.held_out / &migrated.smoothing;
-    let (token, channel) = loudest(&x);
+    let (token, channel) = position_of_absmax(&x);
     let rest = without_first(&x);
     Ok(Figure {
         title: format!("The input of {} after migration at alpha {ALPHA}", layer.label),
@@ -73,7 +73,7 @@ pub fn after(layers: &Layers) -> Result<Figure> {
     })
 }
 
-/// The loudest channel as a multiple of the median one.
+/// The largest channel as a multiple of the median one.
 fn ratio(x: &Array2<f32>) -> Result<String> {
     Ok(times(spread(&channel_absmax(x)?.to_vec())))
 }

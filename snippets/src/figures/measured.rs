@@ -1,4 +1,4 @@
-//! What a format buys beside the one it is compared with: predicted and measured, meter by meter.
+//! The meters of each format as multiples of the first format's, predicted and measured.
 
 use anyhow::{Context, Result, ensure};
 use kit::table::times;

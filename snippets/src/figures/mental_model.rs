@@ -13,7 +13,9 @@ use super::histogram::Histogram;
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, draw, plain};
 use crate::grid::{qmax, snap};
 use crate::inputs::Slice;
-use crate::rows::{absmax, ascending, largest, loudness, median, median_index, smallest};
+use crate::rows::{
+    absmax, around_absmax, ascending, largest, median, median_index, row_absmaxes, smallest,
+};
 
 /// How many weights `grid_snap` shows.
 const STRETCH: usize = 24;
@@ -31,16 +33,13 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// Of the row of median loudness: neither the best case nor the worst.
+    /// Of the row of median absmax: neither the best case nor the worst.
     fn of(w: &Array2<f32>) -> Result<Self> {
-        let row = median_index(&loudness(w));
+        let row = median_index(&row_absmaxes(w));
         let weights = w.slice(s![row..=row, ..]).to_owned();
-        let sizes: Vec<f64> = weights.iter().map(|&value| f64::from(value.abs())).collect();
-        let loudest = ascending(&sizes)[sizes.len() - 1];
-        let start = loudest.saturating_sub(STRETCH / 2).min(sizes.len() - STRETCH);
-        let shown = weights.slice(s![.., start..start + STRETCH]).to_owned();
-        let int8 = dequantize(&quantize_per_channel(&weights)?);
-        let int8 = int8.slice(s![.., start..start + STRETCH]).to_owned();
+        let stretch = around_absmax(w.row(row), STRETCH);
+        let shown = weights.slice(s![.., stretch.clone()]).to_owned();
+        let int8 = dequantize(&quantize_per_channel(&weights)?).slice(s![.., stretch]).to_owned();
         Ok(Self {
             row,
             absmax: absmax(weights.row(0)),
@@ -170,7 +169,7 @@ pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
     let w = slice.tensor(name);
     let quantized = quantize_per_tensor(w)?;
     let scale = quantized.scales()[(0, 0)];
-    let order = ascending(&loudness(w));
+    let order = ascending(&row_absmaxes(w));
     let middle = order[order.len() / 2];
     let reaches = [
         Reach::of(w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
@@ -179,13 +178,13 @@ pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
     ];
     let drawing = grid_plot(&quantized, middle, &reaches)?;
     let end = sig3(reaches[0].absmax);
-    let [tensor, median, quiet] = reaches.map(|reach| reach.codes);
+    let [tensor, median, smallest_row] = reaches.map(|reach| reach.codes);
     Ok(Figure {
         title: "A real matrix under one int8 grid".into(),
         caption: format!(
             "All {} weights of {} (inner line: its median row), \
              {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{end}; the \
-             median row can use {median} of its {tensor} codes, the quietest row {quiet}.",
+             median row can use {median} of its {tensor} codes, the quietest row {smallest_row}.",
             kit::table::count(w.len()),
             real_slice::label(name),
         ),
@@ -193,7 +192,7 @@ pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
             "Histogram with a logarithmic count axis: a peak at 0 that falls off on both sides \
              and thins out to single weights towards ±{end}. Brackets above it show the reach of \
              the tensor's grid ({tensor} codes), of the median row ({median}) and of the quietest \
-             row ({quiet})."
+             row ({smallest_row})."
         ),
         drawing,
     })
@@ -218,7 +217,7 @@ fn bars(plot: &Plot<'_>, codes: impl Iterator<Item = i8>, scale: f32, ink: Ink) 
     let step = f64::from(scale);
     let mut bars = Histogram::new(-127.5 * step, CODES_PER_BAR as f64 * step, 255 / CODES_PER_BAR);
     codes.for_each(|code| bars.count((i32::from(code) + 127).max(0) as usize / CODES_PER_BAR));
-    // An empty bar has no logarithm: it lies on the floor of the axis.
+    // An empty bar has no logarithm, so it lies at the lower end of the axis.
     let outline = bars.outline(|count| if count == 0 { 0.6 } else { count as f64 });
     if ink == Ink::Two {
         plot.area(outline.iter().copied(), ink)?;
@@ -239,7 +238,7 @@ fn bracket(plot: &Plot<'_>, reach: &Reach) -> Result<()> {
 /// The largest weight of every row of three real matrices.
 pub fn row_ranges(slice: &Slice) -> Result<Figure> {
     let names = [2, 4, 6].map(|index| TENSORS[index]);
-    let rows = names.map(|name| loudness(slice.tensor(name)));
+    let rows = names.map(|name| row_absmaxes(slice.tensor(name)));
     let labels = names.map(real_slice::label);
     let drawing = range_lines(&rows, &labels)?;
     let [first, second, third] = rows.each_ref().map(|rows| sig3(largest(rows) / median(rows)));

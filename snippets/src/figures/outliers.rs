@@ -22,11 +22,11 @@ fn thousands(value: f64) -> String {
     if value < 1000.0 { plain(value) } else { format!("{}k", value / 1000.0) }
 }
 
-/// Loudest over median channel of each layer, at the inputs that norms feed.
+/// Largest over median channel of each layer, at the inputs that norms feed.
 pub fn model_ratios_norm(capture: &Capture) -> Result<Figure> {
     let [attention, mlp] = NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (attention, mlp) = (attention?, mlp?);
-    let worst = loudest(&mlp)?;
+    let worst = worst_of(&mlp)?;
     let (attention, mlp) = (ratios(&attention), ratios(&mlp));
     let [usual, with, without] =
         [median(&attention), worst.ratio(), worst.ratio_without_first()].map(times);
@@ -52,7 +52,7 @@ pub fn model_ratios_norm(capture: &Capture) -> Result<Figure> {
 pub fn model_ratios_other(capture: &Capture) -> Result<Figure> {
     let [down, o] = NOT_NORM_FED.map(|(input, _)| of_kind(capture, input));
     let (down, o) = (down?, o?);
-    let worst = loudest(&down)?;
+    let worst = worst_of(&down)?;
     let rest: Vec<f64> = down.iter().map(|layer| layer.ratio_without_first()).collect();
     let (down, o) = (ratios(&down), ratios(&o));
     let [usual, with, without, most] =
@@ -82,7 +82,7 @@ fn span(ratios: &[f64]) -> String {
     format!("from {} to {}", times(smallest(ratios)), times(largest(ratios)))
 }
 
-fn loudest<'a>(layers: &[&'a Input]) -> Result<&'a Input> {
+fn worst_of<'a>(layers: &[&'a Input]) -> Result<&'a Input> {
     let worst = layers.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     worst.copied().context("a kind of input has layers")
 }
@@ -94,7 +94,7 @@ fn bars(
     range: std::ops::Range<f64>,
     ticks: &[f64],
 ) -> Result<Drawing> {
-    let floor = range.start;
+    let least = range.start;
     let inks = [Ink::One, Ink::Two];
     let kinds_of = kinds.map(|(input, _)| of_kind(capture, input));
     let [first, second] = kinds_of;
@@ -108,11 +108,11 @@ fn bars(
         for ((layers, ink), shift) in layers.iter().zip(inks).zip([-0.17, 0.17]) {
             for layer in layers {
                 let at = layer.layer as f64 + shift;
-                plot.line([(at, floor), (at, layer.ratio())], Pen::solid(ink))?;
+                plot.line([(at, least), (at, layer.ratio())], Pen::solid(ink))?;
             }
             let rings = layers
                 .iter()
-                .map(|layer| (layer.layer as f64 + shift, layer.ratio_without_first().max(floor)));
+                .map(|layer| (layer.layer as f64 + shift, layer.ratio_without_first().max(least)));
             plot.marks(rings, Mark::new(Shape::Ring, ink).sized(32))?;
         }
         let bars = [0, 1].map(|i| Key::Line(Pen::solid(inks[i]), kinds[i].1));
@@ -124,25 +124,25 @@ fn bars(
 
 /// The largest values of the residual stream behind each layer.
 pub fn residual_peaks(capture: &Capture) -> Result<Figure> {
-    let loudest = capture
+    let peak = capture
         .residuals
         .iter()
         .max_by(|a, b| a.peak_of_first.magnitude.total_cmp(&b.peak_of_first.magnitude));
-    let loudest = loudest.context("the capture has residuals")?;
+    let peak = peak.context("the capture has residuals")?;
     let end = f64::from(f16::MAX.to_f32());
-    let most = loudest.peak_of_first.magnitude;
+    let most = peak.peak_of_first.magnitude;
     let others: Vec<f64> = capture.residuals.iter().map(|r| r.peak_of_others.magnitude).collect();
     let medians: Vec<f64> = capture.residuals.iter().map(|r| r.median).collect();
     let [usual, of_others, first, last] =
-        [loudest.median, largest(&others), medians[0], medians[medians.len() - 1]].map(sig3);
-    let [over_usual, to_end] = [most / loudest.median, end / most].map(times);
+        [peak.median, largest(&others), medians[0], medians[medians.len() - 1]].map(sig3);
+    let [over_usual, to_end] = [most / peak.median, end / most].map(times);
     let most = count(most.round() as usize);
     Ok(Figure {
         title: "Largest magnitudes of the residual stream behind each layer".into(),
         caption: format!(
             "Behind layer {} a first token reaches {most} in channel {}, where the usual magnitude \
              is {usual}: {over_usual}. The largest f16 is 65,504, {to_end} that.",
-            loudest.layer, loudest.peak_of_first.channel,
+            peak.layer, peak.peak_of_first.channel,
         ),
         alt: format!(
             "Line plot over 30 layers on a logarithmic axis. The line of first tokens climbs to \
@@ -180,14 +180,14 @@ pub fn model_alpha(capture: &Capture) -> Result<Figure> {
     let curve = |granularity: &str| -> Result<Vec<(f64, f64)>> {
         let point = |&alpha: &f64| {
             let name = format!("SmoothQuant {alpha:.1}, {granularity}");
-            Ok((alpha, variant(capture, &name)?.mean_divergence()))
+            Ok((alpha, variant(capture, &name)?.mean_kl_divergence()))
         };
         alphas.iter().map(point).collect()
     };
     let (tensor, token) = (curve("per-tensor")?, curve("per-token")?);
     let without = [
-        variant(capture, "W8A8 per-tensor")?.mean_divergence(),
-        variant(capture, "W8A8 per-token")?.mean_divergence(),
+        variant(capture, "W8A8 per-tensor")?.mean_kl_divergence(),
+        variant(capture, "W8A8 per-token")?.mean_kl_divergence(),
     ];
     let best = token.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
     let of_best = variant(capture, &format!("SmoothQuant {:.1}, per-token", best.0))?;

@@ -44,8 +44,8 @@ impl Axis {
         self
     }
 
-    /// The same axis, stretched where it would not hold these values: whoever breaks the lab to see
-    /// what happens shall see it.
+    /// The same axis, stretched where it would not hold these values, because a reader who breaks the lab
+    /// on purpose should see the effect.
     pub fn holding<'a>(mut self, values: impl IntoIterator<Item = &'a f64>) -> Self {
         // A logarithmic axis has no place for 0: the mark itself will say so.
         let none = if self.logarithmic { 0.0 } else { f64::NEG_INFINITY };
@@ -176,6 +176,8 @@ impl Plot<'_> {
     pub fn at(&self, x: f64, y: f64) -> Result<(i32, i32)> {
         ensure!(self.x.holds(x), "{x} is not on the axis «{}»: {:?}", self.x.title, self.x.range);
         ensure!(self.y.holds(y), "{y} is not on the axis «{}»: {:?}", self.y.title, self.y.range);
+        // The field is linear: plotters' own logarithmic axis uses the system's logarithm, whose last bit
+        // differs between machines.
         Ok(self.field.translate(&(self.x.position(x), self.y.position(y))))
     }
 

@@ -5,14 +5,14 @@ use formats::rules::{AUTOAWQ_SYMMETRIC, COMPRESSED_TENSORS_SYMMETRIC, GGML_Q4_0,
 
 use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
 
-/// A rule, and a group by the sign of its loudest weight.
+/// A rule, and a group by the sign of its largest weight.
 struct Row {
     label: &'static str,
     rule: &'static Rule,
     peak: f32,
 }
 
-/// The loudest weight is 0.9: at 1 a division by 7.5 rounds so that -8 is not reached.
+/// The absmax is 0.9, because at 1 a division by 7.5 rounds so that -8 is not reached.
 const ROWS: [Row; 4] = [
     Row { label: "max / 7", rule: &AUTOAWQ_SYMMETRIC, peak: -0.9 },
     Row { label: "max / 7.5", rule: &COMPRESSED_TENSORS_SYMMETRIC, peak: -0.9 },
@@ -20,17 +20,17 @@ const ROWS: [Row; 4] = [
     Row { label: "max / −8, peak +", rule: &GGML_Q4_0, peak: 0.9 },
 ];
 
-/// A value that weights of the group are put on: in units of the loudest weight, and in steps.
+/// A value that weights of the group are put on: in units of the absmax, and in steps.
 type Place = (f64, i32);
 
 impl Row {
     /// The places that weights between minus and plus the peak are put on, from small to large.
     fn places(&self) -> Result<Vec<Place>> {
-        let loudest = self.peak.abs();
+        let absmax = self.peak.abs();
         let mut group = vec![self.peak];
-        group.extend((-499i16..=499).map(|sample| f32::from(sample) / 500.0 * loudest));
+        group.extend((-499i16..=499).map(|sample| f32::from(sample) / 500.0 * absmax));
         let encoded = self.rule.encode(&group)?;
-        let values = encoded.values.iter().map(|value| f64::from(*value) / f64::from(loudest));
+        let values = encoded.values.iter().map(|value| f64::from(*value) / f64::from(absmax));
         let mut places: Vec<Place> = values.zip(encoded.steps()).collect();
         places.sort_by(|a, b| a.0.total_cmp(&b.0));
         places.dedup_by_key(|place| place.1);

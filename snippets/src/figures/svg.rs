@@ -96,10 +96,12 @@ fn element(line: &str) -> Result<Element> {
         let (value, after) = after.split_once('"').context("an open quotation mark")?;
         match name {
             "fill" | "stroke" => paint.push_str(&colour(name, value)?),
+            // Defaults of SVG, of which a figure has hundreds.
             "opacity" | "stroke-width" if value == "1" => {}
             "opacity" | "stroke-width" => write!(paint, " {name}=\"{value}\"")?,
             "font-size" => write!(paint, " {name}=\"{:.0}\"", value.parse::<f64>()?)?,
             "text-anchor" if value == "start" => {}
+            // The page chooses the font: `svg_element` says `inherit`.
             "font-family" => {}
             _ => write!(place, " {name}=\"{}\"", value.trim_end())?,
         }

@@ -20,7 +20,7 @@ use captures::json_in;
 pub(crate) use captures::{load, load_all};
 pub use real_slice::{Layer, Layers, Slice};
 
-/// A path under `labs/measure/src`, where each program has its captures beside it.
+/// A path under `labs/measure/src`, where each program has a folder `captures`.
 macro_rules! captures {
     ($path:literal) => {
         concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/measure/src/", $path)

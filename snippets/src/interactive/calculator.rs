@@ -24,7 +24,7 @@ const BATCH: usize = 7;
 /// GB and TB/s that the sliders reach, and their steps.
 const MEMORY: [f64; 3] = [4.0, 192.0, 1.0];
 const BANDWIDTH: [f64; 3] = [0.02, 9.0, 0.01];
-/// The largest multiple of bf16's ceiling that has a place on the drawing.
+/// The largest multiple of bf16's roofline bound that has a place on the drawing.
 const MOST: f64 = 4.0;
 
 /// What is compared, the base first, and how its line looks. int8 and FP8 often are one line.
@@ -123,8 +123,8 @@ fn verdict(out: &Outlook, formats: &[Format]) -> Result<String> {
     Ok(format!(
         "{binds} bf16. Most room has {}. The highest ceiling of writing has {}, of reading {}",
         won(&out.room, "requests")?,
-        won(&out.writing, "tokens/s")?,
-        won(&out.reading, "tokens/s")?,
+        won(&out.decode, "tokens/s")?,
+        won(&out.prefill, "tokens/s")?,
     ))
 }
 
@@ -183,7 +183,7 @@ fn data(places: &Places) -> Result<Value> {
 }
 
 /// A format as the script takes it: for each operand its bits and the unit that multiplies it, and
-/// what is stored beside the codes, for each row or for each group.
+/// the overhead bits of each row or of each group.
 ///
 /// # Errors
 /// If it is a format that the script does not know.
@@ -258,7 +258,7 @@ struct Places {
     top: i32,
 }
 
-/// Multiples of bf16's ceiling against requests, with the lines or without them.
+/// Multiples of bf16's roofline bound against requests, with the lines or without them.
 fn plot(setting: &Setting, with_lines: bool) -> Result<(Drawing, Places)> {
     let most = BATCHES[BATCHES.len() - 1] as f64;
     let ticks = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];

@@ -17,7 +17,7 @@ use crate::figures::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Plot, Shape, TEXT, draw, plain,
 };
 use crate::inputs::Slice;
-use crate::rows::{absmax, ascending, loudness};
+use crate::rows::{absmax, around_absmax, ascending, row_absmaxes};
 
 /// A grid that the reader can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,21 +103,18 @@ struct Cut {
 impl Cut {
     fn of(slice: &Slice, name: &str) -> Self {
         let w = slice.tensor(name);
-        let order = ascending(&loudness(w));
+        let order = ascending(&row_absmaxes(w));
         let rows = [order[order.len() - 1], order[order.len() / 2], order[0]];
         let mut weights = Array2::zeros((rows.len(), SHOWN));
         for (&row, mut cut) in rows.iter().zip(weights.rows_mut()) {
             let row = w.row(row);
-            let sizes: Vec<f64> = row.iter().map(|value| f64::from(value.abs())).collect();
-            let loudest = ascending(&sizes)[sizes.len() - 1];
-            let start = loudest.saturating_sub(SHOWN / 2).min(row.len() - SHOWN);
-            cut.assign(&row.slice(s![start..start + SHOWN]));
+            cut.assign(&row.slice(s![around_absmax(row, SHOWN)]));
         }
-        let [loud, median, quiet] = rows;
+        let [largest, median, smallest] = rows;
         let names = [
-            format!("row {loud}, the loudest"),
+            format!("row {largest}, the loudest"),
             format!("row {median}, the median"),
-            format!("row {quiet}, the quietest"),
+            format!("row {smallest}, the quietest"),
         ];
         Self { label: label(name), names, weights }
     }
@@ -129,7 +126,7 @@ impl Cut {
         Ok(format!("{}, {} and {}", errors[0], errors[1], errors[2]))
     }
 
-    /// The largest weight of the loudest row: what the reader holds first.
+    /// The largest weight of the row with the largest absmax: the one that the keyboard moves first.
     fn held(&self) -> usize {
         let row = self.weights.row(0);
         row.iter().position(|value| f64::from(value.abs()) == absmax(row)).unwrap_or(0)

@@ -7,13 +7,14 @@ use kit::real_slice::{TENSORS, label};
 use kit::table::{count, percent};
 
 use super::Interactive;
+use super::curves::Places;
 use super::replay::{Control, Replay, Said, Step, field};
 use crate::figures::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain,
 };
 use crate::inputs::Slice;
 
-/// The matrices, each with its mark and pen: the quietest rows first.
+/// The matrices, each with its mark and pen: those with the smallest row absmaxes first.
 const MATRICES: [(&str, Mark, Pen); 3] = [
     (TENSORS[3], Mark::new(Shape::Square, Ink::One), Pen::solid(Ink::One)),
     (TENSORS[6], Mark::new(Shape::Ring, Ink::Three), Pen::dashed(Ink::Three)),
@@ -139,7 +140,7 @@ pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
         field: field(&layout),
         steps: matrices.iter().zip(&places).flat_map(|(m, places)| m.steps(places)).collect(),
     };
-    let [quiet, _, loud] = &matrices;
+    let [first, _, last] = &matrices;
     Ok(Interactive {
         figure: Figure {
             title: "Error against bits a weight for int4 with groups of several sizes".into(),
@@ -147,25 +148,25 @@ pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
                 "Three real matrices. A point is a group size, from the whole row at the left to \
                  8 at the right. Between the row and groups of 32 half a bit takes {} {}; what \
                  comes after that is bought at a bit and more.",
-                loud.name,
-                loud.ends(),
+                last.name,
+                last.ends(),
             ),
             alt: format!(
                 "Line plot, bits a weight from 4 to 6 against relative error. All three curves \
                  fall steeply before 4.5 bits and slowly after. Between the row and groups of \
                  32, {} falls {}, {} {}.",
-                quiet.name,
-                quiet.ends(),
-                loud.name,
-                loud.ends(),
+                first.name,
+                first.ends(),
+                last.name,
+                last.ends(),
             ),
             drawing,
         },
         predict: format!(
             "{} has {} weights. How many bytes do groups of 64 cost more than groups of 128? And \
              which share of the error do they take away?",
-            loud.name.replacen('l', "L", 1),
-            count(loud.weights),
+            last.name.replacen('l', "L", 1),
+            count(last.weights),
         ),
         then: "Then move from 128 to 64, and on to 8. Try 128 on the other matrices too.".into(),
         others: Vec::new(),
@@ -173,8 +174,6 @@ pub fn group_sizes(slice: &Slice) -> Result<Interactive> {
         data: replay.to_json()?,
     })
 }
-
-type Places = Vec<Vec<(i32, i32)>>;
 
 /// The curves, and where their points are.
 fn plot(layout: Layout, matrices: &[Matrix]) -> Result<(Drawing, Places)> {

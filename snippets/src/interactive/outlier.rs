@@ -1,4 +1,4 @@
-//! Lab 01's planted control with a loudness that the reader turns: one row against all others.
+//! Lab 01's planted control with an outlier row whose factor the reader sets.
 
 use anyhow::Result;
 use fake_quant_linear::{Quantized, dequantize, quantize_per_channel, quantize_per_tensor};
@@ -11,39 +11,39 @@ use super::curves::{Curve, Places, draw_curves};
 use super::replay::{Control, Replay, Said, Step, field};
 use crate::figures::{Axis, Drawing, Figure, Ink, Layout, Mark, Pen, Shape, axis_percent, plain};
 use crate::rows::largest;
-use crate::tables::lab_01::{LOUD_ROW, quiet, row_errors};
+use crate::tables::lab_01::{OUTLIER_ROW, mean_of_others, row_errors};
 
-/// From 1 to 1,000 times as loud, eight settings to a power of ten.
+/// Factors from 1 to 1,000, eight settings to a power of ten.
 const SETTINGS: u32 = 24;
 const PER_DECADE: f64 = 8.0;
 
-/// What one loudness does.
+/// The errors and codes at one factor.
 struct Outcome {
-    loudness: f64,
+    factor: f64,
     step: f64,
-    /// Of the 63 quiet rows, on average.
+    /// The mean error of the 63 other rows.
     per_tensor: f64,
     per_channel: f64,
     /// The whole matrix at once, one scale for the tensor.
     whole: f64,
-    /// Quiet weights whose code is 0, and how many there are.
+    /// Weights of the other rows whose code is 0, and all weights of those rows.
     zeros: usize,
     of: usize,
-    /// The last code that a quiet weight reaches.
+    /// The last code that a weight of the other rows reaches.
     reach: f64,
 }
 
 impl Outcome {
     fn of(setting: u32) -> Result<Self> {
-        let loudness = libm::pow(10.0, f64::from(setting) / PER_DECADE);
-        let w = with_outlier_row(&normal_matrix(42, 64, 128), LOUD_ROW, loudness as f32);
+        let factor = libm::pow(10.0, f64::from(setting) / PER_DECADE);
+        let w = with_outlier_row(&normal_matrix(42, 64, 128), OUTLIER_ROW, factor as f32);
         let (tensor, channel) = (quantize_per_tensor(&w)?, quantize_per_channel(&w)?);
-        let codes = quiet_codes(&tensor);
+        let codes = codes_of_others(&tensor);
         Ok(Self {
-            loudness,
+            factor,
             step: f64::from(tensor.scales()[(0, 0)]),
-            per_tensor: quiet(&row_errors(&w, &tensor)),
-            per_channel: quiet(&row_errors(&w, &channel)),
+            per_tensor: mean_of_others(&row_errors(&w, &tensor)),
+            per_channel: mean_of_others(&row_errors(&w, &channel)),
             whole: relative_error(&w, &dequantize(&tensor)),
             zeros: codes.iter().filter(|&&code| code == 0.0).count(),
             of: codes.len(),
@@ -53,7 +53,7 @@ impl Outcome {
 
     fn numbers(&self) -> Vec<String> {
         vec![
-            sig3(self.loudness),
+            sig3(self.factor),
             sig3(self.step),
             percent(self.per_tensor),
             count(self.zeros),
@@ -66,9 +66,9 @@ impl Outcome {
     }
 }
 
-/// The magnitudes of the codes of all rows but the loud one.
-fn quiet_codes(quantized: &Quantized) -> Vec<f64> {
-    let codes = quantized.q().indexed_iter().filter(|((row, _), _)| *row != LOUD_ROW);
+/// The magnitudes of the codes of all rows but the outlier.
+fn codes_of_others(quantized: &Quantized) -> Vec<f64> {
+    let codes = quantized.q().indexed_iter().filter(|((row, _), _)| *row != OUTLIER_ROW);
     codes.map(|(_, &code)| f64::from(code).abs()).collect()
 }
 
@@ -77,8 +77,8 @@ const SENTENCE: &str = "Row 7 is {0} times as loud, and one step of the tensor's
     become 0, and the largest of them reaches code {6} of 127. The error of the whole matrix says \
     {7}. With one scale per row the 63 rows lose {8}.";
 
-/// How loud one row must be to ruin the others.
-pub fn one_loud_row() -> Result<Interactive> {
+/// The errors of the other rows against the factor of one outlier row.
+pub fn one_outlier_row() -> Result<Interactive> {
     let outcomes = (0..=SETTINGS).map(Outcome::of).collect::<Result<Vec<_>>>()?;
     let layout = Layout::with_legend(3);
     let (drawing, places) = plot(layout, &outcomes)?;
@@ -90,7 +90,7 @@ pub fn one_loud_row() -> Result<Interactive> {
     let replay = Replay {
         controls: vec![Control {
             label: "how many times as loud row 7 is",
-            values: outcomes.iter().map(|outcome| format!("{}x", sig3(outcome.loudness))).collect(),
+            values: outcomes.iter().map(|outcome| format!("{}x", sig3(outcome.factor))).collect(),
             start: 0,
             slider: true,
         }],
@@ -103,11 +103,11 @@ pub fn one_loud_row() -> Result<Interactive> {
         figure: Figure {
             title: "Error of 63 quiet rows against the loudness of one".into(),
             caption: format!(
-                "Row {LOUD_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
+                "Row {OUTLIER_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
                  tensor the other rows lose {low} at 1, {half} at {} and {high} at 1,000; with one \
                  scale per row {own} at all of them. The error of the whole matrix is {peak} at most \
                  and ends at {end}: it never says that 63 rows are gone.",
-                sig3(middle.loudness),
+                sig3(middle.factor),
             ),
             alt: format!(
                 "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from \
@@ -132,7 +132,7 @@ fn plot(layout: Layout, outcomes: &[Outcome]) -> Result<(Drawing, Places)> {
         name: name.into(),
         mark: Mark::new(shape, pen.ink),
         pen,
-        points: outcomes.iter().map(|outcome| (outcome.loudness, error(outcome))).collect(),
+        points: outcomes.iter().map(|outcome| (outcome.factor, error(outcome))).collect(),
     };
     let curves = [
         curve("the 63 others, one scale for the tensor", Shape::Dot, Pen::solid(Ink::Two), |o| {

@@ -26,7 +26,7 @@ pub struct Setting {
     pub utilization: f64,
     /// Tokens of a block of KV cache.
     pub block_tokens: u64,
-    /// Tokens of each request; also of the prompt that is read.
+    /// Tokens of each request, and of the prompt that is prefilled.
     pub context_tokens: u64,
     /// Requests at once.
     pub batch: u64,
@@ -41,7 +41,7 @@ impl Setting {
         })
     }
 
-    /// The ceiling of decode in `format` with `batch` requests, whether they fit or not.
+    /// The roofline bound of decode in `format` with `batch` requests, whether the requests fit or not.
     ///
     /// # Errors
     /// As `decode_roofline`.
@@ -80,13 +80,13 @@ impl Step {
 pub struct Prediction {
     /// Bytes of the weights.
     pub weight_bytes: Result<u64, CostError>,
-    /// Blocks of KV cache beside them.
+    /// Blocks of KV cache that the weights leave room for.
     pub blocks: Result<u64, CostError>,
     /// Requests that fit; the last is whole only if this is.
     pub fit: Result<f64, CostError>,
-    /// The step that writes a token for each request that runs: those that fit, of those asked for.
+    /// A step of decode: a token for each request that runs, which are those that fit of those asked for.
     pub decode: Result<Step, CostError>,
-    /// The step that reads the prompt of one request.
+    /// The prefill of the prompt of one request.
     pub prefill: Result<Step, CostError>,
 }
 
@@ -114,7 +114,7 @@ pub fn predict(setting: &Setting, format: &Format) -> Prediction {
     Prediction { weight_bytes, blocks, fit, decode, prefill }
 }
 
-/// Who wins a meter.
+/// The formats that are best by a meter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
     /// The formats that share the largest value, as indices.
@@ -138,14 +138,14 @@ pub fn best(values: &[Option<f64>]) -> Option<Best> {
 pub struct Outlook {
     /// A prediction for each format.
     pub predictions: Vec<Prediction>,
-    /// What the first format runs out of: room, bytes or arithmetic. `None` if it has no ceiling.
+    /// What the first format runs out of: room, bytes or arithmetic. `None` if no bound is known.
     pub binds: Option<&'static str>,
-    /// Who has room for most whole requests, of those that run.
+    /// The formats with room for most whole requests, of those formats that run.
     pub room: Option<Best>,
-    /// Who writes fastest.
-    pub writing: Option<Best>,
-    /// Who reads fastest.
-    pub reading: Option<Best>,
+    /// The formats of fastest decode.
+    pub decode: Option<Best>,
+    /// The formats of fastest prefill.
+    pub prefill: Option<Best>,
 }
 
 /// What `formats` come to. The first is the one that the others are compared with.
@@ -157,8 +157,8 @@ pub fn outlook(setting: &Setting, formats: &[Format]) -> Outlook {
     Outlook {
         binds: predictions.first().and_then(|first| binds(first, setting.batch)),
         room: best_of(|it| it.decode.as_ref().ok().and(it.fit.clone().ok()).map(f64::floor)),
-        writing: best_of(|it| it.decode.as_ref().ok().map(|step| step.tokens_per_s)),
-        reading: best_of(|it| it.prefill.as_ref().ok().map(|step| step.tokens_per_s)),
+        decode: best_of(|it| it.decode.as_ref().ok().map(|step| step.tokens_per_s)),
+        prefill: best_of(|it| it.prefill.as_ref().ok().map(|step| step.tokens_per_s)),
         predictions,
     }
 }

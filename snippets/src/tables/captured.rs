@@ -26,7 +26,7 @@ pub fn rate(capture: &Capture, model: &str, format: &str, tokens: usize) -> Opti
 /// # Errors
 /// If a table cannot be made of them.
 pub fn all(of: &Gpus) -> Result<Vec<Table>> {
-    let tables = [runs, ceilings, throughput, gains, capacity, sanity, readings];
+    let tables = [runs, peaks, throughput, gains, capacity, output_checks, readings];
     tables.into_iter().map(|table| table(of)).collect()
 }
 
@@ -45,7 +45,7 @@ pub fn runs(of: &Gpus) -> Result<Table> {
 }
 
 /// The peaks of each device, measured in the same run as everything else.
-pub fn ceilings(of: &Gpus) -> Result<Table> {
+pub fn peaks(of: &Gpus) -> Result<Table> {
     let title = "What the device can do, measured in the same run";
     let tera = |rate: f64, unit: &str| format!("{} T{unit}", sig3(rate / 1e12));
     Ok(Table::of(title, of.0.iter().flat_map(Capture::peaks))
@@ -57,7 +57,7 @@ pub fn ceilings(of: &Gpus) -> Result<Table> {
         .done())
 }
 
-/// Meter 1: every step, with its spread and its floor.
+/// Meter 1: every step, with its spread and its roofline bound.
 pub fn throughput(of: &Gpus) -> Result<Table> {
     let title = "Meter 1, throughput: the linear layers of one step";
     Ok(Table::of(title, of.0.iter().flat_map(Capture::steps))
@@ -79,7 +79,7 @@ pub fn throughput(of: &Gpus) -> Result<Table> {
         .done())
 }
 
-/// Meter 1 beside the first format: one column for each number of tokens in a step.
+/// Meter 1 as a multiple of the first format: one column for each number of tokens in a step.
 pub fn gains(of: &Gpus) -> Result<Table> {
     let sizes: BTreeSet<usize> =
         of.0.iter().flat_map(Capture::steps).map(|step| step.tokens).collect();
@@ -120,7 +120,7 @@ pub fn capacity(of: &Gpus) -> Result<Table> {
 }
 
 /// Meter 3: the check that came closest to its bound, for each model and format.
-pub fn sanity(of: &Gpus) -> Result<Table> {
+pub fn output_checks(of: &Gpus) -> Result<Table> {
     let mut rows = Vec::new();
     for capture in &of.0 {
         for (model, format) in pairs(capture) {
@@ -212,7 +212,7 @@ fn roomiest(capture: &Capture, model: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A capture that nobody took, for these tests alone.
+    /// A made-up capture, for these tests alone.
     fn made_up(formats: &[(&str, f64, u64)]) -> Gpus {
         let runs: Vec<String> = formats.iter().map(|run| made_up_run(*run)).collect();
         let text = format!(
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_stands_beside_its_floor() -> Result<()> {
+    fn a_step_is_shown_with_its_roofline_bound() -> Result<()> {
         let text = throughput(&made_up(&[("bf16", 100.0, 50)]))?.to_markdown();
         assert!(text.contains("50.0 %"), "{text}");
         Ok(())

@@ -75,7 +75,7 @@ pub fn kv() -> Result<Table> {
         .done())
 }
 
-/// Blocks of KV cache that fit beside the weights.
+/// Blocks of KV cache that fit into the memory that the weights leave.
 pub fn capacity() -> Result<Table> {
     let placed = [
         ("L40S", device::L40S, "Llama-3.1-8B", LLAMA31_8B),
@@ -130,7 +130,7 @@ fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String
 }
 
 /// Tokens per second that no engine can exceed.
-pub fn ceilings() -> Result<Table> {
+pub fn bounds() -> Result<Table> {
     let mut table = Table::new(format!(
         "Ceilings of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
         number(DECODE_CONTEXT),
@@ -151,7 +151,7 @@ pub fn ceilings() -> Result<Table> {
     ] {
         for format in formats() {
             let served = Served::of(LLAMA31_8B, format);
-            let cells = match ceiling(&served, &device) {
+            let cells = match bounds_of(&served, &device) {
                 Err(CostError::NoRate(_)) => {
                     ["no FP8 unit"].into_iter().chain(["-"; 4]).map(String::from).collect()
                 }
@@ -164,7 +164,7 @@ pub fn ceilings() -> Result<Table> {
     Ok(table)
 }
 
-fn ceiling(served: &Served, device: &Device) -> Result<Vec<String>, CostError> {
+fn bounds_of(served: &Served, device: &Device) -> Result<Vec<String>, CostError> {
     let mut cells = Vec::new();
     for batch in [1, 8, 64] {
         cells.push(whole(decode_tokens_per_s(served, device, batch, DECODE_CONTEXT)?));

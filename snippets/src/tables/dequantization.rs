@@ -14,7 +14,7 @@ pub fn all(capture: &Capture) -> Result<Vec<Table>> {
     Ok(vec![products(capture)?, quantizing(capture)?, run(capture)?])
 }
 
-/// The products, beside f32 and beside what the memory can do.
+/// The products, compared with f32 and with the bandwidth of the memory.
 pub fn products(capture: &Capture) -> Result<Table> {
     let shape = capture.products.first().map(|p| (p.out_features, p.in_features));
     let (rows, columns) = shape.context("the capture has no products")?;
@@ -43,7 +43,7 @@ pub fn products(capture: &Capture) -> Result<Table> {
         .done())
 }
 
-/// The encoders, beside llama-quantize.
+/// The encoders, compared with llama-quantize.
 pub fn quantizing(capture: &Capture) -> Result<Table> {
     let title = format!(
         "Quantizing and packing {} bytes of f32: GB of f32 a second at the median, measured on {}",

@@ -15,12 +15,12 @@ fn perplexity(checkpoint: Option<&Run>) -> String {
     quality.map_or("-".into(), |quality| format!("{:.4}", quality.perplexity))
 }
 
-fn divergence(checkpoint: Option<&Run>) -> String {
+fn kl_divergence(checkpoint: Option<&Run>) -> String {
     let nats = checkpoint.and_then(|checkpoint| checkpoint.quality.as_ref()?.kl_divergence);
     nats.map_or("-".into(), |nats| format!("{nats:.4}"))
 }
 
-fn same_token(checkpoint: &Run) -> String {
+fn top1_agreement(checkpoint: &Run) -> String {
     let same = checkpoint.quality.as_ref().and_then(|quality| quality.top1_agreement);
     same.map_or("-".into(), percent)
 }
@@ -33,7 +33,7 @@ fn megabytes(checkpoint: &Run) -> String {
     checkpoint.file_bytes.map_or("-".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
 }
 
-/// Folders: ours beside vLLM.
+/// Folders, read by this course's model and by vLLM.
 pub fn folders(of: &Engines) -> Result<Table> {
     let rows = of.vllm.runs.iter().map(|checkpoint| {
         let own = of.ours.named(&checkpoint.name);
@@ -45,13 +45,13 @@ pub fn folders(of: &Engines) -> Result<Table> {
         .number("MB", |(_, vllm)| megabytes(vllm))
         .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
         .number("perplexity, vLLM", |(_, vllm)| perplexity(Some(vllm)))
-        .number("same next token, ours", |(own, _)| same_token(own))
-        .number("same next token, vLLM", |(_, vllm)| same_token(vllm))
-        .number("divergence, ours (nats)", |(own, _)| divergence(Some(own)))
+        .number("same next token, ours", |(own, _)| top1_agreement(own))
+        .number("same next token, vLLM", |(_, vllm)| top1_agreement(vllm))
+        .number("divergence, ours (nats)", |(own, _)| kl_divergence(Some(own)))
         .done())
 }
 
-/// GGUF files: ours beside llama.cpp.
+/// GGUF files, read by this course's model and by llama.cpp.
 pub fn gguf(of: &Engines) -> Result<Table> {
     let own = |checkpoint: &Run| of.ours.named(&checkpoint.name);
     let title = "The same GGUF files, read by this course's model and by llama.cpp";
@@ -60,9 +60,9 @@ pub fn gguf(of: &Engines) -> Result<Table> {
         .number("MB", |llama| megabytes(llama))
         .number("perplexity, ours", |llama| perplexity(own(llama)))
         .number("perplexity, llama.cpp", |llama| perplexity(Some(llama)))
-        .number("divergence, ours (nats)", |llama| divergence(own(llama)))
-        .number("divergence, llama.cpp (nats)", |llama| divergence(Some(llama)))
-        .number("same next token, llama.cpp", |llama| same_token(llama))
+        .number("divergence, ours (nats)", |llama| kl_divergence(own(llama)))
+        .number("divergence, llama.cpp (nats)", |llama| kl_divergence(Some(llama)))
+        .number("same next token, llama.cpp", |llama| top1_agreement(llama))
         .done())
 }
 
@@ -122,14 +122,14 @@ pub fn seven_bits((of, control): (&Engines, &Capture)) -> Result<Table> {
 }
 
 /// Three standard deviations of the perplexity between two runs that differ by rounding: the mean
-/// negative log-likelihood of `n` tokens moves by `sqrt(4 d / n)`, `d` the divergence from the
-/// original in nats. `captures/PROVENANCE.md` of lab 04 derives and tries it.
+/// negative log-likelihood of `n` tokens moves by `sqrt(4 d / n)`, `d` the KL divergence from
+/// the original in nats. `captures/PROVENANCE.md` of lab 04 derives and tries it.
 fn allowed(ours: &Capture, name: &str) -> Result<f64> {
     let quality = ours.named(name).and_then(|checkpoint| checkpoint.quality.as_ref());
     let quality = quality.with_context(|| format!("ours has not scored {name}"))?;
-    let divergence = quality.kl_divergence.context("the original has no noise of its own")?;
+    let kl_divergence = quality.kl_divergence.context("the original has no noise of its own")?;
     let scored = quality.chunks * (ours.plan.chunk / 2 - 1);
-    Ok((3.0 * (4.0 * divergence / scored as f64).sqrt()).exp_m1())
+    Ok((3.0 * (4.0 * kl_divergence / scored as f64).sqrt()).exp_m1())
 }
 
 /// What each wrote after the first prompt.

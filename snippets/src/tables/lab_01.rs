@@ -14,14 +14,14 @@ use kit::table::{count, percent, sig3, times};
 use ndarray::Array2;
 
 use crate::inputs::Slice;
-use crate::rows::{largest, loudness, median};
+use crate::rows::{largest, median, row_absmaxes};
 
 /// The row that is planted as the outlier of [`outlier_row`].
-pub const LOUD_ROW: usize = 7;
+pub const OUTLIER_ROW: usize = 7;
 
-/// The planted control: 64 rows of 128 normal values, row 7 a hundred times as loud.
+/// The planted control: 64 rows of 128 normal values, with the absmax of row 7 a hundred times as large.
 pub fn planted() -> Array2<f32> {
-    with_outlier_row(&normal_matrix(42, 64, 128), LOUD_ROW, 100.0)
+    with_outlier_row(&normal_matrix(42, 64, 128), OUTLIER_ROW, 100.0)
 }
 
 /// The relative error of each row of `w` after a round trip.
@@ -29,14 +29,14 @@ pub fn row_errors(w: &Array2<f32>, quantized: &Quantized) -> Vec<f64> {
     row_relative_errors(w, &dequantize(quantized)).to_vec()
 }
 
-/// The mean of the errors of all rows but the loud one.
-pub fn quiet(errors: &[f64]) -> f64 {
-    mean(errors.iter().enumerate().filter(|(row, _)| *row != LOUD_ROW).map(|(_, error)| error))
+/// The mean of the errors of all rows but the outlier.
+pub fn mean_of_others(errors: &[f64]) -> f64 {
+    mean(errors.iter().enumerate().filter(|(row, _)| *row != OUTLIER_ROW).map(|(_, error)| error))
 }
 
 /// What travels in the real slice, and how unequal its rows are.
 pub fn real_slice_contents(slice: &Slice) -> Result<Table> {
-    let rows = slice.all().map(|(name, w)| (name, w, loudness(w)));
+    let rows = slice.all().map(|(name, w)| (name, w, row_absmaxes(w)));
     Ok(Table::of("The real slice: nine matrices of SmolLM2-135M", rows)
         .text("tensor", |(name, ..)| label(name))
         .number("rows", |(_, w, _)| count(w.nrows()))
@@ -70,15 +70,15 @@ pub fn real_errors(slice: &Slice) -> Result<Table> {
         .done())
 }
 
-/// The planted outlier: what the quiet rows, the loud row and the whole matrix lose.
+/// The planted outlier: the errors of the other rows, of the outlier row and of the whole matrix.
 pub fn outlier_row() -> Result<Table> {
     let w = planted();
     let quantized = [quantize_per_tensor(&w)?, quantize_per_channel(&w)?];
     let errors = quantized.each_ref().map(|quantized| row_errors(&w, quantized));
     let whole = quantized.map(|quantized| relative_error(&w, &dequantize(&quantized)));
     let rows = [
-        ("the 63 quiet rows, mean", errors.each_ref().map(|errors| quiet(errors))),
-        ("the loud row", errors.map(|errors| errors[LOUD_ROW])),
+        ("the 63 quiet rows, mean", errors.each_ref().map(|errors| mean_of_others(errors))),
+        ("the loud row", errors.map(|errors| errors[OUTLIER_ROW])),
         ("the whole matrix", whole),
     ];
     Ok(Table::of("One row of 64 is a hundred times as loud: relative error", rows)

@@ -1,4 +1,4 @@
-//! The tables of lab 03: groups against one loud weight, error against bytes, what -8 costs, and
+//! The tables of lab 03: groups against one outlier, error against bytes, what -8 costs, and
 //! what a misread layout does.
 
 use anyhow::{Context, Result};
@@ -17,10 +17,10 @@ use ndarray::{Array2, Axis};
 use super::grids::Grid;
 use crate::inputs::Slice;
 
-/// The column that is planted as the outlier of [`loud_column`].
-pub const LOUD_COLUMN: usize = 7;
-/// How many times as loud it is.
-pub const LOUDNESS: f32 = 20.0;
+/// The column that is planted as the outlier of [`outlier_column`].
+pub const OUTLIER_COLUMN: usize = 7;
+/// How many times as large the values of that column are.
+pub const OUTLIER_FACTOR: f32 = 20.0;
 /// Group sizes of the tables, from large to small; the whole row comes before them.
 pub const SIZES: [usize; 4] = [128, 64, 32, 16];
 /// The matrix that error and bytes are traded on: 128 divides its rows.
@@ -30,9 +30,9 @@ pub const PACKED: &str = TENSORS[3];
 /// A group size that divides every matrix of the real slice.
 pub const COMMON: usize = 64;
 
-/// The planted control: 64 rows of 512 normal values, column 7 twenty times as loud.
+/// The planted control: 64 rows of 512 normal values, those of column 7 twenty times as large.
 pub fn planted() -> Array2<f32> {
-    with_outlier_channel(&normal_matrix(42, 64, 512), LOUD_COLUMN, LOUDNESS)
+    with_outlier_channel(&normal_matrix(42, 64, 512), OUTLIER_COLUMN, OUTLIER_FACTOR)
 }
 
 /// The error of the columns of `w` that `keep` names, after a round trip in groups of `size`.
@@ -43,31 +43,31 @@ fn error_of(w: &Array2<f32>, size: usize, keep: impl Fn(usize) -> bool) -> Resul
     Ok((!columns.is_empty()).then(|| relative_error(&select(w), &select(&back))))
 }
 
-/// What all weights but the loud column lose, with groups of `size`.
+/// The error of all weights but the outlier column, with groups of `size`.
 ///
 /// # Errors
 /// If `size` does not divide the rows of the control.
 pub fn others(size: usize) -> Result<f64> {
-    let error = error_of(&planted(), size, |column| column != LOUD_COLUMN)?;
+    let error = error_of(&planted(), size, |column| column != OUTLIER_COLUMN)?;
     error.context("the control has more than one column")
 }
 
-/// What those lose that share a group of `size` with the loud column.
+/// The error of the other weights in the groups of `size` that hold the outlier column.
 ///
 /// # Errors
 /// If `size` does not divide the rows of the control.
-pub fn sharers(size: usize) -> Result<f64> {
-    let same_group = |column: usize| column / size == LOUD_COLUMN / size;
-    let error = error_of(&planted(), size, |c| c != LOUD_COLUMN && same_group(c))?;
-    error.context("a group holds more than the loud column")
+pub fn group_of_outlier(size: usize) -> Result<f64> {
+    let same_group = |column: usize| column / size == OUTLIER_COLUMN / size;
+    let error = error_of(&planted(), size, |c| c != OUTLIER_COLUMN && same_group(c))?;
+    error.context("a group holds more than the outlier column")
 }
 
-/// One loud column: what the others lose, by the size of the groups.
-pub fn loud_column() -> Result<Table> {
+/// One outlier column: the error of the other weights by the size of the groups.
+pub fn outlier_column() -> Result<Table> {
     let w = planted();
     let rows = [w.ncols()].into_iter().chain(SIZES).map(|size| {
-        let rest = error_of(&w, size, |column| column / size != LOUD_COLUMN / size)?;
-        Ok((size, sharers(size)?, rest, others(size)?))
+        let rest = error_of(&w, size, |column| column / size != OUTLIER_COLUMN / size)?;
+        Ok((size, group_of_outlier(size)?, rest, others(size)?))
     });
     let title = "One column of 512 is twenty times as loud: relative error of the other weights";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
@@ -75,7 +75,7 @@ pub fn loud_column() -> Result<Table> {
         .number("others that share its scale", |(size, ..)| {
             format!("{} of {}", size - 1, w.ncols() - 1)
         })
-        .number("error of those", |(_, sharers, ..)| percent(*sharers))
+        .number("error of those", |(_, in_group, ..)| percent(*in_group))
         .number("error of the rest", |(_, _, rest, _)| rest.map_or("-".into(), percent))
         .number("of all others", |(.., others)| percent(*others))
         .done())
@@ -227,7 +227,7 @@ fn readings(right: &Int4Groups) -> Result<Vec<(&'static str, Int4Groups)>> {
         let codes = Array2::from_shape_vec(right.q().dim(), codes)?;
         Ok(Int4Groups::new(codes, right.scales().clone())?)
     };
-    // A v2 file holds the zero points themselves; whoever takes it for v1 adds one to each.
+    // A v2 file holds the zero points themselves, so a reader for v1 adds one to each.
     let off_by_one = codes.iter().map(|code| code - 1).collect();
     let mut next = right.scales().clone();
     next.rows_mut().into_iter().for_each(|mut row| {

@@ -18,12 +18,12 @@ use smoothquant::{
 pub const TOKENS: usize = 64;
 /// Its channels.
 pub const CHANNELS: usize = 256;
-/// The loud ones.
-pub const LOUD: [usize; 4] = [37, 100, 154, 221];
-/// How many times as loud they are.
-pub const LOUDNESS: f32 = 80.0;
-/// The loud token of the arm where the outlier is a token.
-const LOUD_TOKEN: usize = 5;
+/// The channels that are planted as outliers.
+pub const OUTLIERS: [usize; 4] = [37, 100, 154, 221];
+/// How many times as large the values of an outlier are.
+pub const OUTLIER_FACTOR: f32 = 80.0;
+/// The outlier where a token is one, and no channel.
+const OUTLIER_TOKEN: usize = 5;
 /// The migration strength of the tables.
 pub const ALPHA: f32 = 0.5;
 
@@ -32,9 +32,11 @@ pub fn healthy(seed: u64) -> Array2<f32> {
     normal_matrix(seed, TOKENS, CHANNELS)
 }
 
-/// The same with four channels 80 times as loud: the set-up that the spec uses.
+/// The same with four channels 80 times as large: the set-up that the spec uses.
 pub fn planted(seed: u64) -> Array2<f32> {
-    LOUD.iter().fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, LOUDNESS))
+    OUTLIERS
+        .iter()
+        .fold(healthy(seed), |x, &channel| with_outlier_channel(&x, channel, OUTLIER_FACTOR))
 }
 
 /// The weight that they are multiplied with, `[64, 256]`.
@@ -81,45 +83,46 @@ pub fn back(quantized: &Quantized) -> Array2<f32> {
     quantized.q().mapv(f32::from) * quantized.scales()
 }
 
-/// What becomes of the quiet channels.
-pub struct Quiet {
+/// What rounding does to the channels that are no outliers.
+pub struct Others {
     /// The share of their entries whose code is 0.
     pub zeros: f64,
     /// Their own error, relative to their own norm.
     pub error: f64,
 }
 
-impl Quiet {
+impl Others {
     /// Of the planted activation.
     ///
     /// # Errors
     /// If the lab refuses it.
     pub fn of(x: &Array2<f32>, granularity: Granularity) -> Result<Self> {
-        let quiet: Vec<usize> = (0..CHANNELS).filter(|channel| !LOUD.contains(channel)).collect();
+        let others: Vec<usize> =
+            (0..CHANNELS).filter(|channel| !OUTLIERS.contains(channel)).collect();
         let q = quantized(x, granularity)?;
-        let codes = q.q().select(Axis(1), &quiet);
-        let rounded = back(&q).select(Axis(1), &quiet);
+        let codes = q.q().select(Axis(1), &others);
+        let rounded = back(&q).select(Axis(1), &others);
         let zeros = codes.iter().filter(|&&code| code == 0).count();
         Ok(Self {
             zeros: zeros as f64 / codes.len() as f64,
-            error: relative_error(&x.select(Axis(1), &quiet), &rounded),
+            error: relative_error(&x.select(Axis(1), &others), &rounded),
         })
     }
 }
 
-/// The cliff: a healthy activation, then four loud channels, then one loud token.
+/// The cliff: an activation without outliers, then one with four outlier channels.
 pub fn cliff() -> Result<Table> {
     let arms = [("normal values", healthy(1)), ("four loud channels", planted(1))];
     let rows = on_both(&arms).into_iter().map(|(name, x, (granularity, scales))| {
-        Ok((name, scales, naive_error(x, granularity)?, Quiet::of(x, granularity)?))
+        Ok((name, scales, naive_error(x, granularity)?, Others::of(x, granularity)?))
     });
     let title = "W8A8 without help: four of 256 channels are 80 times as loud";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("activation", |(name, ..)| *name)
         .text("scales of the activation", |(_, scales, ..)| *scales)
         .number("error of the output", |(_, _, error, _)| percent(*error))
-        .number("quiet entries that round to 0", |(.., quiet)| percent(quiet.zeros))
-        .number("error of the quiet channels", |(.., quiet)| percent(quiet.error))
+        .number("quiet entries that round to 0", |(.., others)| percent(others.zeros))
+        .number("error of the quiet channels", |(.., others)| percent(others.error))
         .done())
 }
 
@@ -136,9 +139,9 @@ fn on_both<'a, A>(
 }
 
 /// When the outlier is a token: what the other tokens pay.
-pub fn loud_token() -> Result<Table> {
-    let x = with_outlier_row(&healthy(1), LOUD_TOKEN, LOUDNESS);
-    let others: Vec<usize> = (0..TOKENS).filter(|&token| token != LOUD_TOKEN).collect();
+pub fn outlier_token() -> Result<Table> {
+    let x = with_outlier_row(&healthy(1), OUTLIER_TOKEN, OUTLIER_FACTOR);
+    let others: Vec<usize> = (0..TOKENS).filter(|&token| token != OUTLIER_TOKEN).collect();
     let pick = |m: &Array2<f32>| m.select(Axis(0), &others);
     let rows = GRANULARITIES.map(|(granularity, scales)| -> Result<_> {
         let q = quantized(&x, granularity)?;
@@ -176,7 +179,7 @@ pub fn migration() -> Result<Table> {
         .done())
 }
 
-/// The two sides of one layer before and after: how far the loudest channel is from the median.
+/// The two sides of one layer before and after: the absmax of the largest channel over that of the median one.
 pub fn two_sides() -> Result<Table> {
     let (x, w) = (channel_absmax(&planted(1))?, channel_absmax(&weight())?);
     let rows = [0.0, 0.25, 0.5, 0.75, 1.0].map(|alpha| -> Result<_> {
@@ -200,7 +203,7 @@ pub fn spread(magnitudes: &[f32]) -> f64 {
     crate::rows::largest(&magnitudes) / crate::rows::median(&magnitudes)
 }
 
-/// The other road on the same set-up: the loud channels stay in floating point.
+/// The other road on the same set-up: the outlier channels stay in floating point.
 pub fn other_road() -> Result<Table> {
     let arms = [("four loud channels", planted(1)), ("normal values", healthy(1))];
     let rows = arms.map(|(name, x)| -> Result<_> {

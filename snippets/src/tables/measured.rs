@@ -1,5 +1,5 @@
-//! The tables of the three meters, read from the captures that `cargo book measure` took: predicted
-//! beside measured.
+//! The tables of the three meters, predicted and measured, read from the captures that `cargo book
+//! measure` took.
 
 use anyhow::{Context, Result};
 use formats::architecture::SMOLLM2_135M;
@@ -29,7 +29,7 @@ pub fn quality(capture: &Capture) -> Result<Table> {
 }
 
 /// What the machine could do at all, in each run.
-pub fn ceilings(of: &Engines) -> Result<Table> {
+pub fn peaks(of: &Engines) -> Result<Table> {
     let rows = of.all().map(|of| -> Result<(_, &Peaks)> {
         Ok((of.setup.engine, of.peaks.as_ref().context("the peaks were measured")?))
     });

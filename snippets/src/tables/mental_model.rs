@@ -28,82 +28,38 @@ struct Answers {
 /// Width of the projections of an 8B model: what a row scale is shared by.
 const ROW: u64 = 4096;
 
+/// A format by its name, its answers, its codes and the bits that weights share.
+const fn format(words: [&'static str; 4], codes: Grid, shared: &'static [Shared]) -> Answers {
+    let [name, grid, granularity, quantized] = words;
+    Answers { name, grid, granularity, quantized, codes, shared }
+}
+
+/// So many bits for each group of so many weights.
+const fn each(bits: u32, group: u64) -> Shared {
+    Shared { bits, among: Group::Size(group) }
+}
+
+const BOTH: &str = "weights and activations";
+const F32_A_ROW: &[Shared] = &[Shared { bits: 32, among: Group::Channel }];
+
 const FORMATS: [Answers; 9] = [
-    Answers {
-        name: "bf16",
-        grid: "16-bit float",
-        granularity: "none",
-        quantized: "nothing",
-        codes: Grid::Sixteen,
-        shared: &[],
-    },
-    Answers {
-        name: "INT8 W8A8",
-        grid: "-127..127",
-        granularity: "row; token",
-        quantized: "weights and activations",
-        codes: Grid::Int(8),
-        shared: &[Shared { bits: 32, among: Group::Channel }],
-    },
-    Answers {
-        name: "FP8 W8A8 (dynamic)",
-        grid: "E4M3, ±448",
-        granularity: "row; token",
-        quantized: "weights and activations",
-        codes: Grid::E4M3,
-        shared: &[Shared { bits: 32, among: Group::Channel }],
-    },
-    Answers {
-        name: "W4A16 g128 (GPTQ, symmetric)",
-        grid: "-8..7",
-        granularity: "128 weights",
-        quantized: "weights",
-        codes: Grid::Int(4),
-        shared: &[Shared { bits: 16, among: Group::Size(128) }],
-    },
-    Answers {
-        name: "AWQ g128",
-        grid: "0..15 and a zero",
-        granularity: "128 weights",
-        quantized: "weights",
-        codes: Grid::Int(4),
-        shared: &[
-            Shared { bits: 16, among: Group::Size(128) },
-            Shared { bits: 4, among: Group::Size(128) },
-        ],
-    },
-    Answers {
-        name: "GGUF Q8_0",
-        grid: "-127..127",
-        granularity: "32 weights",
-        quantized: "weights",
-        codes: Grid::Int(8),
-        shared: &[Shared { bits: 16, among: Group::Size(32) }],
-    },
-    Answers {
-        name: "GGUF Q4_0",
-        grid: "-8..7",
-        granularity: "32 weights",
-        quantized: "weights",
-        codes: Grid::Int(4),
-        shared: &[Shared { bits: 16, among: Group::Size(32) }],
-    },
-    Answers {
-        name: "MXFP4",
-        grid: "E2M1, ±6",
-        granularity: "32 weights",
-        quantized: "weights (or both)",
-        codes: Grid::E2M1,
-        shared: &[Shared { bits: 8, among: Group::Size(32) }],
-    },
-    Answers {
-        name: "NVFP4",
-        grid: "E2M1, ±6",
-        granularity: "16 weights",
-        quantized: "weights and activations",
-        codes: Grid::E2M1,
-        shared: &[Shared { bits: 8, among: Group::Size(16) }],
-    },
+    format(["bf16", "16-bit float", "none", "nothing"], Grid::Sixteen, &[]),
+    format(["INT8 W8A8", "-127..127", "row; token", BOTH], Grid::Int(8), F32_A_ROW),
+    format(["FP8 W8A8 (dynamic)", "E4M3, ±448", "row; token", BOTH], Grid::E4M3, F32_A_ROW),
+    format(
+        ["W4A16 g128 (GPTQ, symmetric)", "-8..7", "128 weights", "weights"],
+        Grid::Int(4),
+        &[each(16, 128)],
+    ),
+    format(
+        ["AWQ g128", "0..15 and a zero", "128 weights", "weights"],
+        Grid::Int(4),
+        &[each(16, 128), each(4, 128)],
+    ),
+    format(["GGUF Q8_0", "-127..127", "32 weights", "weights"], Grid::Int(8), &[each(16, 32)]),
+    format(["GGUF Q4_0", "-8..7", "32 weights", "weights"], Grid::Int(4), &[each(16, 32)]),
+    format(["MXFP4", "E2M1, ±6", "32 weights", "weights (or both)"], Grid::E2M1, &[each(8, 32)]),
+    format(["NVFP4", "E2M1, ±6", "16 weights", BOTH], Grid::E2M1, &[each(8, 16)]),
 ];
 
 impl Answers {

@@ -13,8 +13,16 @@ use crate::rows::{largest, median};
 /// # Errors
 /// If the capture lacks what a row needs.
 pub fn all(capture: &Capture) -> Result<Vec<Table>> {
-    let tables =
-        [run, loudest, tokens, layer_errors, naive, smoothed, other_roads, weights_or_both];
+    let tables = [
+        run,
+        largest_channels,
+        tokens,
+        layer_errors,
+        naive,
+        smoothed,
+        other_roads,
+        weights_or_both,
+    ];
     tables.into_iter().map(|table| table(capture)).collect()
 }
 
@@ -49,8 +57,8 @@ pub const INPUTS: [(&str, &str); 4] = [
     ("down_proj", "down (after the gate)"),
 ];
 
-/// The inputs with the loudest channels, each kind's worst layer.
-pub fn loudest(capture: &Capture) -> Result<Table> {
+/// The largest channel over the median one at each kind of input, and the worst layer.
+pub fn largest_channels(capture: &Capture) -> Result<Table> {
     let rows = INPUTS.map(|(input, fed)| -> Result<_> {
         let layers = of_kind(capture, input)?;
         let ratios: Vec<f64> = layers.iter().map(|layer| layer.ratio()).collect();
@@ -81,7 +89,7 @@ pub fn of_kind<'a>(capture: &'a Capture, input: &str) -> Result<Vec<&'a Input>> 
     if layers.is_empty() { bail!("the capture has no input {input}") } else { Ok(layers) }
 }
 
-/// Which tokens are loud in the residual stream.
+/// Which tokens are outliers in the residual stream.
 pub fn tokens(capture: &Capture) -> Result<Table> {
     let last = capture.residuals.len().saturating_sub(1);
     let chosen = [0, 1, 2, 5, 10, 20, last.saturating_sub(1), last];
@@ -161,9 +169,9 @@ fn models(capture: &Capture, title: &str, rows: &[(&str, &str)]) -> Result<Table
         .number("perplexity", |(_, found)| perplexity(found.perplexity()))
         .number("change", |(_, found)| change(found.perplexity() / original - 1.0))
         .number("divergence (nats)", |(_, found)| {
-            format!("{:.4}", found.mean_divergence().max(0.0))
+            format!("{:.4}", found.mean_kl_divergence().max(0.0))
         })
-        .number("same next token", |(_, found)| percent(found.agreement()))
+        .number("same next token", |(_, found)| percent(found.top1_agreement()))
         .done())
 }
 
@@ -218,7 +226,7 @@ pub fn smoothed(capture: &Capture) -> Result<Table> {
         .number("per token", |(.., token)| perplexity(token.perplexity()))
         .number("change", |(.., token)| changed(token))
         .number("divergence per token (nats)", |(.., token)| {
-            format!("{:.4}", token.mean_divergence())
+            format!("{:.4}", token.mean_kl_divergence())
         })
         .done())
 }

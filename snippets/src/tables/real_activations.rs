@@ -20,13 +20,13 @@ pub fn without_first(x: &Array2<f32>) -> Array2<f32> {
     x.slice(s![1.., ..]).to_owned()
 }
 
-/// Where the loudest value is, and how much of it is the first token's.
+/// Where the absmax of each input is, and the ratio to the median channel with and without the first token.
 pub fn outliers(layers: &Layers) -> Result<Table> {
     let rows = layers.0.iter().map(|layer| {
         let x = &layer.held_out;
         let rest = without_first(x);
         let ratio = |x| Ok::<_, SmoothError>(spread(&channel_absmax(x)?.to_vec()));
-        Ok((layer, loudest(x), ratio(x)?, ratio(&rest)?, loudest(&rest).1))
+        Ok((layer, position_of_absmax(x), ratio(x)?, ratio(&rest)?, position_of_absmax(&rest).1))
     });
     let title = "Inputs of nine layers, 46 tokens that calibration never sees: how loud, and who";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
@@ -40,10 +40,10 @@ pub fn outliers(layers: &Layers) -> Result<Table> {
         .done())
 }
 
-/// Token and channel of the largest magnitude.
-pub fn loudest(x: &Array2<f32>) -> (usize, usize) {
-    let loudest = x.indexed_iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-    loudest.map_or((0, 0), |(place, _)| place)
+/// Token and channel of the absmax.
+pub fn position_of_absmax(x: &Array2<f32>) -> (usize, usize) {
+    let position = x.indexed_iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
+    position.map_or((0, 0), |(place, _)| place)
 }
 
 /// The output errors of one layer on its held-out tokens, the first token's output left out.
@@ -110,11 +110,11 @@ pub fn errors(layers: &Layers) -> Result<Table> {
 
 /// How many channels the threshold of 6 takes out of the integers, with and without the first token.
 pub fn kept_channels(layers: &Layers) -> Result<Table> {
-    let loud = |x: &Array2<f32>| outlier_channels(x, THRESHOLD).len().to_string();
+    let outliers = |x: &Array2<f32>| outlier_channels(x, THRESHOLD).len().to_string();
     Ok(Table::of("Channels with a magnitude of 6 or more, in 46 tokens", &layers.0)
         .text("input of", |layer| layer.label.clone())
         .number("channels", |layer| layer.held_out.ncols().to_string())
-        .number("loud", |layer| loud(&layer.held_out))
-        .number("loud without the first token", |layer| loud(&without_first(&layer.held_out)))
+        .number("loud", |layer| outliers(&layer.held_out))
+        .number("loud without the first token", |layer| outliers(&without_first(&layer.held_out)))
         .done())
 }

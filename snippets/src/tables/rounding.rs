@@ -140,11 +140,11 @@ const GUARDS: [Guard; 5] = [
     Guard { name: "(absmax + 1e-5) / 127", scale: |absmax| (absmax + 1e-5) / QMAX },
 ];
 
-/// What a guard gives a row of zeros, and what it takes from a quiet row.
+/// The scale that a guard gives a row of zeros, and the error that it adds to a row of small weights.
 pub fn zero_guards(slice: &Slice) -> Result<Table> {
-    // A real row, made as quiet as a nearly dead channel: its largest magnitude is 1e-6.
+    // A real row with the absmax of a nearly dead channel, 1e-6.
     let row = slice.tensor(ROUNDED).row(0);
-    let quiet: Vec<f32> = row.iter().map(|value| value / absmax(row) as f32 * 1e-6).collect();
+    let small: Vec<f32> = row.iter().map(|value| value / absmax(row) as f32 * 1e-6).collect();
     let title = "No guard and four guards: a row of zeros, and a row whose largest value is 1e-6";
     Ok(Table::of(title, &GUARDS)
         .text("guard", |guard| guard.name)
@@ -153,7 +153,7 @@ pub fn zero_guards(slice: &Slice) -> Result<Table> {
             let scale = (guard.scale)(0.0);
             ((0.0f32 / scale).round_ties_even() * scale).to_string()
         })
-        .number("error of the quiet row", |guard| percent(row_error(&quiet, (guard.scale)(1e-6))))
+        .number("error of the quiet row", |guard| percent(row_error(&small, (guard.scale)(1e-6))))
         .done())
 }
 

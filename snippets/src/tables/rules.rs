@@ -118,9 +118,8 @@ impl<'a> Tried<'a> {
     }
 }
 
-/// Bits that the file of a rule holds beside the codes of a group: its scale, its zero point or
-/// minimum.
-fn bits_beside(rule: &Rule) -> u32 {
+/// Overhead bits of a group in the file of a rule: its scale, its zero point or minimum.
+fn overhead_bits(rule: &Rule) -> u32 {
     match rule.name {
         "GGML Q4_1" => 32,
         // GPTQ's files have zero points whether or not they differ.
@@ -135,7 +134,7 @@ fn bits_at(rule: &Rule, group: u32) -> String {
     if rule.name.starts_with("GGML") && group != 32 {
         return "-".into();
     }
-    let bits = f64::from(rule.bits) + f64::from(bits_beside(rule)) / f64::from(group);
+    let bits = f64::from(rule.bits) + f64::from(overhead_bits(rule)) / f64::from(group);
     format!("{bits:.3}")
 }
 
@@ -386,7 +385,7 @@ pub fn once_and_twice(slice: &Slice, rule: &Rule) -> Result<[f64; 2]> {
     Ok([relative_error(&w, &once), relative_error(&w, &twice)])
 }
 
-/// Of the real groups whose loudest weight is negative: the share in which compressed-tensors'
+/// Of the real groups whose weight of largest magnitude is negative: the share in which compressed-tensors'
 /// symmetric rule gives it -8. The others get -7, by the last bit of two divisions.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::Entry;
 use crate::inputs::{GPU, Gpus};
 use crate::tables::captured::{H200, LLAMA, rate};
 
-/// Tokens in a step that stand for reading a prompt.
+/// Tokens in a step that stand for the prefill of a prompt.
 const PROMPT: usize = 2048;
 /// The smaller of the two models, as the captures name it.
 const SMALL: &str = "qwen2.5-0.5b";
@@ -28,8 +28,8 @@ const GAINS: [(&str, &str, &str, usize); 7] = [
 /// Formats of which one card's speed is compared with the other's, one token in a step.
 const CARDS: [(&str, &str); 2] = [("gpu.bf16_cards", "bf16"), ("gpu.w4a16_cards", "w4a16-g128")];
 
-/// Formats of which one token's speed is compared with that of its floor.
-const FLOORS: [(&str, &str); 2] =
+/// Formats whose speed at one token is compared with the roofline bound.
+const OF_BOUND: [(&str, &str); 2] =
     [("gpu.bf16_of_floor", "bf16"), ("gpu.w4a16_of_floor", "w4a16-g128")];
 
 /// Every value of this kind.
@@ -55,7 +55,7 @@ pub fn all() -> Vec<Entry<Value>> {
             shown(format)
         ))
     });
-    let floors = FLOORS.map(|(name, format)| {
+    let of_bound = OF_BOUND.map(|(name, format)| {
         number(name, &GPU, percent, move |of| {
             let step = of.of(H200)?.step(LLAMA, format, 1).context("one token was timed")?;
             Ok(step.bound_ms / step.time_ms.median)
@@ -75,7 +75,7 @@ pub fn all() -> Vec<Entry<Value>> {
         number("gpu.small_int8_one", &GPU, times, |of| gain(of.of(H200)?, SMALL, "int8", 1))
             .means("on an H200, one token a step of a 0.5B model in int8 as a multiple of bf16 is"),
     ];
-    gains.into_iter().chain([copies]).chain(cards).chain(floors).chain(small).collect()
+    gains.into_iter().chain([copies]).chain(cards).chain(of_bound).chain(small).collect()
 }
 
 /// A format as a sentence names it.

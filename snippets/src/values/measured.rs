@@ -28,15 +28,15 @@ pub fn all() -> Vec<Entry<Value>> {
             .means("in ours, 64 requests write faster in w8a8 than w4a16 by"),
         gain("measured.w4a16_one", OURS, ["w4a16", "f32"], Decode(1))
             .means("in ours, one request writes faster in w4a16 than f32 by"),
-        of_ceiling("measured.one_of_ceiling", "w4a8")
+        share_of_bound("measured.one_of_ceiling", "w4a8")
             .means("in ours, one request in w4a8 reaches of its ceiling"),
-        of_ceiling("measured.f32_one_of_ceiling", "f32")
+        share_of_bound("measured.f32_one_of_ceiling", "f32")
             .means("in ours, one request in f32 reaches of its ceiling"),
         gain("measured.blocks", OURS, ["w4a16", "f32"], Blocks)
             .means("in ours, w4a16 leaves more blocks than f32 by"),
-        divergence("measured.w8a16_nats", "w8a16")
+        kl_divergence("measured.w8a16_nats", "w8a16")
             .means("in ours, w8a16 diverges from the original by"),
-        divergence("measured.w8a8_nats", "w8a8")
+        kl_divergence("measured.w8a8_nats", "w8a8")
             .means("in ours, w8a8 diverges from the original by"),
         gain("measured.vllm_w4a16_one", VLLM, ["w4a16", "none"], Decode(1))
             .means("in vLLM, one request writes in w4a16 as a multiple of 16 bits"),
@@ -59,17 +59,17 @@ fn gain(name: &'static str, engine: Of, formats: [&'static str; 2], meter: Meter
     })
 }
 
-/// The part of its ceiling that one request of a format reaches in ours.
-fn of_ceiling(name: &'static str, format: &'static str) -> Entry<String> {
+/// The share of the roofline bound that one request of a format reaches in ours.
+fn share_of_bound(name: &'static str, format: &'static str) -> Entry<String> {
     number(name, &METERS, percent, move |of| {
         let run = run_of(&of.ours, format)?;
-        let ceiling = Decode(1).predicted(&of.ours, run).context("one request is predicted")?;
-        Ok(Decode(1).of(run).context("one request is timed")? / ceiling)
+        let bound = Decode(1).predicted(&of.ours, run).context("one request is predicted")?;
+        Ok(Decode(1).of(run).context("one request is timed")? / bound)
     })
 }
 
-/// How far a format of ours diverges from the original.
-fn divergence(name: &'static str, format: &'static str) -> Entry<String> {
+/// The KL divergence of a format of ours from the original.
+fn kl_divergence(name: &'static str, format: &'static str) -> Entry<String> {
     let shown = |nats| format!("{nats:.4} nats");
     number(name, &METERS, shown, move |of| {
         let quality = run_of(&of.ours, format)?.quality.as_ref();

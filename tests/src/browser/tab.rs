@@ -79,6 +79,27 @@ impl<'a> Tab<'a> {
         Ok(())
     }
 
+    /// Opens a page that is this text. Its address has a space in it, as an address may.
+    ///
+    /// # Errors
+    /// As [`Tab::open`].
+    pub fn open_text(&mut self, html: &str) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("a page.html");
+        std::fs::write(&file, html)?;
+        self.open(&file_url(&file)?)
+    }
+
+    /// Opens a page that holds nothing but these scripts.
+    ///
+    /// # Errors
+    /// As [`Tab::open`].
+    pub fn open_scripts(&mut self, scripts: &str) -> Result<()> {
+        let icon = "<link rel=\"icon\" href=\"data:,\">";
+        let head = format!("<!DOCTYPE html><meta charset=\"utf-8\"><title>t</title>{icon}");
+        self.open_text(&format!("{head}<script>{scripts}</script>"))
+    }
+
     /// Opens a page whose own scripts do not run, and waits until it is there. What is asked of it
     /// afterwards does run.
     ///

@@ -11,28 +11,19 @@ pub type Promise = (String, String);
 
 /// The public items of a file by name.
 pub fn promises(file: &syn::File) -> BTreeMap<String, Promise> {
-    let public = |visibility: &Visibility| matches!(visibility, Visibility::Public(_));
     let mut promises = BTreeMap::new();
     for item in &file.items {
-        let (name, promise) = match item {
-            Item::Fn(item) if public(&item.vis) => {
-                (&item.sig.ident, (tokens(&item.sig), docs(&item.attrs)))
-            }
-            Item::Struct(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Enum(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Trait(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
-            Item::Const(item) if public(&item.vis) => {
-                (&item.ident, (tokens(item), docs(&item.attrs)))
-            }
+        let (visibility, name, attributes, promise) = match item {
+            Item::Fn(item) => (&item.vis, &item.sig.ident, &item.attrs, tokens(&item.sig)),
+            Item::Struct(item) => (&item.vis, &item.ident, &item.attrs, tokens(item)),
+            Item::Enum(item) => (&item.vis, &item.ident, &item.attrs, tokens(item)),
+            Item::Trait(item) => (&item.vis, &item.ident, &item.attrs, tokens(item)),
+            Item::Const(item) => (&item.vis, &item.ident, &item.attrs, tokens(item)),
             _ => continue,
         };
-        promises.insert(name.to_string(), promise);
+        if matches!(visibility, Visibility::Public(_)) {
+            promises.insert(name.to_string(), (promise, docs(attributes)));
+        }
     }
     promises
 }

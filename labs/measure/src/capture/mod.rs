@@ -167,8 +167,8 @@ impl<B: Body> Capture<B> {
         Ok(capture)
     }
 
-    /// Writes the file under a temporary name beside `path` and renames it: a reader never sees
-    /// half a capture.
+    /// Writes the file under a temporary name in the folder of `path` and renames it, because a reader
+    /// should never see half a capture.
     ///
     /// # Errors
     /// If the values contradict each other, or the folder cannot be written.
@@ -182,6 +182,7 @@ impl<B: Body> Capture<B> {
             std::fs::create_dir_all(folder)?;
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
+            // Before the rename, because a power cut could otherwise leave the name with an empty file.
             file.as_file().sync_all()?;
             file.persist(path)?;
             Ok(())

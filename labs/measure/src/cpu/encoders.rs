@@ -92,18 +92,8 @@ fn one_format(
             process.push(theirs.process_ms);
         }
     }
-    let row = |who: &str, between: &str, samples: &[f64]| -> Result<Quantizing> {
-        Ok(Quantizing {
-            format: format.name.into(),
-            who: who.into(),
-            between: between.into(),
-            threads,
-            bytes: size_of_val(w) as u64,
-            time_ms: Spread::sound(samples)?,
-            process_ms: None,
-            blocks_that_differ: None,
-        })
-    };
+    let row =
+        |who, between, samples: &[f64]| reading(format.name, who, between, threads, w, samples);
     ensure!(tensor(&ours)? == out, "{}: our file does not hold our bytes", format.name);
     capture.quantizing.push(row("this lab", "memory", &memory)?);
     capture.quantizing.push(row("this lab", "files", &files)?);
@@ -136,17 +126,24 @@ fn int4_in_memory(
             samples.push(ms);
         }
     }
-    capture.quantizing.push(Quantizing {
-        format: format!("int4 g{GROUP}"),
-        who: "this lab".into(),
-        between: "memory".into(),
-        threads,
-        bytes: size_of_val(w) as u64,
-        time_ms: Spread::sound(&samples)?,
-        process_ms: None,
-        blocks_that_differ: None,
-    });
+    let format = format!("int4 g{GROUP}");
+    capture.quantizing.push(reading(&format, "this lab", "memory", threads, w, &samples)?);
     Ok(())
+}
+
+/// The times of one encoder of `w`, without those that only another program has.
+fn reading(
+    format: &str,
+    who: &str,
+    between: &str,
+    threads: usize,
+    w: &[f32],
+    samples: &[f64],
+) -> Result<Quantizing> {
+    let (format, who, between) = (format.into(), who.into(), between.into());
+    let (bytes, time_ms) = (size_of_val(w) as u64, Spread::sound(samples)?);
+    let (process_ms, blocks_that_differ) = (None, None);
+    Ok(Quantizing { format, who, between, threads, bytes, time_ms, process_ms, blocks_that_differ })
 }
 
 /// Writes the matrix as the file that is quantized.
@@ -200,6 +197,7 @@ fn run_tool(
     to: &Path,
 ) -> Result<ToolRun> {
     let mut command = Command::new(tool);
+    // `--pure`: every tensor in the format that was asked for, and no better one for some of them.
     command.arg("--pure").args([from, to]).args([format.name, &threads.to_string()]);
     let (process_ms, output) = time_ms(|| command.output());
     let output = output.with_context(|| format!("cannot run {}", tool.display()))?;

@@ -1,4 +1,4 @@
-//! A GGUF file of one matrix: what `llama-quantize` takes, and what our encoders write beside it.
+//! A GGUF file of one matrix: what `llama-quantize` takes, and what our encoders write.
 
 use std::collections::BTreeMap;
 

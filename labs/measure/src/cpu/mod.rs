@@ -1,4 +1,4 @@
-//! `cpu-meters`: what the kernels of lab 03 do on this machine's processor, beside what its memory can do.
+//! `cpu-meters`: what the kernels of lab 03 do on this machine's processor, and the bandwidth of its memory.
 
 mod cpu_meters;
 mod encoders;

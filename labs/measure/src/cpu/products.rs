@@ -1,4 +1,4 @@
-//! The products, each beside plain reading in the same round.
+//! The products, each with a plain reading in the same round.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! Asking an engine what the plan has, of one checkpoint.
+//! Takes the meters of the plan of one checkpoint in one engine.
 //!
 //! A checkpoint that an engine refuses is a result, not a mistake. The refusal is recorded in the
 //! engine's own words, with all that was read before.
@@ -12,7 +12,7 @@ use super::engine_meters::{Run, Throughput};
 use super::plan::{Meter, Plan};
 use crate::capture::Spread;
 
-/// Asks what the plan has; `run` is what is known of the checkpoint before.
+/// Takes the meters of the plan. `run` holds the facts that are known of the checkpoint before.
 pub fn ask(
     backend: &mut dyn Backend,
     checkpoint: &Checkpoint,
@@ -65,7 +65,7 @@ fn take(
     Ok(())
 }
 
-/// What fits beside the weights; by the engine's count where it counts.
+/// The KV cache that the weights leave room for, by the engine's own count where the engine counts.
 fn capacity(
     loaded: &mut dyn Loaded,
     plan: &Plan,
@@ -89,7 +89,7 @@ fn capacity(
     Ok(())
 }
 
-/// What the plan's device leaves to the KV cache beside weights of so many bytes.
+/// Bytes that weights of so many bytes leave to the KV cache on the plan's device.
 pub(super) fn kv_bytes(plan: &Plan, weight_bytes: u64) -> Result<u64> {
     Ok(kv_available_bytes(plan.device_bytes, plan.utilization, weight_bytes)?)
 }

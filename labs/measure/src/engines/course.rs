@@ -143,7 +143,7 @@ impl Backend for Course {
                 let model = load_quantized(&path).with_context(|| path.display().to_string())?;
                 (model, is_original)
             }
-            // A format is compared with the fetched model, whether that is among the formats or not.
+            // A format is compared with the fetched model, even where `f32` is not one of the formats.
             None => {
                 let original = formats(Engine::Course).first() == Some(&checkpoint.name);
                 (self.quantized(&checkpoint.name)?, original)

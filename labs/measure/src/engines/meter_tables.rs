@@ -1,14 +1,14 @@
-//! Predicted beside measured, one table for each meter.
+//! Predictions and measurements side by side, one table for each meter.
 
 use formats::architecture::Architecture;
 use kit::Table;
 use kit::table::{count, percent, sig3};
 
-use super::engine_meters::{Capture, Run, Throughput};
+use super::engine_meters::{Capture, Quality, Run, Throughput};
 use super::plan::Meter;
 use super::prediction::{Predicted, predict, served};
 
-/// The meters that were taken, each beside its prediction: capacity, throughput, quality.
+/// The meters that were taken, each with its prediction: capacity, throughput, quality.
 pub fn all(capture: &Capture, architecture: Architecture) -> Vec<Table> {
     let table = |meter| match meter {
         Meter::Capacity => capacity(capture, architecture),
@@ -34,6 +34,16 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
 }
 
+fn name(run: &Run) -> String {
+    format!("`{}`", run.name)
+}
+
+/// The runs with their predictions: the rows of the tables.
+fn rows(capture: &Capture, architecture: Architecture) -> Vec<(&Run, Option<Predicted>)> {
+    let row = |run| (run, predicted(capture, run, architecture));
+    capture.runs.iter().map(row).collect()
+}
+
 /// Bytes of weights and blocks of KV cache.
 pub fn capacity(capture: &Capture, architecture: Architecture) -> Table {
     let gib = capture.plan.device_bytes as f64 / f64::from(1 << 30);
@@ -41,28 +51,21 @@ pub fn capacity(capture: &Capture, architecture: Architecture) -> Table {
         "Capacity, {}: blocks of {} tokens in {gib} GiB at a utilization of {}",
         capture.setup.engine, capture.plan.block_tokens, capture.plan.utilization,
     );
-    let mut table = Table::new(title)
-        .text("format")
-        .number("weights predicted (MB)")
-        .number("weights (MB)")
-        .number("KV blocks predicted")
-        .number("KV blocks")
-        .number("KV tokens");
-    for run in &capture.runs {
-        let predicted = predicted(capture, run, architecture);
-        let blocks = run.kv_cache.as_ref().map(|kv| kv.blocks);
-        let tokens = run.kv_cache.as_ref().map(|kv| kv.blocks * kv.block_tokens);
-        let number = |value: Option<u64>| value.map_or_else(dash, |value| count(value as usize));
-        table.row([
-            format!("`{}`", run.name),
-            predicted.as_ref().map_or_else(dash, |predicted| megabytes(predicted.weight_bytes)),
-            run.weight_bytes.map_or_else(dash, megabytes),
-            number(predicted.as_ref().map(|predicted| predicted.blocks)),
-            number(blocks),
-            number(tokens),
-        ]);
-    }
-    table
+    let number = |value: Option<u64>| value.map_or_else(dash, |value| count(value as usize));
+    Table::of(title, rows(capture, architecture))
+        .text("format", |(run, _)| name(run))
+        .number("weights predicted (MB)", |(_, predicted)| {
+            predicted.as_ref().map_or_else(dash, |predicted| megabytes(predicted.weight_bytes))
+        })
+        .number("weights (MB)", |(run, _)| run.weight_bytes.map_or_else(dash, megabytes))
+        .number("KV blocks predicted", |(_, predicted)| {
+            number(predicted.as_ref().map(|p| p.blocks))
+        })
+        .number("KV blocks", |(run, _)| number(run.kv_cache.as_ref().map(|kv| kv.blocks)))
+        .number("KV tokens", |(run, _)| {
+            number(run.kv_cache.as_ref().map(|kv| kv.blocks * kv.block_tokens))
+        })
+        .done()
 }
 
 /// Tokens per second, and the part of the roofline bound that each is.
@@ -72,31 +75,26 @@ pub fn throughput(capture: &Capture, architecture: Architecture) -> Table {
         "Throughput, {}: tokens per second, and the part of the predicted ceiling",
         capture.setup.engine
     );
-    let mut table = Table::new(title).text("format");
-    table = table.number(format!("reads {}", plan.prefill_tokens)).number("of ceiling");
-    for requests in &plan.batches {
-        let who = if *requests == 1 { "1 writes".into() } else { format!("{requests} write") };
-        table = table.number(who).number("of ceiling");
-    }
-    for run in &capture.runs {
-        let predicted = predicted(capture, run, architecture);
-        let mut cells = vec![format!("`{}`", run.name)];
-        let bound = predicted.as_ref().map(|predicted| predicted.prefill);
-        cells.extend(speed(run.prefill.as_ref(), bound));
-        for (index, &requests) in plan.batches.iter().enumerate() {
+    let speed = |of: Option<&Throughput>| of.map_or_else(dash, |of| sig3(of.tokens_per_s.median));
+    let part = |measured: Option<&Throughput>, bound: Option<f64>| {
+        let of_bound = measured.zip(bound).map(|(of, bound)| of.tokens_per_s.median / bound);
+        of_bound.map_or_else(dash, percent)
+    };
+    let mut table = Table::of(title, rows(capture, architecture))
+        .text("format", |(run, _)| name(run))
+        .number(format!("reads {}", plan.prefill_tokens), |(run, _)| speed(run.prefill.as_ref()))
+        .number("of ceiling", |(run, predicted)| {
+            part(run.prefill.as_ref(), predicted.as_ref().map(|predicted| predicted.prefill))
+        });
+    for (index, &requests) in plan.batches.iter().enumerate() {
+        let who = if requests == 1 { "1 writes".into() } else { format!("{requests} write") };
+        table = table.number(who, |(run, _)| speed(run.decode_of(requests)));
+        table = table.number("of ceiling", |(run, predicted)| {
             let bound = predicted.as_ref().and_then(|p| p.decode.get(index)).copied();
-            cells.extend(speed(run.decode_of(requests), bound));
-        }
-        table.row(cells);
+            part(run.decode_of(requests), bound)
+        });
     }
-    table
-}
-
-/// A speed and the part of its bound.
-fn speed(measured: Option<&Throughput>, bound: Option<f64>) -> [String; 2] {
-    let Some(measured) = measured else { return [dash(), dash()] };
-    let median = measured.tokens_per_s.median;
-    [sig3(median), bound.map_or_else(dash, |bound| percent(median / bound))]
+    table.done()
 }
 
 /// How the passage is predicted.
@@ -107,26 +105,20 @@ pub fn quality(capture: &Capture) -> Table {
         capture.setup.engine,
         chunks.unwrap_or_default(),
     );
-    let mut table = Table::new(title)
-        .text("format")
-        .number("perplexity")
-        .number("divergence (nats)")
-        .number("same next token")
-        .text("\"The capital of France is\"");
-    for run in &capture.runs {
-        let quality = run.quality.as_ref();
-        let nats = quality.and_then(|quality| quality.kl_divergence);
-        let same = quality.and_then(|quality| quality.top1_agreement);
-        let answer =
-            run.answers.first().map(|answer| format!("`\"{}\"`", answer.replace('\n', "⏎")));
-        let failed = || if run.served { dash() } else { "failed".into() };
-        table.row([
-            format!("`{}`", run.name),
-            quality.map_or_else(dash, |quality| format!("{:.2}", quality.perplexity)),
-            nats.map_or_else(dash, |nats| format!("{nats:.4}")),
-            same.map_or_else(dash, percent),
-            answer.unwrap_or_else(failed),
-        ]);
-    }
-    table
+    let of = |run: &&Run, shown: fn(&Quality) -> Option<String>| {
+        run.quality.as_ref().and_then(shown).unwrap_or_else(dash)
+    };
+    Table::of(title, &capture.runs)
+        .text("format", |run| name(run))
+        .number("perplexity", |run| of(run, |quality| Some(format!("{:.2}", quality.perplexity))))
+        .number("divergence (nats)", |run| {
+            of(run, |quality| quality.kl_divergence.map(|nats| format!("{nats:.4}")))
+        })
+        .number("same next token", |run| of(run, |quality| quality.top1_agreement.map(percent)))
+        .text("\"The capital of France is\"", |run| match run.answers.first() {
+            Some(answer) => format!("`\"{}\"`", answer.replace('\n', "⏎")),
+            None if run.served => dash(),
+            None => "failed".into(),
+        })
+        .done()
 }

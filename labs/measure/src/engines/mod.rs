@@ -3,8 +3,7 @@
 //! A checkpoint is right when engines that others wrote serve it, and a format is worth what the meters
 //! of an engine say. Every engine is a [`Backend`], and what it has loaded a [`Loaded`]. What they are
 //! asked is the [`Plan`], [`ask()`] asks it of one checkpoint, and what came is a [`Run`] of the
-//! capture. What the cost model says before anything runs is in [`prediction`], both beside each other
-//! in [`meter_tables`]. `cargo book measure` is the command.
+//! capture. The predictions of the cost model are in [`prediction`], and [`meter_tables`] shows both. `cargo book measure` is the command.
 //!
 //! * [`course`]: this course's own model.
 //! * [`vllm`]: vLLM's server, through OpenAI's protocol and `/metrics`.
@@ -202,7 +201,7 @@ pub fn run(args: &Args) -> Result<Capture> {
         let run = ask(backend.as_mut(), checkpoint, index == 0, &capture.plan, known, say);
         run.reason.iter().for_each(|reason| eprintln!("  {reason}"));
         capture.runs.push(run);
-        // After each: minutes of work are not lost when a later one is interrupted.
+        // Saved after each checkpoint, because a run that is interrupted then keeps minutes of work.
         capture.save(&out)?;
     }
     Ok(capture)
@@ -245,7 +244,7 @@ fn llama_cpp(args: &Args, plan: &Plan) -> Result<Ready> {
     let tools = Tools::new(&installed.program);
     let of_format = |format: &str| llama_cpp::made(&tools, format).map(Some);
     let mut checkpoints = args.checkpoints(of_format)?;
-    // What others wrote into target/checkpoints may have no original among it.
+    // Without an original there is nothing to compare with, and a folder of checkpoints may lack one.
     if args.checkpoints && !checkpoints.iter().any(checkpoints::is_plain) {
         checkpoints.insert(0, Checkpoint { name: "original".into(), path: of_format("f32")? });
     }

@@ -1,4 +1,4 @@
-//! What the cost model of lab 02 says of a run before it runs.
+//! The predictions of lab 02's cost model for a run of an engine.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::engine_meters::Peaks;
 use super::plan::{Load, Plan};
 
-/// What the meters ought to say. Throughputs are roofline bounds: no engine can be faster on the
+/// The predicted readings of the meters. Throughputs are roofline bounds: no engine can be faster on the
 /// machine whose peaks they are made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predicted {
@@ -25,7 +25,7 @@ pub struct Predicted {
     pub weight_bytes: u64,
     /// Bytes of a token's keys and values.
     pub token_bytes: u64,
-    /// Blocks of the KV cache that fit beside the weights.
+    /// Blocks of the KV cache that fit into the memory that the weights leave.
     pub blocks: u64,
     /// Tokens per second of prefill of the plan's prompt.
     pub prefill: f64,
@@ -54,7 +54,7 @@ pub fn served(
     Some(Served { architecture, format, kv })
 }
 
-/// Floats of this grid, nothing beside them.
+/// Floats of this grid, without overhead.
 fn floats(grid: Grid) -> Format {
     let (name, shared) = (Cow::Borrowed("floats"), Cow::Borrowed(&[][..]));
     Format { name, weights: grid, activations: grid, shared }
@@ -113,7 +113,7 @@ fn device(peaks: &Peaks, plan: &Plan) -> Device {
     }
 }
 
-/// What the meters ought to say of `served`.
+/// The predicted readings of `served`.
 ///
 /// # Errors
 /// Those of the cost model.

@@ -16,9 +16,9 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How often a program is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts `"$@"` in the shell's place, with a guard beside it: the guard's input is a pipe that only
-/// we hold. When it closes because this program has ended, however it ended, the guard stops the
-/// whole process group.
+/// Starts `"$@"` in the shell's place, and a guard whose input is a pipe that only this program holds.
+/// The pipe closes when this program ends, however it ends, and the guard then stops the whole process
+/// group.
 #[cfg(unix)]
 const GUARDED: &str = "exec 3<&0 </dev/null
 ( trap '' TERM INT HUP; read _ <&3; kill -TERM 0; sleep 10; kill -KILL 0 ) >/dev/null 2>&1 &
@@ -42,7 +42,7 @@ impl Running {
         prepare: impl FnOnce(&mut Command),
         log: &Path,
     ) -> Result<Self, EngineError> {
-        // The shell would start, and say in the log that the program is not there.
+        // Checked here, because the shell would start and its log alone would name the missing program.
         fs::metadata(program).map_err(|error| EngineError::NotThere(program.into(), error))?;
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).map_err(EngineError::file(folder))?;
@@ -80,7 +80,7 @@ impl Running {
         while self.ended().is_none() && asked.elapsed() < GRACE {
             sleep(PAUSE);
         }
-        // Also where the program has ended: what it started may not have, and the guard has not.
+        // Also where the program has ended, because its workers and the guard may still run.
         signal(&mut self.child, true);
         let _ = self.child.wait();
     }
@@ -134,16 +134,12 @@ pub struct Printed {
 ///
 /// # Errors
 /// If it cannot be started, fails, or takes longer than `limit`.
-pub fn run(
-    program: &Path,
-    arguments: &[&std::ffi::OsStr],
-    limit: Duration,
-) -> Result<Printed, EngineError> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+pub fn run(command: &mut Command, limit: Duration) -> Result<Printed, EngineError> {
+    let program = PathBuf::from(command.get_program());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
     let spawned = command.spawn();
-    let mut child = spawned.map_err(|error| EngineError::NotThere(program.into(), error))?;
+    let mut child = spawned.map_err(|error| EngineError::NotThere(program.clone(), error))?;
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let status = loop {
         match child.try_wait() {
@@ -158,7 +154,7 @@ pub fn run(
     };
     let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
     let printed = Printed { out: text(out), err: text(err) };
-    let (program, tail) = (name(program), last_lines(&printed.err));
+    let (program, tail) = (name(&program), last_lines(&printed.err));
     match status {
         Some(status) if status.success() => Ok(printed),
         Some(status) => Err(EngineError::Failed { program, status: status.to_string(), tail }),
@@ -166,7 +162,7 @@ pub fn run(
     }
 }
 
-/// Reads to the end beside the program, which would wait for ever on a full pipe.
+/// Reads to the end in a thread of its own, because the program would wait for ever on a full pipe.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -195,7 +191,7 @@ mod tests {
     const SHELL: &str = "/bin/sh";
 
     fn shell(script: &str, limit: Duration) -> Result<Printed, EngineError> {
-        run(Path::new(SHELL), &["-c".as_ref(), script.as_ref()], limit)
+        run(Command::new(SHELL).args(["-c", script]), limit)
     }
 
     #[test]
@@ -237,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_tool_that_is_not_there_is_named() {
-        let error = run(Path::new("no/such/tool"), &[], PAUSE).expect_err("not there").to_string();
+        let error =
+            run(&mut Command::new("no/such/tool"), PAUSE).expect_err("not there").to_string();
         assert!(error.contains("no/such/tool"), "{error}");
     }
 }

@@ -102,14 +102,9 @@ impl<'d> Bench<'d> {
     }
 
     fn fill_random(&self, to: &Buffer, count: usize, hash: Hash) -> Result<()> {
-        let arguments =
-            [to.arg(), Arg::Long(count as u64), Arg::Bits(hash.seed), Arg::Float(hash.sigma)];
-        self.start(
-            "fill_random",
-            [self.device.facts().multiprocessors as usize * 8, 1],
-            256,
-            &arguments,
-        )
+        let count = Arg::Long(count as u64);
+        let arguments = [to.arg(), count, Arg::Bits(hash.seed), Arg::Float(hash.sigma)];
+        self.start_everywhere("fill_random", &arguments)
     }
 
     /// Writes `source` in bf16, `[out, in]`, to `to`.
@@ -126,12 +121,14 @@ impl<'d> Bench<'d> {
             Arg::Int(weights.rows),
             Arg::Int(weights.columns),
         ];
-        self.start(
-            "fill_tiled",
-            [self.device.facts().multiprocessors as usize * 8, 1],
-            256,
-            &arguments,
-        )
+        self.start_everywhere("fill_tiled", &arguments)
+    }
+
+    /// Starts a kernel whose threads stride over all values: eight blocks a multiprocessor, so that
+    /// memory is the limit and not the number of loads in flight.
+    fn start_everywhere(&self, name: &str, arguments: &[Arg]) -> Result<()> {
+        let blocks = self.device.facts().multiprocessors as usize * 8;
+        self.start(name, [blocks, 1], 256, arguments)
     }
 
     pub(super) fn start(

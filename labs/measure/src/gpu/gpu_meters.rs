@@ -138,7 +138,7 @@ pub struct StepTime {
 }
 
 /// One format on one model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FormatRun {
     /// The model's name.
@@ -284,18 +284,6 @@ impl Body for GpuMeters {
 }
 
 impl FormatRun {
-    pub(crate) fn new(model: &str, format: &str) -> Self {
-        Self {
-            model: model.into(),
-            format: format.into(),
-            error: None,
-            capacity: None,
-            checks: Vec::new(),
-            products: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-
     fn failures(&self) -> Vec<String> {
         let name = format!("{} {}", self.model, self.format);
         let stopped = self.error.iter().map(|error| format!("{name}: {error}"));
@@ -331,26 +319,10 @@ mod tests {
 
     use super::*;
 
-    fn setup() -> Setup {
-        let text = || "test".to_string();
-        Setup {
-            gpu: "no GPU: a test".into(),
-            compute_capability: text(),
-            multiprocessors: 1,
-            l2_bytes: 1,
-            memory_bytes: 1,
-            driver: text(),
-            cuda: text(),
-            nvrtc: text(),
-            cublaslt: text(),
-            clocks: text(),
-            seed: 1,
-        }
-    }
-
     fn example() -> Capture {
         let time = Spread { median: 2.0, min: 1.0, max: 4.0, samples: 3 };
-        let mut run = FormatRun::new("m", "f");
+        let (model, format) = ("m".into(), "f".into());
+        let mut run = FormatRun { model, format, ..FormatRun::default() };
         run.steps.push(StepTime {
             tokens: 16,
             time_ms: time,
@@ -370,7 +342,8 @@ mod tests {
             passed: true,
         });
         let body = GpuMeters { runs: vec![run], ..GpuMeters::default() };
-        Capture { provenance: Provenance::made_up(), setup: setup(), body }
+        let setup = Setup { gpu: "no GPU: a test".into(), ..Setup::default() };
+        Capture { provenance: Provenance::made_up(), setup, body }
     }
 
     #[test]

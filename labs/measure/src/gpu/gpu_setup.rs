@@ -8,7 +8,7 @@ use super::cuda::{Facts, nvrtc};
 use crate::capture::ask;
 
 /// The GPU and the libraries of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Setup {
     /// The GPU's name.

@@ -15,11 +15,11 @@ use super::gpu_format::Format;
 use super::gpu_meters::{Capture, FormatRun, GpuMeters};
 use super::gpu_setup::Setup;
 use super::hash::Hash;
-use super::output_checks::{DEPTH, Finding, Stack, Weights};
+use super::output_checks::{DEPTH, Stack, Weights};
 use super::peaks::{self, Rates};
 use super::product::Product;
 use super::slice::RealWeights;
-use super::throughput::{self, Layers, Tuned};
+use super::throughput::{self, Layers};
 use super::work::{BATCHES, Model, QUICK_BATCHES, Shape};
 use crate::capture::Provenance;
 
@@ -53,16 +53,34 @@ impl Plan {
     }
 }
 
-/// One model in one format, while it is metered.
-struct Job<'a, 'd> {
-    bench: &'a Bench<'d>,
+/// What all formats of a run share.
+struct Shared<'a> {
+    device: &'a Device,
+    lt: &'a Lt,
     plan: &'a Plan,
-    clock: &'a Clock,
-    rates: &'a Rates,
-    real: (&'a RealWeights, &'a Buffer),
+    clock: Clock,
+    rates: Rates,
+}
+
+/// One model in one format, while it is metered.
+struct Job<'a> {
+    shared: &'a Shared<'a>,
+    bench: &'a Bench<'a>,
+    real: Source<'a>,
     stack: &'a Stack,
     model: Model,
     format: Format,
+}
+
+/// The weights of a job on the device, and what is known of them here.
+struct Loaded {
+    layers: Layers,
+    /// Real weights, one for each shape of a layer.
+    real: Vec<Linear>,
+    /// For each shape the sampled channels of layer 0 and of the real weights.
+    samples: Vec<[Weights; 2]>,
+    /// Embedding and head take room, and nothing is computed with them.
+    _embedding: Option<Buffer>,
 }
 
 /// Meters everything in `plan` and returns the capture, which is on disk too if it has a place.
@@ -75,20 +93,17 @@ pub fn meter(plan: &Plan) -> Result<Capture> {
     let lt = Lt::open(&device)?;
     let (provenance, body) = (Provenance::of_this_run(plan.quick), GpuMeters::default());
     let mut capture = Capture { provenance, setup: Setup::of(device.facts(), plan.seed)?, body };
-    let reading = Duration::from_millis(if plan.quick { 30 } else { 150 });
-    let clock = Clock::start(plan.budget, reading);
+    let clock = Clock::start(plan.budget, Duration::from_millis(if plan.quick { 30 } else { 150 }));
+    let mut shared = Shared { device: &device, lt: &lt, plan, clock, rates: Rates::default() };
     eprintln!("{}, {} formats", device.facts().name, plan.formats.len());
     let mut note = |note: &str| capture.notes.push(note.into());
     note("A layer is four products, fused as engines fuse them; attention is not run.");
     note("The KV cache's room counts weights only: engines also keep room for activations.");
     if plan.check {
         note("A check of correctness: no times were taken.");
-    }
-    let rates = if plan.check {
-        Rates::default()
     } else {
-        measure_peaks(&device, &lt, plan, &clock, &mut capture)
-    };
+        shared.rates = shared.measure_peaks(&mut capture);
+    }
     save(plan, &capture)?;
     for &format in &plan.formats {
         if let Some(why) = left_out(format, device.facts().capability) {
@@ -97,8 +112,8 @@ pub fn meter(plan: &Plan) -> Result<Capture> {
             continue;
         }
         for &model in &plan.models {
-            let run = guarded(&device, &lt, plan, &clock, &rates, model, format);
-            summarize(&run, &clock);
+            let run = shared.guarded(model, format);
+            summarize(&run, &shared.clock);
             capture.runs.push(run);
             save(plan, &capture)?;
         }
@@ -120,41 +135,6 @@ fn save(plan: &Plan, capture: &Capture) -> Result<()> {
     plan.out.as_ref().map_or(Ok(()), |path| Ok(capture.save(path)?))
 }
 
-/// The peaks; one that fails is noted and the rest go on.
-fn measure_peaks(
-    device: &Device,
-    lt: &Lt,
-    plan: &Plan,
-    clock: &Clock,
-    capture: &mut Capture,
-) -> Rates {
-    let mut rates = Rates { bytes_per_s: f64::INFINITY, operations_per_s: Vec::new() };
-    match caught(|| peaks::copy_peak(device, clock)) {
-        Ok(peak) => {
-            rates.bytes_per_s = peak.rate.max;
-            eprintln!("copy: {:.0} GB/s", peak.rate.max / 1e9);
-            capture.peaks.push(peak);
-        }
-        Err(error) => {
-            capture.notes.push(format!("no copy peak, so bounds count operations only: {error:#}"));
-        }
-    }
-    for format in [Format::Bf16, Format::Fp8Tensor, Format::Int8] {
-        match caught(|| peaks::dense_peak(device, lt, format, plan.seed, clock)) {
-            Ok(peak) => {
-                rates.operations_per_s.push((format, peak.rate.max));
-                eprintln!("{}: {:.0} Top/s", peak.name, peak.rate.max / 1e12);
-                capture.peaks.push(peak);
-            }
-            Err(error) => capture.notes.push(format!(
-                "no peak for {}, its bounds use the rate of bf16: {error:#}",
-                format.name()
-            )),
-        }
-    }
-    rates
-}
-
 /// A panic of a binding (a symbol that an old driver lacks) must not lose the other formats.
 fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(anyhow!(text_of(panic))))
@@ -165,30 +145,55 @@ fn text_of(panic: Box<dyn Any + Send>) -> String {
     text.or(panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or("a panic".into())
 }
 
-fn guarded(
-    device: &Device,
-    lt: &Lt,
-    plan: &Plan,
-    clock: &Clock,
-    rates: &Rates,
-    model: Model,
-    format: Format,
-) -> FormatRun {
-    let mut run = FormatRun::new(model.name, format.name());
-    let result = caught(|| {
-        let shapes = model.shapes();
-        let tokens = plan.batches().into_iter().max().unwrap_or(1);
-        let bench = Bench::new(device, lt, &shapes, tokens, plan.seed)?;
-        let real = RealWeights::read()?;
-        let on_device = device.allocate("the real slice", real.bits.len() * 2)?;
-        device.upload(&on_device, &real.bits)?;
-        let stack = reference_stack(&bench, plan, &model);
-        let real = (&real, &on_device);
-        let job = Job { bench: &bench, plan, clock, rates, real, stack: &stack, model, format };
-        job.meter(&mut run)
-    });
-    run.error = result.err().map(|error| format!("{error:#}"));
-    run
+impl Shared<'_> {
+    /// The peaks; one that fails is noted and the rest go on.
+    fn measure_peaks(&self, capture: &mut Capture) -> Rates {
+        let Self { device, lt, plan, clock, .. } = self;
+        let mut rates = Rates { bytes_per_s: f64::INFINITY, operations_per_s: Vec::new() };
+        match caught(|| peaks::copy_peak(device, clock)) {
+            Ok(peak) => {
+                rates.bytes_per_s = peak.rate.max;
+                eprintln!("copy: {:.0} GB/s", peak.rate.max / 1e9);
+                capture.peaks.push(peak);
+            }
+            Err(error) => capture
+                .notes
+                .push(format!("no copy peak, so bounds count operations only: {error:#}")),
+        }
+        for format in [Format::Bf16, Format::Fp8Tensor, Format::Int8] {
+            match caught(|| peaks::dense_peak(device, lt, format, plan.seed, clock)) {
+                Ok(peak) => {
+                    rates.operations_per_s.push((format, peak.rate.max));
+                    eprintln!("{}: {:.0} TOP/s", peak.name, peak.rate.max / 1e12);
+                    capture.peaks.push(peak);
+                }
+                Err(error) => capture.notes.push(format!(
+                    "no peak for {}, its bounds use the rate of bf16: {error:#}",
+                    format.name()
+                )),
+            }
+        }
+        rates
+    }
+
+    /// The run of a format, with what stopped it, if something did.
+    fn guarded(&self, model: Model, format: Format) -> FormatRun {
+        let (name, format_name) = (model.name.into(), format.name().into());
+        let mut run = FormatRun { model: name, format: format_name, ..FormatRun::default() };
+        let result = caught(|| {
+            let tokens = self.plan.batches().into_iter().max().unwrap_or(1);
+            let bench = Bench::new(self.device, self.lt, &model.shapes(), tokens, self.plan.seed)?;
+            let real = RealWeights::read()?;
+            let on_device = self.device.allocate("the real slice", real.bits.len() * 2)?;
+            self.device.upload(&on_device, &real.bits)?;
+            let stack = reference_stack(&bench, self.plan, &model);
+            let real = Source::Real(&real, &on_device);
+            let job = Job { shared: self, bench: &bench, real, stack: &stack, model, format };
+            job.meter(&mut run)
+        });
+        run.error = result.err().map(|error| format!("{error:#}"));
+        run
+    }
 }
 
 /// The random weights of product `shape` of layer `layer`; the products keep the variance of their
@@ -207,163 +212,111 @@ fn reference_stack(bench: &Bench, plan: &Plan, model: &Model) -> Stack {
     Stack::new(shape, bench.x_source(), &(0..DEPTH).map(hash).collect::<Vec<_>>())
 }
 
-impl Job<'_, '_> {
+impl Job<'_> {
     fn meter(&self, run: &mut FormatRun) -> Result<()> {
-        let (layers, _embedding) = self.load(run)?;
-        let real = self.load_real()?;
-        let samples = self.samples(&layers, &real)?;
-        for sample in samples.iter().flatten() {
-            let (shape, sample) = (sample.0, &sample.1);
-            run.checks.extend(sample.grid().map(|f| f.record(shape.name, sample.data(), 0)));
+        let loaded = self.load(run)?;
+        for weights in loaded.samples.iter().flatten() {
+            run.checks.extend(weights.grid().map(|f| weights.record(f, 0)));
         }
-        for tokens in self.plan.batches() {
-            self.batch(tokens, &layers, &real, &samples, run)
-                .with_context(|| format!("{tokens} tokens"))?;
+        for tokens in self.shared.plan.batches() {
+            self.batch(tokens, &loaded, run).with_context(|| format!("{tokens} tokens"))?;
         }
-        self.check_stack(&layers, &samples, run)
+        self.check_stack(&loaded, run)
+    }
+
+    /// The random weights of a product.
+    fn random(&self, layer: usize, at: usize, shape: Shape) -> Source<'_> {
+        Source::Random(weights_of(self.shared.plan.seed, layer, at, shape))
     }
 
     /// All layers' weights and, unless only correctness is asked for, embedding and head.
-    fn load(&self, run: &mut FormatRun) -> Result<(Layers, Option<Buffer>)> {
-        let device = self.bench.device;
+    fn load(&self, run: &mut FormatRun) -> Result<Loaded> {
+        let (device, check) = (self.bench.device, self.shared.plan.check);
+        let shapes = || self.model.shapes().into_iter().enumerate();
+        let load = |shape, source| self.bench.load(self.format, shape, source);
         let (free_before, _) = device.memory()?;
-        let count = if self.plan.check { DEPTH } else { self.model.layers() };
-        let layers: Layers =
-            (0..count).map(|layer| self.load_layer(layer)).collect::<Result<_>>()?;
+        let count = if check { DEPTH } else { self.model.layers() };
+        let layer = |layer| {
+            shapes().map(|(at, shape)| load(shape, self.random(layer, at, shape))).collect()
+        };
+        let layers: Layers = (0..count).map(layer).collect::<Result<_>>()?;
         device.wait()?;
-        if self.plan.check {
-            return Ok((layers, None));
+        let mut embedding = None;
+        if !check {
+            let bytes = self.model.embedding_bytes();
+            embedding = Some(device.allocate("embedding and head", bytes)?);
+            device.wait()?;
+            // Before the real weights are loaded, because no model has those as well.
+            let bytes = layers.iter().flatten().map(Linear::bytes).sum();
+            run.capacity = Some(throughput::capacity(device, &self.model, bytes, free_before)?);
         }
-        let embedding = device.allocate("embedding and head", self.model.embedding_bytes())?;
-        device.wait()?;
-        let bytes = layers.iter().flatten().map(Linear::bytes).sum();
-        run.capacity = Some(throughput::capacity(device, &self.model, bytes, free_before)?);
-        Ok((layers, Some(embedding)))
-    }
-
-    fn load_layer(&self, layer: usize) -> Result<Vec<Linear>> {
-        let load = |(at, shape)| {
-            let hash = weights_of(self.plan.seed, layer, at, shape);
-            self.bench.load(self.format, shape, Source::Random(hash))
+        let real: Vec<Linear> =
+            shapes().map(|(_, shape)| load(shape, self.real)).collect::<Result<_>>()?;
+        let take = |linear, source| Weights::sample(self.bench, self.format, linear, source);
+        let sample = |(at, shape)| {
+            let random = self.random(0, at, shape);
+            Ok([take(&layers[0][at], random)?, take(&real[at], self.real)?])
         };
-        self.model.shapes().into_iter().enumerate().map(load).collect()
-    }
-
-    fn load_real(&self) -> Result<Vec<Linear>> {
-        let source = Source::Real(self.real.0, self.real.1);
-        let load = |shape| self.bench.load(self.format, shape, source);
-        self.model.shapes().into_iter().map(load).collect()
-    }
-
-    /// Of each shape: the sampled channels of layer 0 and of the real weights.
-    fn samples(&self, layers: &Layers, real: &[Linear]) -> Result<Vec<[(Shape, Weights); 2]>> {
-        let sample = |at: usize, shape| {
-            let random = Source::Random(weights_of(self.plan.seed, 0, at, shape));
-            let slice = Source::Real(self.real.0, self.real.1);
-            let take = |linear, source| Weights::sample(self.bench, self.format, linear, source);
-            Ok([(shape, take(&layers[0][at], random)?), (shape, take(&real[at], slice)?)])
-        };
-        self.model.shapes().into_iter().enumerate().map(|(at, shape)| sample(at, shape)).collect()
+        let samples = shapes().map(sample).collect::<Result<_>>()?;
+        Ok(Loaded { layers, real, samples, _embedding: embedding })
     }
 
     /// Everything about one batch: choose, check, time.
-    fn batch(
-        &self,
-        tokens: usize,
-        layers: &Layers,
-        real: &[Linear],
-        samples: &[[(Shape, Weights); 2]],
-        run: &mut FormatRun,
-    ) -> Result<()> {
+    fn batch(&self, tokens: usize, loaded: &Loaded, run: &mut FormatRun) -> Result<()> {
         let (mut products, mut tuned) = (Vec::new(), Vec::new());
         for (at, shape) in self.model.shapes().into_iter().enumerate() {
             let mut product = Product::new(self.bench, self.format, shape, tokens)
                 .with_context(|| shape.name.to_string())?;
-            if self.plan.check {
-                self.check_every_choice(
-                    &mut product,
-                    (&layers[0][at], &real[at]),
-                    &samples[at],
-                    run,
-                )?;
-                continue;
+            if !self.shared.plan.check {
+                tuned.push(throughput::tune(self.bench, &mut product, &loaded.layers, at)?);
+                self.check(&product, at, loaded, run)?;
+            } else if product.path().starts_with("own") {
+                // All ways of our own kernel; of the library's proposals the first that runs, as
+                // engines do.
+                for choice in 0..product.choices() {
+                    product.choose(choice);
+                    self.check(&product, at, loaded, run)?;
+                }
+            } else {
+                self.check(&product, at, loaded, run)?;
             }
-            tuned.push(throughput::tune(self.bench, &mut product, layers, at)?);
-            self.check(&product, (&layers[0][at], &real[at]), &samples[at], run)?;
             products.push(product);
         }
-        if self.plan.check { Ok(()) } else { self.time(&products, &tuned, layers, run) }
-    }
-
-    fn check_every_choice(
-        &self,
-        product: &mut Product,
-        linears: (&Linear, &Linear),
-        samples: &[(Shape, Weights); 2],
-        run: &mut FormatRun,
-    ) -> Result<()> {
-        // All ways of our own kernel; of the library's proposals the first that runs, as engines do.
-        let own = product.path().starts_with("own");
-        if !own {
-            return self.check(product, linears, samples, run);
+        if self.shared.plan.check {
+            return Ok(());
         }
-        for choice in 0..product.choices() {
-            product.choose(choice);
-            self.check(product, linears, samples, run)?;
+        let Shared { rates, clock, .. } = self.shared;
+        let (bench, layers) = (self.bench, &loaded.layers);
+        run.steps.push(throughput::step_time(bench, self.format, &products, layers, rates, clock)?);
+        for (at, product) in products.iter().enumerate() {
+            let bound = throughput::bound_ms(rates, self.format, &layers[0][at], product.tokens());
+            let of = (product, tuned[at]);
+            run.products.push(throughput::product_time(bench, of, layers, at, bound, clock)?);
         }
         Ok(())
     }
 
+    /// Checks product `at` of a layer on random and on real weights.
     fn check(
         &self,
         product: &Product,
-        (random, real): (&Linear, &Linear),
-        samples: &[(Shape, Weights); 2],
+        at: usize,
+        loaded: &Loaded,
         run: &mut FormatRun,
     ) -> Result<()> {
-        for ((shape, weights), linear) in samples.iter().zip([random, real]) {
+        let linears = [&loaded.layers[0][at], &loaded.real[at]];
+        for (weights, linear) in loaded.samples[at].iter().zip(linears) {
             let findings = weights.check(self.bench, product, linear)?;
-            let record = |f: Finding| f.record(shape.name, weights.data(), product.tokens());
-            run.checks.extend(findings.map(record));
+            run.checks.extend(findings.map(|finding| weights.record(finding, product.tokens())));
         }
         Ok(())
     }
 
-    fn time(
-        &self,
-        products: &[Product],
-        tuned: &[Tuned],
-        layers: &Layers,
-        run: &mut FormatRun,
-    ) -> Result<()> {
-        let step = throughput::step_time(
-            self.bench,
-            self.format,
-            products,
-            layers,
-            self.rates,
-            self.clock,
-        )?;
-        run.steps.push(step);
-        for (at, product) in products.iter().enumerate() {
-            let bound =
-                throughput::bound_ms(self.rates, self.format, &layers[0][at], product.tokens());
-            let of = (product, tuned[at]);
-            run.products
-                .push(throughput::product_time(self.bench, of, layers, at, bound, self.clock)?);
-        }
-        Ok(())
-    }
-
-    fn check_stack(
-        &self,
-        layers: &Layers,
-        samples: &[[(Shape, Weights); 2]],
-        run: &mut FormatRun,
-    ) -> Result<()> {
-        let square: Vec<&Linear> = layers.iter().take(DEPTH).map(|layer| &layer[SQUARE]).collect();
-        let (shape, weights) = &samples[SQUARE][0];
-        let product = Product::new(self.bench, self.format, *shape, 4)?;
+    fn check_stack(&self, loaded: &Loaded, run: &mut FormatRun) -> Result<()> {
+        let layers = loaded.layers.iter().take(DEPTH);
+        let square: Vec<&Linear> = layers.map(|layer| &layer[SQUARE]).collect();
+        let (weights, shape) = (&loaded.samples[SQUARE][0], self.model.shapes()[SQUARE]);
+        let product = Product::new(self.bench, self.format, shape, 4)?;
         let [_, one] = weights.check(self.bench, &product, square[0])?;
         let finding = self.stack.check(self.bench, self.format, &square, one)?;
         let what = format!("stack of {DEPTH} {}", shape.name);
@@ -375,12 +328,8 @@ impl Job<'_, '_> {
 fn summarize(run: &FormatRun, clock: &Clock) {
     let passed = run.checks.iter().filter(|check| check.passed).count();
     let checks = run.checks.len();
-    eprintln!(
-        "{:6.1} s  {} {}: {passed} of {checks} checks",
-        clock.seconds(),
-        run.model,
-        run.format
-    );
+    let (seconds, model, format) = (clock.seconds(), &run.model, &run.format);
+    eprintln!("{seconds:6.1} s  {model} {format}: {passed} of {checks} checks");
     for step in &run.steps {
         let share = step.bound_ms / step.time_ms.median * 100.0;
         eprintln!(

@@ -63,6 +63,13 @@ struct Rows {
 }
 
 impl Rows {
+    fn push(&mut self, index: usize, truth: Vec<f32>, (stored, steps): (Vec<f32>, Vec<f32>)) {
+        self.indices.push(index);
+        self.truth.push(truth);
+        self.stored.push(stored);
+        self.steps.push(steps);
+    }
+
     /// Mean squared rounding error over mean square, by the steps: a uniform error in a step has
     /// the variance `step² / 12`.
     fn relative_variance(&self) -> f64 {
@@ -85,6 +92,7 @@ impl Rows {
 /// A weight's sampled channels, read back from the device once and used for every batch.
 pub struct Weights {
     format: Format,
+    shape: Shape,
     data: &'static str,
     rows: Rows,
 }
@@ -97,19 +105,15 @@ impl Weights {
     pub fn sample(bench: &Bench, format: Format, linear: &Linear, source: Source) -> Result<Self> {
         let mut rows = Rows::default();
         for channel in spread(linear.shape.out_features, CHANNELS) {
-            let (stored, steps) = stored_channel(bench, format, linear, channel)?;
-            rows.indices.push(channel);
-            rows.truth.push(source.row(channel, linear.shape.in_features));
-            rows.stored.push(stored);
-            rows.steps.push(steps);
+            let truth = source.row(channel, linear.shape.in_features);
+            rows.push(channel, truth, stored_channel(bench, format, linear, channel)?);
         }
-        let data = source.name();
-        Ok(Self { format, data, rows })
+        Ok(Self { format, shape: linear.shape, data: source.name(), rows })
     }
 
-    /// The kind of data.
-    pub fn data(&self) -> &'static str {
-        self.data
+    /// What was found on so many tokens, as a record of the capture.
+    pub fn record(&self, finding: Finding, tokens: usize) -> OutputCheck {
+        finding.record(self.shape.name, self.data, tokens)
     }
 
     /// The grid meter; none for bf16, which stores the numbers as they are.
@@ -186,15 +190,12 @@ fn activations(bench: &Bench, format: Format, tokens: usize, inputs: usize) -> R
     let mut rows = Rows::default();
     for token in spread(tokens, TOKENS) {
         let truth = token_values(bench.x_source(), token, inputs);
-        let (stored, steps) = if format.quantizes_activations() {
+        let stored = if format.quantizes_activations() {
             eight_bit_row(bench, format, &bench.x_codes, &bench.x_scales, token, inputs)?
         } else {
             (truth.clone(), vec![0.0; inputs])
         };
-        rows.indices.push(token);
-        rows.truth.push(truth);
-        rows.stored.push(stored);
-        rows.steps.push(steps);
+        rows.push(token, truth, stored);
     }
     Ok(rows)
 }
@@ -254,13 +255,12 @@ fn e4m3_step(code: u8) -> f32 {
 
 fn bf16_row(bench: &Bench, buffer: &Buffer, row: usize, columns: usize) -> Result<Vec<f32>> {
     let bytes = bench.device.download(buffer, row * columns * 2, columns * 2)?;
-    let bits = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    Ok(bits.map(|bits| bf16::from_bits(bits).to_f32()).collect())
+    Ok(bytes.as_chunks().0.iter().map(|two| bf16::from_le_bytes(*two).to_f32()).collect())
 }
 
 fn words(bench: &Bench, buffer: &Buffer, start: usize, count: usize) -> Result<Vec<u32>> {
     let bytes = bench.device.download(buffer, start * 4, count * 4)?;
-    Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
 fn outputs(bench: &Bench, y: &Buffer, tokens: &[usize], columns: usize) -> Result<Vec<Vec<f32>>> {

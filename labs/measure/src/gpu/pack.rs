@@ -93,6 +93,7 @@ pub fn pack(weights: &[f32], out_features: usize, in_features: usize) -> Result<
 fn pack_tile(packed: &mut Packed, tile: usize, group: usize, weights: &[f32]) {
     let (out_features, in_features) = (packed.out_features, packed.in_features);
     let row = |r: usize| -> &[f32] {
+        // Padding is 0, and gets the code of zero.
         if tile * TILE + r >= out_features {
             return &[0.0; GROUP];
         }
@@ -170,6 +171,7 @@ pub fn kernel_model(
         let sums: Vec<Vec<f32>> =
             (0..cut.warps).map(|warp| warp_sums(packed, x, tokens, cut, block, warp)).collect();
         for e in 0..size {
+            // In the order of the warps, because the kernel adds them so and f32 sums depend on the order.
             let sum: f32 = sums.iter().fold(0.0, |sum, of_warp| sum + of_warp[e]);
             let channel = (block * cut.tiles + e / (cut.token_blocks * 128)) * 16 + (e & 15);
             let token = (e / 128) % cut.token_blocks * 8 + ((e >> 4) & 7);
@@ -195,6 +197,7 @@ fn warp_sums(
     let mut sums = vec![0.0; cut.tiles * cut.token_blocks * 128];
     for group in groups_of_warp(warp, groups, cut) {
         for r in 0..cut.tiles {
+            // As in the kernel, a tile past the end reads the last tile again, and its sums are dropped.
             let first = (block * cut.tiles + r).min(tiles - 1) * groups;
             for t in 0..cut.token_blocks {
                 let partial = tile_product(packed, first + group, x, tokens, t, group);
@@ -216,6 +219,7 @@ fn groups_of_warp(warp: usize, groups: usize, cut: Cut) -> Vec<usize> {
     while base < groups {
         for d in 0..cut.depth {
             let group = base + d * cut.warps;
+            // The number of groups need not be a multiple of `warps * depth`.
             if group >= groups {
                 break;
             }

@@ -89,6 +89,7 @@ pub fn dense_peak(
     let mut best = (f64::INFINITY, 0);
     for choice in 0..product.choices() {
         product.choose(choice);
+        // Some proposals refuse only when they are started.
         let Ok(candidate) = Repeatable::new(device, || work(&product)) else { continue };
         let time = clock.read(&candidate, 1)?.min;
         best = if time < best.0 { (time, choice) } else { best };

@@ -29,7 +29,7 @@ impl RealWeights {
         let (Dtype::F16, &[rows, columns]) = (tensor.dtype(), tensor.shape()) else {
             bail!("{name} of the real slice is no f16 matrix");
         };
-        let halves = tensor.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
+        let halves = tensor.data().as_chunks().0.iter().map(|two| f16::from_le_bytes(*two));
         let bits = halves.map(|half| bf16::from_f32(half.to_f32()).to_bits()).collect();
         Ok(Self { rows, columns, bits })
     }

@@ -1,6 +1,6 @@
 //! The throughput and capacity meters.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use formats::format::Grid;
 use quantize_and_eval::{
     BLOCK_TOKENS, CostError, UTILIZATION, concurrency, kv_available_bytes, kv_blocks,
@@ -111,11 +111,9 @@ fn time_choice(
             .iter()
             .try_for_each(|layer| product.multiply(bench, &layer[shape], &bench.x, &bench.y))
     })?;
-    let mut fastest = f64::INFINITY;
-    for _ in 0..4 {
-        fastest = fastest.min(work.time_ms()?);
-    }
-    Ok(fastest / layers.len() as f64)
+    let fastest = (0..4)
+        .try_fold(f64::INFINITY, |fastest: f64, _| Ok::<_, Error>(fastest.min(work.time_ms()?)));
+    Ok(fastest? / layers.len() as f64)
 }
 
 /// Reads the time of one product over all layers.
@@ -174,14 +172,9 @@ pub fn step_time(
         pairs().try_for_each(|(product, linear)| product.run(bench, linear, &bench.x, &bench.y))
     })?;
     let time_ms = clock.read(&step, 1)?;
-    let activation_ms = if format.quantizes_activations() {
-        let quantize = Repeatable::new(bench.device, || {
-            pairs().try_for_each(|(product, _)| product.quantize(bench, &bench.x))
-        })?;
-        Some(clock.read(&quantize, 1)?)
-    } else {
-        None
-    };
+    let quantize = || pairs().try_for_each(|(product, _)| product.quantize(bench, &bench.x));
+    let timed = || clock.read(&Repeatable::new(bench.device, quantize)?, 1);
+    let activation_ms = format.quantizes_activations().then(timed).transpose()?;
     let demand = |l: &Linear| Demand::of_product(l.shape, tokens, l.bytes());
     let total = layers.iter().flatten().map(demand).fold(Demand::default(), Demand::plus);
     let bound_ms: f64 =

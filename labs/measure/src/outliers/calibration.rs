@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use model::{Cache, LayerId, Model};
-use ndarray::{Array1, Axis, s};
-
+use model::{LayerId, Model};
+use ndarray::{Array1, s};
+use quantizer::smooth::{each_input, widen};
 use smoothquant::solution::channel_absmax;
 
-/// What one layer was given.
+/// The magnitudes of the input of one layer.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The largest magnitude of each channel, over all tokens.
@@ -24,7 +24,7 @@ impl Seen {
     }
 }
 
-/// What every layer was given.
+/// The magnitudes of the inputs of all layers.
 pub struct Calibration(BTreeMap<LayerId, Seen>);
 
 impl Calibration {
@@ -34,27 +34,16 @@ impl Calibration {
     /// If the model fails, or gives NaN.
     pub fn of(model: &Model, chunks: &[Vec<u32>]) -> Result<Self> {
         let mut seen: BTreeMap<LayerId, Seen> = BTreeMap::new();
-        for chunk in chunks {
-            let mut cache = Cache::new(model.config(), chunk.len())?;
-            let mut problem = None;
-            model.hidden(chunk, &mut cache, &mut |id, x| {
-                let rest = x.slice(s![1.., ..]).to_owned();
-                match (channel_absmax(x), channel_absmax(&rest)) {
-                    (Ok(channels), Ok(rest)) => {
-                        let now = Seen { without_first: largest(&rest), channels };
-                        seen.entry(id).and_modify(|seen| seen.widen(&now)).or_insert(now);
-                    }
-                    (Err(error), _) | (_, Err(error)) => problem = Some((id, error)),
-                }
-            })?;
-            if let Some((id, error)) = problem {
-                return Err(error).context(format!("the input of {id}"));
-            }
-        }
+        each_input(model, chunks, |id, x| {
+            let without_first = largest(&channel_absmax(&x.slice(s![1.., ..]).to_owned())?);
+            let now = Seen { channels: channel_absmax(x)?, without_first };
+            seen.entry(id).and_modify(|seen| seen.widen(&now)).or_insert(now);
+            Ok(())
+        })?;
         Ok(Self(seen))
     }
 
-    /// What the layer at `layer` was given.
+    /// The magnitudes of the input of layer `id`.
     ///
     /// # Errors
     /// If the layer was not run.
@@ -65,7 +54,7 @@ impl Calibration {
 
 impl Seen {
     fn widen(&mut self, now: &Self) {
-        self.channels.zip_mut_with(&now.channels, |max, &now| *max = max.max(now));
+        widen(&mut self.channels, &now.channels);
         self.without_first = self.without_first.max(now.without_first);
     }
 }
@@ -73,14 +62,4 @@ impl Seen {
 /// The largest of some magnitudes.
 pub fn largest(magnitudes: &Array1<f32>) -> f32 {
     magnitudes.fold(0.0, |max, &value| max.max(value))
-}
-
-/// The largest magnitude in each column of a weight, over all `weights`: they read one input.
-///
-/// # Errors
-/// If a weight holds NaN or infinity.
-pub fn column_max(weights: &[&ndarray::Array2<f32>]) -> Result<Array1<f32>> {
-    let views: Vec<_> = weights.iter().map(|weight| weight.view()).collect();
-    let all = ndarray::concatenate(Axis(0), &views)?;
-    Ok(channel_absmax(&all)?)
 }

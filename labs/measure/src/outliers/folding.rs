@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 use model::{Dense, LayerId, Model, Norm, Projection};
 use ndarray::{Array1, Array2, Axis};
 
-use super::calibration::{Calibration, column_max};
+use super::calibration::Calibration;
+use quantizer::smooth::weight_absmax;
 use smoothquant::solution::{fold_into_norm, smoothing_scales};
 
 /// Which inputs are smoothed.
@@ -72,11 +73,10 @@ struct Work<'c> {
 impl Work<'_> {
     /// Layers that read one norm share their scales.
     fn behind_norm(&mut self, norm: Norm, ids: &[LayerId]) -> Result<()> {
-        let weights: Vec<_> = ids.iter().map(|id| weight(&self.model, *id)).collect();
-        let weights: Vec<&Array2<f32>> = weights.into_iter().collect::<Result<_>>()?;
         let first = ids.first().context("a norm feeds some layer")?;
         let act = &self.calibration.at(*first)?.channels;
-        let scales = smoothing_scales(act, &column_max(&weights)?, self.alpha)?;
+        let weights = weight_absmax(&self.model, ids.iter().copied())?;
+        let scales = smoothing_scales(act, &weights, self.alpha)?;
         let folded = fold_into_norm(&Array1::from(self.model.norm(norm)?.to_vec()), &scales)?;
         self.model.replace_norm(norm, &folded.to_vec())?;
         ids.iter().try_for_each(|id| self.columns(*id, &scales))
@@ -85,8 +85,7 @@ impl Work<'_> {
     fn down_into_up(&mut self, layer: usize) -> Result<()> {
         let [up, down] = [Projection::Up, Projection::Down].map(|p| LayerId::Layer(layer, p));
         let act = &self.calibration.at(down)?.channels;
-        let weight_max = column_max(&[weight(&self.model, down)?])?;
-        let scales = smoothing_scales(act, &weight_max, self.alpha)?;
+        let scales = smoothing_scales(act, &weight_absmax(&self.model, [down])?, self.alpha)?;
         self.rows(up, &scales)?;
         self.columns(down, &scales)
     }
@@ -105,7 +104,7 @@ impl Work<'_> {
             shared
         };
         let act = shared(&self.calibration.at(o)?.channels);
-        let weight_max = shared(&column_max(&[weight(&self.model, o)?])?);
+        let weight_max = shared(&weight_absmax(&self.model, [o])?);
         let scales = smoothing_scales(&act, &weight_max, self.alpha)?;
         let channels = config.heads * head_dim;
         let spread: Array1<f32> = (0..channels).map(|channel| scales[row(channel)]).collect();
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_calibration_says_of_the_smoothed_model_is_what_it_shows() -> Result<()> {
+    fn the_absmax_that_smoothing_predicts_is_that_of_the_smoothed_model() -> Result<()> {
         let model = Model::load(TINY)?;
         let ids: Vec<u32> = (0..48).map(|i| (i * 7 + 3) % 320).collect();
         let calibration = Calibration::of(&model, std::slice::from_ref(&ids))?;

@@ -129,13 +129,16 @@ fn sha256(path: &Path) -> io::Result<String> {
     Ok(Sha256::digest(std::fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// One line per variant, for who waited.
+/// One line for each variant on the terminal.
 fn report(capture: &Capture) {
     println!("{:<42} {:>10} {:>11} {:>9}", "variant", "perplexity", "divergence", "agreement");
     for variant in &capture.variants {
-        let (perplexity, divergence) = (variant.perplexity(), variant.mean_divergence());
-        let agreement = 100.0 * variant.agreement();
-        println!("{:<42} {perplexity:>10.3} {divergence:>11.5} {agreement:>8.2}%", variant.name);
+        let (perplexity, kl_divergence) = (variant.perplexity(), variant.mean_kl_divergence());
+        let top1_agreement = 100.0 * variant.top1_agreement();
+        println!(
+            "{:<42} {perplexity:>10.3} {kl_divergence:>11.5} {top1_agreement:>8.2}%",
+            variant.name
+        );
     }
 }
 

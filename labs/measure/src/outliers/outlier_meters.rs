@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 /// How many standard deviations two runs may be apart.
 pub const DEVIATIONS: f64 = 3.0;
-/// Nats of a token that two runs may differ by in any case: what sums of `f32` in another order cost
-/// where nothing is rounded to codes.
-pub const FLOOR: f64 = 1e-4;
+/// Nats of a token that two runs may differ by in any case, because sums of `f32` in another order
+/// differ where nothing is rounded to codes.
+pub const LEAST_NATS: f64 = 1e-4;
 
 /// The model and the texts of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// The model's file.
     pub model: String,
@@ -148,7 +148,7 @@ pub struct LayerErrors {
 }
 
 /// What one method does to the whole model, chunk by chunk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
     /// Its name: no two variants have the same.
     pub name: String,
@@ -166,10 +166,12 @@ pub struct Variant {
     pub tokens_per_chunk: usize,
     /// The sum of negative log-likelihoods of each chunk, in nats.
     pub nll: Vec<f64>,
-    /// The sum of divergences from the `f32` model of each chunk, in nats.
-    pub divergence: Vec<f64>,
-    /// Tokens of each chunk on whose likeliest next token both agree.
-    pub agreed: Vec<usize>,
+    /// The sum of the KL divergences from the `f32` model over the tokens of each chunk, in nats.
+    #[serde(rename = "divergence")]
+    pub kl_divergence: Vec<f64>,
+    /// Tokens of each chunk whose likeliest next token is that of the `f32` model.
+    #[serde(rename = "agreed")]
+    pub top1_agreed: Vec<usize>,
 }
 
 impl Variant {
@@ -183,21 +185,21 @@ impl Variant {
         self.first_chunks(self.nll.len()).0.exp()
     }
 
-    /// The mean divergence of a token's prediction from that of the `f32` model, in nats.
-    pub fn mean_divergence(&self) -> f64 {
+    /// The mean KL divergence of a token's prediction from that of the `f32` model, in nats.
+    pub fn mean_kl_divergence(&self) -> f64 {
         self.first_chunks(self.nll.len()).1
     }
 
-    /// The share of tokens on whose likeliest next token both agree.
-    pub fn agreement(&self) -> f64 {
-        self.agreed.iter().sum::<usize>() as f64 / self.tokens() as f64
+    /// Top-1 agreement with the `f32` model: the share of tokens with the same likeliest next token.
+    pub fn top1_agreement(&self) -> f64 {
+        self.top1_agreed.iter().sum::<usize>() as f64 / self.tokens() as f64
     }
 
-    /// Mean negative log-likelihood and mean divergence over the first chunks, in nats.
+    /// Mean negative log-likelihood and mean KL divergence over the first chunks, in nats.
     fn first_chunks(&self, chunks: usize) -> (f64, f64) {
         let tokens = (self.tokens_per_chunk * chunks) as f64;
         let mean = |sums: &[f64]| sums.iter().take(chunks).sum::<f64>() / tokens;
-        (mean(&self.nll), mean(&self.divergence))
+        (mean(&self.nll), mean(&self.kl_divergence))
     }
 }
 
@@ -205,26 +207,26 @@ impl Variant {
 ///
 /// A processor that sums in another order puts some values on the other side of the middle between two
 /// codes, and the model carries that on: the two runs make two errors of one size, not one error.
-/// `divergence` says how large it is. The divergence of two models close to each other is half the
+/// `kl_divergence` says how large each error is. The KL divergence of two models close to each other is half the
 /// variance of the difference of their log-probabilities, and two independent errors lie up to twice as
 /// far from each other as one from `f32`. So a token's negative log-likelihood differs with a variance
-/// of up to four times the divergence, and the mean of `tokens` tokens with that over `tokens`.
+/// of up to four times the KL divergence, and the mean of `tokens` tokens with that over `tokens`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Of the mean negative log-likelihood, in nats: about the share that a perplexity may differ by.
     pub nll: f64,
-    /// Of the mean divergence, in nats. A token's divergence has a standard deviation of about its mean;
-    /// how much of it two runs share is not known, so nothing is taken off for that.
-    pub divergence: f64,
+    /// Of the mean KL divergence, in nats. The KL divergence of a token has a standard deviation of about
+    /// its mean. How much of that two runs share is not known, so the whole of it is allowed.
+    pub kl_divergence: f64,
 }
 
 impl Tolerance {
-    /// For a variant that is `divergence` nats from `f32`, over so many tokens.
-    pub fn of(divergence: f64, tokens: usize) -> Self {
-        let (divergence, tokens) = (divergence.max(0.0), tokens.max(1) as f64);
+    /// For a variant at a mean KL divergence of `kl_divergence` nats from `f32`, over so many tokens.
+    pub fn of(kl_divergence: f64, tokens: usize) -> Self {
+        let (kl_divergence, tokens) = (kl_divergence.max(0.0), tokens.max(1) as f64);
         Self {
-            nll: FLOOR + DEVIATIONS * (4.0 * divergence / tokens).sqrt(),
-            divergence: FLOOR + DEVIATIONS * divergence / tokens.sqrt(),
+            nll: LEAST_NATS + DEVIATIONS * (4.0 * kl_divergence / tokens).sqrt(),
+            kl_divergence: LEAST_NATS + DEVIATIONS * kl_divergence / tokens.sqrt(),
         }
     }
 }
@@ -281,7 +283,7 @@ impl OutlierMeters {
                 let (ours, theirs_is) = (nll.exp(), their_nll.exp());
                 lines.push(format!("{}: perplexity {ours:.4}, not {theirs_is:.4}", theirs.name));
             }
-            if (kl - their_kl).abs() > allowed.divergence {
+            if (kl - their_kl).abs() > allowed.kl_divergence {
                 lines.push(format!("{}: divergence {kl:.5}, not {their_kl:.5}", theirs.name));
             }
         }
@@ -301,16 +303,19 @@ impl Body for OutlierMeters {
         for (index, variant) in self.variants.iter().enumerate() {
             let name = &variant.name;
             let chunks = setup.chunks;
-            let lengths = [variant.nll.len(), variant.divergence.len(), variant.agreed.len()];
+            let lengths =
+                [variant.nll.len(), variant.kl_divergence.len(), variant.top1_agreed.len()];
             if variant.tokens_per_chunk == 0 || chunks == 0 || lengths != [chunks; 3] {
                 return wrong(format!("{name} has {lengths:?} chunks, the run had {chunks}"));
             }
-            // A divergence is not negative; probabilities in f32 may make it a little less.
-            let finite = variant.nll.iter().chain(&variant.divergence).all(|sum| sum.is_finite());
-            if !finite || variant.divergence.iter().any(|&sum| sum < -1e-2) {
+            // A KL divergence is not negative, but probabilities in f32 may make the sum a little less than 0.
+            let finite =
+                variant.nll.iter().chain(&variant.kl_divergence).all(|sum| sum.is_finite());
+            if !finite || variant.kl_divergence.iter().any(|&sum| sum < -1e-2) {
                 return wrong(format!("{name} has a sum that cannot be"));
             }
-            if variant.agreed.iter().any(|&agreed| agreed > variant.tokens_per_chunk) {
+            if variant.top1_agreed.iter().any(|&top1_agreed| top1_agreed > variant.tokens_per_chunk)
+            {
                 return wrong(format!("{name} agrees on more tokens than were scored"));
             }
             if self.variants[..index].iter().any(|other| other.name == *name) {
@@ -335,34 +340,32 @@ impl Body for OutlierMeters {
 mod tests {
     use super::*;
 
-    /// Readings that nobody took, for these tests alone.
+    /// Made-up readings, for these tests alone.
     fn example() -> OutlierMeters {
         let none = || "none".to_string();
         let mut meters = OutlierMeters::default();
-        for (name, nll, divergence) in [("f32", 6.0, 0.0), ("int8", 7.0, 0.75)] {
+        for (name, nll, kl_divergence) in [("f32", 6.0, 0.0), ("int8", 7.0, 0.75)] {
             meters.variants.push(Variant {
                 name: name.into(),
                 weights: none(),
                 activations: none(),
-                alpha: None,
-                folded: None,
-                kept: None,
                 tokens_per_chunk: 3,
                 nll: vec![nll, nll + 2.0],
-                divergence: vec![divergence; 2],
-                agreed: vec![3, 2],
+                kl_divergence: vec![kl_divergence; 2],
+                top1_agreed: vec![3, 2],
+                ..Variant::default()
             });
         }
         meters
     }
 
     #[test]
-    fn perplexity_divergence_and_agreement_follow_from_the_sums() {
+    fn perplexity_kl_divergence_and_top1_agreement_follow_from_the_sums() {
         let meters = example();
         let variant = &meters.variants[1];
         assert_eq!(variant.perplexity(), (16.0_f64 / 6.0).exp());
-        assert_eq!(variant.mean_divergence(), 0.25);
-        assert_eq!(variant.agreement(), 5.0 / 6.0);
+        assert_eq!(variant.mean_kl_divergence(), 0.25);
+        assert_eq!(variant.top1_agreement(), 5.0 / 6.0);
     }
 
     #[test]
@@ -370,11 +373,11 @@ mod tests {
         let (committed, mut run) = (example(), example());
         assert!(run.differences(&committed).is_empty());
         run.variants[0].nll.truncate(1);
-        run.variants[0].divergence.truncate(1);
+        run.variants[0].kl_divergence.truncate(1);
         assert!(run.differences(&committed).is_empty(), "a quick run has fewer chunks");
-        // f32 is 0 nats from itself: the floor alone is allowed.
-        run.variants[0].nll[0] += 3.0 * 1.1 * FLOOR;
-        run.variants[0].divergence[0] += 3.0 * 1.1 * FLOOR;
+        // f32 is 0 nats from itself, so that the least tolerance alone is allowed.
+        run.variants[0].nll[0] += 3.0 * 1.1 * LEAST_NATS;
+        run.variants[0].kl_divergence[0] += 3.0 * 1.1 * LEAST_NATS;
         let lines = run.differences(&committed).join("\n");
         assert!(lines.contains("f32: perplexity") && lines.contains("f32: divergence"), "{lines}");
         run.variants.remove(0);
@@ -383,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_variant_that_is_far_off_may_move_more_and_a_longer_text_less() {
-        let of = |divergence, tokens| Tolerance::of(divergence, tokens).nll - FLOOR;
+        let of = |kl_divergence, tokens| Tolerance::of(kl_divergence, tokens).nll - LEAST_NATS;
         assert!((of(0.04, 100) / of(0.01, 100) - 2.0).abs() < 1e-12);
         assert!((of(0.01, 100) / of(0.01, 400) - 2.0).abs() < 1e-12);
         assert!((of(0.01, 400) - 3.0 * 0.01).abs() < 1e-12, "three times sqrt(4 * 0.01 / 400)");
@@ -395,8 +398,8 @@ mod tests {
         let capture = Capture::load(&folder.join("model-epyc-milan-2.json"))?;
         assert!(capture.differences(&capture).is_empty());
         assert_eq!((capture.setup.chunks, capture.provenance.processors), (22, 2));
-        let f32 = capture.variant("f32").map(Variant::mean_divergence);
-        assert!(f32.is_some_and(|divergence| divergence.abs() < FLOOR), "{f32:?}");
+        let f32 = capture.variant("f32").map(Variant::mean_kl_divergence);
+        assert!(f32.is_some_and(|kl_divergence| kl_divergence.abs() < LEAST_NATS), "{f32:?}");
         for layer in 0..30 {
             assert!(capture.input(layer, "down_proj").is_some(), "layer {layer}");
         }
@@ -405,17 +408,7 @@ mod tests {
     }
 
     fn error_of(change: impl Fn(&mut OutlierMeters)) -> String {
-        let none = String::new;
-        let setup = Setup {
-            model: none(),
-            model_sha256: none(),
-            passage: none(),
-            chunk: 8,
-            chunks: 2,
-            calibration: none(),
-            calibration_tokens: 8,
-            errors_chunk: 0,
-        };
+        let setup = Setup { chunk: 8, chunks: 2, calibration_tokens: 8, ..Setup::default() };
         let mut meters = example();
         change(&mut meters);
         meters.check(&setup).expect_err("it contradicts itself").to_string()
@@ -427,8 +420,8 @@ mod tests {
         assert!(error_of(|c| c.variants[1].name = "f32".into()).contains("f32 is there twice"));
         let chunks = error_of(|c| c.variants[1].nll.truncate(1));
         assert!(chunks.contains("int8 has [1, 2, 2] chunks, the run had 2"), "{chunks}");
-        assert!(error_of(|c| c.variants[1].agreed[0] = 4).contains("agrees on more tokens"));
-        assert!(error_of(|c| c.variants[1].divergence[0] = -1.0).contains("cannot be"));
+        assert!(error_of(|c| c.variants[1].top1_agreed[0] = 4).contains("agrees on more tokens"));
+        assert!(error_of(|c| c.variants[1].kl_divergence[0] = -1.0).contains("cannot be"));
         let error = Error { whole: -1.0, median_token: 0.0 };
         let layer = || LayerErrors {
             layer: 0,

@@ -1,4 +1,5 @@
-//! Scores every variant, chunk by chunk: the predictions of the `f32` model are kept for one chunk.
+//! Scores every variant, chunk by chunk, because the predictions of the `f32` model fit into memory for
+//! one chunk.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -15,8 +16,8 @@ use super::variants::Variant;
 /// Fills the records of `variants`, of which the first is the reference; `after` sees them after each
 /// chunk, with the number of chunks so far.
 ///
-/// Variants run beside each other, one a core: what a model does in one thread, another model's
-/// products fill.
+/// One variant runs on each core, because the parts of a model that use one thread then leave the other
+/// cores to the products of other variants.
 ///
 /// # Errors
 /// If a model fails.
@@ -71,7 +72,7 @@ fn record(
     let record = &mut variant.record;
     record.tokens_per_chunk = score.tokens;
     record.nll.push(score.nll);
-    record.divergence.push(closeness.divergence);
-    record.agreed.push(closeness.agreed);
+    record.kl_divergence.push(closeness.divergence);
+    record.top1_agreed.push(closeness.agreed);
     Ok(())
 }

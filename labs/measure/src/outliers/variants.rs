@@ -31,24 +31,10 @@ pub struct Variant {
 
 impl Variant {
     fn new(name: &str, weights: &str, activations: &str, model: Model) -> Self {
-        let record = outliers::Variant {
-            name: name.into(),
-            weights: weights.into(),
-            activations: activations.into(),
-            alpha: None,
-            folded: None,
-            kept: None,
-            tokens_per_chunk: 0,
-            nll: Vec::new(),
-            divergence: Vec::new(),
-            agreed: Vec::new(),
-        };
+        let (name, weights, activations) = (name.into(), weights.into(), activations.into());
+        let record =
+            outliers::Variant { name, weights, activations, ..outliers::Variant::default() };
         Self { record, model }
-    }
-
-    fn kept(mut self, what: &str) -> Self {
-        self.record.kept = Some(what.into());
-        self
     }
 }
 
@@ -129,37 +115,31 @@ fn plain(model: &Model, calibration: &Calibration) -> Result<Vec<Variant>> {
         let rest = calibration.at(id).ok()?.without_first;
         Some(Input::StaticButFirst(scale_of(rest)))
     })?;
-    Ok(vec![
-        Variant::new("W8A16", "int8", "float", int8.all(Input::Float)?),
-        Variant::new("W8A8 per-tensor", "int8", "per-tensor", int8.all(Input::PerTensor)?),
-        Variant::new("W8A8 static", "int8", "static", int8.with_static()?),
-        Variant::new("W8A8 per-token", "int8", "per-token", int8.all(Input::PerToken)?),
-        Variant::new(
-            "W8A8 per-tensor, down_proj W8A16",
-            "int8",
-            "per-tensor",
-            but_down(Input::PerTensor)?,
-        )
-        .kept("down_proj"),
-        Variant::new(
-            "W8A8 per-token, down_proj W8A16",
-            "int8",
-            "per-token",
-            but_down(Input::PerToken)?,
-        )
-        .kept("down_proj"),
-        Variant::new(
+    let all = |input| int8.all(input);
+    let (down, first, from_6) = ("down_proj", "first token", "channels from 6");
+    // Name, activations, the part that stays in floating point, model.
+    let rows = [
+        ("W8A16", "float", None, all(Input::Float)?),
+        ("W8A8 per-tensor", "per-tensor", None, all(Input::PerTensor)?),
+        ("W8A8 static", "static", None, int8.with_static()?),
+        ("W8A8 per-token", "per-token", None, all(Input::PerToken)?),
+        ("W8A8 per-tensor, down_proj W8A16", "per-tensor", Some(down), but_down(Input::PerTensor)?),
+        ("W8A8 per-token, down_proj W8A16", "per-token", Some(down), but_down(Input::PerToken)?),
+        (
             "W8A8 per-tensor, first token f32",
-            "int8",
             "per-tensor",
-            int8.all(Input::PerTensorButFirst)?,
-        )
-        .kept("first token"),
-        Variant::new("W8A8 static, first token f32", "int8", "static", but_first)
-            .kept("first token"),
-        Variant::new("LLM.int8() from 6", "int8", "per-token", int8.all(Input::Mixed(THRESHOLD))?)
-            .kept("channels from 6"),
-    ])
+            Some(first),
+            all(Input::PerTensorButFirst)?,
+        ),
+        ("W8A8 static, first token f32", "static", Some(first), but_first),
+        ("LLM.int8() from 6", "per-token", Some(from_6), all(Input::Mixed(THRESHOLD))?),
+    ];
+    let variant = |(name, activations, kept, model): (_, _, Option<&str>, _)| {
+        let mut variant = Variant::new(name, "int8", activations, model);
+        variant.record.kept = kept.map(Into::into);
+        variant
+    };
+    Ok(rows.into_iter().map(variant).collect())
 }
 
 /// With smoothing at `alpha` hundredths.

@@ -1,4 +1,4 @@
-//! A server that is no engine: what it answers is up to the test.
+//! A server in the place of an engine, whose answers the test decides.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

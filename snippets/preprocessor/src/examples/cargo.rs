@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Setup;
 
@@ -40,17 +41,12 @@ pub fn build(setup: &Setup) -> Result<Vec<Artifact>> {
 }
 
 fn artifacts(output: &[u8]) -> Result<Vec<Artifact>> {
-    #[derive(Deserialize)]
-    struct Message {
-        reason: String,
-    }
+    // Lines without a brace are those of build scripts and macros, which may print what they like.
     let lines = output.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{"));
-    let artifacts = lines.filter(|line| {
-        serde_json::from_slice::<Message>(line).is_ok_and(|m| m.reason == "compiler-artifact")
-    });
-    artifacts
-        .map(|line| serde_json::from_slice(line).context("cannot read a message of `cargo build`"))
-        .collect()
+    let messages = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let artifacts = messages.filter(|message| message["reason"] == "compiler-artifact");
+    let read = |message| serde_json::from_value(message);
+    artifacts.map(|it| read(it).context("cannot read a message of `cargo build`")).collect()
 }
 
 fn cargo_in(manifest: &Path) -> Command {
@@ -63,9 +59,10 @@ fn cargo_in(manifest: &Path) -> Command {
 fn run(command: &mut Command, manifest: &Path) -> Result<Vec<u8>> {
     let output = command.arg(manifest).output().context("cannot start cargo")?;
     if !output.status.success() {
-        let rendered: String = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Diagnostic>(line).ok()?.message?.rendered)
+        let said = String::from_utf8_lossy(&output.stdout);
+        let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let rendered: String = messages
+            .filter_map(|message| Some(message["message"]["rendered"].as_str()?.to_owned()))
             .collect();
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!("cargo cannot build the crates of the examples:\n{rendered}{errors}");
@@ -130,14 +127,4 @@ impl Artifact {
         let is_library = |file: &&PathBuf| file.extension().is_some_and(|e| e == "rlib");
         self.filenames.iter().find(|file| self.is_macro() || is_library(file))
     }
-}
-
-#[derive(Deserialize)]
-struct Diagnostic {
-    message: Option<Rendered>,
-}
-
-#[derive(Deserialize)]
-struct Rendered {
-    rendered: Option<String>,
 }

@@ -110,6 +110,7 @@ fn laid_out(source: &Source, slots: &[Slot], blocks: &[Block]) -> (String, Vec<u
     pieces.sort_by_key(|(line, _)| *line);
     let (mut text, mut lines) = (String::new(), Vec::new());
     for (first, piece) in pieces {
+        // Empty lines up to the line that the piece has in the source, so that rustdoc's numbers are right.
         while lines.len() + 1 < first {
             text.push('\n');
             lines.push(lines.len() + 1);
@@ -125,6 +126,7 @@ fn laid_out(source: &Source, slots: &[Slot], blocks: &[Block]) -> (String, Vec<u
 
 /// The lines of an example with a fence around them, each with its line in the source.
 fn fenced(slot: &Slot, block: &Block) -> Vec<(String, usize)> {
+    // Longer than any run in the code, which would end the fence.
     let fence = "`".repeat(longest_run_of_backticks(&block.code).max(2) + 1);
     let code: Vec<&str> = block.code.lines().collect();
     let origin = |offset: usize| slot.line + source_offset(slot, code.len(), offset);

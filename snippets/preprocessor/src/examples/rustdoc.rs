@@ -66,7 +66,7 @@ impl Rustdoc {
     }
 }
 
-/// The rustdoc beside cargo. A bare `rustdoc` may be another one: rustup chooses by the folder it
+/// The rustdoc in cargo's own folder. A bare `rustdoc` may be another one: rustup chooses by the folder it
 /// is started in, which is a temporary one here, and crates work with their own compiler only.
 fn program(cargo: &Path) -> PathBuf {
     if let Some(program) = std::env::var_os("RUSTDOC") {

@@ -95,6 +95,7 @@ fn dot_int4<const FMA: bool>(bytes: &[u8], scales: &[f16], group_size: usize, x:
 fn group_sums<const FMA: bool>(bytes: &[u8], x: &[f32]) -> [f32; LANES] {
     let (blocks, rest) = bytes.as_chunks::<16>();
     let (x_blocks, x_rest) = x.as_chunks::<32>();
+    // One array of sums for each word of a block, because four chains of additions then run at once.
     let mut sums = [[0.0; LANES]; 4];
     for (block, x) in blocks.iter().zip(x_blocks) {
         let (words, _) = block.as_chunks::<4>();

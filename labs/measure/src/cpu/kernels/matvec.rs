@@ -62,6 +62,7 @@ pub fn matvec_int4_materialized(
 ) -> Result<Vec<f32>, KernelError> {
     expect_length("x", x.len(), w.in_features)?;
     let in_features = w.in_features;
+    // The first call pays for the pages; `products` does not keep the time of its first round.
     buffer.resize(w.out_features * in_features, 0.0);
     let blocks = buffer.par_chunks_mut((ROWS * in_features).max(1)).enumerate();
     blocks.for_each(|(block, numbers)| {

@@ -4,7 +4,7 @@
 //!   numbers in registers; [`matvec_int4_materialized`] writes the whole matrix to memory first, and
 //!   is there to be measured against them.
 //! * [`quantize`]: encoders that write GGML blocks and int4 groups.
-//! * [`read`]: plain reading, the ceiling that the products are compared with.
+//! * [`read`]: plain reading, whose bandwidth is the roofline bound of the products.
 //!
 //! They run on the threads of the rayon pool they are called in: `pool.install(|| …)` chooses how
 //! many, see [`Threads`]. The loops are plain safe Rust. On x86-64 each is compiled twice, once for

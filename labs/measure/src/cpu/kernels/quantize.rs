@@ -147,6 +147,8 @@ fn q8_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
     let (blocks, _) = weights.as_chunks::<BLOCK>();
     let (outs, _) = out.as_chunks_mut::<Q8_0_BYTES>();
     for (block, out) in blocks.iter().zip(outs) {
+        // As bits, because positive floats sort as integers do, and an integer maximum needs no care
+        // for NaN: the bits of NaN and infinity lie above those of every number.
         let bits = absmax_bits(block);
         let d = f32::from_bits(bits) / 127.0;
         let stored = f16::from_f32(d);
@@ -176,6 +178,7 @@ fn q4_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
     let (outs, _) = out.as_chunks_mut::<Q4_0_BYTES>();
     for (block, out) in blocks.iter().zip(outs) {
         let Some(peak) = peak(block) else { return false };
+        // The sign of `d` puts the weight of largest magnitude on -8, the one code without a mirror.
         let d = peak / -8.0;
         let stored = f16::from_f32(d);
         if stored.is_infinite() {
@@ -189,6 +192,7 @@ fn q4_0_body<const FMA: bool>(weights: &[f32], out: &mut [u8]) -> bool {
         }
         let (head, bytes) = out.split_at_mut(2);
         head.copy_from_slice(&stored.to_le_bytes());
+        // Halves and not neighbours, because a mask and a shift then give 16 neighbouring codes each.
         let (low, high) = codes.split_at(BLOCK / 2);
         for (byte, (low, high)) in bytes.iter_mut().zip(low.iter().zip(high)) {
             *byte = low | high << 4;
@@ -221,6 +225,7 @@ fn peak(block: &[f32; BLOCK]) -> Option<f32> {
         std::cmp::Ordering::Greater => magnitude,
         std::cmp::Ordering::Less => -magnitude,
         std::cmp::Ordering::Equal if magnitude == 0.0 => 0.0,
+        // Both signs reach the magnitude, and the reference keeps the sign that it meets first.
         std::cmp::Ordering::Equal => *block.iter().find(|value| value.abs() == magnitude)?,
     })
 }
@@ -242,6 +247,7 @@ fn int4_body<const FMA: bool>(
     let outs = bytes.chunks_exact_mut(group_size / 2).zip(scales);
     for (group, (bytes, stored)) in weights.chunks_exact(group_size).zip(outs) {
         let bits = absmax_bits(group);
+        // Weights are divided by the scale as it is stored, because a reader multiplies with that one.
         *stored = group_scale(f32::from_bits(bits));
         if bits >= INFINITE || stored.is_infinite() {
             return false;
@@ -249,6 +255,7 @@ fn int4_body<const FMA: bool>(
         let scale = stored.to_f32();
         // Clipped first: -7 and 7 are whole, so rounding afterwards gives the same codes.
         let code = |value: f32| nearest((value / scale).clamp(-QMAX, QMAX)) as u8;
+        // Fixed blocks, because the compiler makes vector instructions of loops of a known length.
         let (blocks, rest) = group.as_chunks::<BLOCK>();
         let (packed, packed_rest) = bytes.as_chunks_mut::<{ BLOCK / 2 }>();
         for (block, packed) in blocks.iter().zip(packed) {

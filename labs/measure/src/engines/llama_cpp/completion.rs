@@ -1,9 +1,8 @@
 //! `llama-completion`: what a model writes.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
-use super::Tools;
+use super::{Tools, run};
 use crate::engines::EngineError;
 
 const TOOL: &str = "llama-completion";
@@ -20,11 +19,10 @@ impl Tools {
         prompt: &str,
         tokens: usize,
     ) -> Result<String, EngineError> {
-        let tokens = tokens.to_string();
-        let mut words = vec!["-p", prompt, "-n", &tokens, "--temp", "0", "-c", "1024"];
-        words.extend(["-no-cnv", "--no-display-prompt", "--no-warmup"]);
-        let arguments: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
-        Ok(text(&self.run(TOOL, model, &arguments)?.out).to_string())
+        let mut command = self.command(TOOL, model);
+        command.args(["-p", prompt, "-n", &tokens.to_string(), "--temp", "0", "-c", "1024"]);
+        command.args(["-no-cnv", "--no-display-prompt", "--no-warmup"]);
+        Ok(text(&run(&mut command)?.out).to_string())
     }
 }
 

@@ -1,11 +1,10 @@
 //! `llama-bench`: tokens per second.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Tools;
+use super::{Tools, run};
 use crate::engines::EngineError;
 
 const TOOL: &str = "llama-bench";
@@ -58,10 +57,9 @@ impl Tools {
         let room = requests * (prompt + generated);
         let [prompt, generated, requests, room] =
             [prompt, generated, requests, room].map(|number| number.to_string());
-        let words = ["-npp", &prompt, "-ntg", &generated, "-npl", &requests, "-c", &room];
-        let more = ["--output-format", "jsonl"];
-        let arguments: Vec<&OsStr> = words.iter().chain(&more).map(AsRef::as_ref).collect();
-        parse_batched(&self.run(BATCHED, model, &arguments)?.out)
+        let mut command = self.command(BATCHED, model);
+        command.args(["-npp", &prompt, "-ntg", &generated, "-npl", &requests, "-c", &room]);
+        parse_batched(&run(command.args(["--output-format", "jsonl"]))?.out)
     }
 
     /// The speeds of prefill of `prompt` tokens and, by itself, of decode of `generated` tokens, one
@@ -76,11 +74,11 @@ impl Tools {
         generated: usize,
         repetitions: usize,
     ) -> Result<Vec<Speed>, EngineError> {
-        let numbers = [prompt, generated, repetitions].map(|number| number.to_string());
-        let [prompt, generated, repetitions] = &numbers;
-        let words = ["-p", prompt, "-n", generated, "-r", repetitions, "-o", "json"];
-        let arguments: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
-        parse(&self.run(TOOL, model, &arguments)?.out)
+        let [prompt, generated, repetitions] =
+            [prompt, generated, repetitions].map(|number| number.to_string());
+        let mut command = self.command(TOOL, model);
+        command.args(["-p", &prompt, "-n", &generated, "-r", &repetitions, "-o", "json"]);
+        parse(&run(&mut command)?.out)
     }
 }
 

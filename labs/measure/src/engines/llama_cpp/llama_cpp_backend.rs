@@ -95,7 +95,7 @@ impl File<'_> {
         }
         let read = self.perplexity(chunks, Logits::Save(base));
         if read.is_err() {
-            // Half a base would be compared with as if it were whole.
+            // Removed, because the next checkpoints would be compared with half a base as with a whole one.
             let _ = std::fs::remove_file(base);
         }
         read
@@ -114,13 +114,13 @@ impl Loaded for File<'_> {
             perplexity: read.perplexity,
             standard_error: read.standard_error,
             chunks: read.chunks,
-            top1_agreement: read.divergence.map(|divergence| divergence.same_top),
-            kl_divergence: read.divergence.map(|divergence| divergence.mean_kl),
+            top1_agreement: read.closeness.map(|closeness| closeness.top1_agreement),
+            kl_divergence: read.closeness.map(|closeness| closeness.kl_divergence),
         })
     }
 
     fn weight_bytes(&mut self) -> Result<Option<u64>> {
-        // The shortest reading that there is, because the size is all that is wanted.
+        // One token once, because the size alone is wanted.
         let speeds = self.engine.tools.bench(&self.model, 1, 0, 1)?;
         let speed = speeds.into_iter().next();
         self.scheme = speed.as_ref().map(|speed| speed.model_type.clone());

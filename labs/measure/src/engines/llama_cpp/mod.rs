@@ -8,8 +8,8 @@ mod llama_bench;
 mod llama_cpp_backend;
 mod perplexity;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::engines::EngineError;
@@ -17,7 +17,7 @@ use crate::engines::process::{self, Printed};
 
 pub use llama_bench::{Batched, Speed};
 pub use llama_cpp_backend::{LlamaCpp, made};
-pub use perplexity::{Divergence, Logits, Perplexity};
+pub use perplexity::{Closeness, Logits, Perplexity};
 
 /// How long one run of a tool may take.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -41,11 +41,11 @@ impl Tools {
         self.bin.join(format!("{tool}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// Runs a tool on a model file.
-    fn run(&self, tool: &str, model: &Path, arguments: &[&OsStr]) -> Result<Printed, EngineError> {
-        let threads = self.threads.to_string();
-        let fixed: [&OsStr; 4] = ["-t".as_ref(), threads.as_ref(), "-m".as_ref(), model.as_ref()];
-        process::run(&self.path(tool), &[&fixed, arguments].concat(), LIMIT)
+    /// A run of a tool on a model file; the tool's own arguments are still to be added.
+    fn command(&self, tool: &str, model: &Path) -> Command {
+        let mut command = Command::new(self.path(tool));
+        command.args(["-t", &self.threads.to_string(), "-m"]).arg(model);
+        command
     }
 
     /// Writes `from` again with every matrix in `format`, `F32` or `Q8_0` for example, to the file
@@ -54,10 +54,15 @@ impl Tools {
     /// # Errors
     /// If the tool is not there or fails. No half file is left under the name `to`.
     pub fn quantize(&self, from: &Path, to: &Path, format: &str) -> Result<(), EngineError> {
+        // Renamed at the end, because a file of this name is taken for whole by the next run.
         let part = to.with_extension("part");
-        let arguments: [&OsStr; 4] =
-            ["--allow-requantize".as_ref(), from.as_ref(), part.as_ref(), format.as_ref()];
-        process::run(&self.path("llama-quantize"), &arguments, LIMIT)?;
+        let mut command = Command::new(self.path("llama-quantize"));
+        run(command.arg("--allow-requantize").args([from, &part]).arg(format))?;
         std::fs::rename(&part, to).map_err(EngineError::file(to))
     }
+}
+
+/// Runs a tool to its end, within the limit.
+fn run(command: &mut Command) -> Result<Printed, EngineError> {
+    process::run(command, LIMIT)
 }

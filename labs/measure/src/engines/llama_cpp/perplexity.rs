@@ -1,9 +1,8 @@
-//! `llama-perplexity`: perplexity, and how far a model's predictions are from another's.
+//! `llama-perplexity`: perplexity, and the KL divergence of a model from another.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
-use super::Tools;
+use super::{Tools, run};
 use crate::engines::EngineError;
 use crate::engines::process::last_lines;
 
@@ -30,21 +29,21 @@ pub struct Perplexity {
     pub standard_error: f64,
     /// Chunks scored.
     pub chunks: usize,
-    /// How far from the base; none without one.
-    pub divergence: Option<Divergence>,
+    /// How far the predictions are from those of the base; none without a base.
+    pub closeness: Option<Closeness>,
     /// The lines that say what was loaded: the file's type, the buffers, the KV cache.
     pub facts: Vec<String>,
 }
 
-/// How far a model's predictions are from a base's.
+/// How far a model's predictions are from those of a base.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Divergence {
-    /// The mean Kullback-Leibler divergence of a scored token, in nats.
-    pub mean_kl: f64,
-    /// Its standard error.
-    pub mean_kl_error: f64,
-    /// The part of the scored tokens, 0 to 1, at which both find the same token likeliest.
-    pub same_top: f64,
+pub struct Closeness {
+    /// The mean KL divergence of a scored token, in nats.
+    pub kl_divergence: f64,
+    /// The standard error of that mean.
+    pub standard_error: f64,
+    /// Top-1 agreement: the part of the scored tokens, 0 to 1, at which the likeliest token is the same.
+    pub top1_agreement: f64,
 }
 
 impl Tools {
@@ -61,28 +60,23 @@ impl Tools {
         chunks: Option<usize>,
         logits: Logits,
     ) -> Result<Perplexity, EngineError> {
-        let (chunk, chunks) = (chunk.to_string(), chunks.map(|chunks| chunks.to_string()));
-        // `-lv 4`: with the lines that say what was loaded.
-        let mut arguments: Vec<&OsStr> = vec!["-lv".as_ref(), "4".as_ref()];
-        arguments.extend::<[&OsStr; 4]>([
-            "-c".as_ref(),
-            chunk.as_ref(),
-            "-f".as_ref(),
-            text.as_ref(),
-        ]);
-        if let Some(chunks) = &chunks {
-            arguments.extend::<[&OsStr; 2]>(["--chunks".as_ref(), chunks.as_ref()]);
-        }
-        if let Logits::Save(base) | Logits::Compare(base) = logits {
-            arguments.extend::<[&OsStr; 2]>(["--kl-divergence-base".as_ref(), base.as_ref()]);
-        }
-        if matches!(logits, Logits::Compare(_)) {
-            arguments.push("--kl-divergence".as_ref());
-        }
         let once = || {
-            let printed = self.run(TOOL, model, &arguments)?;
+            let mut command = self.command(TOOL, model);
+            // `-lv 4`: with the lines that say what was loaded.
+            command.args(["-lv", "4", "-c", &chunk.to_string(), "-f"]).arg(text);
+            if let Some(chunks) = chunks {
+                command.args(["--chunks", &chunks.to_string()]);
+            }
+            if let Logits::Save(base) | Logits::Compare(base) = logits {
+                command.arg("--kl-divergence-base").arg(base);
+            }
+            if matches!(logits, Logits::Compare(_)) {
+                command.arg("--kl-divergence");
+            }
+            let printed = run(&mut command)?;
             parse(&printed.out, &printed.err)
         };
+        // Only an output without a result is worth a second run; a failure would fail again.
         once().or_else(|error| match error {
             EngineError::Unreadable { .. } => once(),
             other => Err(other),
@@ -94,20 +88,21 @@ impl Tools {
 fn parse(out: &str, err: &str) -> Result<Perplexity, EngineError> {
     let compared = out.contains("KL divergence");
     let read = if compared { compared_result(out) } else { plain_result(out, err) };
-    let (perplexity, standard_error, chunks, divergence) = read.ok_or_else(|| {
+    let (perplexity, standard_error, chunks, closeness) = read.ok_or_else(|| {
         let lines = last_lines(&format!("{out}\n{err}"));
         EngineError::unreadable(TOOL, format!("no result at the end of\n{lines}"))
     })?;
-    Ok(Perplexity { perplexity, standard_error, chunks, divergence, facts: facts(err) })
+    Ok(Perplexity { perplexity, standard_error, chunks, closeness, facts: facts(err) })
 }
 
-type Read = (f64, f64, usize, Option<Divergence>);
+type Read = (f64, f64, usize, Option<Closeness>);
 
 /// `[1]17.9693,[2]23.2586,` and, in the log, `Final estimate: PPL = 22.2313 +/- 1.86419`.
 fn plain_result(out: &str, err: &str) -> Option<Read> {
     let both = [out, err];
     let line = both.iter().find_map(|text| text.split_once("Final estimate: PPL = "))?.1;
     let (perplexity, error) = line.split_once("+/-")?;
+    // Each chunk prints its number in brackets, and nothing else on standard output has one.
     let chunks = out.matches('[').count();
     Some((first(perplexity)?, first(error)?, chunks, None))
 }
@@ -117,16 +112,16 @@ fn compared_result(out: &str) -> Option<Read> {
     // The standard error stands behind a plus-minus sign.
     let error = |key: &str| first(behind(out, key)?.split_once('\u{b1}')?.1);
     let after = |key: &str| first(behind(out, key)?);
-    let divergence = Divergence {
-        mean_kl: after("Mean KLD")?,
-        mean_kl_error: error("Mean KLD")?,
-        same_top: after("Same top p")? / 100.0,
+    let closeness = Closeness {
+        kl_divergence: after("Mean KLD")?,
+        standard_error: error("Mean KLD")?,
+        top1_agreement: after("Same top p")? / 100.0,
     };
     let head = out.lines().skip_while(|line| !line.trim_start().starts_with("chunk"));
     let is_row =
         |line: &&str| line.split_whitespace().next().is_some_and(|w| w.parse::<u32>().is_ok());
     let chunks = head.skip(1).take_while(is_row).count();
-    Some((after("Mean PPL(Q)")?, error("Mean PPL(Q)")?, chunks, Some(divergence)))
+    Some((after("Mean PPL(Q)")?, error("Mean PPL(Q)")?, chunks, Some(closeness)))
 }
 
 /// What was loaded, the time and level in front of each line left out.
@@ -137,7 +132,7 @@ fn facts(err: &str) -> Vec<String> {
     for line in told {
         let message = line.split_once(" I ").map_or(line, |(_, message)| message);
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        // A first pass that only plans prints the same names with other sizes: the last is right.
+        // A first pass that only plans prints the same names with other sizes, so the last one counts.
         let name = |fact: &str| fact.split(" = ").next().unwrap_or_default().to_string();
         facts.retain(|fact| name(fact) != name(&message));
         facts.push(message);
@@ -175,16 +170,16 @@ mod tests {
     fn the_plain_result_is_read_as_it_was_printed() {
         let read = parse(PLAIN[0], PLAIN[1]).expect("a whole output");
         assert_eq!((read.perplexity, read.standard_error, read.chunks), (22.2313, 1.86419, 4));
-        assert_eq!(read.divergence, None);
+        assert_eq!(read.closeness, None);
     }
 
     #[test]
     fn the_comparison_is_read_as_it_was_printed() {
         let read = parse(COMPARED, "").expect("a whole output");
         assert_eq!((read.perplexity, read.standard_error, read.chunks), (22.471453, 1.887617, 4));
-        let divergence = read.divergence.expect("it was compared");
-        assert_eq!((divergence.mean_kl, divergence.mean_kl_error), (0.003625, 0.000096));
-        assert_eq!(divergence.same_top, 95.882 / 100.0);
+        let closeness = read.closeness.expect("it was compared");
+        assert_eq!((closeness.kl_divergence, closeness.standard_error), (0.003625, 0.000096));
+        assert_eq!(closeness.top1_agreement, 95.882 / 100.0);
     }
 
     #[test]

@@ -59,11 +59,10 @@ impl Client {
     /// If it does not answer, or names none.
     pub fn attach(url: &str) -> Result<Self, EngineError> {
         let http = Http::new(url, LIMIT);
-        let text = http.get("/v1/models")?;
-        let models: Models = parse("/v1/models", serde_json::from_str(&text))?;
-        let first = models.data.into_iter().next();
+        let models: Value = parse("/v1/models", serde_json::from_str(&http.get("/v1/models")?))?;
+        let first = models["data"][0]["id"].as_str();
         let first = first.ok_or_else(|| EngineError::unreadable(url, "it serves no model"))?;
-        Ok(Self { http, model: first.id })
+        Ok(Self { http, model: first.into() })
     }
 
     /// The server's version.
@@ -71,9 +70,9 @@ impl Client {
     /// # Errors
     /// If it does not answer, or answers something else.
     pub fn version(&self) -> Result<String, EngineError> {
-        let version: Version =
-            parse("/version", serde_json::from_str(&self.http.get("/version")?))?;
-        Ok(version.version)
+        let told: Value = parse("/version", serde_json::from_str(&self.http.get("/version")?))?;
+        let version = told["version"].as_str().map(String::from);
+        version.ok_or_else(|| EngineError::unreadable("/version", told))
     }
 
     /// Continues `prompt` with the likeliest token each time, `tokens` at most.
@@ -107,16 +106,12 @@ impl Client {
 
     fn answer(&self, question: &Value) -> Result<Answer, EngineError> {
         let answered = self.ask(question)?;
-        let usage = answered.usage;
+        let Usage { prompt_tokens, completion_tokens } = answered.usage;
         let choice = first(answered.choices)?;
-        Ok(Answer {
-            text: choice
-                .text
-                .ok_or_else(|| EngineError::unreadable(COMPLETIONS, "a choice without a text"))?,
-            finish_reason: choice.finish_reason.unwrap_or_default(),
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-        })
+        let no_text = || EngineError::unreadable(COMPLETIONS, "a choice without a text");
+        let text = choice.text.ok_or_else(no_text)?;
+        let finish_reason = choice.finish_reason.unwrap_or_default();
+        Ok(Answer { text, finish_reason, prompt_tokens, completion_tokens })
     }
 
     /// How likely the model finds each of `tokens` but the first, given those before it: one score
@@ -138,20 +133,20 @@ impl Client {
         });
         let answered = self.ask(&question)?;
         let choice = first(answered.choices)?;
-        let places = choice.prompt_logprobs.unwrap_or_default();
-        if places.len() != tokens.len() {
-            let why = format!("{} prompt_logprobs for {} tokens", places.len(), tokens.len());
+        let all = choice.prompt_logprobs.unwrap_or_default();
+        if all.len() != tokens.len() {
+            let why = format!("{} prompt_logprobs for {} tokens", all.len(), tokens.len());
             return Err(EngineError::unreadable(COMPLETIONS, why));
         }
-        let scored = tokens.iter().zip(places).enumerate().skip(1);
-        scored
-            .map(|(index, (&token, place))| {
-                score_of(token, &place.unwrap_or_default()).ok_or_else(|| {
-                    let why = format!("no finite log-probability of token {token} at {index}");
-                    EngineError::unreadable(COMPLETIONS, why)
-                })
+        // The first token has no score, because nothing stands before it.
+        let scored = tokens.iter().zip(all).enumerate().skip(1);
+        let score = |(index, (&token, candidates)): (usize, (_, Option<_>))| {
+            score_of(token, &candidates.unwrap_or_default()).ok_or_else(|| {
+                let why = format!("no finite log-probability of token {token} at {index}");
+                EngineError::unreadable(COMPLETIONS, why)
             })
-            .collect()
+        };
+        scored.map(score).collect()
     }
 
     /// The page `/metrics`.
@@ -184,26 +179,11 @@ fn first(choices: Vec<Choice>) -> Result<Choice, EngineError> {
     first.ok_or_else(|| EngineError::unreadable(COMPLETIONS, "an answer without a choice"))
 }
 
-/// The score of `token` among the candidates that stand at its place.
+/// The score of `token`, one of the candidates of its position.
 fn score_of(token: u32, candidates: &HashMap<u32, Candidate>) -> Option<TokenScore> {
     let own = candidates.get(&token).filter(|own| own.logprob.is_finite())?;
     let top = candidates.iter().find(|(_, candidate)| candidate.rank == Some(1));
     Some(TokenScore { token, logprob: own.logprob, top: *top?.0 })
-}
-
-#[derive(Deserialize)]
-struct Models {
-    data: Vec<ModelName>,
-}
-
-#[derive(Deserialize)]
-struct ModelName {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: String,
 }
 
 #[derive(Deserialize)]

@@ -89,6 +89,7 @@ fn sample(line: &str) -> Option<Sample> {
 fn labels(mut rest: &str) -> Option<(BTreeMap<String, String>, &str)> {
     let mut labels = BTreeMap::new();
     loop {
+        // A comma may also stand behind the last label.
         rest = rest.trim_start_matches([',', ' ']);
         if let Some(rest) = rest.strip_prefix('}') {
             return Some((labels, rest));
@@ -107,6 +108,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     while let Some((at, character)) = characters.next() {
         match character {
             '"' => return Some((value, &text[at + 1..])),
+            // The text format knows `\\`, `\"` and `\n`.
             '\\' => value.push(match characters.next()?.1 {
                 'n' => '\n',
                 other => other,

@@ -1,5 +1,5 @@
-//! vLLM, through the two doors that every deployment of it has: the server of OpenAI's protocol and
-//! the page `/metrics`.
+//! vLLM, through the two interfaces that every deployment has: the server of OpenAI's protocol and the
+//! page `/metrics`.
 //!
 //! [`Server`] starts one and stops it, [`Client`] asks one, wherever it runs. Names of fields are
 //! those of vLLM 0.32.

@@ -11,14 +11,14 @@ use crate::engines::EngineError;
 pub struct Predictions {
     /// The sum of their negative log-likelihoods.
     pub score: Score,
-    /// At each scored place the token that the model finds likeliest.
+    /// The likeliest token at each scored place.
     pub top: Vec<u32>,
 }
 
 impl Predictions {
-    /// Top-1 agreement: the part of the places, 0 to 1, at which both find the same token likeliest;
-    /// `None` if they scored other places.
-    pub fn agreement(&self, with: &Self) -> Option<f64> {
+    /// The part of the scored places, 0 to 1, at which the likeliest token of both is the same; `None`
+    /// if other places were scored.
+    pub fn top1_agreement(&self, with: &Self) -> Option<f64> {
         if self.top.is_empty() || self.top.len() != with.top.len() {
             return None;
         }
@@ -60,10 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agreement_is_a_part_of_the_same_places_and_of_no_others() {
+    fn top1_agreement_is_a_part_of_the_same_places_and_of_no_others() {
         let of = |top: &[u32]| Predictions { top: top.to_vec(), ..Predictions::default() };
-        assert_eq!(of(&[0, 1, 2, 3]).agreement(&of(&[0, 1, 2, 77])), Some(0.75));
-        assert_eq!(of(&[0, 1, 2, 3]).agreement(&of(&[0, 1, 2])), None);
-        assert_eq!(of(&[]).agreement(&of(&[])), None);
+        assert_eq!(of(&[0, 1, 2, 3]).top1_agreement(&of(&[0, 1, 2, 77])), Some(0.75));
+        assert_eq!(of(&[0, 1, 2, 3]).top1_agreement(&of(&[0, 1, 2])), None);
+        assert_eq!(of(&[]).top1_agreement(&of(&[])), None);
     }
 }

@@ -51,7 +51,7 @@ pub enum Where {
 /// The memory of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvMemory {
-    /// What the plan's device leaves beside the weights.
+    /// The memory that the weights leave on the plan's device.
     Rest,
     /// So many GiB, whatever the weights take.
     Gib(u32),
@@ -89,20 +89,18 @@ impl Vllm {
         let mut options = Options { model: model.into(), ..options.clone() };
         options.max_model_len = plan.longest().next_multiple_of(128);
         options.more.push("--no-enable-prefix-caching".into());
-        options.kv_gib = match memory {
-            KvMemory::Gib(gib) => Some(gib),
-            KvMemory::Rest | KvMemory::OfDevice => None,
-        };
-        match memory {
-            KvMemory::Gib(_) => {}
+        let (kv_gib, option) = match memory {
+            KvMemory::Gib(gib) => (Some(gib), None),
             KvMemory::Rest => {
                 let bytes = kv_bytes(plan, weight_bytes)?;
-                options.more.push(format!("--kv-cache-memory-bytes={bytes}"));
+                (None, Some(format!("--kv-cache-memory-bytes={bytes}")))
             }
             KvMemory::OfDevice => {
-                options.more.push(format!("--gpu-memory-utilization={}", plan.utilization));
+                (None, Some(format!("--gpu-memory-utilization={}", plan.utilization)))
             }
-        }
+        };
+        options.kv_gib = kv_gib;
+        options.more.extend(option);
         Ok(options)
     }
 
@@ -175,7 +173,7 @@ impl Loaded for Served<'_> {
             perplexity: scored.score.perplexity(),
             standard_error: scored.score.standard_error(),
             chunks: scored.score.chunks,
-            top1_agreement: self.engine.base.as_ref().and_then(|base| scored.agreement(base)),
+            top1_agreement: self.engine.base.as_ref().and_then(|base| scored.top1_agreement(base)),
             kl_divergence: None,
         };
         if self.is_original {
@@ -226,8 +224,7 @@ fn at_once(client: &Client, load: Load, vocabulary: usize) -> Result<usize> {
         let threads: Vec<_> =
             (0..load.requests).map(|index| scope.spawn(move || request(index))).collect();
         threads.into_iter().try_fold(0, |sum, thread| {
-            let generated =
-                thread.join().map_err(|_| anyhow!("a request ended without an answer"))?;
+            let generated = thread.join().map_err(|_| anyhow!("a request gave no answer"))?;
             Ok(sum + generated?)
         })
     })

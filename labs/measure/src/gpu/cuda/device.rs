@@ -140,6 +140,7 @@ impl Device {
     /// Copies `values` to the start of `buffer`.
     pub fn upload(&self, buffer: &Buffer, values: &[u16]) -> Result<()> {
         buffer.check(0, values.len() * 2)?;
+        // The copy does not run on our stream, so that a kernel could still be reading the buffer.
         self.wait()?;
         // SAFETY: the buffer is alive and long enough.
         check("cuMemcpyHtoD", unsafe { cuda::memcpy_htod_sync(buffer.address, values) })?;

@@ -80,6 +80,7 @@ impl<'a> Repeatable<'a> {
 impl Drop for Repeatable<'_> {
     fn drop(&mut self) {
         if let Some(graph) = self.graph.take() {
+            // A launch may still be running, and a graph in use must not be destroyed.
             let _ = self.device.wait();
             // SAFETY: instantiated in `record`, destroyed once, nothing of it is running.
             let _ = unsafe { cuda::graph::exec_destroy(graph) };

@@ -237,6 +237,7 @@ impl Plan {
     ///
     /// The buffers behind `operands` must have the plan's shape; the callers are in this crate.
     pub fn run(&self, device: &Device, lt: &Lt, operands: Operands) -> Result<()> {
+        // Each layer has its own scales, so that the descriptor is pointed at them before every run.
         self.point_at_scales(operands)?;
         let [a, b, d] = self.layouts[..] else {
             return Err(anyhow!("a plan has three layouts"));
