@@ -95,6 +95,9 @@ impl<A: Inputs, B: Inputs> Inputs for (A, B) {
 pub struct Entry<T> {
     /// The name that chapters and snapshots use.
     pub name: &'static str,
+    /// Whether the text is copied from a source that git keeps, so that a snapshot would be a second
+    /// copy of the same lines.
+    pub transcribed: bool,
     inputs: Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>,
     make: Box<dyn Fn() -> Result<T> + Send + Sync>,
 }
@@ -116,6 +119,7 @@ impl<T> Entry<T> {
     ) -> Self {
         Self {
             name,
+            transcribed: false,
             inputs: Box::new(move || inputs.files()),
             make: Box::new(move || make(inputs.open(&Opening(()))?)),
         }
@@ -126,8 +130,13 @@ impl<T> Entry<T> {
     where
         T: 'static,
     {
-        let make = self.make;
-        Entry { name: self.name, inputs: self.inputs, make: Box::new(move || Ok(changed(make()?))) }
+        let Self { name, transcribed, inputs, make } = self;
+        Entry { name, transcribed, inputs, make: Box::new(move || Ok(changed(make()?))) }
+    }
+
+    /// The same entry, whose text is copied from a source and computed from nothing.
+    pub(crate) fn transcribed(self) -> Self {
+        Self { transcribed: true, ..self }
     }
 
     /// The files that it is made of.

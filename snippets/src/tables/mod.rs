@@ -125,22 +125,30 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
+    ];
+    all.extend(transcribed().map(Entry::transcribed));
+    all
+});
+
+/// Tables of typed constants and of hand-written JSON, with a source for each row.
+fn transcribed() -> impl Iterator<Item = Entry<Table>> {
+    let published = published::ALL.into_iter();
+    let published = published.map(|table| Entry::computed(table.name, move || Ok(table.table())));
+    let families = vllm_map::FAMILIES.into_iter().map(|family| {
+        Entry::of(family.table, &VLLM_MAP, move |map| vllm_map::family(map, &family))
+    });
+    let folders = vllm_map::FOLDERS
+        .into_iter()
+        .map(|folder| Entry::of(folder.table, &VLLM_MAP, move |map| vllm_map::files(map, &folder)));
+    let lists = [
         Entry::of("vllm_methods", &VLLM_MAP, vllm_map::methods),
         Entry::of("vllm_process", &VLLM_MAP, vllm_map::process),
         Entry::of("vllm_apply", &VLLM_MAP, vllm_map::apply),
         Entry::of("vllm_parts", &VLLM_MAP, vllm_map::parts),
         Entry::of("vllm_elsewhere", &VLLM_MAP, vllm_map::elsewhere),
     ];
-    let published = published::ALL.into_iter();
-    all.extend(published.map(|table| Entry::computed(table.name, move || Ok(table.table()))));
-    all.extend(vllm_map::FAMILIES.map(|family| {
-        Entry::of(family.table, &VLLM_MAP, move |map| vllm_map::family(map, &family))
-    }));
-    all.extend(vllm_map::FOLDERS.map(|folder| {
-        Entry::of(folder.table, &VLLM_MAP, move |map| vllm_map::files(map, &folder))
-    }));
-    all
-});
+    published.chain(lists).chain(families).chain(folders)
+}
 
 impl Embed for Table {
     fn embed(&self, name: &str) -> Result<String> {
