@@ -70,6 +70,24 @@ fn modules_beside_each_other_know_each_other_one_way() -> Result<()> {
     graph.check("modules", MODULES)
 }
 
+/// Cargo finds the files of `tests/` by itself only where each of them is a binary.
+#[test]
+fn a_binary_of_tests_names_each_file_of_its_folder() -> Result<()> {
+    for package in packages()? {
+        let folder = Path::new(text(&package, "manifest_path")).with_file_name("tests");
+        let Ok(main) = std::fs::read_to_string(folder.join("main.rs")) else { continue };
+        for entry in std::fs::read_dir(&folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let Some(name) = name.strip_suffix(".rs").filter(|name| *name != "main") else {
+                continue;
+            };
+            let folder = folder.display();
+            ensure!(main.contains(&format!("mod {name};")), "{folder}/main.rs lacks `mod {name};`");
+        }
+    }
+    Ok(())
+}
+
 /// What cargo knows of the packages of the workspace.
 fn packages() -> Result<Vec<Value>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

@@ -1,13 +1,11 @@
 //! A server that is not vLLM, asked what the plan has: what is asked, how much at once, and what is
 //! made of it.
 
-mod fake_server;
-
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
-use fake_server::serve;
+use crate::fake_server::serve;
 use measure::engines::checkpoints::Checkpoint;
 use measure::engines::vllm::{Client, KvMemory, Options, Vllm, Where};
 use measure::engines::{Plan, Run, ask};

@@ -1,13 +1,11 @@
 //! The client and the server's life, against a server that is not vLLM: recorded answers over a real
 //! connection, and programs that die, sleep or fork. No engine is needed.
 
-mod fake_server;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use fake_server::serve;
+use crate::fake_server::serve;
 use measure::engines::EngineError;
 use measure::engines::vllm::served_score::perplexity;
 use measure::engines::vllm::{Client, Metrics, Server};
