@@ -1,4 +1,5 @@
-//! The tables of the labs in the README and in the introduction: made from the labs themselves.
+//! The tables of the labs in the README and in the introduction, which are made from the labs, and the
+//! tables of files in the chapters.
 
 use anyhow::{Context, Result, ensure};
 use xtask::labs;
@@ -25,6 +26,23 @@ fn the_readme_and_the_introduction_list_every_lab_in_the_order_of_its_chapter() 
         }
     }
     ensure!(old.is_empty(), "the tables of the labs were old and are written anew: commit {old:?}");
+    Ok(())
+}
+
+#[test]
+fn each_file_in_the_table_of_files_of_a_lab_is_there() -> Result<()> {
+    for lab in labs::all()? {
+        let chapter = lab.chapter.with_context(|| format!("{}: no chapter", lab.package))?;
+        let text = std::fs::read_to_string(workspace::root().join("src").join(&chapter))?;
+        for row in text.lines() {
+            let Some((path, _)) = row.strip_prefix("| `").and_then(|row| row.split_once('`'))
+            else {
+                continue;
+            };
+            let is_gone = path.contains('/') && !workspace::root().join(path).exists();
+            ensure!(!is_gone, "src/{chapter} lists {path}, and there is no such file");
+        }
+    }
     Ok(())
 }
 
