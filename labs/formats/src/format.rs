@@ -1,6 +1,6 @@
 //! A storage format as the answers to the three questions, in a form that arithmetic can use.
 //!
-//! What grid: [`Grid`]. What granularity: who shares what is stored beside the codes, [`Shared`].
+//! What grid: [`Grid`]. What granularity: the weights that share a scale or a zero point, [`Overhead`].
 //! Weights only, or activations too: the grid of each, [`Format::weights`] and
 //! [`Format::activations`].
 
@@ -37,7 +37,7 @@ impl Grid {
     }
 }
 
-/// Who shares a scale.
+/// The weights that share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// The whole tensor.
@@ -79,13 +79,13 @@ impl Display for Group {
     }
 }
 
-/// Something stored beside the codes, once for several weights: a scale, a zero point.
+/// A number stored once for several weights: a scale, a zero point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shared {
+pub struct Overhead {
     /// Its bits.
     pub bits: u32,
-    /// The weights that share one.
-    pub among: Group,
+    /// The weights that share it.
+    pub per: Group,
 }
 
 /// A storage format of a linear layer.
@@ -98,8 +98,8 @@ pub struct Format {
     /// The grid of the activations when the layer multiplies. Products of two quantized operands run
     /// at the rate of that grid, all others at the rate of 16-bit floats.
     pub activations: Grid,
-    /// What is stored beside the codes: scales, zero points.
-    pub shared: Cow<'static, [Shared]>,
+    /// Scales and zero points, which are stored besides the codes.
+    pub overhead: Cow<'static, [Overhead]>,
 }
 
 impl Format {
@@ -108,7 +108,7 @@ impl Format {
         name: Cow::Borrowed("bf16"),
         weights: Grid::Sixteen,
         activations: Grid::Sixteen,
-        shared: Cow::Borrowed(&[]),
+        overhead: Cow::Borrowed(&[]),
     };
 
     /// int8 weights with an `f32` scale per output channel, int8 activations with one per token.
@@ -116,7 +116,7 @@ impl Format {
         name: Cow::Borrowed("W8A8"),
         weights: Grid::Int(8),
         activations: Grid::Int(8),
-        shared: Cow::Borrowed(&[Shared { bits: 32, among: Group::Channel }]),
+        overhead: Cow::Borrowed(&[Overhead { bits: 32, per: Group::Channel }]),
     };
 
     /// FP8 weights with an `f32` scale per output channel, FP8 activations with one per token.
@@ -124,7 +124,7 @@ impl Format {
         name: Cow::Borrowed("FP8"),
         weights: Grid::E4M3,
         activations: Grid::E4M3,
-        shared: Cow::Borrowed(&[Shared { bits: 32, among: Group::Channel }]),
+        overhead: Cow::Borrowed(&[Overhead { bits: 32, per: Group::Channel }]),
     };
 
     /// int4 weights with a 16-bit scale for each group, activations in 16 bits.
@@ -133,7 +133,7 @@ impl Format {
             name: format!("W4A16 g{group_size}").into(),
             weights: Grid::Int(4),
             activations: Grid::Sixteen,
-            shared: vec![Shared { bits: 16, among: Group::Size(group_size) }].into(),
+            overhead: vec![Overhead { bits: 16, per: Group::Size(group_size) }].into(),
         }
     }
 }

@@ -71,8 +71,8 @@ fn a_group_of_zeros_or_of_tiny_weights_is_nan_without_a_guard_and_zero_with_one(
     assert!(unguarded(0.0, 0.0).is_nan());
     assert!(unguarded(1e-8, 1e-8).is_nan(), "infinity times 0");
 
-    for loudest in [0.0, 1e-8] {
-        let w = quantize_groups(&Array2::from_elem((1, 8), loudest), 8)?;
+    for absmax in [0.0, 1e-8] {
+        let w = quantize_groups(&Array2::from_elem((1, 8), absmax), 8)?;
         assert_eq!(w.scales()[(0, 0)], f16::ONE);
         assert!(dequantize_groups(&w).iter().all(|&value| value == 0.0));
     }

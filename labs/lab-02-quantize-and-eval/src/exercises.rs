@@ -4,7 +4,7 @@ use std::fmt;
 
 use formats::architecture::{LLAMA31_8B, LLAMA31_70B, QWEN3_8B, QWEN25_7B};
 use formats::device::{H100, H200, L40S};
-use formats::format::{Format, Grid, Group, Shared};
+use formats::format::{Format, Grid, Group, Overhead};
 
 use crate::solution::{
     bits_per_weight, concurrency, decode_tokens_per_s, kv_available_bytes, kv_blocks,
@@ -90,12 +90,12 @@ pub const ALL: [Exercise; 8] = [
 
 /// An f16 scale and a 4-bit zero point for each group.
 fn awq(group_size: u64) -> Format {
-    let among = Group::Size(group_size);
+    let per = Group::Size(group_size);
     Format {
         name: "AWQ".into(),
         weights: Grid::Int(4),
         activations: Grid::Sixteen,
-        shared: vec![Shared { bits: 16, among }, Shared { bits: 4, among }].into(),
+        overhead: vec![Overhead { bits: 16, per }, Overhead { bits: 4, per }].into(),
     }
 }
 

@@ -50,9 +50,9 @@ pub fn matrix_bytes(
     not_zero("out_features", out_features)?;
     not_zero("in_features", in_features)?;
     let mut bytes = packed(out_features, in_features, format.weights.bits())?;
-    for shared in format.shared.iter() {
-        let [rows, columns] = scale_grid(out_features, in_features, shared.among)?;
-        let overhead = packed(rows, columns, shared.bits)?;
+    for part in format.overhead.iter() {
+        let [rows, columns] = scale_grid(out_features, in_features, part.per)?;
+        let overhead = packed(rows, columns, part.bits)?;
         bytes = bytes.checked_add(overhead).ok_or(CostError::TooLarge("bytes of a matrix"))?;
     }
     Ok(bytes)

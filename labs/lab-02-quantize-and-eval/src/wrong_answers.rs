@@ -6,7 +6,7 @@
 
 use formats::architecture::Architecture;
 use formats::device::Device;
-use formats::format::{Format, Grid, Group, Shared};
+use formats::format::{Format, Grid, Group, Overhead};
 use kit::{answered, wrong_answers};
 
 use self::chosen::{linear_bytes, model_bytes};
@@ -24,8 +24,8 @@ struct Steps {
     check_matrix: fn(u64, u64, &Format) -> Cost<()>,
     bytes_of_bits: fn(u64) -> u64,
     code_bits: fn(Grid) -> u64,
-    shared: fn(&Format) -> &[Shared],
-    shared_bits: fn(&Shared) -> u64,
+    overhead: fn(&Format) -> &[Overhead],
+    overhead_bits: fn(&Overhead) -> u64,
     scale_count: fn(u64, u64, Group) -> u64,
     share: fn(u64, u64) -> f64,
     check_model: fn(&Architecture) -> Cost<()>,
@@ -78,10 +78,10 @@ const RIGHT: Steps = Steps {
     check_matrix: |out, inputs, format| solution::matrix_bytes(out, inputs, format).map(drop),
     bytes_of_bits: |bits| bits.div_ceil(8),
     code_bits: |grid| grid.bits().into(),
-    shared: |format| &format.shared,
-    shared_bits: |shared| shared.bits.into(),
-    scale_count: |out, inputs, among| {
-        among.grid(out, inputs).map_or(0, |[rows, columns]| rows * columns)
+    overhead: |format| &format.overhead,
+    overhead_bits: |part| part.bits.into(),
+    scale_count: |out, inputs, per| {
+        per.grid(out, inputs).map_or(0, |[rows, columns]| rows * columns)
     },
     share: |bytes, weights| 8.0 * bytes as f64 / weights as f64,
     check_model: |architecture| Ok(architecture.check()?),
@@ -179,28 +179,28 @@ wrong_answers! {
     "scales_not_counted",
     "4-bit weights take 4 bits",
     "the scales are stored too, and a group of 128 with a scale of 16 bits adds an eighth of a bit",
-    ["the_scales_are_stored_beside_the_codes", "a_scale_per_channel_is_one_for_each_row",
+    ["the_scales_are_counted_as_overhead", "a_scale_per_channel_is_one_for_each_row",
      "bits_per_weight_count_all_that_is_stored", "the_bytes_are_those_of_lab_05s_files",
      "the_bytes_are_those_that_llama_cpp_printed"],
-    { shared: |_| &[] }
+    { overhead: |_| &[] }
 
     "zero_points_not_counted",
     "a format stores codes and scales",
     "an asymmetric format stores a zero point with each scale",
     ["the_zero_points_are_stored_too", "the_bytes_are_those_of_lab_05s_files"],
-    { shared: |format| &format.shared[..format.shared.len().min(1)] }
+    { overhead: |format| &format.overhead[..format.overhead.len().min(1)] }
 
     "every_scale_is_an_f32",
     "a scale is an f32",
     "each format names the bits of its scales, and many store 16 or 8",
-    ["the_scales_are_stored_beside_the_codes", "the_zero_points_are_stored_too"],
-    { shared_bits: |_| 32 }
+    ["the_scales_are_counted_as_overhead", "the_zero_points_are_stored_too"],
+    { overhead_bits: |_| 32 }
 
     "a_channel_is_a_column",
     "a channel of a weight is one of its inputs",
     "a scale per channel is one for each output, which is a row of `[out_features, in_features]`",
     ["a_scale_per_channel_is_one_for_each_row"], {
-        scale_count: |out, inputs, among| match among {
+        scale_count: |out, inputs, per| match per {
             Group::Channel => inputs,
             other => (RIGHT.scale_count)(out, inputs, other),
         },
@@ -209,8 +209,8 @@ wrong_answers! {
     "groups_of_one_row",
     "`in_features / group_size` is the number of groups",
     "each of the `out_features` rows has that many groups",
-    ["the_scales_are_stored_beside_the_codes", "bits_per_weight_count_all_that_is_stored"], {
-        scale_count: |out, inputs, among| match among {
+    ["the_scales_are_counted_as_overhead", "bits_per_weight_count_all_that_is_stored"], {
+        scale_count: |out, inputs, per| match per {
             Group::Size(size) => inputs / size,
             other => (RIGHT.scale_count)(out, inputs, other),
         },
@@ -220,7 +220,7 @@ wrong_answers! {
     "a block that the edge cuts off is not a block",
     "the weights of a cut block need a scale too, so 4.5 blocks are stored as 5",
     ["a_block_that_the_edge_cuts_off_has_a_scale_all_the_same"], {
-        scale_count: |out, inputs, among| match among {
+        scale_count: |out, inputs, per| match per {
             Group::Block(rows, columns) => (out / rows) * (inputs / columns),
             other => (RIGHT.scale_count)(out, inputs, other),
         },
@@ -727,13 +727,13 @@ pub mod chosen {
     /// See [`solution::matrix_bytes`].
     pub fn matrix_bytes(out: u64, inputs: u64, format: &Format) -> Cost<u64> {
         (answer().check_matrix)(out, inputs, format)?;
-        let overhead = |shared: &Shared| {
+        let bytes = |part: &Overhead| {
             (answer().bytes_of_bits)(
-                (answer().scale_count)(out, inputs, shared.among) * (answer().shared_bits)(shared),
+                (answer().scale_count)(out, inputs, part.per) * (answer().overhead_bits)(part),
             )
         };
         Ok((answer().bytes_of_bits)(out * inputs * (answer().code_bits)(format.weights))
-            + (answer().shared)(format).iter().map(overhead).sum::<u64>())
+            + (answer().overhead)(format).iter().map(bytes).sum::<u64>())
     }
 
     /// See [`solution::bits_per_weight`].

@@ -12,7 +12,7 @@ use formats::architecture::{
     QWEN25_05B, QWEN25_7B, SMOLLM2_135M,
 };
 use formats::device::{A100, B200, Device, H100, L40S, Rates};
-use formats::format::{Format, Grid, Group, Shared};
+use formats::format::{Format, Grid, Group, Overhead};
 use quantize_and_eval::{
     BLOCK_TOKENS, CostError, ModelFormat, Roofline, Served, UTILIZATION, bits_per_weight, bound_s,
     bytes_from_gb, bytes_from_gib, concurrency, crossover_batch, decode_roofline,
@@ -59,10 +59,10 @@ fn assert_number(what: &str, found: f64, expected: f64, signatures: &[(f64, &str
     assert!(same(found, expected), "\n{what}: {found:e}, and it is {expected:e}. {diagnosis}");
 }
 
-/// A format with the overhead `shared`, in bits for each group.
-fn format(weights: Grid, activations: Grid, shared: &[(u32, Group)]) -> Format {
-    let shared = shared.iter().map(|&(bits, among)| Shared { bits, among }).collect();
-    Format { name: Cow::Borrowed("of the spec"), weights, activations, shared }
+/// A format with `overhead`, in bits for each group.
+fn format(weights: Grid, activations: Grid, overhead: &[(u32, Group)]) -> Format {
+    let overhead = overhead.iter().map(|&(bits, per)| Overhead { bits, per }).collect();
+    Format { name: Cow::Borrowed("of the spec"), weights, activations, overhead }
 }
 
 /// AWQ: an f16 scale and a 4-bit zero point for each group.
@@ -187,7 +187,7 @@ fn codes_are_counted_in_bytes() {
 }
 
 #[test]
-fn the_scales_are_stored_beside_the_codes() {
+fn the_scales_are_counted_as_overhead() {
     let found = must(matrix_bytes(4096, 2048, &Format::w4a16(128)));
     let codes = 4096 * 2048 / 2;
     let scales = 4096 * 16 * 2;
@@ -233,9 +233,9 @@ fn the_zero_points_are_stored_too() {
         &[
             (
                 codes + groups * 2,
-                "The zero points are missing: count every part of `format.shared`.",
+                "The zero points are missing: count every part of `format.overhead`.",
             ),
-            (codes + groups / 2, "The scales are missing: count every part of `format.shared`."),
+            (codes + groups / 2, "The scales are missing: count every part of `format.overhead`."),
             (codes + groups * 4, "A zero point has 4 bits here, and a scale has 16."),
         ],
     );
@@ -360,7 +360,7 @@ fn the_embedding_the_head_and_the_norms_stay_in_16_bits() {
         (Format::w4a16(128), 3_598_712_832, 33.0 / 64.0),
     ] {
         let what = format!("Llama-3.1-8B in {}", linear.name);
-        let scales = if linear.shared.iter().any(|s| s.among == Group::Channel) {
+        let scales = if linear.overhead.iter().any(|s| s.per == Group::Channel) {
             2 * 128_256 * 4
         } else {
             0

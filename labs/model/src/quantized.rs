@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use formats::format::{Grid, Group, Shared};
+use formats::format::{Grid, Group, Overhead};
 use half::f16;
 use kernels::{Int4, Int8, KernelError};
 use ndarray::Array2;
@@ -61,16 +61,16 @@ impl Format {
     /// `f32` here.
     pub fn answers(self) -> formats::format::Format {
         let (bits, overhead) = match self {
-            Self::W8A8 | Self::W8A16 => (8, Shared { bits: 32, among: Group::Channel }),
+            Self::W8A8 | Self::W8A16 => (8, Overhead { bits: 32, per: Group::Channel }),
             Self::W4A16 { group_size } | Self::W4A8 { group_size } => {
-                (4, Shared { bits: 16, among: Group::Size(group_size as u64) })
+                (4, Overhead { bits: 16, per: Group::Size(group_size as u64) })
             }
         };
         formats::format::Format {
             name: self.name().into(),
             weights: Grid::Int(bits),
             activations: if self.has_int8_activations() { Grid::Int(8) } else { Grid::F32 },
-            shared: vec![overhead].into(),
+            overhead: vec![overhead].into(),
         }
     }
 

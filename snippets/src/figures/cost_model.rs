@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use formats::architecture::LLAMA31_8B;
 use formats::device::H100;
 use formats::format::Group;
-use formats::format::{Format, Grid, Shared};
+use formats::format::{Format, Grid, Overhead};
 use kit::table::sig3;
 use quantize_and_eval::{CostError, Served, crossover_batch, decode_tokens_per_s};
 
@@ -20,7 +20,7 @@ fn lines() -> [(&'static str, Format, Pen); 4] {
         name: "W8A16".into(),
         weights: Grid::Int(8),
         activations: Grid::Sixteen,
-        shared: vec![Shared { bits: 32, among: Group::Channel }].into(),
+        overhead: vec![Overhead { bits: 32, per: Group::Channel }].into(),
     };
     [
         ("bf16", Format::BF16, Pen::dashed(Ink::Muted)),

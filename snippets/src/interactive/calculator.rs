@@ -197,16 +197,16 @@ pub fn format_json(format: &Format) -> Result<Value> {
         };
         Ok(json!({ "unit": unit, "bits": grid.bits() }))
     };
-    let shared = format.shared.iter().map(|shared| match shared.among {
-        Group::Channel => Ok(json!({ "bits": shared.bits, "group": null })),
-        Group::Size(size) => Ok(json!({ "bits": shared.bits, "group": size })),
+    let overhead = format.overhead.iter().map(|part| match part.per {
+        Group::Channel => Ok(json!({ "bits": part.bits, "group": null })),
+        Group::Size(size) => Ok(json!({ "bits": part.bits, "group": size })),
         other => bail!("the calculator knows no {other:?}"),
     });
     Ok(json!({
         "name": format.name,
         "weights": grid(format.weights)?,
         "activations": grid(format.activations)?,
-        "shared": shared.collect::<Result<Vec<_>>>()?,
+        "shared": overhead.collect::<Result<Vec<_>>>()?,
     }))
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use formats::architecture::PUBLISHED;
 use formats::format::Group;
-use formats::format::{Format, Grid, Shared};
+use formats::format::{Format, Grid, Overhead};
 use kit::Table;
 use kit::meters::sqnr_db;
 use kit::real_slice::{TENSORS, label};
@@ -22,25 +22,25 @@ struct Answers {
     quantized: &'static str,
     codes: Grid,
     /// Scales and zero points.
-    shared: &'static [Shared],
+    overhead: &'static [Overhead],
 }
 
 /// Width of the projections of an 8B model: what a row scale is shared by.
 const ROW: u64 = 4096;
 
-/// A format by its name, its answers, its codes and the bits that weights share.
-const fn format(words: [&'static str; 4], codes: Grid, shared: &'static [Shared]) -> Answers {
+/// A format by its name, its answers, its codes and its overhead.
+const fn format(words: [&'static str; 4], codes: Grid, overhead: &'static [Overhead]) -> Answers {
     let [name, grid, granularity, quantized] = words;
-    Answers { name, grid, granularity, quantized, codes, shared }
+    Answers { name, grid, granularity, quantized, codes, overhead }
 }
 
 /// So many bits for each group of so many weights.
-const fn each(bits: u32, group: u64) -> Shared {
-    Shared { bits, among: Group::Size(group) }
+const fn each(bits: u32, group: u64) -> Overhead {
+    Overhead { bits, per: Group::Size(group) }
 }
 
 const BOTH: &str = "weights and activations";
-const F32_A_ROW: &[Shared] = &[Shared { bits: 32, among: Group::Channel }];
+const F32_A_ROW: &[Overhead] = &[Overhead { bits: 32, per: Group::Channel }];
 
 const FORMATS: [Answers; 9] = [
     format(["bf16", "16-bit float", "none", "nothing"], Grid::Sixteen, &[]),
@@ -69,7 +69,7 @@ impl Answers {
             name: self.name.into(),
             weights: self.codes,
             activations: Grid::Sixteen,
-            shared: self.shared.into(),
+            overhead: self.overhead.into(),
         };
         Ok(bits_per_weight(matrix_bytes(ROW, ROW, &format)?, ROW * ROW)?)
     }

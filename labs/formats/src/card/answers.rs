@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::arithmetic::beside;
+use super::arithmetic::overhead;
 use super::canonical::canonical;
 use super::stated::{Facts, Found};
 use super::word::Field;
-use crate::format::{Group, Shared};
+use crate::format::{Group, Overhead};
 
 /// What a card says, in words. A page of the book computes the same from the same grammar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -15,7 +15,7 @@ pub struct Answers {
     pub canonical: String,
     /// What grid the weights are on.
     pub weights: String,
-    /// Who shares a scale.
+    /// The weights that share a scale.
     pub granularity: String,
     /// Weights only, or activations too.
     pub activations: String,
@@ -123,11 +123,11 @@ fn granularity(facts: &Facts) -> String {
         return "no scale".into();
     }
     let Some(group) = facts.value(Field::Group) else { return SILENT.into() };
-    marked(facts, &[Field::Group], sharers(group))
+    marked(facts, &[Field::Group], scale_for(group))
 }
 
-/// Who shares a scale, in words.
-fn sharers(group: &str) -> String {
+/// The granularity in words.
+fn scale_for(group: &str) -> String {
     match group {
         "tensor" => "a scale for the whole tensor".into(),
         "channel" => "a scale for each output channel".into(),
@@ -149,7 +149,7 @@ fn activations(facts: &Facts) -> String {
         text = format!("{text}, {}", marked(facts, &[Field::ActWhen], when.into()));
     }
     if let Some(group) = facts.value(Field::ActGroup) {
-        text = format!("{text}, {}", marked(facts, &[Field::ActGroup], sharers(group)));
+        text = format!("{text}, {}", marked(facts, &[Field::ActGroup], scale_for(group)));
     }
     text
 }
@@ -157,8 +157,9 @@ fn activations(facts: &Facts) -> String {
 fn bits(facts: &Facts) -> String {
     let mean = facts.value(Field::Mean);
     let sum =
-        facts.number(Field::WeightBits).zip(beside(facts)).map(|(bits, shared)| sum(bits, &shared));
-    let rests_on = if facts.value(Field::Beside).is_some() { Field::Beside } else { Field::Group };
+        facts.number(Field::WeightBits).zip(overhead(facts)).map(|(bits, parts)| sum(bits, &parts));
+    let rests_on =
+        if facts.value(Field::Overhead).is_some() { Field::Overhead } else { Field::Group };
     let sum = sum.map(|sum| marked(facts, &[Field::WeightBits, rests_on], sum));
     match (sum, mean) {
         (Some(sum), Some(mean)) => {
@@ -170,42 +171,32 @@ fn bits(facts: &Facts) -> String {
     }
 }
 
-/// The sum, spelled out and worked out.
-fn sum(bits: u32, shared: &[Shared]) -> String {
+/// The sum of the bits of a code and of the overhead, spelled out and worked out.
+fn sum(bits: u32, overhead: &[Overhead]) -> String {
     let mut text = bits.to_string();
     let mut total = f64::from(bits);
     let (mut of_inputs, mut of_outputs) = (false, false);
-    for Shared { bits, among } in shared {
-        let sharers = match *among {
-            Group::Size(size) => size.to_string(),
-            Group::Block(rows, columns) => format!("({rows} x {columns})"),
-            Group::Channel => "in".into(),
-            Group::Tensor | Group::Unread => "(out x in)".into(),
+    for Overhead { bits, per } in overhead {
+        let (divisor, weights) = match *per {
+            Group::Size(size) => (size.to_string(), size),
+            Group::Block(rows, columns) => (format!("({rows} x {columns})"), rows * columns),
+            Group::Channel => ("in".into(), SIDE),
+            Group::Tensor | Group::Unread => ("(out x in)".into(), SIDE * SIDE),
         };
-        of_inputs |= matches!(among, Group::Channel);
-        of_outputs |= matches!(among, Group::Tensor | Group::Unread);
-        text = format!("{text} + {bits}/{sharers}");
-        total += f64::from(*bits) / count(*among);
+        of_inputs |= matches!(per, Group::Channel);
+        of_outputs |= matches!(per, Group::Tensor | Group::Unread);
+        text = format!("{text} + {bits}/{divisor}");
+        total += f64::from(*bits) / weights as f64;
     }
-    if shared.is_empty() {
+    if overhead.is_empty() {
         return text;
     }
     // Rounded by hand, half up, so that every language prints the same four digits.
     let rounded = (total * 1e4 + 0.5).floor() / 1e4;
-    let place = match (of_inputs, of_outputs) {
+    let of_size = match (of_inputs, of_outputs) {
         (_, true) => " for 4096 x 4096",
         (true, false) => " for 4096 inputs",
         (false, false) => "",
     };
-    format!("{text} = {rounded:.4}{place}")
-}
-
-/// How many weights share, in a matrix of [`SIDE`] by [`SIDE`].
-fn count(among: Group) -> f64 {
-    match among {
-        Group::Size(size) => size as f64,
-        Group::Block(rows, columns) => (rows * columns) as f64,
-        Group::Channel => SIDE as f64,
-        Group::Tensor | Group::Unread => (SIDE * SIDE) as f64,
-    }
+    format!("{text} = {rounded:.4}{of_size}")
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::stated::Facts;
 use super::word::Field;
-use crate::format::{Format, Grid, Group, Shared};
+use crate::format::{Format, Grid, Group, Overhead};
 
-/// The format called `name`, if the grid of the weights and what lies beside them are known.
+/// The format called `name`, if the grid of the weights and the overhead are known.
 pub(super) fn format(facts: &Facts, name: &str) -> Option<Format> {
     let weights = grid(facts.value(Field::WeightKind), facts.number(Field::WeightBits)?)?;
     let acts = facts.number(Field::ActBits).unwrap_or(16);
@@ -14,7 +14,7 @@ pub(super) fn format(facts: &Facts, name: &str) -> Option<Format> {
         name: Cow::Owned(name.to_owned()),
         weights,
         activations: grid(facts.value(Field::ActKind), acts)?,
-        shared: beside(facts)?.into(),
+        overhead: overhead(facts)?.into(),
     })
 }
 
@@ -30,21 +30,22 @@ fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
     }
 }
 
-/// What lies beside the codes: `None` if that is not known.
-pub(super) fn beside(facts: &Facts) -> Option<Vec<Shared>> {
+/// The overhead of the format; `None` if it is not known.
+pub(super) fn overhead(facts: &Facts) -> Option<Vec<Overhead>> {
     let weight_bits = facts.number(Field::WeightBits)?;
     if weight_bits == 16 {
         return Some(Vec::new());
     }
-    if let Some(parts) = facts.value(Field::Beside) {
-        return parts.split(' ').map(shared).collect();
+    if let Some(parts) = facts.value(Field::Overhead) {
+        return parts.split(' ').map(overhead_part).collect();
     }
-    let among = among(facts.value(Field::Group)?)?;
-    let of_a_group = matches!(among, Group::Size(_));
-    let scale = facts.number(Field::ScaleBits).unwrap_or(if of_a_group { 16 } else { 32 });
+    let per = group(facts.value(Field::Group)?)?;
+    // Writers store the many scales of groups in 16 bits, and the few of rows and tensors in f32.
+    let usual_scale = if matches!(per, Group::Size(_)) { 16 } else { 32 };
+    let scale = facts.number(Field::ScaleBits).unwrap_or(usual_scale);
     let zero = zero_bits(facts, weight_bits);
-    let zero = (zero > 0).then_some(Shared { bits: zero, among });
-    Some([Shared { bits: scale, among }].into_iter().chain(zero).collect())
+    let zero = (zero > 0).then_some(Overhead { bits: zero, per });
+    Some([Overhead { bits: scale, per }].into_iter().chain(zero).collect())
 }
 
 /// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
@@ -60,13 +61,14 @@ pub(super) fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
     }
 }
 
-fn shared(part: &str) -> Option<Shared> {
-    let (bits, sharers) = part.split_once('@')?;
-    Some(Shared { bits: bits.parse().ok()?, among: among(sharers)? })
+/// A part written `bits@group`.
+fn overhead_part(part: &str) -> Option<Overhead> {
+    let (bits, per) = part.split_once('@')?;
+    Some(Overhead { bits: bits.parse().ok()?, per: group(per)? })
 }
 
-fn among(group: &str) -> Option<Group> {
-    Some(match (group, group.split_once('x')) {
+fn group(text: &str) -> Option<Group> {
+    Some(match (text, text.split_once('x')) {
         ("tensor", _) => Group::Tensor,
         ("channel", _) => Group::Channel,
         (_, Some((rows, columns))) => Group::Block(rows.parse().ok()?, columns.parse().ok()?),

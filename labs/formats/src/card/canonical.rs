@@ -11,7 +11,7 @@ pub(super) fn canonical(facts: &Facts) -> String {
     let acts = facts.value(Field::ActBits);
     match (layout, facts.value(Field::WeightBits), acts) {
         (Some(table @ ("NF4" | "bnb FP4")), ..) => {
-            let plain = facts.value(Field::Beside) == Some("32@64");
+            let plain = facts.value(Field::Overhead) == Some("32@64");
             parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
         }
         (Some(layout), ..) => parts.push(layout.to_owned()),

@@ -10,12 +10,12 @@ use super::limits::complete;
 use super::reading::Card;
 use super::stated::Facts;
 use super::word::Field::{
-    ActBits, ActGroup, ActKind, ActWhen, Beside, Group, Kv, Layout, Method, Order, ScaleBits,
+    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Method, Order, Overhead, ScaleBits,
     Symmetric, WeightBits, WeightKind, ZeroBits,
 };
 use super::word::{Fact, Field};
 use crate::checkpoint::config::{
-    Activations, Expected, KvCache, Numbers, QuantConfig, ScaleTime, Sharers, WeightGrid,
+    ActGranularity, Activations, Expected, KvCache, Numbers, QuantConfig, ScaleTime, WeightGrid,
 };
 use crate::checkpoint::printable;
 
@@ -54,7 +54,7 @@ fn config(json: &Value) -> Option<QuantConfig> {
     if json.get("quant_method").is_some() {
         return QuantConfig::parse("quantization_config", json);
     }
-    // Beside old GPTQ and AWQ checkpoints lies the object alone, without a method.
+    // Overhead old GPTQ and AWQ checkpoints lies the object alone, without a method.
     let is_awq = ["w_bit", "zero_point", "q_group_size"].iter().any(|key| json.get(*key).is_some());
     match QuantConfig::parse("config.json", json) {
         None if is_awq => QuantConfig::parse("quant_config.json", json),
@@ -108,7 +108,7 @@ fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
     match grid {
         WeightGrid::Plain(numbers) => vec![(WeightKind, kind(numbers))],
         WeightGrid::Nvfp4 => {
-            vec![(WeightKind, "float"), (Layout, "NVFP4"), (Beside, "8@16 32@tensor")]
+            vec![(WeightKind, "float"), (Layout, "NVFP4"), (Overhead, "8@16 32@tensor")]
         }
         WeightGrid::Mxfp4 => vec![(WeightKind, "float"), (Layout, "MXFP4"), (ScaleBits, "8")],
         WeightGrid::Mxfp8 => vec![(WeightKind, "float"), (Layout, "MXFP8"), (ScaleBits, "8")],
@@ -117,7 +117,7 @@ fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
             (WeightKind, "table"),
             (Group, "64"),
             (Layout, if *nf4 { "NF4" } else { "bnb FP4" }),
-            (Beside, if *double { "8@64 32@16384" } else { "32@64" }),
+            (Overhead, if *double { "8@64 32@16384" } else { "32@64" }),
         ],
     }
 }
@@ -142,9 +142,9 @@ fn of_activations(activations: &Activations) -> Vec<Fact> {
         ScaleTime::Static => (ActWhen, "static".into()),
         ScaleTime::Dynamic => (ActWhen, "dynamic".into()),
     }));
-    said.extend(activations.sharers.map(|sharers| match sharers {
-        Sharers::Token => (ActGroup, "token".into()),
-        Sharers::Group(group) => (ActGroup, group.to_string()),
+    said.extend(activations.granularity.map(|granularity| match granularity {
+        ActGranularity::Token => (ActGroup, "token".into()),
+        ActGranularity::Group(group) => (ActGroup, group.to_string()),
     }));
     said
 }

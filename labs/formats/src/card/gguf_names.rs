@@ -1,31 +1,31 @@
 //! The names of GGUF files: a type of GGML, and for a file that mixes types, which one is its base.
 
 use super::word::Field::{
-    ActBits, Beside, Group, Layout, Mean, Method, Symmetric, WeightBits, WeightKind,
+    ActBits, Group, Layout, Mean, Method, Overhead, Symmetric, WeightBits, WeightKind,
 };
 use super::word::Word;
 
 /// A type of GGML: its name, bits of a code, kind, neighbours that share a scale, whether blocks have
-/// a minimum, and what lies beside the codes.
+/// a minimum, and the overhead.
 pub(super) struct Type {
     pub(super) name: &'static str,
     bits: &'static str,
     kind: &'static str,
     group: &'static str,
     minimum: bool,
-    beside: &'static str,
+    overhead: &'static str,
 }
 
 const fn of(
     name: &'static str,
     [bits, kind, group]: [&'static str; 3],
     minimum: bool,
-    beside: &'static str,
+    overhead: &'static str,
 ) -> Type {
-    Type { name, bits, kind, group, minimum, beside }
+    Type { name, bits, kind, group, minimum, overhead }
 }
 
-/// The quantized types (`ggml-common.h`). What indices, signs and scales take beyond `bits` is beside.
+/// The quantized types (`ggml-common.h`). What indices, signs and scales take beyond `bits` is overhead.
 pub(super) const TYPES: [Type; 20] = [
     of("Q4_0", ["4", "int", "32"], false, "16@32"),
     of("Q4_1", ["4", "int", "32"], true, "16@32 16@32"),
@@ -127,7 +127,7 @@ fn file(name: &str, base: &str, mean: &str) -> Option<Word> {
     let kind = TYPES.iter().find(|kind| kind.name == base)?;
     let mut word = Word::new(name, &name.to_ascii_lowercase().replace('_', " "))
         .says(&[(Method, "GGUF"), (Layout, name), (WeightBits, kind.bits), (WeightKind, kind.kind)])
-        .says(&[(Group, kind.group), (Beside, kind.beside), (ActBits, "16")])
+        .says(&[(Group, kind.group), (Overhead, kind.overhead), (ActBits, "16")])
         .says(&[(Symmetric, if kind.minimum || kind.kind == "table" { "no" } else { "yes" })]);
     if !mean.is_empty() {
         word = word.says(&[(Mean, mean)]);
@@ -173,11 +173,11 @@ mod tests {
         for kind in TYPES {
             let listed = types.iter().find(|listed| listed.to_string() == kind.name);
             let (weights, bytes) = listed.and_then(|listed| listed.block()).expect(kind.name);
-            let beside = kind.beside.split(' ').map(|part| {
-                let (bits, among) = part.split_once('@').expect(part);
-                bits.parse::<f64>().expect(bits) / among.parse::<f64>().expect(among)
+            let overhead = kind.overhead.split(' ').map(|part| {
+                let (bits, group) = part.split_once('@').expect(part);
+                bits.parse::<f64>().expect(bits) / group.parse::<f64>().expect(group)
             });
-            let bits = kind.bits.parse::<f64>().expect(kind.bits) + beside.sum::<f64>();
+            let bits = kind.bits.parse::<f64>().expect(kind.bits) + overhead.sum::<f64>();
             let name = kind.name;
             assert_eq!(
                 bits,

@@ -26,7 +26,7 @@ pub fn export() -> Value {
 struct Texts(Vec<String>);
 
 impl Texts {
-    fn place(&mut self, text: &str) -> usize {
+    fn index_of(&mut self, text: &str) -> usize {
         self.0.iter().position(|known| known == text).unwrap_or_else(|| {
             self.0.push(text.into());
             self.0.len() - 1
@@ -34,7 +34,7 @@ impl Texts {
     }
 
     fn facts(&mut self, facts: &[Fact]) -> Vec<usize> {
-        facts.iter().flat_map(|(field, text)| [*field as usize, self.place(text)]).collect()
+        facts.iter().flat_map(|(field, text)| [*field as usize, self.index_of(text)]).collect()
     }
 
     /// Pattern and name, then three lists of facts, two texts, and whether it is read in cards only
@@ -46,8 +46,8 @@ impl Texts {
             self.facts(&word.says),
             self.facts(&word.usual),
             self.facts(&word.open),
-            self.place(&word.note),
-            self.place(&word.needs),
+            self.index_of(&word.note),
+            self.index_of(&word.needs),
             u8::from(word.card_only) + 2 * u8::from(word.one_piece),
         ])
     }

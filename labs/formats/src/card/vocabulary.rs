@@ -4,8 +4,8 @@
 //! compressed-tensors; `--quantization` and `--kv-cache-dtype` of vLLM 0.32.0.
 
 use super::word::Field::{
-    ActBits, ActGroup, ActKind, ActWhen, Beside, Group, Kv, Layout, Mean, Method, Order, ScaleBits,
-    Symmetric, WeightBits, WeightKind, ZeroBits,
+    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Mean, Method, Order, Overhead,
+    ScaleBits, Symmetric, WeightBits, WeightKind, ZeroBits,
 };
 use super::word::{Field, Word};
 
@@ -109,9 +109,9 @@ fn integers() -> Vec<Word> {
 }
 
 /// The three answers of an FP8 scheme.
-fn fp8(word: Word, group: &str, when: &str, sharers: &str) -> Word {
+fn fp8(word: Word, group: &str, when: &str, act_group: &str) -> Word {
     word.says(&[(WeightBits, "8"), (WeightKind, "float"), (Symmetric, "yes"), (ActKind, "float")])
-        .says(&[(Group, group), (ActWhen, when), (ActGroup, sharers), (ActBits, "8")])
+        .says(&[(Group, group), (ActWhen, when), (ActGroup, act_group), (ActBits, "8")])
 }
 
 /// `FP8` and its like.
@@ -138,8 +138,8 @@ fn floats() -> Vec<Word> {
 /// `--quantization fp8_per_tensor` and its like: the codes are made while a checkpoint loads.
 fn online_fp8(before: &str) -> Vec<Word> {
     let note = "as an argument of vLLM: it makes the codes while it loads a 16-bit checkpoint";
-    let word = |sharers: &str, group: &str, act_group: &str| {
-        Word::new(&format!("fp8_per_{sharers}"), &format!("{before}fp8 per {sharers}"))
+    let word = |granularity: &str, group: &str, act_group: &str| {
+        Word::new(&format!("fp8_per_{granularity}"), &format!("{before}fp8 per {granularity}"))
             .says(&[(WeightBits, "8"), (WeightKind, "float"), (Group, group)])
             .usual(&[(Symmetric, "yes"), (ActBits, "8"), (ActKind, "float")])
             .usual(&[(ActWhen, "dynamic"), (ActGroup, act_group)])
@@ -213,7 +213,7 @@ fn microscaled() -> Vec<Word> {
 fn bare_nvfp4(name: &str, pattern: &str) -> Word {
     Word::new(name, pattern)
         .says(&[(WeightBits, "4"), (WeightKind, "float"), (Group, "16"), (Symmetric, "yes")])
-        .says(&[(Layout, "NVFP4"), (Beside, "8@16 32@tensor")])
+        .says(&[(Layout, "NVFP4"), (Overhead, "8@16 32@tensor")])
 }
 
 fn nvfp4(name: &str, pattern: &str) -> Word {
@@ -288,7 +288,7 @@ fn methods() -> Vec<Word> {
             .note("QServe is W4A8KV4; without a group, one scale and one zero point a channel"),
         qserve("QServe-g128", "qserve g128")
             .says(&[(Group, "128"), (Layout, "QServe-g128")])
-            .says(&[(Beside, "8@128 8@128 16@channel")])
+            .says(&[(Overhead, "8@128 8@128 16@channel")])
             .note("QServe is W4A8KV4: the scales of groups are int8 themselves, one 16-bit scale a channel"),
         Word::new("SpinQuant_INT4_EO8", "spinquant int4 eo8")
             .says(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "32")])
@@ -325,19 +325,19 @@ fn tables() -> Vec<Word> {
         Word::new(name, pattern)
             .says(&bnb)
             .says(&[(Group, "64"), (Symmetric, "no")])
-            .usual(&[(Layout, "NF4"), (Beside, double)])
+            .usual(&[(Layout, "NF4"), (Overhead, double)])
             .open(
-                Beside,
+                Overhead,
                 "double quantization of the scales: unsloth's cards have it (4.127 bits), without it \
                  NF4 costs 4.5; the config decides",
             )
     };
-    let bnb_fp4 = |name: &str, pattern: &str, beside: &str| {
+    let bnb_fp4 = |name: &str, pattern: &str, overhead: &str| {
         Word::new(name, pattern).says(&bnb).says(&[
             (Group, "64"),
             (Symmetric, "no"),
             (Layout, "bnb FP4"),
-            (Beside, beside),
+            (Overhead, overhead),
         ])
     };
     let either = |name: &str| {
@@ -345,10 +345,10 @@ fn tables() -> Vec<Word> {
             .says(&[(Method, "bitsandbytes")])
             .open(WeightBits, "4 bits (a table) or 8 (LLM.int8()); the config decides")
     };
-    let aqlm = |name: &str, pattern: &str, beside: &str| {
+    let aqlm = |name: &str, pattern: &str, overhead: &str| {
         Word::new(name, pattern)
             .says(&[(Method, "AQLM"), (Layout, name), (WeightBits, "2"), (WeightKind, "table")])
-            .says(&[(Group, "channel"), (Symmetric, "no"), (ActBits, "16"), (Beside, beside)])
+            .says(&[(Group, "channel"), (Symmetric, "no"), (ActBits, "16"), (Overhead, overhead)])
             .note("AQLM: an index stands for 8 weights; the codebooks of a matrix lie beside it")
     };
     let exl2 = |name: &str, pattern: &str| {
@@ -361,8 +361,8 @@ fn tables() -> Vec<Word> {
         nf4("bitsandbytes 4bit", "bitsandbytes 4bit")
             .open(Layout, "NF4 or FP4: NF4 is usual; the config decides"),
         nf4("NF4", "nf4").says(&[(Layout, "NF4")]),
-        nf4("NF4 double", "nf4 double").says(&[(Layout, "NF4"), (Beside, double)]),
-        nf4("NF4 plain", "nf4 plain").says(&[(Layout, "NF4"), (Beside, "32@64")]),
+        nf4("NF4 double", "nf4 double").says(&[(Layout, "NF4"), (Overhead, double)]),
+        nf4("NF4 plain", "nf4 plain").says(&[(Layout, "NF4"), (Overhead, "32@64")]),
         bnb_fp4("bnb FP4 double", "bnb fp4 double", double),
         bnb_fp4("bnb FP4 plain", "bnb fp4 plain", "32@64"),
         Word::new("bnb-8bit", "bnb 8bit")
@@ -449,7 +449,7 @@ fn canonical_kv(kind: &str) -> &str {
     if kind == "fp8" { "fp8_e4m3" } else { kind }
 }
 
-/// Groups, symmetry, order: what stands beside a scheme.
+/// Groups, symmetry, order: the details of a scheme.
 fn details() -> Vec<Word> {
     let of = |field: Field, value: &'static str| {
         move |name: &str, pattern: &str| Word::new(name, pattern).says(&[(field, value)])

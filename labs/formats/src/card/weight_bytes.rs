@@ -7,7 +7,7 @@ use crate::format::Format;
 /// Bytes of the weights of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WeightBytes {
-    /// Linear layers inside the blocks, with all that lies beside the codes.
+    /// Linear layers inside the blocks, overhead included.
     pub linear: u64,
     /// Everything else: embedding, head, norms, biases. 0 where a mean covers the file.
     pub rest: u64,
@@ -46,12 +46,12 @@ pub fn weight_bytes(card: &Card, model: &Architecture) -> Option<WeightBytes> {
     Some(WeightBytes { linear, rest: tables * table + 4 * model.vector_weights(), about: true })
 }
 
-/// Bytes of an `[out, in]` matrix: codes, rounded up to a byte, and what lies beside them.
+/// Bytes of an `[out, in]` matrix: codes and overhead, rounded up to a byte.
 fn matrix_bytes(format: &Format, [out, inputs]: [u64; 2]) -> Option<u64> {
     let mut bits = out * inputs * u64::from(format.weights.bits());
-    for shared in format.shared.iter() {
-        let [rows, columns] = shared.among.grid(out, inputs)?;
-        bits += rows * columns * u64::from(shared.bits);
+    for part in format.overhead.iter() {
+        let [rows, columns] = part.per.grid(out, inputs)?;
+        bits += rows * columns * u64::from(part.bits);
     }
     Some(bits.div_ceil(8))
 }

@@ -9,7 +9,7 @@ pub enum Field {
     WeightBits,
     /// Integers, floats or indices into a table: `int`, `float`, `table`, `mixed`.
     WeightKind,
-    /// Who shares a scale: `tensor`, `channel`, a number of neighbours, `128x128`.
+    /// The weights that share a scale: `tensor`, `channel`, a number of neighbours, `128x128`.
     Group,
     /// Whether the grid is symmetric: `yes`, `no`.
     Symmetric,
@@ -19,7 +19,7 @@ pub enum Field {
     ActKind,
     /// Whether the activations' scale is `static` (in the file) or `dynamic` (found at run time).
     ActWhen,
-    /// Who shares a scale of the activations: `tensor`, `token`, a number of neighbours.
+    /// The activations that share a scale: `tensor`, `token`, a number of neighbours.
     ActGroup,
     /// How keys and values are kept.
     Kv,
@@ -29,8 +29,8 @@ pub enum Field {
     Method,
     /// Mean bits of a weight, where no single number of bits is true.
     Mean,
-    /// What lies beside the codes, if scale and zero point do not say it: `bits@sharers`, spaced.
-    Beside,
+    /// The overhead, where scale and zero point do not say it: `bits@group`, separated by spaces.
+    Overhead,
     /// Bits of a scale.
     ScaleBits,
     /// Bits of a stored zero point, 0 for none.
@@ -53,7 +53,7 @@ impl Field {
         Self::Order,
         Self::Method,
         Self::Mean,
-        Self::Beside,
+        Self::Overhead,
         Self::ScaleBits,
         Self::ZeroBits,
     ];
@@ -74,7 +74,7 @@ impl Field {
             Self::Method => "method",
             Self::Layout => "layout",
             Self::Mean => "mean bits of a weight",
-            Self::Beside => "stored beside the codes",
+            Self::Overhead => "stored beside the codes",
             Self::ScaleBits => "bits of a scale",
             Self::ZeroBits => "bits of a zero point",
         }

@@ -1,7 +1,7 @@
 //! Every storage format that the course writes and reads, one value for each.
 //!
 //! A [`Description`] says all there is to say of a format: the name on the command line, the three
-//! answers, what is stored beside the codes, the tensors that a matrix becomes, the config, who reads
+//! answers, the overhead, the tensors that a matrix becomes, the config, who reads
 //! it, and how weights are rounded, stored and decoded. Byte counts, plans, loaders, help texts and
 //! tables derive from it. A new format is a file with a description, and a line in [`ALL`]; a forgotten
 //! field does not compile, and a description that is missing in [`ALL`] is dead code.
@@ -31,7 +31,7 @@ pub use plan::{Decision, Reason, bits_per_weight, blocks, decide, left_alone, pa
 
 use crate::FormatError;
 use crate::checkpoint::{Dtype, Quantized};
-use crate::format::{Format, Grid, Group, Shared};
+use crate::format::{Format, Grid, Group, Overhead};
 use crate::gguf::TensorType;
 
 /// Every format, in the order of help texts and tables.
@@ -71,7 +71,7 @@ pub struct Description {
     pub activations: Option<Grid>,
     /// The weights that share a scale.
     pub granularity: Granularity,
-    /// Bits stored beside the codes, once for each scale: the scale, then a zero point or a minimum.
+    /// Bits of overhead for each scale: the scale, then a zero point or a minimum.
     pub overhead: &'static [u32],
     /// What `out_features` and `in_features` must be multiples of, besides whole groups.
     pub multiples: [u64; 2],
@@ -201,12 +201,12 @@ impl StorageFormat {
     /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
     /// `float`.
     pub fn answers(self, float: Grid) -> Format {
-        let among = match self.description.granularity {
+        let per = match self.description.granularity {
             Granularity::None => Group::Tensor,
             Granularity::Channel => Group::Channel,
             Granularity::ChosenGroup | Granularity::FixedGroup(_) => Group::Size(self.group_size),
         };
-        let overhead = self.description.overhead.iter().map(|&bits| Shared { bits, among });
+        let overhead = self.description.overhead.iter().map(|&bits| Overhead { bits, per });
         let weights = match self.description.granularity {
             Granularity::None => float,
             _ => self.description.weights,
@@ -215,7 +215,7 @@ impl StorageFormat {
             name: self.to_string().into(),
             weights,
             activations: self.description.activations.unwrap_or(float),
-            shared: overhead.collect(),
+            overhead: overhead.collect(),
         }
     }
 

@@ -9,7 +9,8 @@ use half::f16;
 
 use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
 
-/// int4 with a sign in the scale, so that the loudest weight always gets code 0, which is -8 steps.
+/// int4 with a sign in the scale, so that the weight of largest magnitude always gets code 0, which
+/// is -8 steps.
 pub const GGML_Q4_0: Rule = Rule {
     name: "GGML Q4_0",
     library: "gguf 0.19.0",

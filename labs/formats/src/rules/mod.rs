@@ -64,12 +64,12 @@ pub const ALL: [&Rule; 16] = {
     all
 };
 
-/// A group quieter than this, but not silent, is refused by [`Rule::encode`]: a step between two
-/// of its weights, divided by 255, may be so small that its inverse is no `f32`.
+/// [`Rule::encode`] refuses a group whose absmax is smaller than this and not 0, because a step
+/// between two of its weights, divided by 255, may be so small that its inverse is no `f32`.
 ///
 /// The smallest normal `f32`, times 255 codes, times the 2^24 steps of an `f32`'s significand:
 /// about 5e-29.
-pub const QUIETEST: f32 = f32::MIN_POSITIVE * 255.0 * 16_777_216.0;
+pub const SMALLEST_ABSMAX: f32 = f32::MIN_POSITIVE * 255.0 * 16_777_216.0;
 
 /// How one library turns a group of weights into codes and a scale.
 #[derive(Clone, Debug)]
@@ -149,12 +149,12 @@ pub enum RuleError {
         /// The value, NaN or infinite.
         value: f32,
     },
-    /// The group is quieter than [`QUIETEST`].
+    /// The absmax of the group is below [`SMALLEST_ABSMAX`].
     #[error(
-        "the largest magnitude of the group is {absmax:e}, below {QUIETEST:e}: its steps have no \
+        "the largest magnitude of the group is {absmax:e}, below {SMALLEST_ABSMAX:e}: its steps have no \
          inverse in f32. Multiply the weights by a constant, or set the group to 0"
     )]
-    TooQuiet {
+    AbsmaxTooSmall {
         /// The largest magnitude of the group.
         absmax: f32,
     },
@@ -163,7 +163,7 @@ pub enum RuleError {
         "the largest magnitude of the group is {absmax:e}: the scale of {rule}, or a value on its \
          grid, overflows. Divide the weights by a constant"
     )]
-    TooLoud {
+    AbsmaxTooLarge {
         /// The rule that was asked.
         rule: &'static str,
         /// The largest magnitude of the group.
@@ -175,8 +175,8 @@ impl Rule {
     /// The codes, the scale and the way back of one group of weights.
     ///
     /// # Errors
-    /// [`RuleError`] for no weights, for NaN or infinity, and for a group too quiet or too loud for
-    /// the rule's arithmetic. A group of zeros is no error: that is what the zero guards are for.
+    /// [`RuleError`] for no weights, for NaN or infinity, and for an absmax too small or too large
+    /// for the rule's arithmetic. A group of zeros is no error, because each rule has a zero guard.
     pub fn encode(&self, weights: &[f32]) -> Result<Encoded, RuleError> {
         if weights.is_empty() {
             return Err(RuleError::Empty { rule: self.name });
@@ -185,14 +185,14 @@ impl Rule {
             return Err(RuleError::NotFinite { index, value: weights[index] });
         }
         let absmax = absmax(weights);
-        if absmax > 0.0 && absmax < QUIETEST {
-            return Err(RuleError::TooQuiet { absmax });
+        if absmax > 0.0 && absmax < SMALLEST_ABSMAX {
+            return Err(RuleError::AbsmaxTooSmall { absmax });
         }
         let encoded = (self.encode)(weights);
         if encoded.is_finite() {
             Ok(encoded)
         } else {
-            Err(RuleError::TooLoud { rule: self.name, absmax })
+            Err(RuleError::AbsmaxTooLarge { rule: self.name, absmax })
         }
     }
 }

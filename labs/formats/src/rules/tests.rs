@@ -52,24 +52,24 @@ fn what_cannot_be_encoded_is_refused_with_a_reason() {
             let error = rule.encode(&[1.0, value]).unwrap_err();
             assert!(matches!(error, RuleError::NotFinite { index: 1, .. }), "{error}");
         }
-        let quiet = rule.encode(&[0.0, 1e-30]).unwrap_err();
-        assert_eq!(quiet, RuleError::TooQuiet { absmax: 1e-30 });
+        let too_small = rule.encode(&[0.0, 1e-30]).unwrap_err();
+        assert_eq!(too_small, RuleError::AbsmaxTooSmall { absmax: 1e-30 });
     }
     for rule in [&LAB_03, &GGML_Q4_0, &GGML_Q4_1] {
         let error = rule.encode(&[-1e7, 1e7]).unwrap_err();
-        assert_eq!(error, RuleError::TooLoud { rule: rule.name, absmax: 1e7 }, "{error}");
+        assert_eq!(error, RuleError::AbsmaxTooLarge { rule: rule.name, absmax: 1e7 }, "{error}");
     }
     let error = GPTQ_SYMMETRIC.encode(&[f32::MAX, f32::MIN]).unwrap_err();
-    assert!(matches!(error, RuleError::TooLoud { .. }), "{error}");
+    assert!(matches!(error, RuleError::AbsmaxTooLarge { .. }), "{error}");
 }
 
 #[test]
-fn the_quietest_group_still_has_finite_codes() -> Result<(), RuleError> {
+fn the_smallest_absmax_still_gives_finite_codes() -> Result<(), RuleError> {
     // Two neighbours in f32: their difference is the smallest step a group can have.
-    let step = f32::from_bits(QUIETEST.to_bits() + 1);
+    let step = f32::from_bits(SMALLEST_ABSMAX.to_bits() + 1);
     for rule in ALL {
-        rule.encode(&[QUIETEST, step])?;
-        rule.encode(&[-QUIETEST, step])?;
+        rule.encode(&[SMALLEST_ABSMAX, step])?;
+        rule.encode(&[-SMALLEST_ABSMAX, step])?;
         rule.encode(&[0.0, 0.0])?;
     }
     Ok(())
@@ -83,7 +83,7 @@ fn the_three_scales_of_symmetric_int4_are_told_apart_by_their_ends() -> Result<(
     assert_eq!(COMPRESSED_TENSORS_SYMMETRIC.encode(&weights)?.steps(), [-7, -4, 2, 7]);
     assert_eq!(COMPRESSED_TENSORS_SYMMETRIC.encode(&[-0.9, 0.2])?.steps(), [-8, 2]);
     assert_eq!(GGML_Q4_0.encode(&weights)?.steps(), [-8, -4, 2, 7]);
-    // With the loudest weight positive, Q4_0's scale is negative: its steps count the other way.
+    // With the weight of largest magnitude positive, Q4_0's scale is negative: its steps count the other way.
     assert_eq!(GGML_Q4_0.encode(&[1.0, 0.55, -0.25, -0.9])?.steps(), [-8, -4, 2, 7]);
     Ok(())
 }

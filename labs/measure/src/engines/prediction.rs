@@ -56,8 +56,8 @@ pub fn served(
 
 /// Floats of this grid, without overhead.
 fn floats(grid: Grid) -> Format {
-    let (name, shared) = (Cow::Borrowed("floats"), Cow::Borrowed(&[][..]));
-    Format { name, weights: grid, activations: grid, shared }
+    let (name, overhead) = (Cow::Borrowed("floats"), Cow::Borrowed(&[][..]));
+    Format { name, weights: grid, activations: grid, overhead }
 }
 
 /// This course's model: the head, which is the embedding, is int8 in every quantized format, because

@@ -8,7 +8,7 @@ use crate::format::Group;
 pub struct Expected {
     /// Bits of a code.
     pub bits: Option<u64>,
-    /// Who shares a scale.
+    /// The activations that share a scale.
     pub group: Option<Group>,
     /// Whether the grid is symmetric.
     pub symmetric: Option<bool>,
@@ -77,8 +77,8 @@ pub struct Activations {
     pub numbers: Option<Numbers>,
     /// When the scale is found.
     pub scale: Option<ScaleTime>,
-    /// Who shares a scale.
-    pub sharers: Option<Sharers>,
+    /// The activations that share a scale.
+    pub granularity: Option<ActGranularity>,
 }
 
 /// When the scale of activations is found.
@@ -92,7 +92,7 @@ pub enum ScaleTime {
 
 /// The activations that share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharers {
+pub enum ActGranularity {
     /// Those of a token.
     Token,
     /// The whole tensor, or neighbours.

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::expected::ScaleTime::{Dynamic, Static};
-use super::expected::{Activations, Expected, KvCache, Numbers, ScaleTime, Sharers, WeightGrid};
+use super::expected::{
+    ActGranularity, Activations, Expected, KvCache, Numbers, ScaleTime, WeightGrid,
+};
 use super::json_fields::{block, group_size, number, text, texts, truth};
 use super::module_patterns::Pattern;
 use super::quant_config::QuantConfig;
@@ -13,7 +15,7 @@ use crate::format::Group;
 
 /// Activations that are left in 16 bits: only the weights are quantized.
 const SIXTEEN: Option<Activations> =
-    Some(Activations { bits: 16, numbers: None, scale: None, sharers: None });
+    Some(Activations { bits: 16, numbers: None, scale: None, granularity: None });
 
 impl QuantConfig {
     /// Reads the fields that `self.method` has.
@@ -131,13 +133,13 @@ impl QuantConfig {
         // Kernels for blocks find a scale for 128 activations at run time, whatever
         // `activation_scheme` says.
         let activations = match (is_fbgemm, blocks, text(json, "activation_scheme")) {
-            (true, ..) => fp8(Dynamic, Sharers::Token),
-            (_, Some(_), _) => fp8(Dynamic, Sharers::Group(Group::Size(128))),
-            (_, None, Some("static")) => fp8(Static, Sharers::Group(Group::Tensor)),
-            (_, None, Some("dynamic")) => fp8(Dynamic, Sharers::Token),
+            (true, ..) => fp8(Dynamic, ActGranularity::Token),
+            (_, Some(_), _) => fp8(Dynamic, ActGranularity::Group(Group::Size(128))),
+            (_, None, Some("static")) => fp8(Static, ActGranularity::Group(Group::Tensor)),
+            (_, None, Some("dynamic")) => fp8(Dynamic, ActGranularity::Token),
             _ => {
                 let numbers = Some(Numbers::Float);
-                Some(Activations { bits: 8, numbers, scale: None, sharers: None })
+                Some(Activations { bits: 8, numbers, scale: None, granularity: None })
             }
         };
         let implied_group = match (is_fbgemm, blocks) {
@@ -162,13 +164,14 @@ impl QuantConfig {
 
     fn read_modelopt(&mut self, json: &Value) {
         let float = || WeightGrid::Plain(Numbers::Float);
-        let (tensor, of_32) = (Sharers::Group(Group::Tensor), Sharers::Group(Group::Size(32)));
+        let (tensor, of_32) =
+            (ActGranularity::Group(Group::Tensor), ActGranularity::Group(Group::Size(32)));
         let of_16 = group_size(json, &["group_size"]).unwrap_or(Group::Size(16));
-        let fp4 = quantized(4, Numbers::Float, Dynamic, Sharers::Group(Group::Size(16)));
+        let fp4 = quantized(4, Numbers::Float, Dynamic, ActGranularity::Group(Group::Size(16)));
         let (bits, group, implied_group, grid, activations) = match text(json, "quant_algo") {
             Some("FP8") => (8, None, Some(Group::Tensor), float(), fp8(Static, tensor)),
             Some("FP8_PER_CHANNEL_PER_TOKEN") => {
-                (8, None, Some(Group::Channel), float(), fp8(Dynamic, Sharers::Token))
+                (8, None, Some(Group::Channel), float(), fp8(Dynamic, ActGranularity::Token))
             }
             // PB_WO: per block, weights only.
             Some("FP8_PB_WO") => (8, None, Some(Group::Block(128, 128)), float(), SIXTEEN),
@@ -219,8 +222,12 @@ impl QuantConfig {
         let activations = quark_numbers(inputs).map_or(SIXTEEN, |(bits, numbers)| {
             let scale = if inputs["is_dynamic"] == true { Dynamic } else { Static };
             let per_tensor = inputs["qscheme"] == "per_tensor";
-            let sharers = if per_tensor { Sharers::Group(Group::Tensor) } else { Sharers::Token };
-            quantized(bits, numbers, scale, sharers)
+            let granularity = if per_tensor {
+                ActGranularity::Group(Group::Tensor)
+            } else {
+                ActGranularity::Token
+            };
+            quantized(bits, numbers, scale, granularity)
         });
         self.everywhere(Expected {
             bits: Some(bits),
@@ -243,7 +250,7 @@ impl QuantConfig {
             _ => None,
         };
         let (grid, activations) = if bits == Some(8) {
-            (WeightGrid::BnbInt8, quantized(8, Numbers::Int, Dynamic, Sharers::Token))
+            (WeightGrid::BnbInt8, quantized(8, Numbers::Int, Dynamic, ActGranularity::Token))
         } else {
             // FP4 is the default of BitsAndBytesConfig, though most files have NF4.
             let nf4 = text(json, "bnb_4bit_quant_type") == Some("nf4");
@@ -286,8 +293,8 @@ fn integers_alone() -> Expected {
 }
 
 /// FP8 activations.
-fn fp8(scale: ScaleTime, sharers: Sharers) -> Option<Activations> {
-    quantized(8, Numbers::Float, scale, sharers)
+fn fp8(scale: ScaleTime, granularity: ActGranularity) -> Option<Activations> {
+    quantized(8, Numbers::Float, scale, granularity)
 }
 
 /// Activations of which everything is said.
@@ -295,10 +302,10 @@ fn quantized(
     bits: u64,
     numbers: Numbers,
     scale: ScaleTime,
-    sharers: Sharers,
+    granularity: ActGranularity,
 ) -> Option<Activations> {
-    let (numbers, scale, sharers) = (Some(numbers), Some(scale), Some(sharers));
-    Some(Activations { bits, numbers, scale, sharers })
+    let (numbers, scale, granularity) = (Some(numbers), Some(scale), Some(granularity));
+    Some(Activations { bits, numbers, scale, granularity })
 }
 
 /// Quark's words for a number.
@@ -351,16 +358,16 @@ fn compressed_inputs(json: &Value) -> Option<Activations> {
     let Some(bits) = number(json, &["num_bits"]) else { return SIXTEEN };
     // NVFP4: `local` scales of groups are found at run time, the one of the tensor is in the file.
     let is_dynamic = json["dynamic"] == true || json["dynamic"] == "local";
-    let sharers = match text(json, "strategy") {
-        Some("token") => Some(Sharers::Token),
-        Some("tensor") => Some(Sharers::Group(Group::Tensor)),
-        _ => group_size(json, &["group_size"]).map(Sharers::Group),
+    let granularity = match text(json, "strategy") {
+        Some("token") => Some(ActGranularity::Token),
+        Some("tensor") => Some(ActGranularity::Group(Group::Tensor)),
+        _ => group_size(json, &["group_size"]).map(ActGranularity::Group),
     };
     Some(Activations {
         bits,
         numbers: Some(Numbers::named(text(json, "type").unwrap_or("int"))),
         scale: Some(if is_dynamic { Dynamic } else { Static }),
-        sharers,
+        granularity,
     })
 }
 

@@ -10,5 +10,7 @@ mod methods;
 mod module_patterns;
 pub(crate) mod quant_config;
 
-pub use expected::{Activations, Expected, KvCache, Numbers, ScaleTime, Sharers, WeightGrid};
+pub use expected::{
+    ActGranularity, Activations, Expected, KvCache, Numbers, ScaleTime, WeightGrid,
+};
 pub use quant_config::{ModuleRule, QuantConfig};
