@@ -1,8 +1,8 @@
-//! Blocks of 32 weights that share a scale, decoded one by one.
+//! Decodes blocks of 32 weights that share a scale.
 //!
 //! All numbers are little-endian. A row of a tensor is a whole number of blocks. In the 4-bit
-//! types byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble:
-//! halves of the block, not neighbours.
+//! types byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble, so
+//! that the codes of a half of the block come out of a vector with one mask or one shift.
 
 use half::f16;
 
@@ -46,13 +46,15 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
         }
         TensorType::Q4_1 => {
             let (d, m) = (f16_at(block, 0), f16_at(block, 2));
-            // 11 bits times 4 fit into an f32: only the sum is rounded, on any machine.
+            // 11 bits times 4 fit into an f32, so only the sum is rounded, with or without a fused
+            // multiply-add.
             values.extend(nibbles(&block[4..]).map(|code| d * f32::from(code) + m));
         }
         TensorType::Q8_0 => {
             let d = f16_at(block, 0);
             values.extend(block[2..].iter().map(|&code| d * f32::from(code.cast_signed())));
         }
+        // `dequantize` refuses these types.
         TensorType::Other(_) => {}
     }
 }

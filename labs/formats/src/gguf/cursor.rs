@@ -1,14 +1,15 @@
-//! Reads a header number by number, and trusts no length in it.
+//! Reads a header number by number. Every length is compared with the rest of the file first.
 
 use std::io::{Read, Seek, SeekFrom};
 
 use super::{GgufError, Value};
 
-/// Arrays in arrays in arrays: real files have one level, a forged one could exhaust the stack.
+/// The most levels of arrays in arrays. Real files have one level, and a forged file could exhaust the
+/// stack.
 const MAX_NESTING: usize = 4;
 
-/// The longest header that is read, in bytes. Real ones stay below 32 MiB: most of it is the
-/// vocabulary. A forged one in a huge sparse file could otherwise fill the memory with zeros.
+/// The longest header that is read, in bytes. Real headers stay below 32 MiB, most of which is the
+/// vocabulary. A forged header in a huge sparse file could otherwise fill the memory with zeros.
 const MAX_HEADER: u64 = 128 << 20;
 
 /// A reader that knows where it is and how many bytes are left.
@@ -21,6 +22,7 @@ pub(super) struct Cursor<'a, R> {
 impl<'a, R: Read + Seek> Cursor<'a, R> {
     /// Starts at byte 0 of `reader`.
     pub(super) fn new(reader: &'a mut R) -> Result<Self, GgufError> {
+        // Seeking tells the length of a file and of bytes in memory alike.
         let end = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
         Ok(Self { reader, at: 0, end })
@@ -46,10 +48,11 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
-    /// A count of things that take at least `size` bytes each: more of them than there is file
-    /// left is an error here, before anything is allocated.
+    /// A count of items that take at least `size` bytes each. A count that does not fit the rest of
+    /// the file is an error here, before anything is allocated.
     pub(super) fn count(&mut self, size: u64, what: &str) -> Result<usize, GgufError> {
         let count = self.u64(what)?;
+        // A forged count may overflow, and the largest u64 is more than any file has left.
         self.require(count.saturating_mul(size), what)?;
         usize::try_from(count).map_err(|_| GgufError::Damaged(format!("{what}: {count} of them")))
     }
@@ -86,6 +89,7 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
             7 => match self.array(what)? {
                 [0] => Value::Bool(false),
                 [1] => Value::Bool(true),
+                // Readers may take another byte as true or as false, so the byte is refused.
                 [other] => {
                     let problem = format!("{what}: a truth value is {other}, not 0 or 1");
                     return Err(GgufError::Damaged(problem));
@@ -114,6 +118,7 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
     }
 
     fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), GgufError> {
+        // Checked before reading, because the error of `read_exact` does not name the field.
         self.require(bytes.len() as u64, what)?;
         self.reader.read_exact(bytes)?;
         self.at += bytes.len() as u64;
@@ -135,7 +140,8 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
     }
 }
 
-/// The fewest bytes a value of the type takes in the file.
+/// The fewest bytes that a value of the type takes in the file: a text has its length at least, an
+/// array the type and the count of its elements.
 fn least_size(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),

@@ -1,4 +1,4 @@
-//! The header: metadata, then where each tensor lies. Everything is checked here, once.
+//! The header: metadata, then the position of each tensor. Everything is checked here, once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek};
@@ -6,9 +6,9 @@ use std::io::{Read, Seek};
 use super::cursor::Cursor;
 use super::{GgufError, TensorType, Value};
 
-/// The only version read here; it is little-endian.
+/// The only version that is read; it is little-endian.
 const VERSION: u32 = 3;
-/// Bytes that every tensor starts at a multiple of, where the file does not say.
+/// Every tensor starts at a multiple of this, where the metadata name no other alignment.
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// The fewest bytes of a metadata entry: an empty key, a type, one byte.
 const LEAST_ENTRY: u64 = 8 + 4 + 1;
@@ -45,14 +45,14 @@ impl Header {
     pub(super) fn read<R: Read + Seek>(reader: &mut R) -> Result<Self, GgufError> {
         let mut cursor = Cursor::new(reader)?;
         check_start(&mut cursor)?;
-        // Each count is held to the rest of the file; the tensors' entries come after the
-        // metadata's, so this is the loosest bound that is still safe.
+        // Each count is compared with the rest of the file. The entries of the tensors come after
+        // the metadata, so the bound is loose and still safe.
         let tensors = cursor.count(LEAST_TENSOR, "the list of tensors")?;
         let entries = cursor.count(LEAST_ENTRY, "the list of metadata")?;
         let metadata = read_metadata(&mut cursor, entries)?;
         let mut tensors = read_tensors(&mut cursor, tensors)?;
         let (bytes, file_bytes) = (cursor.position(), cursor.end());
-        place(&mut tensors, bytes, file_bytes, alignment(&metadata)?)?;
+        locate(&mut tensors, bytes, file_bytes, alignment(&metadata)?)?;
         Ok(Self { metadata, tensors, bytes, file_bytes })
     }
 }
@@ -76,6 +76,7 @@ fn read_metadata<R: Read + Seek>(
     for _ in 0..entries {
         let key = cursor.text("a metadata key")?;
         let value = cursor.value(&format!("the value of metadata `{key}`"))?;
+        // A second entry is refused, because readers may disagree about which of two entries counts.
         if metadata.insert(key.clone(), value).is_some() {
             return Err(GgufError::Damaged(format!("the metadata key `{key}` is there twice")));
         }
@@ -102,6 +103,7 @@ fn read_tensors<R: Read + Seek>(
     let mut names = HashSet::new();
     for _ in 0..count {
         let tensor = read_tensor(cursor)?;
+        // Tensors are looked up by name, so a second one could never be read.
         if !names.insert(tensor.name.clone()) {
             return Err(GgufError::Damaged(format!("tensor `{}` is there twice", tensor.name)));
         }
@@ -110,19 +112,17 @@ fn read_tensors<R: Read + Seek>(
     Ok(tensors)
 }
 
-/// One entry; its offset still counts from the start of the data.
+/// One entry. Its offset still counts from the start of the data.
 fn read_tensor<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<TensorInfo, GgufError> {
     let name = cursor.text("the name of a tensor")?;
     let what = format!("the entry of tensor `{name}`");
     let axes = cursor.u32(&what)?;
+    // Checked before the shape is read: 4 is GGML_MAX_DIMS.
     if !(1..=4).contains(&axes) {
         return Err(GgufError::Damaged(format!("tensor `{name}` has {axes} axes, not 1 to 4")));
     }
-    let mut shape = Vec::new();
-    for _ in 0..axes {
-        let length = cursor.u64(&what)?;
-        shape.push(usize::try_from(length).map_err(|_| too_large(&name))?);
-    }
+    let length = |_| usize::try_from(cursor.u64(&what)?).map_err(|_| too_large(&name));
+    let mut shape = (0..axes).map(length).collect::<Result<Vec<_>, _>>()?;
     // The file lists the innermost axis first.
     shape.reverse();
     let kind = TensorType::from_id(cursor.u32(&what)?);
@@ -135,6 +135,7 @@ fn byte_length(name: &str, shape: &[usize], kind: TensorType) -> Result<Option<u
     let weights = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let weights = weights.ok_or_else(|| too_large(name))?;
     let Some((per_block, size)) = kind.block() else { return Ok(None) };
+    // Blocks do not cross rows, so the innermost axis is whole blocks.
     let row = shape.last().copied().unwrap_or(1);
     if !row.is_multiple_of(per_block) {
         let problem = format!(
@@ -152,7 +153,7 @@ fn too_large(name: &str) -> GgufError {
 
 /// Makes the offsets count from the start of the file, and checks that each tensor is inside it and
 /// starts where the one before it ends.
-fn place(
+fn locate(
     tensors: &mut [TensorInfo],
     header: u64,
     end: u64,
@@ -167,16 +168,14 @@ fn place(
                 format!("tensor `{name}` starts at {offset}, not a multiple of {alignment}");
             return Err(GgufError::Damaged(problem));
         }
+        // A forged offset that overflows stays beyond the end, and is refused below.
         tensor.offset = tensor.offset.saturating_add(data);
         let (at, needed) = (tensor.offset, tensor.bytes.unwrap_or(0) as u64);
         let left = end.saturating_sub(at);
+        // The start is checked too, because a tensor of unknown size needs 0 bytes.
         if needed > left || at > end {
-            return Err(GgufError::Truncated {
-                what: format!("tensor `{name}`"),
-                at,
-                needed,
-                left,
-            });
+            let what = format!("tensor `{name}`");
+            return Err(GgufError::Truncated { what, at, needed, left });
         }
     }
     check_no_gaps(tensors, data, alignment)

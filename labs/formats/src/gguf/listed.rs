@@ -1,4 +1,4 @@
-//! What a block of each GGML type weighs, also of those that are not decoded here.
+//! The size of a block of each GGML type, including the types that are not decoded here.
 //!
 //! The sizes are GGML's (`ggml-common.h`), as the `gguf` package lists them; a test holds this list
 //! to that one.

@@ -159,10 +159,9 @@ impl<R: Read + Seek> Gguf<R> {
     /// # Errors
     /// If there is no such tensor, its type is unknown, or the file cannot be read.
     pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>, GgufError> {
-        let info = self.info(name)?;
-        let (offset, length) = (info.offset, info.bytes);
-        let length = length.ok_or(GgufError::Undecodable(info.kind))?;
-        let mut bytes = vec![0; length];
+        let &TensorInfo { offset, bytes, kind, .. } = self.info(name)?;
+        // The length is safe to allocate, because the header was compared with the file's length.
+        let mut bytes = vec![0; bytes.ok_or(GgufError::Undecodable(kind))?];
         self.reader.seek(SeekFrom::Start(offset))?;
         self.reader.read_exact(&mut bytes)?;
         Ok(bytes)
@@ -187,11 +186,11 @@ impl<R: Read + Seek> Gguf<R> {
     }
 }
 
-/// Up to four names that share the longest beginning with `name`.
+/// Up to four names, those with the longest common beginning with `name` first.
 fn nearest(name: &str, tensors: &[TensorInfo]) -> String {
-    let shared = |other: &str| name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let common = |other: &str| name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    names.sort_by_key(|other| std::cmp::Reverse(shared(other)));
+    names.sort_by_key(|other| std::cmp::Reverse(common(other)));
     names.truncate(4);
     names.join(", ")
 }

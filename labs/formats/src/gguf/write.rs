@@ -1,12 +1,12 @@
-//! The header of a GGUF file, version 3, that is to be written.
+//! Writes the header of a GGUF file, version 3.
 
 use std::collections::BTreeMap;
 
 use super::{GgufError, TensorType, Value};
 
-/// Where each tensor's data may begin: the default of the format.
+/// The data of a tensor begin at a multiple of this: the default of the format.
 const ALIGNMENT: u64 = 32;
-/// The key that names another one.
+/// The key of another alignment.
 const ALIGNMENT_KEY: &str = "general.alignment";
 
 /// A header, and what follows from it.
@@ -28,78 +28,66 @@ pub fn layout(
     metadata: &BTreeMap<String, Value>,
     tensors: &[(&str, TensorType, &[u64])],
 ) -> Result<Layout, GgufError> {
+    // The metadata come from another file, whose alignment does not hold for the offsets below.
     let metadata = metadata.iter().filter(|(key, _)| *key != ALIGNMENT_KEY);
     let mut header = b"GGUF".to_vec();
     header.extend(3u32.to_le_bytes());
     header.extend((tensors.len() as u64).to_le_bytes());
     header.extend((metadata.clone().count() as u64).to_le_bytes());
     for (key, value) in metadata {
-        put_text(key, &mut header);
-        header.extend(type_of(value).to_le_bytes());
-        put(value, &mut header);
+        let (kind, bytes) = encoded(value);
+        header.extend(text(key));
+        header.extend(kind.to_le_bytes());
+        header.extend(bytes);
     }
     let (mut begins, mut offset) = (Vec::new(), 0u64);
     for &(name, kind, shape) in tensors {
         let (weights, bytes) = kind.block().ok_or(GgufError::Undecodable(kind))?;
-        put_text(name, &mut header);
+        header.extend(text(name));
         header.extend((shape.len() as u32).to_le_bytes());
         // The format lists axes from the innermost.
         shape.iter().rev().for_each(|axis| header.extend(axis.to_le_bytes()));
         header.extend(kind.id().to_le_bytes());
+        // Offsets count from the start of the data, because the header's length is not known yet.
         header.extend(offset.to_le_bytes());
         begins.push(offset);
         let length = shape.iter().product::<u64>() / weights as u64 * bytes as u64;
         offset = (offset + length).next_multiple_of(ALIGNMENT);
     }
+    // The data begin at the alignment too, so the header is padded.
     let data = (header.len() as u64).next_multiple_of(ALIGNMENT);
     header.resize(data as usize, 0);
     begins.iter_mut().for_each(|begin| *begin += data);
     Ok(Layout { header, begins, bytes: data + offset })
 }
 
-fn put_text(text: &str, bytes: &mut Vec<u8>) {
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text.as_bytes());
+/// A length and the bytes of a text. GGUF has no terminating zero.
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
-/// The number of a value's type.
-fn type_of(value: &Value) -> u32 {
+/// The number of a value's type, and the value's bytes.
+fn encoded(value: &Value) -> (u32, Vec<u8>) {
     match value {
-        Value::U8(_) => 0,
-        Value::I8(_) => 1,
-        Value::U16(_) => 2,
-        Value::I16(_) => 3,
-        Value::U32(_) => 4,
-        Value::I32(_) => 5,
-        Value::F32(_) => 6,
-        Value::Bool(_) => 7,
-        Value::Text(_) => 8,
-        Value::Array(_) => 9,
-        Value::U64(_) => 10,
-        Value::I64(_) => 11,
-        Value::F64(_) => 12,
-    }
-}
-
-fn put(value: &Value, bytes: &mut Vec<u8>) {
-    match value {
-        Value::U8(v) => bytes.extend(v.to_le_bytes()),
-        Value::I8(v) => bytes.extend(v.to_le_bytes()),
-        Value::U16(v) => bytes.extend(v.to_le_bytes()),
-        Value::I16(v) => bytes.extend(v.to_le_bytes()),
-        Value::U32(v) => bytes.extend(v.to_le_bytes()),
-        Value::I32(v) => bytes.extend(v.to_le_bytes()),
-        Value::F32(v) => bytes.extend(v.to_le_bytes()),
-        Value::Bool(v) => bytes.push((*v).into()),
-        Value::Text(v) => put_text(v, bytes),
-        Value::U64(v) => bytes.extend(v.to_le_bytes()),
-        Value::I64(v) => bytes.extend(v.to_le_bytes()),
-        Value::F64(v) => bytes.extend(v.to_le_bytes()),
+        Value::U8(v) => (0, v.to_le_bytes().into()),
+        Value::I8(v) => (1, v.to_le_bytes().into()),
+        Value::U16(v) => (2, v.to_le_bytes().into()),
+        Value::I16(v) => (3, v.to_le_bytes().into()),
+        Value::U32(v) => (4, v.to_le_bytes().into()),
+        Value::I32(v) => (5, v.to_le_bytes().into()),
+        Value::F32(v) => (6, v.to_le_bytes().into()),
+        Value::Bool(v) => (7, vec![(*v).into()]),
+        Value::Text(v) => (8, text(v)),
         Value::Array(values) => {
-            // The type of an empty array is lost, and no reader asks for the type: text.
-            bytes.extend(values.first().map_or(8, type_of).to_le_bytes());
+            // [`Value`] does not keep the type of an empty array, and no reader asks for the type.
+            let kind = values.first().map_or(8, |value| encoded(value).0);
+            let mut bytes = kind.to_le_bytes().to_vec();
             bytes.extend((values.len() as u64).to_le_bytes());
-            values.iter().for_each(|value| put(value, bytes));
+            values.iter().for_each(|value| bytes.extend(encoded(value).1));
+            (9, bytes)
         }
+        Value::U64(v) => (10, v.to_le_bytes().into()),
+        Value::I64(v) => (11, v.to_le_bytes().into()),
+        Value::F64(v) => (12, v.to_le_bytes().into()),
     }
 }
