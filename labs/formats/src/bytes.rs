@@ -30,7 +30,8 @@ pub fn of<'a, T: Stored + 'a>(values: impl IntoIterator<Item = &'a T>) -> Vec<u8
     bytes
 }
 
-/// The bytes of `values` rounded to `float`, half to even.
+/// The bytes of `values` rounded to `float`, half to even. A value beyond the type is an error,
+/// because a model with an infinite weight gives NaN.
 ///
 /// # Errors
 /// [`FormatError::NotFinite`], or [`FormatError::FloatOverflow`] for a value that `float` does not

@@ -16,10 +16,10 @@ pub enum FormatError {
     NoFormat {
         /// What was asked for.
         name: String,
-        /// Those that there are.
+        /// Every name.
         known: String,
     },
-    /// A group that does not fill whole words.
+    /// A group size that does not fill whole words.
     #[error("group size {0}: eight codes share a word, so take a positive multiple of 8")]
     GroupSize(u64),
     /// The format that leaves everything in floats was asked for codes.
@@ -47,7 +47,7 @@ pub enum FormatError {
     /// A value that is kept, and is NaN or infinite.
     #[error("value {index} is {value}: a model with such a weight is damaged")]
     NotFinite {
-        /// Its place, counted from 0.
+        /// Its index, counted from 0.
         index: usize,
         /// The value.
         value: f32,
@@ -55,7 +55,7 @@ pub enum FormatError {
     /// A value that is kept, and beyond the type asked for.
     #[error("value {index}, {value}, is beyond {}: take --dtype bf16 or f32", float.torch_dtype())]
     FloatOverflow {
-        /// Its place, counted from 0.
+        /// Its index, counted from 0.
         index: usize,
         /// The value.
         value: f32,

@@ -1,9 +1,8 @@
 //! FP8, e4m3fn: a sign, four bits of exponent, three of mantissa, no infinity.
 //!
 //! The largest value is 448. Codes are spaced like floats: from 2^-9 to 2^-6 in steps of 2^-9, then
-//! eight codes for each power of two. The grid is neither lab 01's nor lab 03's, so it is given.
-//! Rounding is half to even and what lies beyond 448 becomes 448: what torch 2.13 does, whose codes the
-//! golden file of this lab holds.
+//! eight codes for each power of two. Rounding is half to even, and magnitudes beyond 448 become 448, as
+//! in torch 2.13, which wrote the golden file.
 
 use kit::int8::QuantError;
 use ndarray::{Array2, Axis};
@@ -21,18 +20,19 @@ const LEAST: f32 = 1.0 / 512.0;
 pub fn encode(value: f32) -> u8 {
     let sign = if value.is_sign_negative() { 0x80 } else { 0 };
     let magnitude = value.abs().min(MAX);
+    // `min` turns NaN into 448, so the value is asked and not the magnitude.
     if value.is_nan() {
         return sign | NAN;
     }
     if magnitude < LEAST_NORMAL {
-        // Eight steps: the eighth is the first normal code, and the bits of it say so.
+        // Eight steps. The eighth is the code of the smallest normal value, so no case is needed.
         return sign | (magnitude / LEAST).round_ties_even() as u8;
     }
-    // The bits of an f32, its last 20 mantissa bits rounded away: a carry runs into the exponent, as
-    // it should.
+    // Rounds away the last 20 bits of the mantissa of the f32. A carry out of the mantissa runs into the
+    // exponent, which is the next power of two. The lowest bit that is kept breaks ties to even.
     let bits = magnitude.to_bits();
     let rounded = bits + 0x0007_FFFF + (bits >> 20 & 1);
-    // Exponents count from -127 there and from -7 here.
+    // The bias is 127 in an f32 and 7 in E4M3.
     sign | ((rounded >> 20) - (120 << 3)) as u8
 }
 

@@ -54,7 +54,7 @@ fn config(json: &Value) -> Option<QuantConfig> {
     if json.get("quant_method").is_some() {
         return QuantConfig::parse("quantization_config", json);
     }
-    // Overhead old GPTQ and AWQ checkpoints lies the object alone, without a method.
+    // Old GPTQ and AWQ checkpoints have the object in a file of its own, and it names no method.
     let is_awq = ["w_bit", "zero_point", "q_group_size"].iter().any(|key| json.get(*key).is_some());
     match QuantConfig::parse("config.json", json) {
         None if is_awq => QuantConfig::parse("quant_config.json", json),

@@ -55,6 +55,7 @@ pub fn pack(w: &Grouped) -> Result<AwqTensors, LayoutError> {
     let fix = "AutoAWQ's packer would drop the rest; leave this layer in 16 bits";
     check_divides(LAYOUT, "out_features", w.out_features(), 32, fix)?;
     w.refuse_act_order(LAYOUT)?;
+    // Only GPTQ v1 stores zero points minus one, and so has a code for 16.
     w.refuse_zero_16(LAYOUT)?;
     let word = |codes| pack_word(codes, &WORDS.order);
     Ok(AwqTensors {
@@ -70,6 +71,7 @@ pub fn pack(w: &Grouped) -> Result<AwqTensors, LayoutError> {
 /// If the shapes do not fit together, or a scale is NaN or infinite.
 pub fn unpack(tensors: &AwqTensors) -> Result<Grouped, LayoutError> {
     let (groups, out_features) = tensors.scales.dim();
+    // 8 and not 32, because AutoAWQ reads widths that its packer does not write.
     check_divides(LAYOUT, "out_features", out_features, 8, "are these the scales of this layer?")?;
     let words = out_features / 8;
     check_shape(LAYOUT, "qweight", tensors.qweight.shape(), &[tensors.qweight.nrows(), words])?;

@@ -82,12 +82,13 @@ pub fn unpack(tensors: &CompressedTensors) -> Result<Grouped, LayoutError> {
     let [out_features, in_features] = tensors.weight_shape.map(usize::try_from);
     let (out_features, in_features) =
         (out_features.map_err(|_| no_shape())?, in_features.map_err(|_| no_shape())?);
-    // The words are there, so a shape that fits them is not too large.
+    // A shape that fits the words is not too large for memory, because the words are in memory.
     let words = [out_features, in_features.div_ceil(8)];
     check_shape(LAYOUT, "weight_packed", tensors.weight_packed.shape(), &words)?;
     let codes = |word| unpack_word(word, &WORDS.order);
     let groups = tensors.weight_scale.ncols();
     let zeros = match &tensors.weight_zero_point {
+        // A symmetric matrix stores no zero points: each is 0, which is stored as 8.
         None => Array2::from_elem(tensors.weight_scale.dim(), 8),
         Some(words) => {
             let shape = [out_features.div_ceil(8), groups];

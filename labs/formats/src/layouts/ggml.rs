@@ -1,8 +1,8 @@
 //! GGML's blocks Q4_0, Q4_1 and Q8_0: 32 weights of a row with their scale in front.
 //!
 //! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j`
-//! of the codes holds element `j` low and element `j + 16` high: halves of the block, not
-//! neighbours. [`crate::gguf::dequantize`] is the way back. The rounding is that of the reference
+//! of the codes holds element `j` low and element `j + 16` high. [`crate::gguf::dequantize`] is the
+//! inverse. The rounding is that of the reference
 //! functions in ggml-quants.c, of which gguf 0.19.0 is the Python form that wrote the golden file
 //! of this lab:
 //!
@@ -116,7 +116,7 @@ pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> 
             _ => rules::ggml::q4_0(x),
         };
         let half = |value| to_f16(index, value);
-        // A code of eight bits has a sign, which its low byte keeps.
+        // The low byte of a signed code is its two's complement, as Q8_0 stores the code.
         let codes = std::array::from_fn(|i| codes[i] as u8);
         Block { d: half(d)?, m: half(m)?, codes }.write(&map, &mut bytes);
     }
@@ -186,7 +186,8 @@ pub fn unpack_q4_1(
     })
 }
 
-/// The value of code 0.
+/// The value of code 0. The product is subtracted from 0 and not negated, so that a zero point of 0
+/// has the minimum 0 and not -0.
 fn minimum(zero: u8, scale: f16) -> f32 {
     0.0 - f32::from(zero) * scale.to_f32()
 }
@@ -223,7 +224,7 @@ fn unpack_blocks(
     let map = block_bytes(kind)?;
     let groups = in_features / BLOCK;
     let expected = out_features.checked_mul(groups).and_then(|n| n.checked_mul(map.len()));
-    // No bytes would fit a matrix without columns and any number of rows.
+    // Empty bytes are refused, because they would fit any number of rows without columns.
     if expected != Some(bytes.len()) || bytes.is_empty() {
         let expected = expected.map_or("more than memory".into(), |bytes| bytes.to_string());
         let found = bytes.len();

@@ -100,6 +100,7 @@ pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
     check_divides(LAYOUT, "out_features", w.out_features(), 8, FIX)?;
     let qzeros = match version {
         Version::V1 => {
+            // Refused before the subtraction, which would leave a u8.
             refuse_zero_0(w)?;
             pack_rows(w.zeros().t(), |zeros| linear(zeros.map(|zero| zero - 1)))?
         }
@@ -109,6 +110,7 @@ pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
         }
     };
     Ok(GptqTensors {
+        // Words along the inputs are made in rows and then transposed, as the file has them.
         qweight: transposed(&pack_rows(w.codes().view(), linear)?),
         qzeros,
         scales: transposed(w.scales()),
@@ -116,7 +118,7 @@ pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
     })
 }
 
-/// Unpacks the tensors of a GPTQ checkpoint, whatever they hold. `g_idx` is honoured.
+/// Unpacks the tensors of a GPTQ checkpoint, whatever they hold. Each input channel has the scale of its group in `g_idx`.
 ///
 /// # Errors
 /// If the shapes do not fit together, `g_idx` names a group that is not there, or a scale
@@ -130,6 +132,8 @@ pub fn unpack(tensors: &GptqTensors, version: Version) -> Result<Grouped, Layout
     check_shape(LAYOUT, "qzeros", tensors.qzeros.shape(), &[groups, out_features / 8])?;
     let zeros = match version {
         Version::V1 => {
+            // A stored 15 is the zero point 16, which fits a u8 and no nibble: one is added to the
+            // codes and not to the word, where it would carry into the next nibble.
             let plus_one = |word| codes(word).map(|stored| stored + 1);
             unpack_rows(tensors.qzeros.view(), out_features, plus_one)
         }

@@ -1,4 +1,4 @@
-//! What every layout can be unpacked to and packed from.
+//! The matrix that every layout is unpacked to and packed from.
 
 use half::f16;
 use ndarray::Array2;
@@ -6,8 +6,8 @@ use ndarray::Array2;
 use super::LayoutError;
 use kit::int4::{Int4Error, Int4Groups};
 
-/// The largest zero point there is: GPTQ v1 stores 16 as 15, the others end at 15.
-const MOST_ZERO: u8 = 16;
+/// The largest zero point: GPTQ v1 stores 16 as 15. The other layouts end at 15.
+const MAX_ZERO: u8 = 16;
 
 /// A matrix of codes 0..=15 with a zero point and a scale for each group: weight =
 /// (code - zero) * scale.
@@ -41,8 +41,8 @@ impl Grouped {
         Self::with_g_idx(codes, zeros, scales, (0..in_features).map(|i| i / group_size).collect())
     }
 
-    /// As [`Grouped::new`], with the group of each input channel: act-order puts channels into one
-    /// group that are not neighbours.
+    /// As [`Grouped::new`], with the group of each input channel, because with act-order the channels
+    /// of a group are not neighbours.
     ///
     /// # Errors
     /// As [`Grouped::new`], and [`LayoutError::NoSuchGroup`].
@@ -58,7 +58,7 @@ impl Grouped {
         check_shape("zeros", zeros.shape(), scales.shape())?;
         check_shape("g_idx", &[g_idx.len()], &[codes.ncols()])?;
         check_codes(&codes)?;
-        check_zeros(&zeros, "a group", MOST_ZERO, "0..=16")?;
+        check_zeros(&zeros, "a group", MAX_ZERO, "0..=16")?;
         check_scales(&scales)?;
         let groups = scales.ncols();
         match g_idx.iter().position(|&group| group >= groups) {
@@ -109,14 +109,14 @@ impl Grouped {
         self.zeros.iter().all(|&zero| zero == 8)
     }
 
-    /// Back to numbers: (code - zero) * scale in `f32`, `[out_features, in_features]`. Exact: 5
-    /// bits times the 11 of an `f16` fit.
+    /// The weights: (code - zero) * scale in `f32`, `[out_features, in_features]`. The product is
+    /// exact, because 5 bits times the 11 of an `f16` fit.
     pub fn dequantize(&self) -> Array2<f32> {
         self.scaled(&self.scales.mapv(f16::to_f32))
     }
 
-    /// As [`Grouped::dequantize`], with other scales of the same shape: what others wrote may have
-    /// scales of a type that `f16` does not hold.
+    /// As [`Grouped::dequantize`], with other scales of the same shape, because files of other tools
+    /// may have scales of a type that `f16` does not hold.
     ///
     /// # Errors
     /// [`LayoutError::ShapesDisagree`] for scales of another shape.
@@ -128,12 +128,13 @@ impl Grouped {
     fn scaled(&self, scales: &Array2<f32>) -> Array2<f32> {
         Array2::from_shape_fn(self.codes.dim(), |(row, column)| {
             let at = (row, self.g_idx[column]);
+            // Codes and zero points have no sign, and their difference has one.
             let steps = i16::from(self.codes[(row, column)]) - i16::from(self.zeros[at]);
             f32::from(steps) * scales[at]
         })
     }
 
-    /// Refuses act-order, for a layout that has no place for `g_idx`.
+    /// Refuses act-order, for a layout that does not store `g_idx`.
     pub(super) fn refuse_act_order(&self, layout: &'static str) -> Result<(), LayoutError> {
         let size = self.group_size();
         let neighbours = self.in_features().is_multiple_of(self.scales.ncols())

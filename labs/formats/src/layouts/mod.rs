@@ -1,7 +1,7 @@
 //! The layouts of real checkpoints, to the bit.
 //!
-//! The codes are the same everywhere; who shares a word with whom is not. [`Grouped`] is what all
-//! layouts can be unpacked to and packed from:
+//! The layouts store the same codes, and differ in which codes share a word. Every layout is unpacked
+//! to a [`Grouped`] and packed from one:
 //!
 //! * [`awq`]: AutoAWQ, version "gemm". Eight neighbours along `out_features` share a word.
 //! * [`gptq`]: GPTQ, v1 and v2. Eight neighbours along `in_features` share a word, zero points
@@ -10,7 +10,7 @@
 //! * [`ggml`]: the blocks Q4_0, Q4_1 and Q8_0 of a GGUF file. Scale and codes lie side by side.
 //!   Q8_0 has 8-bit codes: it is encoded from floats, not from a [`Grouped`].
 //!
-//! Each is held to the words that the format's own library writes (`golden/layouts.json`). For a
+//! Each is compared with the words that the format's own library writes (`golden/layouts.json`). For a
 //! figure, [`WordLayout`] says which neighbour is in which nibble, and [`ggml::block_bytes`] what
 //! each byte of a block holds; the packers read the same tables.
 //!
@@ -30,8 +30,7 @@
 //! # }
 //! ```
 //!
-//! These functions are written to be read. Other bit widths and `bf16` scales, which real files
-//! also have, are not read here.
+//! Other bit widths and `bf16` scales, which real files also have, are not supported.
 
 pub mod awq;
 pub mod compressed_tensors;

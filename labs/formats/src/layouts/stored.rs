@@ -1,4 +1,4 @@
-//! What a layout puts into a file: names, types, shapes, bytes.
+//! The tensors of a layout in a file: names, types, shapes, bytes.
 
 /// A tensor as a checkpoint stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]

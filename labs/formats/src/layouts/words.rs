@@ -63,6 +63,7 @@ pub(super) fn pack_rows(
 ) -> Result<Array2<i32>, Int4Error> {
     let mut words = Array2::zeros((values.nrows(), values.ncols().div_ceil(8)));
     for ((row, index), word) in words.indexed_iter_mut() {
+        // compressed-tensors pads the last word with zero bits; the other layouts have no padding.
         let value = |i| values.get((row, 8 * index + i)).copied().unwrap_or(0);
         *word = pack(array::from_fn(value))?.cast_signed();
     }
@@ -78,8 +79,9 @@ pub(super) fn unpack_rows(
     let mut values = Array2::zeros((words.nrows(), columns));
     for ((row, index), word) in words.indexed_iter() {
         for (i, value) in unpack(word.cast_unsigned()).into_iter().enumerate() {
-            if let Some(place) = values.get_mut((row, 8 * index + i)) {
-                *place = value;
+            // The padding of the last word lies beyond the row, and is dropped.
+            if let Some(code) = values.get_mut((row, 8 * index + i)) {
+                *code = value;
             }
         }
     }
@@ -91,7 +93,7 @@ pub(super) fn transposed<T: Clone>(matrix: &Array2<T>) -> Array2<T> {
     matrix.t().as_standard_layout().into_owned()
 }
 
-/// Refuses a tensor whose shape is not the one that the others ask for.
+/// Refuses a tensor whose shape does not fit the other tensors.
 pub(super) fn check_shape(
     layout: &'static str,
     tensor: &'static str,

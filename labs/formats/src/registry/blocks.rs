@@ -1,4 +1,4 @@
-//! GGML's blocks in a GGUF file: rounding and layout are one step, because a block holds its scale.
+//! GGML's blocks in a GGUF file. Rounding makes the bytes already, because a block holds its scale.
 
 use super::{Codes, Description, File, Granularity, Reader, wrong_parts};
 use crate::FormatError;

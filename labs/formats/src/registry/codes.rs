@@ -1,4 +1,4 @@
-//! What lies between rounding and storing, and what a file stores.
+//! The codes between rounding and storing, and the parts that a file stores.
 
 use half::{bf16, f16};
 use kit::int8::Quantized;
@@ -9,8 +9,8 @@ use crate::checkpoint::{Dtype, Storage, Tensor};
 use crate::gguf::TensorType;
 use crate::layouts::Grouped;
 
-/// The codes of a matrix `[out_features, in_features]` with their scales: what rounding chooses and
-/// storing lays out.
+/// The codes of a matrix `[out_features, in_features]` with their scales: rounding chooses
+/// the codes and storing lays them out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Codes {
     /// int8, a scale for each row.

@@ -1,6 +1,6 @@
 //! Every storage format that the course writes and reads, one value for each.
 //!
-//! A [`Description`] says all there is to say of a format: the name on the command line, the three
+//! A [`Description`] is complete: the name on the command line, the three
 //! answers, the overhead, the tensors that a matrix becomes, the config, who reads
 //! it, and how weights are rounded, stored and decoded. Byte counts, plans, loaders, help texts and
 //! tables derive from it. A new format is a file with a description, and a line in [`ALL`]; a forgotten
@@ -57,12 +57,12 @@ type Decode = fn([usize; 2], &[StoredPart]) -> Result<Array2<f32>, FormatError>;
 /// A tensor of a file: what follows the module's name, type, shape.
 type Part = (&'static str, Dtype, Vec<u64>);
 
-/// All there is to say of a storage format.
+/// A storage format: everything that byte counts, plans, loaders, help texts and tables derive from.
 #[derive(Debug)]
 pub struct Description {
     /// The name on the command line.
     pub name: &'static str,
-    /// What it is, in a line of a help text.
+    /// A line of a help text.
     pub about: &'static str,
     /// The grid of the weights.
     pub weights: Grid,
@@ -93,7 +93,7 @@ pub enum Granularity {
     None,
     /// A row has one.
     Channel,
-    /// Neighbours in a row have one; whoever quantizes says how many.
+    /// A group of neighbours in a row has one; the size is an option of the command line.
     ChosenGroup,
     /// This many neighbours in a row have one.
     FixedGroup(u64),
@@ -231,13 +231,13 @@ impl StorageFormat {
     /// The third stage: the bytes of each part, in the order of [`parts`].
     ///
     /// # Errors
-    /// If the codes are those of another grid, or the layout has no place for them.
+    /// If the codes are those of another grid, or the layout cannot store them.
     pub fn store(self, codes: &Codes) -> Result<Vec<Vec<u8>>, FormatError> {
         (self.description.store)(codes)
     }
 
-    /// The way back: the matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. What
-    /// others wrote is taken too, whatever the type of the scales.
+    /// The matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. The scales may have
+    /// any type of floats, because files of other tools are read too.
     ///
     /// # Errors
     /// If the parts are not those of such a matrix.

@@ -1,4 +1,4 @@
-//! The second stage as every format has it: each weight gets the nearest code, by the rule of one library.
+//! Rounds each weight to the nearest code, by the rule of one library.
 
 use half::f16;
 use kit::int4::Int4Error;
@@ -22,7 +22,7 @@ pub(super) fn rows(rule: &Rule, w: &Array2<f32>) -> Result<Quantized, FormatErro
 }
 
 /// The codes of `w`, `[out_features, in_features]`, in groups of `group_size` neighbours in a row.
-/// Scales are rounded to `f16`: a rule whose scale is one already is kept to the bit.
+/// Scales are rounded to `f16`, which changes nothing for a rule that stores `f16`.
 ///
 /// # Errors
 /// As [`Rule::encode`], and [`Int4Error::GroupDoesNotDivide`].
@@ -38,7 +38,7 @@ pub(super) fn groups(
     }
     let encoded = encode(rule, w, group_size)?;
     let groups = in_features / group_size;
-    // Layouts store codes without a sign, 0 at 8: rules that count from 0 are there already.
+    // Layouts store codes without a sign, with 0 at code 8. A rule with a zero point is shifted to 8.
     let shift = |zero: Zero| if let Zero::Point(zero) = zero { 8 - zero } else { 8 };
     let at = |row: usize, group: usize| &encoded[row * groups + group];
     let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {

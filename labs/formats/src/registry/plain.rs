@@ -1,4 +1,4 @@
-//! Nothing is quantized: the original that the others are compared with.
+//! Floats: the original that the quantized formats are compared with.
 
 use ndarray::Array2;
 

@@ -23,7 +23,7 @@ pub enum Decision {
 pub enum Reason {
     /// The format quantizes nothing.
     Plain,
-    /// It is no weight matrix: a norm, a bias.
+    /// It is no weight matrix but a norm or a bias.
     NotAMatrix,
     /// It is looked up, not multiplied.
     Embedding,
@@ -93,7 +93,8 @@ pub fn decide(tensor: &Tensor, format: StorageFormat) -> Decision {
         _ => {}
     }
     let [out_by, in_by] = format.description.multiples;
-    // Whole groups and whole words: a group is whole words already, because its size is checked.
+    // Rows are whole groups and whole words. A group is whole words already, because
+    // [`StorageFormat::named`] checks its size.
     let in_by = in_by.max(format.group_size);
     let axes = [("out_features", out, out_by), ("in_features", inputs, in_by)];
     match axes.into_iter().find(|(_, size, by)| !size.is_multiple_of(*by)) {
@@ -120,6 +121,7 @@ pub fn parts(tensor: &Tensor, format: StorageFormat, float: Float) -> Vec<Tensor
         (File::Gguf(kind), shape) => {
             let kind = match shape {
                 _ if quantized => *kind,
+                // Norms and biases.
                 [] | [_] => TensorType::F32,
                 _ => TensorType::F16,
             };

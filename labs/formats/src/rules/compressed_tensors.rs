@@ -60,12 +60,12 @@ fn asymmetric(weights: &[f32]) -> Encoded {
     let (min, max) = extremes(weights);
     let (min, max) = (min.min(0.0), max.max(0.0));
     let scale = (max - min) / 15.0;
-    // Of a group of zeros it is 0 / 0: torch casts that NaN to 0, and so does `as`.
+    // The zero point of a group of zeros is 0 / 0. torch casts this NaN to 0, and so does `as`.
     let zero = (-8.0 - min / scale).clamp(-8.0, 7.0).round_ties_even() as i32 as f32;
     on_the_grid(weights, guarded(scale), zero, -8.0..=7.0)
 }
 
-/// The epsilon of the scale's type in place of 0.
+/// The scale, or the epsilon of its type for a scale of 0.
 fn guarded(scale: f32) -> f32 {
     if scale == 0.0 { f32::EPSILON } else { scale }
 }

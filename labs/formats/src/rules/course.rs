@@ -1,4 +1,5 @@
-//! The rules of labs 01 and 03, stated again: `kit` knows no lab. `snippets` holds them to the labs.
+//! The rules of labs 01 and 03, stated again, because this crate does not depend on the labs.
+//! `snippets` compares the rules with the labs.
 
 use half::f16;
 
@@ -36,6 +37,7 @@ pub const LAB_03: Rule = Rule {
     codes: -7..=7,
     evidence: Evidence::Course,
     encode: |weights| {
+        // Rounded first, so that codes and values rest on the scale that is stored.
         let scale = f16::from_f32(absmax(weights) / 7.0).to_f32();
         let scale = if scale > 0.0 { scale } else { 1.0 };
         on_a_symmetric_grid(weights, scale, 7.0)

@@ -1,22 +1,22 @@
-//! What a rule makes of a group.
+//! A group of weights encoded by a rule.
 
 /// Where 0 lies on the grid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Zero {
-    /// At code 0: nothing is stored for it.
+    /// At code 0, so that nothing is stored.
     Nowhere,
-    /// At this code. Of a symmetric rule it is a constant (8), of the others it is stored.
+    /// At this code: a constant (8) in a symmetric rule, and stored in the other rules.
     Point(i32),
-    /// Not at a code at all: code 0 is this minimum, and the others count up from it.
+    /// Not at a code. Code 0 is this minimum, and the other codes count up from it.
     Minimum(f32),
 }
 
-/// A group of weights as a rule stores it, and what it is read back as.
+/// A group of weights as a rule stores it, and the values that are read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
     /// One code per weight, as the rule counts them: -8..=7, or 0..=15 where there is a zero point.
     pub codes: Vec<i32>,
-    /// The scale as it is stored. GGML and lab 03 store `f16`: then it is widened, which is exact.
+    /// The scale as it is stored. GGML and lab 03 store `f16`, which is widened exactly.
     pub scale: f32,
     /// Where 0 lies.
     pub zero: Zero,

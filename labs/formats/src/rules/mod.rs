@@ -197,8 +197,8 @@ impl Rule {
     }
 }
 
-/// The rules, of those with codes of `bits` bits, that give these weights exactly these codes: who
-/// may have written them.
+/// The rules, of those with codes of `bits` bits, that give these weights exactly these codes: the
+/// rules that may have written the codes.
 ///
 /// The codes are those that the rule stores. Rules that agree on the group are all listed.
 ///

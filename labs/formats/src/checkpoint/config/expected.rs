@@ -8,7 +8,7 @@ use crate::format::Group;
 pub struct Expected {
     /// Bits of a code.
     pub bits: Option<u64>,
-    /// The activations that share a scale.
+    /// The weights that share a scale.
     pub group: Option<Group>,
     /// Whether the grid is symmetric.
     pub symmetric: Option<bool>,
@@ -16,7 +16,7 @@ pub struct Expected {
     pub format: Option<String>,
     /// The grid of the weights.
     pub grid: Option<WeightGrid>,
-    /// Who shares a scale by the rule of the method. The loader decides, so no shape is held to it.
+    /// The granularity that the method implies. The loader decides, so no shape is compared with it.
     pub implied_group: Option<Group>,
     /// The activations; `None` if nothing is said of them.
     pub activations: Option<Activations>,
