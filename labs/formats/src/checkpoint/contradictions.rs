@@ -1,4 +1,4 @@
-//! The shapes against the config: two statements about one file, compared.
+//! Compares the shapes with the config: two statements about one file.
 
 use std::collections::HashSet;
 
@@ -72,7 +72,8 @@ fn check_numbers(
         return;
     }
     if let (Some([out, inputs]), Some(said)) = (quantized.matrix(), expected.group) {
-        // The grids of scales are compared: a group of `in` neighbours is a channel.
+        // The grids of scales are compared and not the groups, because a group of `in` neighbours is a
+        // channel.
         let (found, said_grid) = (quantized.group.grid(out, inputs), said.grid(out, inputs));
         if let (Some(found), Some([rows, columns])) = (found, said_grid)
             && found != [rows, columns]
@@ -87,7 +88,7 @@ fn check_numbers(
     if let (Some(found), Some(said)) = (quantized.zeros.symmetric(), expected.symmetric)
         && found != said
     {
-        // AWQ and GPTQ without qzeros have nothing to be asymmetric with.
+        // AWQ and GPTQ matrices without qzeros cannot be asymmetric.
         let stored = if found { "no zero points are stored" } else { "zero points are stored" };
         disagree(stored.into(), if said { "symmetric".into() } else { "asymmetric".into() });
     }
@@ -116,7 +117,7 @@ fn has_part(quantized: &Quantized, name: &str) -> bool {
     quantized.parts.iter().any(|part| part.name == name)
 }
 
-/// What the config says and no shape can show, in words; empty if there is nothing.
+/// The statements of the config that no shape can show.
 pub fn unverifiable(inventory: &Inventory, config: &QuantConfig) -> Vec<String> {
     let mut words = config.unverifiable.clone();
     let is_gptq = inventory.quantized.iter().any(|q| matches!(q.scheme, Scheme::Gptq(_)));

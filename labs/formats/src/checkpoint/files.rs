@@ -38,7 +38,7 @@ pub struct Checkpoint {
     pub files: Vec<FileSummary>,
     /// The tensors of all files.
     pub tensors: Vec<Tensor>,
-    /// The quantization config beside them; none is looked for beside a GGUF file.
+    /// The quantization config in the same folder. A GGUF file needs none, so none is looked for.
     pub config: Option<QuantConfig>,
     /// Where the index and its shards disagree.
     pub problems: Vec<Problem>,
@@ -100,7 +100,7 @@ fn files_ending_with(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Che
     Ok(paths)
 }
 
-/// Reads one file, whichever of the two formats it starts like.
+/// Reads one file, in the format of its first bytes. Names are not trusted, because people rename files.
 fn read_file(
     path: &Path,
     files: &mut Vec<FileSummary>,
@@ -139,7 +139,7 @@ where
     tensors.map(tensor).collect()
 }
 
-/// Reads every shard that the index names, and holds index and shards to each other.
+/// Reads every shard that the index names, and compares the index with the shards.
 fn read_shards(
     index: &Path,
     folder: &Path,
@@ -171,14 +171,14 @@ fn read_shards(
     Ok(())
 }
 
-/// A name that stays inside the folder: a forged index must not have other files of the machine read, or
-/// their names printed.
+/// Whether a name stays inside the folder, because a forged index must not open other files of the
+/// machine.
 fn is_plain_name(name: &str) -> bool {
     let leads_out = |c: char| c.is_control() || ['/', '\\', ':'].contains(&c);
     !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."
 }
 
-/// A shard with tensors that the index does not list there, and the other way round.
+/// Reports tensors that the index lists in another shard, and tensors that the shard lacks.
 fn compare(shard: &str, listed: &[&str], found: &[&str], problems: &mut Vec<Problem>) {
     let (shard, index) = (printable(shard), format!("{INDEX} lists it there"));
     let sets = [listed, found].map(|names| names.iter().collect::<std::collections::HashSet<_>>());

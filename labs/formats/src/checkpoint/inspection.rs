@@ -1,4 +1,4 @@
-//! A checkpoint inspected: its headers read, classified and held to its config.
+//! Inspects a checkpoint: reads the headers, classifies the tensors, compares them with the config.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::files::{Checkpoint, FileSummary, open};
 use super::problem::Problem;
 use super::tensor::Tensor;
 
-/// What a checkpoint is, and where it contradicts itself.
+/// The contents of a checkpoint, and its contradictions.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     /// Its files.
@@ -24,7 +24,7 @@ pub struct Inspection {
     pub problems: Vec<Problem>,
 }
 
-/// Reads the headers behind `path`, a file or a folder, and says what they are.
+/// Reads the headers behind `path`, a file or a folder, and classifies the tensors.
 ///
 /// # Errors
 /// As [`open`]. A contradiction is not an error: it is in [`Inspection::problems`].
@@ -35,7 +35,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, CheckpointError> {
     Ok(Inspection { files, inventory, config, problems })
 }
 
-/// Classifies `tensors` and holds them to `config`: all that needs no file.
+/// Classifies `tensors` and compares them with `config`. No file is read.
 pub fn examine(tensors: &[Tensor], config: Option<&QuantConfig>) -> (Inventory, Vec<Problem>) {
     let inventory = classify(tensors, config);
     let mut problems = inventory.problems.clone();

@@ -59,7 +59,7 @@ pub fn sums(inspection: &Inspection) -> (BTreeMap<String, Sum>, BTreeMap<String,
     (quantized, plain, total)
 }
 
-/// The whole file in a few lines: what is quantized how, what is not, and what it all costs.
+/// The whole file in a few lines: tensors, weights, bytes and bits a weight of each scheme.
 pub fn summary(inspection: &Inspection) -> Table {
     let mut table = Table::new("What is stored how")
         .text("stored as")
@@ -88,7 +88,7 @@ pub fn summary(inspection: &Inspection) -> Table {
     table
 }
 
-/// The quantized matrices: those that are alike share a row.
+/// The quantized matrices. Matrices that are alike share a row.
 pub fn quantized(inspection: &Inspection, all: bool) -> Table {
     let mut table = Table::new("Quantized")
         .text("modules")
@@ -123,7 +123,7 @@ fn key(tensor: &Quantized) -> [String; 6] {
     ]
 }
 
-/// What is not quantized: tensors that are alike share a row.
+/// The plain tensors. Tensors that are alike share a row.
 pub fn plain(inspection: &Inspection, all: bool) -> Table {
     let mut table =
         Table::new("Not quantized").text("tensors").number("count").text("dtype").text("shape");

@@ -1,9 +1,9 @@
 //! What a checkpoint is, from its headers alone.
 //!
 //! A quantized matrix is several tensors: codes, scales, perhaps zero points. Their names and shapes
-//! say who packed it, how many bits a code has and who shares a scale. [`inspect`] reads the headers of
-//! a file, puts the parts together, and holds the result to the config that came with it. No weight
-//! is read.
+//! tell the layout, the bits of a code and the granularity. [`inspect`] reads the headers of a file, puts
+//! the parts together, and compares the result with the config that came with the file. No weight is
+//! read.
 //!
 //! * [`read_header`]: the header of a safetensors file; [`gguf`](crate::gguf) has the other one.
 //! * [`mod@classify`]: from tensors to quantized matrices.
@@ -11,7 +11,7 @@
 //! * [`inspection_report`]: the tables that `cargo book inspect` prints.
 //! * [`golden`]: tiny checkpoints that other people's tools wrote.
 //!
-//! Nothing here panics on a forged file, and nothing is allocated by a length that the file claims.
+//! No forged file causes a panic, and no length is trusted before it is compared with the file.
 
 pub mod classify;
 pub mod config;

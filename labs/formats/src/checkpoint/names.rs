@@ -20,7 +20,7 @@ pub fn collapse<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     patterns.iter().map(|(pattern, numbers)| show(pattern, numbers)).collect()
 }
 
-/// The name with every number between dots replaced: what the same tensor of another layer shares.
+/// The name with every number between dots replaced: the same for the same tensor of every layer.
 pub(super) fn pattern(name: &str) -> String {
     let (parts, _) = split(name);
     let parts: Vec<String> = parts
@@ -40,7 +40,7 @@ enum Part {
     Number,
 }
 
-/// What stands in the places of the numbers.
+/// The numbers in the names of a pattern, by position.
 #[derive(Default)]
 struct Numbers {
     count: u64,
@@ -90,7 +90,8 @@ fn width(numbers: &BTreeSet<u32>) -> u64 {
     }
 }
 
-/// `text` without what could move a terminal's cursor or colour its text.
+/// `text` without control characters, because a forged name could move the cursor of a terminal or colour
+/// its text.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! A contradiction: the file loads, and something in it is not what something else says.
+//! A contradiction: the file loads, and two of its statements disagree.
 
 use std::fmt::{self, Display};
 

@@ -1,4 +1,4 @@
-//! The JSON of a safetensors header, where a name may be there only once.
+//! The JSON of a safetensors header, in which a name may occur only once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) data_offsets: [u64; 2],
 }
 
-/// A header that is JSON of the right form, and nothing is known of its sense.
+/// A header of the right form, whose values are not checked.
 pub(super) struct RawHeader {
     pub(super) tensors: Vec<(String, Entry)>,
     pub(super) metadata: BTreeMap<String, String>,

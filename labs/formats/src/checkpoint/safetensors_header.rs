@@ -1,7 +1,7 @@
 //! The header of a safetensors file: eight bytes of length, then JSON. Nothing else is read.
 //!
-//! The file is not mapped into memory: a map needs `unsafe`, and a file that shrinks under it kills
-//! the process. A header is small, so reading costs nothing.
+//! The file is not mapped into memory, because a map needs `unsafe`, and a mapped file that shrinks
+//! kills the process. A header is small, so reading costs little.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -44,7 +44,7 @@ pub fn read_header<R: Read + Seek>(reader: &mut R) -> Result<Header, CheckpointE
     let header_bytes = LENGTH + length;
     let spans = raw.tensors.iter().map(|(name, entry)| span(name, entry));
     let spans = spans.collect::<Result<Vec<_>, _>>()?;
-    check_places(&spans, file_bytes - header_bytes)?;
+    check_coverage(&spans, file_bytes - header_bytes)?;
     Ok(Header {
         begins: spans.iter().map(|span| header_bytes + span.begin).collect(),
         tensors: spans.into_iter().map(|span| span.tensor).collect(),
@@ -54,7 +54,7 @@ pub fn read_header<R: Read + Seek>(reader: &mut R) -> Result<Header, CheckpointE
     })
 }
 
-/// The length of the JSON, held to the length of the file before anything is allocated.
+/// The length of the JSON, compared with the length of the file before anything is allocated.
 fn read_length<R: Read>(reader: &mut R, file_bytes: u64) -> Result<u64, CheckpointError> {
     if file_bytes < LENGTH {
         return Err(CheckpointError::CutShort(format!(
@@ -77,7 +77,7 @@ fn read_length<R: Read>(reader: &mut R, file_bytes: u64) -> Result<u64, Checkpoi
     Ok(length)
 }
 
-/// Other files that people try, by how they start: read as a length, that is absurd.
+/// Other kinds of files by their first bytes, which make an absurd length.
 fn other_file(start: &[u8; 8]) -> Option<CheckpointError> {
     let what = match start {
         [b'P', b'K', 3, 4, ..] => {
@@ -141,6 +141,7 @@ fn span(name: &str, entry: &Entry) -> Result<Span, CheckpointError> {
     let Some(bytes) = end.checked_sub(begin) else {
         return Err(wrong(format!("its data end at {end}, before they begin at {begin}")));
     };
+    // Bits are compared, because an element of 4 or 6 bits is no whole byte.
     let bits = elements(&entry.shape).and_then(|count| count.checked_mul(dtype.bits()));
     if bits.is_none() || bits != bytes.checked_mul(8) {
         let takes = match bits {
@@ -159,9 +160,9 @@ fn span(name: &str, entry: &Entry) -> Result<Span, CheckpointError> {
     Ok(Span { tensor, begin, end })
 }
 
-/// The format demands that the data fill the rest of the file: no overlap, no hole, no rest. A hole
-/// could hide anything, and the same file could mean two things to two readers.
-fn check_places(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError> {
+/// The format demands that the data fill the rest of the file, without overlap, hole or rest, because a
+/// hole could hide a second file, and one file could mean different things to two readers.
+fn check_coverage(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError> {
     if let Some(last) = spans.iter().find(|span| span.end > data_bytes) {
         return Err(CheckpointError::CutShort(format!(
             "tensor `{}` ends at byte {} of the data, the file has {data_bytes}",
@@ -170,6 +171,7 @@ fn check_places(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError> 
         )));
     }
     let mut sorted: Vec<&Span> = spans.iter().collect();
+    // The end breaks ties, because a tensor without bytes comes before the tensor that begins there.
     sorted.sort_by_key(|span| (span.begin, span.end));
     let (mut covered, mut before) = (0, "the header");
     for Span { tensor, begin, end } in sorted {

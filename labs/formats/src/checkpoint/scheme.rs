@@ -1,4 +1,4 @@
-//! What a quantized tensor can turn out to be.
+//! The schemes of quantized matrices.
 
 use std::fmt::{self, Display};
 
@@ -7,12 +7,12 @@ use crate::gguf::TensorType;
 
 use super::dtype::Storage;
 
-/// Who packed a tensor, and how.
+/// The layout of a matrix, and the tool that packs it so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// AutoAWQ's GEMM layout: `qweight [in, out/8]`, interleaved nibbles.
     AwqGemm,
-    /// GPTQ: `qweight [in/8, out]`. The version is the config's word: the shapes are the same.
+    /// GPTQ: `qweight [in/8, out]`. Only the config tells the version, because the shapes are the same.
     Gptq(GptqVersion),
     /// compressed-tensors: integer codes in 32-bit words along the inputs.
     PackQuantized,
@@ -52,7 +52,7 @@ pub enum GptqVersion {
     V1,
     /// As they are.
     V2,
-    /// No config says which; the shapes are the same.
+    /// The config does not name the version.
     #[default]
     Unsaid,
 }
@@ -87,11 +87,11 @@ impl Display for Scheme {
 /// Whether the grid is symmetric about zero, and how that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZeroPoints {
-    /// No zero points are stored, so there are none.
+    /// No zero points are stored.
     Absent,
-    /// The format stores them only where they are needed, and they are stored.
+    /// The format stores zero points only for an asymmetric grid, and they are stored.
     Stored,
-    /// The format stores them always: only the data can say whether all are this one.
+    /// The format always stores zero points. Only the data tell whether all are this one.
     Always(u32),
     /// Each block has a minimum of its own.
     Minimum,
@@ -142,11 +142,11 @@ pub struct Part {
 pub struct Quantized {
     /// The module: `model.layers.0.self_attn.q_proj`.
     pub module: String,
-    /// Who packed it, and how.
+    /// The layout, and the tool that packs it so.
     pub scheme: Scheme,
     /// Bits of a code; `None` where neither shapes nor config say.
     pub bits: Option<u64>,
-    /// Who shares a scale.
+    /// The weights that share a scale.
     pub group: Group,
     /// Whether the grid is symmetric, and how that is known.
     pub zeros: ZeroPoints,

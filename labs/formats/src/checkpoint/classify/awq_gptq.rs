@@ -6,8 +6,8 @@
 //! | qzeros | `[groups, out * 4 / 32]` | `[groups, out * bits / 32]` |
 //! | scales | `[groups, out]` | `[groups, out]` |
 //!
-//! So the columns of qweight are an eighth of those of scales, or the same. A qweight alone could be
-//! either, whatever its shape.
+//! So qweight has an eighth of the columns of scales, or as many. Every shape of a qweight alone fits
+//! both layouts.
 
 use super::module::{Found, Module, Wrong, group_of, no_such_group, whole};
 use crate::checkpoint::config::expected::Expected;
@@ -78,16 +78,15 @@ fn gptq(
     Ok(module.quantized(Found { scheme, bits: Some(bits), group, zeros, shape }))
 }
 
-/// The bits of GPTQ's codes: from the zero points, else from the list of groups, else the config's
-/// word.
+/// The bits of GPTQ's codes: from the zero points, else from the list of groups, else from the config.
 fn gptq_bits(
     module: &Module,
     rows: u64,
     out: u64,
     expected: Option<&Expected>,
 ) -> Result<Option<u64>, Wrong> {
-    // qzeros packs a code of each output, qweight one of each input: the words of either, against the
-    // number of codes in them, give the bits. g_idx has an entry for each input.
+    // qzeros packs a code of each output and qweight a code of each input, so the number of words and
+    // the number of codes give the bits. g_idx has an entry for each input.
     let from_zeros = module.matrix("qzeros").map(|[_, words]| (words.checked_mul(WORD), out));
     let from_g_idx = module.get("g_idx").map(|g_idx| (rows.checked_mul(WORD), g_idx.elements()));
     let Some((bits, codes)) = from_zeros.or(from_g_idx) else {

@@ -44,7 +44,8 @@ pub(super) fn bytes(module: &Module, weight: &Tensor) -> Result<Option<Quantized
     Ok(None)
 }
 
-/// The shape is inside the quant state, which is data; how many weights there are is not.
+/// The shape is in the quant state, which is data and is not read. The number of weights follows from the
+/// bytes.
 fn bitsandbytes(module: &Module, weight: &Tensor, table: &'static str) -> Result<Quantized, Wrong> {
     let Some(absmax) = module.get("weight.absmax") else {
         return Err((

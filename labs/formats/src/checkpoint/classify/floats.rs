@@ -17,9 +17,10 @@ pub(super) fn fp8(
     expected: Option<&Expected>,
 ) -> Result<Option<Quantized>, Wrong> {
     let (scale, scheme) = match (module.get("weight_scale_inv"), module.get("weight_scale")) {
-        // DeepSeek's name for the inverse of what codes were made with: it is multiplied like the other.
+        // DeepSeek names the scale after the factor that made the codes, of which it is the inverse. A
+        // weight is the product of code and scale, as in the other scheme.
         (Some(scale), _) => (scale, Scheme::Fp8ScaleInv),
-        // One byte of exponent, and no float: the scale of MX blocks.
+        // A scale of MX blocks is one byte of exponent.
         (None, Some(scale)) if is(Some(scale), Dtype::U8) || is(Some(scale), Dtype::F8E8M0) => {
             (scale, Scheme::Mxfp8)
         }
@@ -37,7 +38,7 @@ pub(super) fn fp8(
     })))
 }
 
-/// Who shares a scale, from the shapes of `[.., out, in]` and of the scales.
+/// The granularity from the shapes of `[.., out, in]` and of the scales.
 pub(super) fn group_of_scales(
     weight: &[u64],
     scales: &[u64],
@@ -56,6 +57,7 @@ pub(super) fn group_of_scales(
         [rows] | [rows, 1] if rows == out => Ok(Group::Channel),
         [rows, columns] => {
             let fits = |group: &Group| group.grid(out, inputs) == Some([rows, columns]);
+            // The edge may cut off a block, so that several blocks fit one grid: the config decides.
             let guess = said.filter(fits).or(Some(USUAL_BLOCK).filter(fits));
             let even = || match (whole(out, rows)?, whole(inputs, columns)?) {
                 (1, size) => Some(Group::Size(size)),

@@ -1,4 +1,4 @@
-//! What a checkpoint holds, matrix by matrix.
+//! The contents of a checkpoint, matrix by matrix.
 
 use super::byte_codes::ggml;
 use super::module::Module;
@@ -7,7 +7,7 @@ use crate::checkpoint::scheme::Quantized;
 use crate::checkpoint::tensor::Tensor;
 use crate::gguf::TensorType;
 
-/// What a checkpoint holds, by kind.
+/// The contents of a checkpoint, by kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// Matrices that are stored quantized.
@@ -30,7 +30,7 @@ impl Inventory {
         }
     }
 
-    /// Adds a matrix; what is no part of it is a tensor of its own.
+    /// Adds a matrix. A tensor of the module that is no part of the matrix, such as a bias, is plain.
     pub(super) fn add(&mut self, module: &Module, quantized: Quantized) {
         let is_part = |name: &str| quantized.parts.iter().any(|part| part.name == name);
         let rest = module.parts().filter(|(name, _)| !is_part(name));

@@ -1,4 +1,4 @@
-//! From tensors to quantized matrices: which tensors belong together, and what they stand for.
+//! From tensors to quantized matrices: groups tensors by module, and tells the scheme of each.
 
 mod awq_gptq;
 mod byte_codes;
@@ -21,8 +21,7 @@ use module::{Module, Wrong};
 
 /// Puts the parts of each quantized matrix together, and tells what it is.
 ///
-/// `config` helps where shapes have two readings, and with what no shape shows. It is not believed
-/// against the shapes: [`contradictions`](super::contradictions::contradictions) compares the two.
+/// `config` decides only where shapes have two readings. It never overrules the shapes: [`contradictions`](super::contradictions::contradictions) compares the two.
 pub fn classify(tensors: &[Tensor], config: Option<&QuantConfig>) -> Inventory {
     let mut modules: BTreeMap<&str, Module> = BTreeMap::new();
     let mut inventory = Inventory::default();
@@ -53,6 +52,7 @@ fn quantized(
     config: Option<&QuantConfig>,
     expected: Option<&Expected>,
 ) -> Result<Option<Quantized>, Wrong> {
+    // By the part that only one family of layouts has; `weight` comes last, because plain layers have one.
     if module.get("qweight").is_some() {
         return awq_gptq::awq_or_gptq(module, config, expected).map(Some);
     }

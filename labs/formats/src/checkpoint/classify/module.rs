@@ -31,7 +31,8 @@ impl<'a> Module<'a> {
     }
 
     pub(super) fn add(&mut self, part: &'a str, tensor: &'a Tensor) {
-        // `x_blocks` and `x.blocks` would be the same part; no tensor may get lost.
+        // `x_blocks` and `x.blocks` are the same part. The second keeps its full name, so that its bytes are
+        // counted.
         let part = if self.parts.contains_key(part) { tensor.name.as_str() } else { part };
         self.parts.insert(part, tensor);
     }
@@ -86,9 +87,9 @@ pub(super) fn group_of(inputs: u64, groups: u64) -> Option<Group> {
     }
 }
 
-/// What to say when no group size cuts `inputs` into `groups`: sizes that cut them at all.
+/// The problem when no group size cuts `inputs` into `groups`: sizes that cut them at all.
 pub(super) fn no_such_group(inputs: u64, groups: u64) -> Wrong {
-    // Beyond any layer there is, and a forged shape must not keep us busy.
+    // No layer has more inputs, and a forged shape must not cost a long loop.
     let sizes = (8..=inputs.min(1 << 16)).step_by(8).filter(|&size| inputs.is_multiple_of(size));
     let sizes: Vec<String> = sizes.map(|size| size.to_string()).collect();
     let file = format!("{groups} groups of scales for {inputs} inputs");

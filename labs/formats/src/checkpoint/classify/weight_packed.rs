@@ -39,8 +39,8 @@ fn integers(
     groups: u64,
     expected: Option<&Expected>,
 ) -> Result<Quantized, Wrong> {
-    // 64 words of a row are 512 codes of 4 bits or 256 of 8. `weight_shape` would tell, but its two numbers
-    // are data, and no data are read: zero points or the config have to.
+    // 64 words of a row are 512 codes of 4 bits or 256 of 8. `weight_shape` is data, which are not read,
+    // so the zero points or the config tell the bits.
     let zero_rows = module.matrix("weight_zero_point");
     let zeros = if zero_rows.is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent };
     let said = expected.and_then(|expected| expected.bits).filter(|bits| (2..=8).contains(bits));
@@ -58,7 +58,7 @@ fn integers(
     Ok(module.quantized(Found { scheme, bits, group, zeros, shape }))
 }
 
-/// Zero points are packed down the outputs, so their rows give the bits away.
+/// The bits of a code. Zero points are packed along the outputs, so the number of rows tells the bits.
 fn bits_of_zeros(
     [rows, columns]: [u64; 2],
     out: u64,

@@ -1,4 +1,4 @@
-//! Where a quantization config lies, and the part of a file that is one.
+//! Finds the file of a quantization config, and its section in the file.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use crate::checkpoint::error::CheckpointError;
 /// The longest config that is read, in bytes; real ones have some kilobytes.
 const MAX_CONFIG: u64 = 16 << 20;
 
-/// Where the config can lie, the first that speaks of quantization counts.
+/// The files that may hold the config. The first that speaks of quantization counts.
 const FILES: [&str; 4] =
     ["config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json"];
 
@@ -52,6 +52,7 @@ pub(in crate::checkpoint) fn read_json(path: &Path) -> Result<Option<Value>, Che
         Err(error) => return Err(CheckpointError::io(path)(error)),
     };
     let mut bytes = Vec::new();
+    // One byte more than the limit tells a file that is too long from a file that just fits.
     file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).map_err(CheckpointError::io(path))?;
     let problem = |text: String| CheckpointError::NoCheckpoint { path: path.into(), problem: text };
     if bytes.len() as u64 > MAX_CONFIG {
@@ -64,6 +65,8 @@ pub(in crate::checkpoint) fn read_json(path: &Path) -> Result<Option<Value>, Che
 /// The part of the file that speaks of quantization.
 fn section<'a>(file: &str, json: &'a Value) -> Option<&'a Value> {
     let found = match file {
+        // `compression_config` is the old name of compressed-tensors, and multimodal models nest the config
+        // of the language model.
         "config.json" => ["quantization_config", "compression_config"]
             .into_iter()
             .find_map(|key| json.get(key).or_else(|| json.get("text_config")?.get(key))),

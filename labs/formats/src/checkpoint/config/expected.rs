@@ -1,9 +1,9 @@
-//! What a config says of a group of modules, in one form for all tools.
+//! The expectation of a config for a group of modules, in one form for all tools.
 
 use crate::format::Group;
 
-/// What the config says of a group of modules. Bits, group, symmetry and format are held to the
-/// shapes; the other fields are taken on the config's word.
+/// The expectation of the config for a group of modules. Bits, group, symmetry and format are compared
+/// with the shapes. No shape shows the other fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expected {
     /// Bits of a code.
@@ -53,7 +53,7 @@ pub enum Numbers {
     Int,
     /// Floats.
     Float,
-    /// What the config calls it, where that is neither.
+    /// Another kind, by the name in the config.
     Other(String),
 }
 

@@ -92,6 +92,7 @@ impl QuantConfig {
         };
         self.leave_pieces(json, "modules_to_not_convert");
         self.mention(json, &["sym", "desc_act", "checkpoint_format"]);
+        // GPTQModel's rules for single modules, which this reader does not apply.
         if json.get("dynamic").is_some_and(|dynamic| !dynamic.is_null()) {
             self.groups.clear();
             let note =
@@ -276,6 +277,7 @@ impl QuantConfig {
         self.unverifiable.extend(fields.map(|field| printable(&field)));
     }
 
+    /// The pattern, or a note about an expression that cannot be read: one entry must not fail the rest.
     fn noted(&mut self, pattern: Result<Pattern, String>) -> Option<Pattern> {
         pattern
             .map_err(|text| {
@@ -339,7 +341,7 @@ fn compressed(weights: &Value, inputs: &Value, format: Option<&str>) -> Expected
         (Some("mxfp8-quantized"), _) => WeightGrid::Mxfp8,
         _ => WeightGrid::Plain(Numbers::named(text(weights, "type").unwrap_or("int"))),
     };
-    // `static` rounds in that order and leaves the columns in their place: there is no g_idx.
+    // `static` rounds in that order and stores the columns in their own order, without g_idx.
     let act_order = text(weights, "actorder").filter(|order| *order != "static").map(|_| true);
     Expected {
         bits: number(weights, &["num_bits"]),

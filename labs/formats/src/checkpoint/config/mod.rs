@@ -1,7 +1,7 @@
-//! What a checkpoint's config says about its quantization.
+//! Reads the quantization config of a checkpoint.
 //!
-//! Every tool has its own words: `bits`, `w_bit` and `num_bits` are one thing. Here they become one
-//! [`Expected`] for each module, which the shapes are then held to.
+//! Every tool has its own field names, such as `bits`, `w_bit` and `num_bits`. The fields become one
+//! [`Expected`] for each group of modules, which is then compared with the shapes.
 
 pub(super) mod config_files;
 pub(crate) mod expected;

@@ -49,7 +49,7 @@ impl Pattern {
     /// ModelOpt names a whole layer where it leaves one alone.
     ///
     /// # Errors
-    /// The pattern, if it is too long for a computer.
+    /// The pattern, if it is too long to compile.
     pub(super) fn wildcard(text: &str) -> Result<Self, String> {
         let expression = regex::escape(text).replace(r"\*", ".*");
         let matcher = Matcher::Expression(compile(&format!("{expression}(\\.|$)"))?);

@@ -1,4 +1,4 @@
-//! A quantization config: what it says of each module.
+//! A quantization config: its rule for each module.
 
 use super::expected::{Expected, KvCache};
 use super::module_patterns::Pattern;
@@ -77,7 +77,7 @@ impl QuantConfig {
         !self.groups.is_empty()
     }
 
-    /// Whether a module that no group names is one that the config does not want quantized.
+    /// Whether a module that no group names must stay plain.
     pub fn is_complete(&self) -> bool {
         self.is_specific() && !self.names_classes
     }
