@@ -12,85 +12,40 @@ fn inspected(name: &str) -> Inspection {
     inspect(golden(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What there is to say about a fixture: bits, group, zero points, and bits a weight of the 96 x 64
-/// up_proj, from the layout's own formula.
-type Truth = (Scheme, u64, Group, ZeroPoints, f64);
+/// A fixture: bits, group, zero points, and bits a weight of the 96 x 64 up_proj, from the layout's own
+/// formula.
+type Truth = (&'static str, Scheme, u64, Group, ZeroPoints, f64);
 
-/// The formulas: codes, scales of 16 bits, zero points of 4 bits where they are stored, and what each
-/// tool adds. The matrix is [96, 64], a group has 32 weights.
-fn truths() -> Vec<(&'static str, Truth)> {
+/// The formulas: codes, scales of 16 bits, zero points of 4 bits where they are stored, and the parts
+/// that only one tool adds. The matrix is [96, 64], a group has 32 weights.
+fn truths() -> [Truth; 9] {
+    use Scheme::{AwqGemm, Fp8, Ggml, Gptq, IntQuantized, Nvfp4, PackQuantized};
+    use ZeroPoints::{Absent, Always, Stored};
     let group = Group::Size(32);
-    let weights = 96.0 * 64.0;
-    let per_word = |values: f64| values * 32.0 / weights;
-    vec![
-        (
-            "autoawq",
-            (Scheme::AwqGemm, 4, group, ZeroPoints::Always(8), 4.0 + 16.0 / 32.0 + 4.0 / 32.0),
-        ),
+    let (w4, zeros) = (4.0 + 16.0 / 32.0, 4.0 / 32.0);
+    let words = |count: f64| count * 32.0 / (96.0 * 64.0);
+    let v1 = GptqVersion::V1;
+    [
+        ("autoawq", AwqGemm, 4, group, Always(8), w4 + zeros),
         // And g_idx: an int32 for each of the 64 inputs.
-        (
-            "autogptq",
-            (
-                Scheme::Gptq(GptqVersion::V1),
-                4,
-                group,
-                ZeroPoints::Always(8),
-                4.0 + 16.0 / 32.0 + 4.0 / 32.0 + per_word(64.0),
-            ),
-        ),
+        ("autogptq", Gptq(v1), 4, group, Always(8), w4 + zeros + words(64.0)),
         // And weight_shape: two int64.
-        (
-            "ct-w4-symmetric",
-            (
-                Scheme::PackQuantized,
-                4,
-                group,
-                ZeroPoints::Absent,
-                4.0 + 16.0 / 32.0 + per_word(4.0),
-            ),
-        ),
-        (
-            "ct-w4-asymmetric",
-            (
-                Scheme::PackQuantized,
-                4,
-                group,
-                ZeroPoints::Stored,
-                4.0 + 16.0 / 32.0 + 4.0 / 32.0 + per_word(4.0),
-            ),
-        ),
-        (
-            "ct-w8a8",
-            (Scheme::IntQuantized, 8, Group::Channel, ZeroPoints::Absent, 8.0 + 16.0 / 64.0),
-        ),
-        ("ct-fp8-channel", (Scheme::Fp8, 8, Group::Channel, ZeroPoints::Absent, 8.0 + 16.0 / 64.0)),
-        (
-            "ct-fp8-block",
-            (Scheme::Fp8, 8, Group::Block(32, 32), ZeroPoints::Absent, 8.0 + 16.0 / 1024.0),
-        ),
+        ("ct-w4-symmetric", PackQuantized, 4, group, Absent, w4 + words(4.0)),
+        ("ct-w4-asymmetric", PackQuantized, 4, group, Stored, w4 + zeros + words(4.0)),
+        ("ct-w8a8", IntQuantized, 8, Group::Channel, Absent, 8.0 + 16.0 / 64.0),
+        ("ct-fp8-channel", Fp8, 8, Group::Channel, Absent, 8.0 + 16.0 / 64.0),
+        ("ct-fp8-block", Fp8, 8, Group::Block(32, 32), Absent, 8.0 + 16.0 / 1024.0),
         // And one f32 for the tensor.
-        (
-            "ct-nvfp4",
-            (
-                Scheme::Nvfp4,
-                4,
-                Group::Size(16),
-                ZeroPoints::Absent,
-                4.0 + 8.0 / 16.0 + per_word(1.0),
-            ),
-        ),
-        (
-            "tiny.gguf",
-            (Scheme::Ggml(TensorType::Q8_0), 8, group, ZeroPoints::Absent, 8.0 + 16.0 / 32.0),
-        ),
+        ("ct-nvfp4", Nvfp4, 4, Group::Size(16), Absent, 4.0 + 8.0 / 16.0 + words(1.0)),
+        ("tiny.gguf", Ggml(TensorType::Q8_0), 8, group, Absent, 8.0 + 16.0 / 32.0),
     ]
 }
 
 #[test]
 fn inspect_tells_the_truth_about_every_file() {
-    let names: Vec<&str> = truths().into_iter().map(|(name, _)| name).collect();
+    let names = truths().map(|(name, ..)| name);
     assert_eq!(names, golden::ALL.map(|(name, _)| name), "a truth for every file");
-    for (name, (scheme, bits, group, zeros, cost)) in truths() {
+    for (name, scheme, bits, group, zeros, cost) in truths() {
         let inspection = inspected(name);
         let is_up = |module: &str| module.ends_with("up_proj") || module.ends_with("ffn_up");
         let up: Vec<_> =
@@ -112,7 +67,7 @@ fn inspect_tells_the_truth_about_every_file() {
 
 #[test]
 fn no_file_contradicts_its_config_and_nothing_is_lost() {
-    for (name, _) in truths() {
+    for (name, ..) in truths() {
         let inspection = inspected(name);
         assert_eq!(inspection.problems, [], "{name}");
         assert_eq!(inspection.config.is_some(), !name.ends_with("gguf"), "{name}");

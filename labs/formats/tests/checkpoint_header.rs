@@ -1,9 +1,11 @@
 //! Safetensors headers, whole and damaged: what is wrong is said, and nothing grows with a lie.
 
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor};
 
 use formats::checkpoint::{Header, read_header};
 use proptest::prelude::*;
+
+use crate::made_up_file::MadeUpFile;
 
 /// A file with this JSON, padded with nothing, and so many bytes of data.
 fn file(json: &str, data: usize) -> Vec<u8> {
@@ -160,44 +162,13 @@ fn unknown_fields_of_a_tensor_are_read_over() -> Result<(), String> {
     read(&one(&entry, 0)).map(drop)
 }
 
-/// A file that begins with `start`, goes on with zeros, and counts what is read of it.
-struct Counted {
-    start: Vec<u8>,
-    length: u64,
-    at: u64,
-    read: u64,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = (buffer.len() as u64).min(self.length - self.at) as usize;
-        for (byte, at) in buffer[..count].iter_mut().zip(self.at..) {
-            *byte = self.start.get(at as usize).copied().unwrap_or(0);
-        }
-        self.at += count as u64;
-        self.read += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Counted {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.at = match to {
-            SeekFrom::Start(at) => at,
-            SeekFrom::End(by) => self.length.saturating_add_signed(by),
-            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
-        };
-        Ok(self.at)
-    }
-}
-
 #[test]
 fn of_eight_gigabytes_only_the_header_is_read() -> Result<(), String> {
     let data = 8u64 << 30;
     let json = format!(r#"{{"w":{{"dtype":"U8","shape":[{data}],"data_offsets":[0,{data}]}}}}"#);
     let start = file(&json, 0);
     let header = start.len() as u64;
-    let mut reader = Counted { start, length: header + data, at: 0, read: 0 };
+    let mut reader = MadeUpFile::new(start, header + data);
     let found = read_header(&mut reader).map_err(|error| error.to_string())?;
     assert_eq!((reader.read, found.header_bytes), (header, header), "bytes read, bytes of header");
     assert_eq!(found.tensors[0].bytes, data);
@@ -232,7 +203,7 @@ fn a_lying_length_allocates_nothing_of_what_it_claims() {
         // The file is as long as the header claims, and holds only the beginning of one.
         let start = [&claimed.to_le_bytes()[..], br#"{"w":"#].concat();
         let length = claimed.saturating_add(8).max(1 << 32);
-        let mut reader = Counted { start, length, at: 0, read: 0 };
+        let mut reader = MadeUpFile::new(start, length);
         let info = allocation_counter::measure(|| {
             assert!(read_header(&mut reader).is_err(), "zeros are no JSON");
         });

@@ -204,25 +204,10 @@ fn a_plain_model_is_plain_and_a_bias_is_no_part() {
 
 /// A part of a module that some scheme has, with a shape that need not fit.
 fn any_tensor() -> impl Strategy<Value = Tensor> {
-    let parts = prop::sample::select(vec![
-        "qweight",
-        "qzeros",
-        "scales",
-        "g_idx",
-        "weight",
-        "weight_packed",
-        "weight_scale",
-        "weight_scale_inv",
-        "weight_zero_point",
-        "weight_scale_2",
-        "weight_global_scale",
-        "SCB",
-        "weight.absmax",
-        "weight.quant_state.bitsandbytes__nf4",
-        "x_blocks",
-        "x_scales",
-        "blocks",
-    ]);
+    const PARTS: &str = "qweight qzeros scales g_idx weight weight_packed weight_scale \
+        weight_scale_inv weight_zero_point weight_scale_2 weight_global_scale SCB weight.absmax \
+        weight.quant_state.bitsandbytes__nf4 x_blocks x_scales blocks";
+    let parts = prop::sample::select(PARTS.split_whitespace().collect::<Vec<_>>());
     let dtype = prop::sample::select(vec![I32, U8, I8, F16, F32, F8E4M3, Dtype::F8E8M0]);
     let length = prop_oneof![0u64..9, Just(32), Just(64), Just(576), any::<u64>()];
     let shape = prop::collection::vec(length, 0..5);

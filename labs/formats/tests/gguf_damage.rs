@@ -3,6 +3,8 @@
 use formats::gguf::Gguf;
 use proptest::prelude::*;
 
+use crate::made_up_file::MadeUpFile;
+
 const SMALL: &[u8] = include_bytes!("../golden/small.gguf");
 
 /// Opens `bytes` and decodes every tensor. The error's text, if there is one.
@@ -161,39 +163,10 @@ fn tensors_that_overlap_or_leave_a_hole_are_named() {
 
 #[test]
 fn a_huge_file_of_zeros_is_not_read_into_memory() {
-    // A text of 1 GiB in a file of 8 GiB, which no machine stores: the reader makes it up.
+    // A text of 1 GiB in a file of 8 GiB, which is made up while it is read.
     let start = Forged::header(0, 1).u64(1 << 30).0;
-    let error = Gguf::read(Zeros { start, at: 0, length: 8 << 30 }).err().expect("no such header");
+    let error = Gguf::read(MadeUpFile::new(start, 8 << 30)).err().expect("no such header");
     assert!(error.to_string().contains("no header is longer than"), "{error}");
-}
-
-/// A file that begins with `start` and goes on with zeros.
-struct Zeros {
-    start: Vec<u8>,
-    at: u64,
-    length: u64,
-}
-
-impl std::io::Read for Zeros {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = buffer.len().min((self.length - self.at) as usize);
-        for byte in &mut buffer[..count] {
-            *byte = self.start.get(self.at as usize).copied().unwrap_or(0);
-            self.at += 1;
-        }
-        Ok(count)
-    }
-}
-
-impl std::io::Seek for Zeros {
-    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-        self.at = match to {
-            std::io::SeekFrom::Start(at) => at,
-            std::io::SeekFrom::End(by) => self.length.saturating_add_signed(by),
-            std::io::SeekFrom::Current(by) => self.at.saturating_add_signed(by),
-        };
-        Ok(self.at)
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::error::Error;
 use formats::gguf::{Gguf, TensorType, Value, dequantize};
 use serde_json::Value as Json;
 
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::hex::{Outcome, bits, numbers, text};
 
 const BLOCKS: &str = include_str!("../golden/gguf-blocks.json");
 const SMALL: &[u8] = include_bytes!("../golden/small.gguf");
@@ -20,21 +20,8 @@ fn kind(name: &Json) -> Result<TensorType, Box<dyn Error>> {
     Ok(named.ok_or_else(|| format!("no type {name}"))?)
 }
 
-fn field<'a>(of: &'a Json, name: &str) -> Result<&'a str, Box<dyn Error>> {
-    Ok(of[name].as_str().ok_or_else(|| format!("no text `{name}` in {of}"))?)
-}
-
 fn bytes(hex: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    let digits = hex.as_bytes().chunks_exact(2).map(std::str::from_utf8);
-    digits.map(|pair| Ok(u8::from_str_radix(pair?, 16)?)).collect()
-}
-
-fn words(hex: &str) -> Result<Vec<u32>, Box<dyn Error>> {
-    hex.split(' ').map(|word| Ok(u32::from_str_radix(word, 16)?)).collect()
-}
-
-fn bits<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u32> {
-    values.into_iter().map(|value| value.to_bits()).collect()
+    Ok(numbers(hex, 2)?.into_iter().map(|byte| byte as u8).collect())
 }
 
 #[test]
@@ -42,9 +29,9 @@ fn every_block_decodes_to_the_bits_that_the_gguf_package_gives() -> Outcome {
     let golden: Json = serde_json::from_str(BLOCKS)?;
     let cases = golden["blocks"].as_array().ok_or("no blocks")?;
     for case in cases {
-        let values = dequantize(kind(&case["type"])?, &bytes(field(case, "bytes")?)?)?;
+        let values = dequantize(kind(&case["type"])?, &bytes(text(case, "bytes")?)?)?;
         let label = format!("{} {}", case["type"], case["name"]);
-        assert_eq!(bits(&values), words(field(case, "f32")?)?, "{label}");
+        assert_eq!(bits(&values), numbers(text(case, "f32")?, 8)?, "{label}");
     }
     for kind in TYPES {
         let of_kind = cases.iter().filter(|case| case["type"] == kind.to_string().as_str());
@@ -61,12 +48,12 @@ fn a_whole_file_has_the_names_shapes_and_values_that_the_gguf_package_reads() ->
     assert_eq!(file.tensors().len(), tensors.len());
     for (index, golden) in tensors.iter().enumerate() {
         let info = file.tensors()[index].clone();
-        assert_eq!(info.name, field(golden, "name")?);
+        assert_eq!(info.name, text(golden, "name")?);
         assert_eq!(info.kind, kind(&golden["type"])?, "{}", info.name);
         assert_eq!(serde_json::to_value(&info.shape)?, golden["shape"], "{}", info.name);
         let weights = file.tensor(&info.name)?;
         assert_eq!(weights.ncols(), *info.shape.last().ok_or("no axis")?);
-        assert_eq!(bits(&weights), words(field(golden, "f32")?)?, "{}", info.name);
+        assert_eq!(bits(&weights), numbers(text(golden, "f32")?, 8)?, "{}", info.name);
     }
     Ok(())
 }

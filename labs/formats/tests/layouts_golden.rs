@@ -13,7 +13,7 @@ use half::f16;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
 
-type Checked = Result<(), Box<dyn Error>>;
+use crate::hex::{Outcome, numbers};
 
 /// The golden file.
 fn golden() -> Result<Value, Box<dyn Error>> {
@@ -56,13 +56,12 @@ fn shaped<T>(value: &Value, elements: Vec<T>) -> Result<Array2<T>, Box<dyn Error
 }
 
 fn words(value: &Value) -> Result<Array2<i32>, Box<dyn Error>> {
-    let word = |hex| u32::from_str_radix(hex, 16).map(u32::cast_signed);
-    shaped(value, text(&value["i32"]).split(' ').map(word).collect::<Result<_, _>>()?)
+    shaped(value, numbers(text(&value["i32"]), 8)?.into_iter().map(u32::cast_signed).collect())
 }
 
 fn halves(value: &Value) -> Result<Array2<f16>, Box<dyn Error>> {
-    let half = |hex| u16::from_str_radix(hex, 16).map(f16::from_bits);
-    shaped(value, text(&value["f16"]).split(' ').map(half).collect::<Result<_, _>>()?)
+    let half = |bits| f16::from_bits(bits as u16);
+    shaped(value, numbers(text(&value["f16"]), 4)?.into_iter().map(half).collect())
 }
 
 /// What the libraries were given.
@@ -100,7 +99,7 @@ fn packed_tensors(value: &Value) -> Result<CompressedTensors, Box<dyn Error>> {
 }
 
 #[test]
-fn autoawq_packs_the_same_words_and_its_words_unpack_to_what_it_was_given() -> Checked {
+fn autoawq_packs_the_same_words_and_its_words_unpack_to_what_it_was_given() -> Outcome {
     for case in cases("awq")? {
         let (w, theirs) = (grouped(&case)?, awq_tensors(&case["awq"])?);
         assert_eq!(awq::pack(&w)?, theirs, "pack: {}", case["name"]);
@@ -110,7 +109,7 @@ fn autoawq_packs_the_same_words_and_its_words_unpack_to_what_it_was_given() -> C
 }
 
 #[test]
-fn auto_gptq_packs_the_same_v1_words_where_no_zero_point_is_0() -> Checked {
+fn auto_gptq_packs_the_same_v1_words_where_no_zero_point_is_0() -> Outcome {
     for case in cases("gptq_v1")?.iter().filter(|case| case["name"] != "counting") {
         let (w, theirs) = (grouped(case)?, gptq_tensors(&case["gptq_v1"])?);
         assert_eq!(gptq::pack(&w, Version::V1)?, theirs, "pack: {}", case["name"]);
@@ -120,7 +119,7 @@ fn auto_gptq_packs_the_same_v1_words_where_no_zero_point_is_0() -> Checked {
 }
 
 #[test]
-fn gptqmodel_packs_the_same_v2_words_also_in_act_order() -> Checked {
+fn gptqmodel_packs_the_same_v2_words_also_in_act_order() -> Outcome {
     let cases = cases("gptq_v2")?;
     assert!(cases.iter().any(|case| case["name"] == "act-order"), "act-order must be among them");
     for case in cases {
@@ -132,7 +131,7 @@ fn gptqmodel_packs_the_same_v2_words_also_in_act_order() -> Checked {
 }
 
 #[test]
-fn gptqmodel_saves_v1_by_the_same_subtraction_of_words_borrow_and_all() -> Checked {
+fn gptqmodel_saves_v1_by_the_same_subtraction_of_words_borrow_and_all() -> Outcome {
     for case in cases("gptq_v1_by_gptqmodel")? {
         let (v2, v1) = (words(&case["gptq_v2"]["qzeros"])?, words(&case["gptq_v1_by_gptqmodel"])?);
         let ours = v2.mapv(|word| gptq::word_v2_to_v1(word.cast_unsigned()).cast_signed());
@@ -151,7 +150,7 @@ fn gptqmodel_saves_v1_by_the_same_subtraction_of_words_borrow_and_all() -> Check
 }
 
 #[test]
-fn a_zero_point_of_0_destroyed_its_word_in_auto_gptq_and_is_refused_here() -> Checked {
+fn a_zero_point_of_0_destroyed_its_word_in_auto_gptq_and_is_refused_here() -> Outcome {
     let cases = cases("gptq_v1")?;
     let case = cases.iter().find(|case| case["name"] == "counting").ok_or("no counting case")?;
     let damaged = words(&case["gptq_v1"]["qzeros"])?;
@@ -168,7 +167,7 @@ fn a_zero_point_of_0_destroyed_its_word_in_auto_gptq_and_is_refused_here() -> Ch
 }
 
 #[test]
-fn compressed_tensors_packs_the_same_words_ragged_widths_included() -> Checked {
+fn compressed_tensors_packs_the_same_words_ragged_widths_included() -> Outcome {
     let cases = cases("compressed_tensors")?;
     assert!(
         cases.iter().any(|case| !size(&case["in_features"]).is_multiple_of(8)),
@@ -183,13 +182,12 @@ fn compressed_tensors_packs_the_same_words_ragged_widths_included() -> Checked {
 }
 
 #[test]
-fn gguf_encodes_the_same_blocks() -> Checked {
+fn gguf_encodes_the_same_blocks() -> Outcome {
     let golden = golden()?;
     let mut blocks = 0;
     for row in list(&golden["ggml"]) {
-        let bits = text(&row["f32"]).split(' ').map(|hex| u32::from_str_radix(hex, 16));
-        let values: Vec<f32> =
-            bits.map(|bits| bits.map(f32::from_bits)).collect::<Result<_, _>>()?;
+        let values = numbers(text(&row["f32"]), 8)?.into_iter().map(f32::from_bits);
+        let values: Vec<f32> = values.collect();
         for (kind, name) in
             [(TensorType::Q4_0, "q4_0"), (TensorType::Q4_1, "q4_1"), (TensorType::Q8_0, "q8_0")]
         {
@@ -208,7 +206,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Codes and zero points that count, as a document about a layout would print them.
 #[test]
-fn counting_codes_make_the_words_that_documents_print() -> Checked {
+fn counting_codes_make_the_words_that_documents_print() -> Outcome {
     let count = Array2::from_shape_fn((32, 32), |(row, column)| ((row + column) % 16) as u8);
     let zeros = Array2::from_shape_fn((32, 1), |(row, _)| (row % 16) as u8);
     let w = Grouped::new(count, zeros, Array2::from_elem((32, 1), f16::ONE))?;
@@ -226,7 +224,7 @@ fn counting_codes_make_the_words_that_documents_print() -> Checked {
 }
 
 #[test]
-fn symmetric_zero_points_are_sevens_in_v1_eights_in_v2_and_absent_in_compressed_tensors() -> Checked
+fn symmetric_zero_points_are_sevens_in_v1_eights_in_v2_and_absent_in_compressed_tensors() -> Outcome
 {
     let codes = Array2::from_elem((8, 8), 3);
     let w = Grouped::new(codes, Array2::from_elem((8, 1), 8), Array2::from_elem((8, 1), f16::ONE))?;
@@ -237,7 +235,7 @@ fn symmetric_zero_points_are_sevens_in_v1_eights_in_v2_and_absent_in_compressed_
 }
 
 #[test]
-fn signed_codes_of_compressed_tensors_are_stored_plus_8_also_as_zero_points() -> Checked {
+fn signed_codes_of_compressed_tensors_are_stored_plus_8_also_as_zero_points() -> Outcome {
     let signed = [-8i8, -7, -1, 0, 1, 2, 6, 7];
     let plus_8 = signed.map(|code| (code + 8) as u8);
     let codes = Array2::from_shape_fn((8, 8), |(_, column)| plus_8[column]);

@@ -13,6 +13,8 @@ use kit::real_slice::{self, TENSORS};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 
+use crate::hex::bits;
+
 /// Numbers without a pattern, from a seed: splitmix64.
 struct Random(u64);
 
@@ -223,10 +225,6 @@ proptest! {
             }
         }
     }
-}
-
-fn bits<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u32> {
-    values.into_iter().map(|value| value.to_bits()).collect()
 }
 
 #[test]

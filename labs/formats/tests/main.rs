@@ -1,4 +1,4 @@
-//! The integration tests in one binary: one a file would link the same crates in each.
+//! The integration tests in one binary, because a binary for each file would link the same crates.
 
 mod card_configs;
 mod card_strings;
@@ -9,7 +9,9 @@ mod checkpoint_source;
 mod float8;
 mod gguf_damage;
 mod gguf_golden;
+mod hex;
 mod layouts_field_notes;
 mod layouts_golden;
 mod layouts_properties;
+mod made_up_file;
 mod rules_golden;

@@ -6,7 +6,7 @@ use std::error::Error;
 use formats::rules::{ALL, Encoded, Evidence, Rule, Zero};
 use serde_json::{Map, Value as Json};
 
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::hex::{Outcome, bits, numbers, text};
 
 const GOLDEN: &str = include_str!("../golden/rules.json");
 
@@ -21,30 +21,15 @@ fn object(json: &Json) -> Result<&Map<String, Json>, Box<dyn Error>> {
     Ok(json.as_object().ok_or_else(|| format!("not an object: {json}"))?)
 }
 
-fn text<'a>(json: &'a Json, name: &str) -> Result<&'a str, Box<dyn Error>> {
-    Ok(json[name].as_str().ok_or_else(|| format!("no text `{name}` in {json}"))?)
-}
-
-/// The bits of f32 values, 8 hex digits each.
-fn words(hex: &str) -> Result<Vec<u32>, Box<dyn Error>> {
-    let digits = hex.as_bytes().chunks(8).map(std::str::from_utf8);
-    digits.map(|word| Ok(u32::from_str_radix(word?, 16)?)).collect()
-}
-
 fn floats(hex: &str) -> Result<Vec<f32>, Box<dyn Error>> {
-    Ok(words(hex)?.into_iter().map(f32::from_bits).collect())
+    Ok(numbers(hex, 8)?.into_iter().map(f32::from_bits).collect())
 }
 
 /// The codes of the rule, a byte each, in two's complement where the rule counts from below 0.
 fn codes(hex: &str, rule: &Rule) -> Result<Vec<i32>, Box<dyn Error>> {
-    let bytes = hex.as_bytes().chunks(2).map(std::str::from_utf8);
     let signed = *rule.codes.start() < 0;
-    bytes
-        .map(|byte| {
-            let byte = u8::from_str_radix(byte?, 16)?;
-            Ok(if signed { byte.cast_signed().into() } else { byte.into() })
-        })
-        .collect()
+    let code = |byte| if signed { i32::from(byte as i8) } else { byte as i32 };
+    Ok(numbers(hex, 2)?.into_iter().map(code).collect())
 }
 
 fn zero(json: &Json) -> Result<Zero, Box<dyn Error>> {
@@ -55,18 +40,14 @@ fn zero(json: &Json) -> Result<Zero, Box<dyn Error>> {
     })
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 /// Holds one answer to the library's.
 fn compare(rule: &Rule, name: &str, ours: &Encoded, golden: &Json) -> Outcome {
     let label = format!("{} on «{name}»", rule.name);
     assert_eq!(ours.codes, codes(text(golden, "codes")?, rule)?, "the codes of {label}");
-    let scale = words(text(golden, "scale")?)?;
+    let scale = numbers(text(golden, "scale")?, 8)?;
     assert_eq!(bits(&[ours.scale]), scale, "the scale of {label}");
     assert_eq!(ours.zero, zero(&golden["zero"])?, "the zero of {label}");
-    assert_eq!(bits(&ours.values), words(text(golden, "values")?)?, "the values of {label}");
+    assert_eq!(bits(&ours.values), numbers(text(golden, "values")?, 8)?, "the values of {label}");
     Ok(())
 }
 
@@ -83,7 +64,7 @@ fn every_rule_that_ran_gives_the_codes_scales_and_values_of_its_library() -> Out
             if (rule.name, name.as_str()) == NOT_FOLLOWED {
                 assert!(codes(text(golden, "codes")?, rule)?.iter().all(|&code| code == -128));
                 assert!(ours.codes.iter().all(|&code| code == 0));
-                assert_eq!((ours.scale, words(text(golden, "scale")?)?), (0.0, vec![0]));
+                assert_eq!((ours.scale, numbers(text(golden, "scale")?, 8)?), (0.0, vec![0]));
                 continue;
             }
             compare(rule, name, &ours, golden)?;

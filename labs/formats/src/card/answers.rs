@@ -8,31 +8,31 @@ use super::stated::{Facts, Found};
 use super::word::Field;
 use crate::format::{Group, Overhead};
 
-/// What a card says, in words. A page of the book computes the same from the same grammar.
+/// The answers of a card in words. A page of the book computes the same from the same grammar.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answers {
-    /// The card again, in words that leave nothing to custom.
+    /// The card again, in words that leave nothing to a default.
     pub canonical: String,
-    /// What grid the weights are on.
+    /// The grid of the weights.
     pub weights: String,
     /// The weights that share a scale.
     pub granularity: String,
     /// Weights only, or activations too.
     pub activations: String,
-    /// How keys and values are kept.
+    /// The format of the KV cache.
     pub kv: String,
     /// Bits of a weight as a sum: codes, scales, zero points.
     pub bits: String,
-    /// What is left open.
+    /// Questions that the card leaves open.
     pub open: Vec<String>,
-    /// What else is known.
+    /// Notes.
     pub notes: Vec<String>,
 }
 
-/// What stands where a card says nothing.
+/// The answer to a question that the card does not touch.
 const SILENT: &str = "not said";
 
-/// A side of the square matrix for which sums with a scale per row are worked out.
+/// A side of the square matrix for which sums with a scale per row or per tensor are worked out.
 const SIDE: u64 = 4096;
 
 impl Answers {
@@ -62,7 +62,8 @@ fn unique<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
     unique
 }
 
-/// One sentence for each field that no word states: of the word that custom follows, or the first.
+/// One sentence for each field that no word states: the sentence of the word whose default holds, or else
+/// of the first word.
 fn open(facts: &Facts, found: &[Found]) -> Vec<String> {
     let mut open: Vec<(Field, &str, bool)> = Vec::new();
     for word in found {
@@ -79,7 +80,7 @@ fn open(facts: &Facts, found: &[Found]) -> Vec<String> {
     unique(open.into_iter().map(|(_, sentence, _)| sentence))
 }
 
-/// `text`, marked if one of the fields it rests on is custom and not stated.
+/// `text`, marked if one of its fields is a default and not stated.
 fn marked(facts: &Facts, fields: &[Field], text: String) -> String {
     let custom = fields.iter().any(|field| facts.get(*field).is_some_and(|stated| stated.usual));
     if custom { format!("{text} (usual)") } else { text }

@@ -1,4 +1,4 @@
-//! What a card states, as numbers and as a [`Format`].
+//! The statements of a card as numbers and as a [`Format`].
 
 use std::borrow::Cow;
 
@@ -48,7 +48,7 @@ pub(super) fn overhead(facts: &Facts) -> Option<Vec<Overhead>> {
     Some([Overhead { bits: scale, per }].into_iter().chain(zero).collect())
 }
 
-/// Bits of a zero point: as said, or those of a code where the grid is asymmetric. Floats have none.
+/// Bits of a zero point: as stated, or the bits of a code where the grid is asymmetric. Floats have none.
 pub(super) fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
     if facts.value(Field::WeightKind) == Some("float") {
         return 0;

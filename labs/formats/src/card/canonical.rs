@@ -1,10 +1,10 @@
-//! A card again, in the words of the vocabulary: what is printed reads as the same card.
+//! A card again, in the words of the vocabulary. The printed text reads as the same card.
 
 use super::arithmetic::zero_bits;
 use super::stated::Facts;
 use super::word::Field;
 
-/// The card in words that leave nothing to custom.
+/// The card in words that leave nothing to a default.
 pub(super) fn canonical(facts: &Facts) -> String {
     let mut parts = Vec::new();
     let layout = facts.value(Field::Layout);
@@ -15,7 +15,8 @@ pub(super) fn canonical(facts: &Facts) -> String {
             parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
         }
         (Some(layout), ..) => parts.push(layout.to_owned()),
-        // Together, the two words stand for custom as well: apart they do not.
+        // `W4A16` in one word brings defaults with it, and in two words it does not. So one word is
+        // printed only where no default could change the card.
         (None, Some(weights), Some(acts)) if says_all(facts) => {
             parts.push(format!("W{weights}A{acts}"));
         }
@@ -46,7 +47,7 @@ pub(super) fn canonical(facts: &Facts) -> String {
     parts.join(" ")
 }
 
-/// Whether nothing is left that custom could fill in.
+/// Whether no field is left that a default could fill in.
 fn says_all(facts: &Facts) -> bool {
     let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
     facts.value(Field::WeightBits) == Some("16")

@@ -1,11 +1,11 @@
-//! Why a card cannot be read.
+//! The errors of the card reader.
 
 use super::word::Field;
 
 /// The longest text that is read as a name, in characters.
 pub const LONGEST: usize = 500;
 
-/// Why a text is no card. Each names the word, and what is known.
+/// Why a text is no card. Each error names the word, and known words.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CardError {
     /// Nothing but separators.
@@ -19,7 +19,7 @@ pub enum CardError {
     Unknown {
         /// As it stands in the text.
         word: String,
-        /// The nearest words, or some that are known.
+        /// The nearest words, or examples.
         hint: String,
     },
     /// A model's name without a word about a scheme.

@@ -1,4 +1,4 @@
-//! A whole config as a card: what its fields say, read by [`checkpoint::config`].
+//! A whole config as a card. The fields are read by [`checkpoint::config`].
 //!
 //! [`checkpoint::config`]: mod@crate::checkpoint::config
 
@@ -63,7 +63,8 @@ fn config(json: &Value) -> Option<QuantConfig> {
     }
 }
 
-/// A group of no weights is read by nobody; -1 is the whole row.
+/// Checks the group size as the config writes it, because [`QuantConfig`] reads other sizes as absent. -1
+/// is the whole row.
 ///
 /// # Errors
 /// [`CardError::Number`] for 0, and for what is below -1.
@@ -103,7 +104,7 @@ fn said(expected: &Expected, config: &QuantConfig) -> Vec<Fact> {
     said
 }
 
-/// What a grid is, and what a layout of its own fixes.
+/// The facts of a grid, and of a grid with a layout of its own.
 fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
     match grid {
         WeightGrid::Plain(numbers) => vec![(WeightKind, kind(numbers))],
@@ -122,13 +123,12 @@ fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
     }
 }
 
-/// What files of a method have, whatever the config says: AWQ's and GPTQ's have zero points even where
-/// the grid is symmetric.
+/// The facts of a method. Files of AWQ and GPTQ have zero points even where the grid is symmetric.
 fn of_method(method: Option<&str>) -> Vec<(Field, &'static str)> {
     match method {
         Some("awq") => vec![(Method, "AWQ"), (ZeroBits, "w")],
         Some("gptq") => vec![(Method, "GPTQ"), (ZeroBits, "w")],
-        // Packed as GPTQ or AWQ packs.
+        // auto-round packs as GPTQ or AWQ.
         Some("auto-round") => vec![(ZeroBits, "w")],
         Some("bitsandbytes") => vec![(Method, "bitsandbytes")],
         _ => Vec::new(),

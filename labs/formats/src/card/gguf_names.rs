@@ -1,4 +1,4 @@
-//! The names of GGUF files: a type of GGML, and for a file that mixes types, which one is its base.
+//! The names of GGUF files: a type of GGML, which is the base type of a file that mixes types.
 
 use super::word::Field::{
     ActBits, Group, Layout, Mean, Method, Overhead, Symmetric, WeightBits, WeightKind,
@@ -25,7 +25,8 @@ const fn of(
     Type { name, bits, kind, group, minimum, overhead }
 }
 
-/// The quantized types (`ggml-common.h`). What indices, signs and scales take beyond `bits` is overhead.
+/// The quantized types (`ggml-common.h`). The bits of indices, signs and scales beyond `bits` are
+/// overhead.
 pub(super) const TYPES: [Type; 20] = [
     of("Q4_0", ["4", "int", "32"], false, "16@32"),
     of("Q4_1", ["4", "int", "32"], true, "16@32 16@32"),
@@ -112,14 +113,11 @@ pub(super) fn words() -> Vec<Word> {
             .says(&[(Method, "GGUF")])
             .open(WeightBits, "the type: a GGUF file has it in its header, tensor by tensor"),
     );
-    words.push(
-        Word::new("i1", "i1")
-            .note("i1: an importance matrix weighed the errors; the layout is the same"),
-    );
-    words.push(
-        Word::new("imatrix", "imatrix")
-            .note("imatrix: an importance matrix weighed the errors; the layout is the same"),
-    );
+    for name in ["i1", "imatrix"] {
+        let note =
+            format!("{name}: an importance matrix weighed the errors; the layout is the same");
+        words.push(Word::new(name, name).note(&note));
+    }
     words
 }
 

@@ -10,11 +10,11 @@ pub(super) struct Token {
     pub(super) end: usize,
     /// Which of the pieces between spaces it is in.
     pub(super) chunk: usize,
-    /// Whether an underscore, and nothing else, ties it to the token before.
+    /// Whether only an underscore separates it from the token before.
     pub(super) tied: bool,
 }
 
-/// What stands between two tokens.
+/// The characters that separate tokens, besides white space.
 const SEPARATORS: &str = ",;/:@()[]{}=-_\"'`+|&";
 
 /// The tokens of `text`.
@@ -46,7 +46,7 @@ pub(super) fn tokens(text: &[char]) -> Vec<Token> {
     tokens
 }
 
-/// Whether the character at `at` stands between tokens.
+/// Whether the character at `at` separates tokens.
 fn separates(text: &[char], at: usize) -> bool {
     let is_digit =
         |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(char::is_ascii_digit);
@@ -66,7 +66,7 @@ fn is_between(c: char) -> bool {
     c.is_ascii_whitespace() || SEPARATORS.contains(c)
 }
 
-/// The numbers that stood in a pattern's places.
+/// The numbers of a token, each with the letter of its placeholder in the pattern.
 pub(super) type Numbers = Vec<(char, String)>;
 
 /// Reads `token` by one piece of a pattern; `None` if it is another word.
@@ -78,22 +78,24 @@ pub(super) fn read(pattern: &str, token: &str) -> Option<Numbers> {
             rest = rest.strip_prefix(c)?;
             continue;
         }
-        let place = pattern.next()?;
+        let placeholder = pattern.next()?;
+        // The closing brace.
         pattern.next();
-        let length = number_length(place, rest)?;
-        numbers.push((place, rest[..length].to_owned()));
+        let length = number_length(placeholder, rest)?;
+        numbers.push((placeholder, rest[..length].to_owned()));
         rest = &rest[length..];
     }
     rest.is_empty().then_some(numbers)
 }
 
-/// How many bytes of `text` are a number for this place.
-fn number_length(place: char, text: &str) -> Option<usize> {
-    if place == 'g' && text.starts_with("-1") {
+/// The bytes at the start of `text` that are a number for this placeholder.
+fn number_length(placeholder: char, text: &str) -> Option<usize> {
+    if placeholder == 'g' && text.starts_with("-1") {
         return Some(2);
     }
-    let point = |c: char| c == '.' && "dp".contains(place);
+    let point = |c: char| c == '.' && "dp".contains(placeholder);
     let length = text.find(|c: char| !c.is_ascii_digit() && !point(c)).unwrap_or(text.len());
+    // Six digits are enough for any scheme, and fit a u32.
     (1..=6).contains(&length).then_some(length)
 }
 
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_takes_the_numbers_out_of_an_token() {
+    fn a_pattern_takes_the_numbers_out_of_a_token() {
         let numbers = |pattern, token| {
             read(pattern, token).map(|found| found.into_iter().map(|(_, n)| n).collect::<Vec<_>>())
         };

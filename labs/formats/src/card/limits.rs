@@ -1,33 +1,26 @@
-//! What no scheme can be: numbers out of range, and answers that exclude each other.
+//! Refuses numbers out of range, and answers that exclude each other.
 
 use super::error::CardError;
 use super::stated::Facts;
 use super::word::Field;
 
-/// Fills in what follows from what is known, and refuses what cannot be.
+/// Fills in defaults, and refuses schemes that do not exist.
 ///
 /// # Errors
 /// [`CardError::Number`] for a number that no scheme has, [`CardError::Contradiction`] for a scale of
 /// activations that stay in 16 bits.
 pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
-    number(
-        facts,
-        Field::WeightBits,
-        &[1, 2, 3, 4, 5, 6, 7, 8, 16],
-        "bits of a weight are 1 to 8, or 16",
-    )?;
+    let up_to_8 = [1, 2, 3, 4, 5, 6, 7, 8, 16];
+    let zero_point = "a zero point has up to 8 bits, or 16; 0 is none";
+    number(facts, Field::WeightBits, &up_to_8, "bits of a weight are 1 to 8, or 16")?;
     number(facts, Field::ActBits, &[4, 6, 8, 16], "bits of an activation are 4, 6, 8 or 16")?;
     number(facts, Field::ScaleBits, &[8, 16, 32], "a scale has 8, 16 or 32 bits")?;
-    number(
-        facts,
-        Field::ZeroBits,
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 16],
-        "a zero point has up to 8 bits, or 16; 0 is none",
-    )?;
+    number(facts, Field::ZeroBits, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 16], zero_point)?;
     group(facts, Field::Group)?;
     group(facts, Field::ActGroup)?;
     kv(facts)?;
     mean(facts)?;
+    // The checks below are between fields, so the defaults come first.
     suppose(facts);
     floats(facts, Field::WeightKind, Field::WeightBits, &[4, 8, 16])?;
     floats(facts, Field::ActKind, Field::ActBits, &[4, 6, 8, 16])?;
@@ -48,7 +41,7 @@ fn number(facts: &Facts, field: Field, known: &[u32], problem: &str) -> Result<(
     }
 }
 
-/// Sizes of groups that files have.
+/// The sizes of groups in real files.
 const SIZES: [u32; 7] = [16, 32, 64, 128, 256, 512, 1024];
 
 fn group(facts: &Facts, field: Field) -> Result<(), CardError> {
@@ -88,7 +81,7 @@ fn mean(facts: &Facts) -> Result<(), CardError> {
     }
 }
 
-/// What is usual whatever the words are.
+/// The defaults that hold for all words.
 fn suppose(facts: &mut Facts) {
     let by = |facts: &Facts| facts.get(Field::WeightBits).map(|stated| stated.by.clone());
     let Some(by) = by(facts) else { return };
@@ -98,6 +91,8 @@ fn suppose(facts: &mut Facts) {
     let speaks_of_activations = [Field::ActKind, Field::ActWhen, Field::ActGroup]
         .into_iter()
         .any(|field| facts.is_stated(field));
+    // A card that names the scale of the activations quantizes them, to the bits of the weights where it
+    // names no others.
     let both = speaks_of_activations && ["4", "8"].contains(&bits.as_str());
     facts.suppose(Field::ActBits, if both { &bits } else { "16" }, &by);
     let kind = match (facts.value(Field::ActBits), facts.value(Field::WeightKind)) {

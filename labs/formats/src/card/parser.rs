@@ -1,7 +1,7 @@
 //! The parser: the words of the vocabulary in a text, in order.
 
 use super::error::{CardError, LONGEST};
-use super::grammar::{EXAMPLES, FAMILIES, grammar};
+use super::grammar::{EXAMPLES, grammar};
 use super::lexer::{Numbers, Token, read, tokens};
 use super::stated::Found;
 use super::word::Word;
@@ -9,7 +9,7 @@ use super::word::Word;
 /// The words of `text`, in order.
 ///
 /// # Errors
-/// If there is none, or one that means nothing.
+/// If there is none, or one that is not known.
 pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
     let characters: Vec<char> = text.chars().collect();
     if characters.len() > LONGEST {
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
     let spelled =
         |from: &Token, to: &Token| characters[from.start..to.end].iter().collect::<String>();
     let mut found: Vec<Found> = Vec::new();
-    // The tokens of the last word that says something.
+    // The tokens of the last word with a statement.
     let (mut at, mut last) = (0, 0..0);
     while let Some(token) = tokens.get(at) {
         let named = is_name(&characters, &tokens, token.chunk);
@@ -80,7 +80,8 @@ fn matches(word: &Word, tokens: &[Token]) -> Option<(usize, Numbers)> {
     (one_piece || !word.one_piece).then_some((length, numbers))
 }
 
-/// Whether a piece of the text between spaces is a model's name: it has a slash, a family, a size.
+/// Whether a piece of the text between spaces is a model's name, which has a slash, a family or a size. The
+/// unknown words of a name are the model's own.
 fn is_name(text: &[char], tokens: &[Token], chunk: usize) -> bool {
     let mut own = tokens.iter().filter(|token| token.chunk == chunk);
     let (Some(first), Some(last)) = (own.next(), tokens.iter().rfind(|token| token.chunk == chunk))
@@ -95,7 +96,7 @@ fn is_name(text: &[char], tokens: &[Token], chunk: usize) -> bool {
                     .strip_prefix(*family)
                     .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
             };
-            FAMILIES.iter().any(family) || read("{p}b", &token.text).is_some()
+            grammar().families.iter().any(family) || read("{p}b", &token.text).is_some()
         })
 }
 

@@ -1,4 +1,4 @@
-//! A card that was read: its answers in words, and as arithmetic.
+//! A card that was read: its answers in words and in numbers.
 
 use super::answers::Answers;
 use super::arithmetic::{format, kv_bits};
@@ -9,9 +9,9 @@ use crate::format::Format;
 /// A card that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
-    /// What it says, in words.
+    /// The answers in words.
     pub answers: Answers,
-    /// What it says as arithmetic; `None` where grid or granularity stay open or layers differ.
+    /// The answers as a format; `None` where grid or granularity stay open or layers differ.
     pub format: Option<Format>,
     /// Mean bits of a weight in a whole file, where layers differ.
     pub mean_bits: Option<f64>,

@@ -1,4 +1,4 @@
-//! What a card states of each field, and the word that states it.
+//! The statements of a card, one for each field, and the words that state them.
 
 use super::error::CardError;
 use super::lexer::Numbers;
@@ -20,23 +20,24 @@ pub(super) struct Stated {
     pub(super) value: String,
     /// The word that says it.
     pub(super) by: String,
-    /// Whether it is only usual with that word.
+    /// Whether it is a default of that word.
     pub(super) usual: bool,
 }
 
-/// Everything that is known, one entry for each of [`Field::ALL`].
+/// The known facts, one entry for each of [`Field::ALL`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     known: [Option<Stated>; 16],
 }
 
 impl Facts {
-    /// The facts in `found`: what is stated, then what is usual.
+    /// The facts in `found`: the statements, then the defaults.
     ///
     /// # Errors
     /// [`CardError::Contradiction`] if two words state different things.
     pub(super) fn gather(found: &[Found]) -> Result<Self, CardError> {
         let mut facts = Self::default();
+        // Field by field, so that the first contradiction of a card is always the same.
         for field in Field::ALL {
             for word in found {
                 for (_, value) in word.word.says.iter().filter(|(said, _)| *said == field) {
@@ -52,7 +53,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Adds what `by` states.
+    /// Adds a statement of `by`.
     ///
     /// # Errors
     /// [`CardError::Contradiction`] if another word states something else.
@@ -74,7 +75,7 @@ impl Facts {
         Ok(())
     }
 
-    /// Adds what is usual with `by`, unless something is known.
+    /// Adds a default of `by`, unless the field is known.
     pub(super) fn suppose(&mut self, field: Field, value: &str, by: &str) {
         let slot = &mut self.known[field as usize];
         if slot.is_none() {
@@ -82,7 +83,7 @@ impl Facts {
         }
     }
 
-    /// What is known of `field`.
+    /// The fact of `field`.
     pub(super) fn get(&self, field: Field) -> Option<&Stated> {
         self.known[field as usize].as_ref()
     }
@@ -103,12 +104,12 @@ impl Facts {
     }
 }
 
-/// The value with the numbers put in; -1 neighbours are a channel.
+/// The value with its placeholders replaced. A group of -1 is a channel.
 fn fill(value: &str, numbers: &[(char, String)]) -> String {
     let mut value = value.to_owned();
-    for (place, number) in numbers {
+    for (placeholder, number) in numbers {
         let number = if number == "-1" { "channel" } else { without_zeros(number) };
-        value = value.replace(&format!("{{{place}}}"), number);
+        value = value.replace(&format!("{{{placeholder}}}"), number);
     }
     value
 }

@@ -1,4 +1,4 @@
-//! The words that cards use, and what each says: the grammar, as data.
+//! The vocabulary of cards as data: each word and its statements.
 //!
 //! Sources: the cards, configs and branches named in the table of the tests; the arguments of
 //! compressed-tensors; `--quantization` and `--kv-cache-dtype` of vLLM 0.32.0.
@@ -388,7 +388,7 @@ fn tables() -> Vec<Word> {
     ]
 }
 
-/// What `quantization=` may be followed by, if it is no word of its own.
+/// Values of `quantization=` that are no words of their own.
 fn engines() -> Vec<Word> {
     let rest = "FP8, from a 16-bit checkpoint: vLLM makes one scale a tensor while it loads; from an FP8 \
                 checkpoint: what its config says";
@@ -400,29 +400,13 @@ fn engines() -> Vec<Word> {
 
 /// `--kv-cache-dtype` of vLLM.
 fn caches() -> Vec<Word> {
-    const TYPES: [&str; 17] = [
-        "auto",
-        "float16",
-        "bfloat16",
-        "fp8",
-        "fp8_e4m3",
-        "fp8_e5m2",
-        "fp8_inc",
-        "fp8_ds_mla",
-        "nvfp4_ds_mla",
-        "turboquant_k8v4",
-        "turboquant_4bit_nc",
-        "turboquant_k3v4_nc",
-        "turboquant_3bit_nc",
-        "ultraquant_4bit",
-        "int4_per_token_head",
-        "int8_per_token_head",
-        "fp8_per_token_head",
-    ];
-    // Alone, these could be about weights.
+    const TYPES: &str = "auto float16 bfloat16 fp8 fp8_e4m3 fp8_e5m2 fp8_inc fp8_ds_mla nvfp4_ds_mla \
+        turboquant_k8v4 turboquant_4bit_nc turboquant_k3v4_nc turboquant_3bit_nc ultraquant_4bit \
+        int4_per_token_head int8_per_token_head fp8_per_token_head nvfp4 nvfp4_4over6";
+    // Alone, these words could be about weights.
     const AMBIGUOUS: [&str; 4] = ["auto", "float16", "bfloat16", "fp8"];
     let mut words = Vec::new();
-    for kind in TYPES.into_iter().chain(["nvfp4", "nvfp4_4over6"]) {
+    for kind in TYPES.split_whitespace() {
         let atoms = kind.replace('_', " ");
         let mut add = |name: &str, pattern: String| {
             words.push(Word::new(name, &pattern).says(&[(Kv, canonical_kv(kind))]));

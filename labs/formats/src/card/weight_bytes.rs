@@ -1,4 +1,4 @@
-//! What a card costs on a model: bytes of its weights.
+//! The bytes of a model's weights in the format of a card.
 
 use super::reading::Card;
 use crate::architecture::Architecture;
@@ -42,7 +42,7 @@ pub fn weight_bytes(card: &Card, model: &Architecture) -> Option<WeightBytes> {
     }
     let tables = if model.tied { 1 } else { 2 };
     let table = matrix_bytes(format, [model.vocabulary, model.hidden])?;
-    // Norms are f32 there.
+    // GGUF files keep norms in f32.
     Some(WeightBytes { linear, rest: tables * table + 4 * model.vector_weights(), about: true })
 }
 

@@ -1,4 +1,4 @@
-//! A word that cards use, and what it says: an entry of the grammar.
+//! A word of the vocabulary and its statements: an entry of the grammar.
 
 /// A thing that a card can state. The order is the one in which contradictions are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,17 +89,17 @@ pub type Fact = (Field, String);
 pub struct Word {
     /// Its tokens, a space between two. `{w}` is a number; `{g}` may be -1, `{d}` may have a point.
     pub pattern: String,
-    /// How people write it: what an error suggests.
+    /// The spelling that an error suggests.
     pub name: String,
-    /// What it states.
+    /// Its statements.
     pub says: Vec<Fact>,
-    /// What is usual with it, if nothing else is stated.
+    /// Its defaults, where no word states the field.
     pub usual: Vec<Fact>,
-    /// What it leaves open, while the field is not stated.
+    /// The questions that it leaves open, where no word states the field.
     pub open: Vec<Fact>,
-    /// What else there is to know of it, or an empty text.
+    /// A note, or an empty text.
     pub note: String,
-    /// What is missing, if it says nothing alone; or an empty text.
+    /// The missing part, if the word says nothing alone; or an empty text.
     pub needs: String,
     /// Too short or too common to be looked for in a model's name.
     pub card_only: bool,

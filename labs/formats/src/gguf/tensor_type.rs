@@ -24,14 +24,8 @@ pub enum TensorType {
 impl TensorType {
     /// The type that has the number `id` in a GGUF file.
     pub fn from_id(id: u32) -> Self {
-        match id {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            8 => Self::Q8_0,
-            other => Self::Other(other),
-        }
+        let decoded = [Self::F32, Self::F16, Self::Q4_0, Self::Q4_1, Self::Q8_0];
+        decoded.into_iter().find(|kind| kind.id() == id).unwrap_or(Self::Other(id))
     }
 
     /// The number of the type in a GGUF file.
