@@ -61,54 +61,35 @@ pub fn sums(inspection: &Inspection) -> (BTreeMap<String, Sum>, BTreeMap<String,
 
 /// The whole file in a few lines: tensors, weights, bytes and bits a weight of each scheme.
 pub fn summary(inspection: &Inspection) -> Table {
-    let mut table = Table::new("What is stored how")
-        .text("stored as")
-        .number("tensors")
-        .number("weights")
-        .number("bytes")
-        .number("bits a weight");
     let (quantized, plain, total) = sums(inspection);
-    let mut row = |name: String, sum: &Sum| {
-        let unknown = if sum.unknown > 0 { "?".into() } else { whole(sum.weights) };
-        table.row([
-            name,
-            count(sum.tensors),
-            unknown,
-            whole(sum.bytes),
-            bits(sum.bits_per_weight()),
-        ]);
-    };
-    for (scheme, sum) in &quantized {
-        row(scheme.clone(), sum);
-    }
-    for (storage, sum) in &plain {
-        row(format!("not quantized, {storage}"), sum);
-    }
-    row("everything".into(), &total);
-    table
+    let plain = plain.into_iter().map(|(storage, sum)| (format!("not quantized, {storage}"), sum));
+    let rows = quantized.into_iter().chain(plain).chain([("everything".into(), total)]);
+    let weights = |sum: &Sum| if sum.unknown > 0 { "?".into() } else { whole(sum.weights) };
+    Table::of("What is stored how", rows)
+        .text("stored as", |(name, _)| name.clone())
+        .number("tensors", |(_, sum)| count(sum.tensors))
+        .number("weights", |(_, sum)| weights(sum))
+        .number("bytes", |(_, sum)| whole(sum.bytes))
+        .number("bits a weight", |(_, sum)| bits(sum.bits_per_weight()))
+        .done()
 }
 
 /// The quantized matrices. Matrices that are alike share a row.
 pub fn quantized(inspection: &Inspection, all: bool) -> Table {
-    let mut table = Table::new("Quantized")
-        .text("modules")
-        .number("count")
-        .text("scheme")
-        .number("bits")
-        .number("group")
-        .text("[out, in]")
-        .number("bits a weight")
-        .text("symmetric");
     let mut rows: BTreeMap<[String; 6], Vec<&str>> = BTreeMap::new();
     for tensor in &inspection.inventory.quantized {
         rows.entry(key(tensor)).or_default().push(&tensor.module);
     }
-    for ([scheme, bits, group, shape, cost, zeros], modules) in rows {
-        let number = count(modules.len());
-        let modules = names(modules, all);
-        table.row([modules, number, scheme, bits, group, shape, cost, zeros]);
-    }
-    table
+    Table::of("Quantized", rows)
+        .text("modules", |(_, modules)| names(modules.clone(), all))
+        .number("count", |(_, modules)| count(modules.len()))
+        .text("scheme", |(key, _)| key[0].clone())
+        .number("bits", |(key, _)| key[1].clone())
+        .number("group", |(key, _)| key[2].clone())
+        .text("[out, in]", |(key, _)| key[3].clone())
+        .number("bits a weight", |(key, _)| key[4].clone())
+        .text("symmetric", |(key, _)| key[5].clone())
+        .done()
 }
 
 /// What the matrices of a row have in common.
@@ -125,18 +106,17 @@ fn key(tensor: &Quantized) -> [String; 6] {
 
 /// The plain tensors. Tensors that are alike share a row.
 pub fn plain(inspection: &Inspection, all: bool) -> Table {
-    let mut table =
-        Table::new("Not quantized").text("tensors").number("count").text("dtype").text("shape");
     let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for tensor in &inspection.inventory.plain {
         let key = (tensor.storage.to_string(), format!("{:?}", tensor.shape));
         rows.entry(key).or_default().push(&tensor.name);
     }
-    for ((storage, shape), tensors) in rows {
-        let number = count(tensors.len());
-        table.row([names(tensors, all), number, storage, shape]);
-    }
-    table
+    Table::of("Not quantized", rows)
+        .text("tensors", |(_, tensors)| names(tensors.clone(), all))
+        .number("count", |(_, tensors)| count(tensors.len()))
+        .text("dtype", |((storage, _), _)| storage.clone())
+        .text("shape", |((_, shape), _)| shape.clone())
+        .done()
 }
 
 /// The parts of one matrix of each kind: what the arithmetic starts from.
