@@ -15,6 +15,9 @@ use kit::table::count;
 /// How many names a row shows, unless all are asked for.
 const NAMES: usize = 4;
 
+/// The row of matrices whose layout is not known here.
+const UNKNOWN: &str = "quantized, in a layout not known here";
+
 /// What is summed over the tensors of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sum {
@@ -50,6 +53,10 @@ pub fn sums(inspection: &Inspection) -> (BTreeMap<String, Sum>, BTreeMap<String,
         let sum = quantized.entry(tensor.scheme.to_string()).or_default();
         sum.add(tensor.weights, tensor.bytes());
         total.add(tensor.weights, tensor.bytes());
+    }
+    for module in &inspection.inventory.unknown {
+        quantized.entry(UNKNOWN.to_owned()).or_default().add(None, module.bytes);
+        total.add(None, module.bytes);
     }
     for tensor in &inspection.inventory.plain {
         let sum = plain.entry(tensor.storage.to_string()).or_default();

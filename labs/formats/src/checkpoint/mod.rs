@@ -30,7 +30,7 @@ mod scheme;
 mod tensor;
 
 pub use classify::classify;
-pub use classify::inventory::Inventory;
+pub use classify::inventory::{Inventory, UnknownLayout};
 pub use config::{Expected, QuantConfig};
 pub use dtype::{Dtype, Storage};
 pub use error::CheckpointError;

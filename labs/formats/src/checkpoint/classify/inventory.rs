@@ -14,8 +14,21 @@ pub struct Inventory {
     pub quantized: Vec<Quantized>,
     /// Tensors that are not.
     pub plain: Vec<Tensor>,
+    /// Modules that are quantized in a layout that is not known here, or could be.
+    pub unknown: Vec<UnknownLayout>,
     /// Parts that do not fit each other.
     pub problems: Vec<Problem>,
+}
+
+/// A module whose layout is not known here, so that nobody is told how many weights it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnknownLayout {
+    /// The module: `model.layers.0.self_attn.q_proj`.
+    pub module: String,
+    /// Bytes of all its parts.
+    pub bytes: u64,
+    /// Why the layout is not known, as the end of a sentence that begins with "not checked, because".
+    pub because: String,
 }
 
 impl Inventory {
