@@ -28,14 +28,19 @@ pub enum FormatError {
     /// The codes are those of another grid.
     #[error("these codes are not {0}: round the matrix for the format that stores it")]
     WrongCodes(&'static str),
-    /// Tensors that are not the parts of a matrix in this format.
-    #[error("a matrix in {format} does not have the parts {found}")]
-    WrongParts {
-        /// The format.
-        format: &'static str,
-        /// Their names.
+    /// A matrix without one of the parts of its layout.
+    #[error("a matrix in {layout} needs `{missing}`, and has only {found}")]
+    MissingPart {
+        /// The layout.
+        layout: String,
+        /// What is missing.
+        missing: &'static str,
+        /// The parts that are there.
         found: String,
     },
+    /// A layout that is known and not decoded.
+    #[error("{0} is not decoded here: `cargo book inspect` describes the file")]
+    NotDecoded(String),
     /// A part that is damaged or of another kind.
     #[error("`{name}` {problem}")]
     Part {

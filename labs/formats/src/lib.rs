@@ -8,12 +8,14 @@
 //! * [`layouts`]: how AutoAWQ, GPTQ, compressed-tensors and GGML pack codes, to the bit.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
+//! * [`mod@dequantize`]: the floats that a quantized matrix stands for, whoever wrote the file.
 //! * [`card`]: any card string or config, as the three answers.
 
 pub mod architecture;
 pub mod bytes;
 pub mod card;
 pub mod checkpoint;
+pub mod dequantize;
 pub mod device;
 mod error;
 mod float;
@@ -23,5 +25,6 @@ pub mod gguf;
 pub mod layouts;
 pub mod registry;
 pub mod rules;
+mod stored_part;
 
 pub use error::FormatError;

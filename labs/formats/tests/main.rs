@@ -6,6 +6,7 @@ mod checkpoint_golden;
 mod checkpoint_header;
 mod checkpoint_shapes;
 mod checkpoint_source;
+mod dequantize;
 mod float8;
 mod gguf_damage;
 mod gguf_golden;

@@ -10,6 +10,7 @@ mod error;
 mod gguf_file;
 pub mod loaded;
 mod plan;
+mod quantized_inputs;
 mod report;
 mod safetensors_file;
 pub mod smooth;

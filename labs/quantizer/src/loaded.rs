@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use formats::checkpoint::{self, Dtype, Storage, Tensor};
-use formats::format::Grid;
-use formats::registry::{StorageFormat, StoredPart};
-use formats::{bytes, float8};
-use model::{Config, Dense, Linear, LinearError, Model, ModelError};
-use ndarray::{Array1, Array2, Axis};
-use quantize_model::labs;
+use formats::bytes;
+use formats::checkpoint::{self, Dtype, Expected, Storage, Tensor};
+use formats::dequantize::{Layout, dequantize};
+use formats::registry::StoredPart;
+use model::{Config, Model, ModelError};
+use ndarray::Array2;
 
 use crate::WriteError;
+use crate::quantized_inputs::{InputScales, layer};
 use crate::safetensors_file::{Found, Sink, tensors_in};
 
 /// A folder that [`write()`](crate::write()) made, or any other that holds the same formats.
@@ -25,10 +24,12 @@ pub struct Checkpoint {
 /// A quantized matrix.
 #[derive(Clone, Debug, PartialEq)]
 struct Matrix {
-    format: StorageFormat,
+    layout: Layout,
     shape: [usize; 2],
-    /// The names of its parts: those of the format in their order, then what else is there.
+    /// The names of its parts.
     parts: Vec<String>,
+    /// How the inputs of the layer are quantized; `None` leaves them in floats.
+    inputs: Option<InputScales>,
 }
 
 impl Checkpoint {
@@ -44,6 +45,11 @@ impl Checkpoint {
             let problem = format!("{} contradicts itself: {problem:?}", folder.display());
             return Err(WriteError::Unsupported(problem));
         }
+        if let Some(unknown) = inspection.inventory.unknown.first() {
+            let (module, because) = (&unknown.module, &unknown.because);
+            let problem = format!("{module} is not decoded here, because {because}");
+            return Err(WriteError::Unsupported(problem));
+        }
         let mut tensors = BTreeMap::new();
         for file in &inspection.files {
             let found = tensors_in(&file.path)?.into_iter();
@@ -51,7 +57,9 @@ impl Checkpoint {
         }
         let mut matrices = BTreeMap::new();
         for quantized in &inspection.inventory.quantized {
-            matrices.insert(format!("{}.weight", quantized.module), matrix(quantized)?);
+            let config = inspection.config.as_ref();
+            let expected = config.and_then(|config| config.expected(&quantized.module));
+            matrices.insert(format!("{}.weight", quantized.module), matrix(quantized, expected)?);
         }
         Ok(Self { folder: folder.into(), tensors, matrices })
     }
@@ -74,7 +82,7 @@ impl Checkpoint {
     /// If there is none, or its bytes cannot be read or decoded.
     pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         let read = || match self.matrices.get(name) {
-            Some(matrix) => Ok(matrix.format.decode(matrix.shape, &self.parts_of(matrix)?)?),
+            Some(matrix) => Ok(dequantize(matrix.layout, matrix.shape, &self.parts_of(matrix)?)?),
             None => plain(self.tensor(name)?),
         };
         read().map_err(|error: WriteError| error.within(name))
@@ -109,9 +117,8 @@ impl Checkpoint {
         matrix.parts.iter().map(|part| self.tensor(part)?.part()).collect()
     }
 
-    /// The model, computing as the format asks: where activations are quantized, each input of such a
-    /// layer gets one scale for each token, the sums run over products of codes, and the scales are
-    /// multiplied outside.
+    /// The model, computing as the config asks: where activations are quantized, so are the inputs of
+    /// the layer, in `quantized_inputs`.
     ///
     /// # Errors
     /// If it is no model that the course runs.
@@ -128,9 +135,9 @@ impl Checkpoint {
         let ids: Vec<_> = model.layer_ids().collect();
         for id in ids {
             let Some(matrix) = self.matrices.get(&format!("{id}.weight")) else { continue };
-            if let Some(activations) = matrix.format.description.activations {
-                let layer = Codes::new(activations, matrix, &self.parts_of(matrix)?)?;
-                model.replace(id, Arc::new(layer))?;
+            if let Some(inputs) = matrix.inputs {
+                let layer = layer(inputs, matrix.layout, matrix.shape, &self.parts_of(matrix)?)?;
+                model.replace(id, layer)?;
             }
         }
         Ok(model)
@@ -149,21 +156,26 @@ pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, WriteError> {
     Ok(Model::load(path)?)
 }
 
-/// The format of a matrix, from what the inspector says of it.
-fn matrix(found: &checkpoint::Quantized) -> Result<Matrix, WriteError> {
+/// A matrix, from what the inspector and the config say of it.
+fn matrix(
+    found: &checkpoint::Quantized,
+    expected: Option<&Expected>,
+) -> Result<Matrix, WriteError> {
+    let (module, scheme, group) = (&found.module, found.scheme, found.group);
     let unread = || {
-        let (module, scheme, group) = (&found.module, found.scheme, found.group);
-        WriteError::Unsupported(format!("{module}: {scheme} in groups {group} is not decoded"))
+        WriteError::Unsupported(format!("{module}: {scheme} in groups {group} is not decoded here"))
     };
-    let format = StorageFormat::of(found).ok_or_else(unread)?;
+    let layout = Layout::of(found).filter(|layout| layout.is_read()).ok_or_else(unread)?;
     let shape = found.matrix().ok_or_else(unread)?;
-    let names = format.part_names(shape);
-    let mut parts: Vec<&str> = found.parts.iter().map(|part| part.name.as_str()).collect();
-    // A part that the format does not name comes last, and the codec says whether it can be taken.
-    parts.sort_by_key(|part| names.iter().position(|name| name == part).unwrap_or(names.len()));
-    let parts = parts.into_iter().map(|part| format!("{}.{part}", found.module)).collect();
+    let parts = found.parts.iter().map(|part| format!("{module}.{}", part.name)).collect();
     let shape = shape.map(|axis| usize::try_from(axis).unwrap_or(usize::MAX));
-    Ok(Matrix { format, shape, parts })
+    let activations = expected.and_then(|expected| expected.activations.as_ref());
+    let inputs = match activations {
+        Some(activations) => InputScales::of(activations)
+            .map_err(|what| WriteError::Unsupported(format!("{module}: {what}")))?,
+        None => None,
+    };
+    Ok(Matrix { layout, shape, parts, inputs })
 }
 
 /// A tensor of floats.
@@ -176,63 +188,4 @@ fn plain(found: &Found) -> Result<Array2<f32>, WriteError> {
         }
     };
     Ok(found.part()?.floats(shape)?)
-}
-
-/// The codes of `x`, `[tokens, in_features]`, as numbers on the grid of the activations, and the scale
-/// of each token, `[tokens, 1]`.
-fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f32>), LinearError> {
-    match grid {
-        Grid::E4M3 => {
-            let (codes, scales) = float8::quantize_per_channel(x)?;
-            Ok((codes.mapv(float8::decode), scales))
-        }
-        _ => {
-            let x = labs::quantize_activations_per_token(x)?;
-            Ok((x.q().mapv(f32::from), x.scales().clone()))
-        }
-    }
-}
-
-/// A layer of 8-bit weights and 8-bit activations.
-///
-/// The sums run in `f32`, which is much faster here than `i32`: a sum of products of int8 codes is
-/// exact up to 2^24, rounded beyond.
-struct Codes {
-    activations: Grid,
-    codes: Dense,
-    /// One for each output channel.
-    scales: Array1<f32>,
-}
-
-impl Codes {
-    fn new(activations: Grid, matrix: &Matrix, parts: &[StoredPart]) -> Result<Self, WriteError> {
-        let [codes, scales] = parts else {
-            return Err(WriteError::Plan("8-bit codes come with their scales".into()));
-        };
-        let scales = scales.floats([matrix.shape[0], 1])?;
-        let codes = codes.numbers(matrix.shape, |[byte]| match activations {
-            Grid::E4M3 => float8::decode(byte),
-            _ => f32::from(i8::from_le_bytes([byte])),
-        })?;
-        Ok(Self { activations, codes: Dense::new(codes), scales: scales.remove_axis(Axis(1)) })
-    }
-}
-
-impl Linear for Codes {
-    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
-        let (codes, scales) = quantize_tokens(self.activations, x)?;
-        Ok(self.codes.forward(&codes)? * scales * &self.scales)
-    }
-
-    fn out_features(&self) -> usize {
-        self.codes.out_features()
-    }
-
-    fn in_features(&self) -> usize {
-        self.codes.in_features()
-    }
-
-    fn bytes(&self) -> usize {
-        self.codes.out_features() * self.codes.in_features() + 4 * self.scales.len()
-    }
 }

@@ -112,25 +112,11 @@ impl Grouped {
     /// The weights: (code - zero) * scale in `f32`, `[out_features, in_features]`. The product is
     /// exact, because 5 bits times the 11 of an `f16` fit.
     pub fn dequantize(&self) -> Array2<f32> {
-        self.scaled(&self.scales.mapv(f16::to_f32))
-    }
-
-    /// As [`Grouped::dequantize`], with other scales of the same shape, because files of other tools
-    /// may have scales of a type that `f16` does not hold.
-    ///
-    /// # Errors
-    /// [`LayoutError::ShapesDisagree`] for scales of another shape.
-    pub fn dequantize_with(&self, scales: &Array2<f32>) -> Result<Array2<f32>, LayoutError> {
-        check_shape("scales", scales.shape(), self.scales.shape())?;
-        Ok(self.scaled(scales))
-    }
-
-    fn scaled(&self, scales: &Array2<f32>) -> Array2<f32> {
         Array2::from_shape_fn(self.codes.dim(), |(row, column)| {
             let at = (row, self.g_idx[column]);
             // Codes and zero points have no sign, and their difference has one.
             let steps = i16::from(self.codes[(row, column)]) - i16::from(self.zeros[at]);
-            f32::from(steps) * scales[at]
+            f32::from(steps) * self.scales[at].to_f32()
         })
     }
 

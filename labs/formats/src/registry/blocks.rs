@@ -1,9 +1,10 @@
 //! GGML's blocks in a GGUF file. Rounding makes the bytes already, because a block holds its scale.
 
-use super::{Codes, Description, File, Granularity, Reader, wrong_parts};
+use super::{Codes, Description, File, Granularity, Reader};
 use crate::FormatError;
+use crate::checkpoint::Scheme;
 use crate::format::Grid;
-use crate::gguf::{BLOCK, TensorType, dequantize};
+use crate::gguf::{BLOCK, TensorType};
 use crate::layouts::ggml;
 
 /// A format of one type of block.
@@ -24,8 +25,8 @@ const fn of(
         overhead,
         multiples: [1, 1],
         file: File::Gguf(kind),
+        scheme: Some(Scheme::Ggml(kind)),
         read_by: &[Reader::Course, Reader::LlamaCpp],
-        recognizes: |_| false,
         round: |format, w| {
             let values: Vec<f32> = w.iter().copied().collect();
             Ok(Codes::Blocks(ggml::encode(type_of(format.description)?, &values)?))
@@ -33,10 +34,6 @@ const fn of(
         store: |codes| match codes {
             Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
             _ => Err(FormatError::WrongCodes("GGUF")),
-        },
-        decode: |shape, parts| match parts {
-            [blocks] => blocks.shaped(dequantize(blocks.blocks()?, &blocks.bytes)?, shape),
-            _ => Err(wrong_parts("GGUF", parts)),
         },
     }
 }

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::compressed::{CHANNEL, config, per_token};
 use super::nearest;
-use super::{Codes, Description, File, Granularity, Part, Reader, wrong_parts};
+use super::{Codes, Description, File, Granularity, Part, Reader};
 use crate::FormatError;
 use crate::bytes;
-use crate::checkpoint::{Dtype, Quantized, Scheme};
+use crate::checkpoint::{Dtype, Scheme};
 use crate::float8;
-use crate::format::{Grid, Group};
+use crate::format::Grid;
 use crate::rules::LAB_01;
 
 /// int8 weights and int8 activations.
@@ -27,19 +27,12 @@ pub(super) const W8A8: Description = Description {
             Some(config("int-quantized", CHANNEL.of(8, "int"), per_token("int"), ignore))
         },
     },
+    scheme: Some(Scheme::IntQuantized),
     read_by: &[Reader::Course, Reader::Vllm],
-    recognizes: |found| per_channel(found) && found.scheme == Scheme::IntQuantized,
     round: |_, w| Ok(Codes::Int8(nearest::rows(&LAB_01, w)?)),
     store: |codes| {
         let w = codes.int8()?;
         Ok(vec![bytes::of(w.q()), bytes::of(w.scales())])
-    },
-    decode: |shape, parts| match parts {
-        [codes, scales] => {
-            let codes = codes.numbers(shape, |[byte]| f32::from(i8::from_le_bytes([byte])))?;
-            Ok(codes * scales.floats([shape[0], 1])?)
-        }
-        _ => Err(wrong_parts("w8a8", parts)),
     },
 };
 
@@ -62,23 +55,14 @@ pub(super) const W8A16: Description = Description {
             Some(config("pack-quantized", CHANNEL.of(8, "int"), Value::Null, ignore))
         },
     },
+    scheme: Some(Scheme::PackQuantized),
     read_by: &[Reader::Course],
-    recognizes: |found| {
-        per_channel(found) && found.scheme == Scheme::PackQuantized && found.bits == Some(8)
-    },
     store: |codes| {
         let w = codes.int8()?;
         // Plus 128 turns -128..=127 into 0..=255: in two's complement that flips the top bit.
         let words = w.q().mapv(|code| code.cast_unsigned() ^ 0x80);
         let shape = [w.q().nrows() as i64, w.q().ncols() as i64];
         Ok(vec![bytes::of(&words), bytes::of(w.scales()), bytes::of(&shape)])
-    },
-    decode: |shape, parts| match parts {
-        [codes, scales, _] => {
-            let code = |[byte]: [u8; 1]| f32::from((byte ^ 0x80).cast_signed());
-            Ok(codes.numbers(shape, code)? * scales.floats([shape[0], 1])?)
-        }
-        _ => Err(wrong_parts("w8a16", parts)),
     },
     ..W8A8
 };
@@ -95,7 +79,7 @@ pub(super) const FP8: Description = Description {
             Some(config("float-quantized", CHANNEL.of(8, "float"), per_token("float"), ignore))
         },
     },
-    recognizes: |found| per_channel(found) && found.scheme == Scheme::Fp8,
+    scheme: Some(Scheme::Fp8),
     round: |_, w| {
         let (codes, scales) = float8::quantize_per_channel(w)?;
         Ok(Codes::Float8 { codes, scales })
@@ -104,20 +88,9 @@ pub(super) const FP8: Description = Description {
         Codes::Float8 { codes, scales } => Ok(vec![bytes::of(codes), bytes::of(scales)]),
         _ => Err(FormatError::WrongCodes("fp8")),
     },
-    decode: |shape, parts| match parts {
-        [codes, scales] => {
-            let codes = codes.numbers(shape, |[byte]| float8::decode(byte))?;
-            Ok(codes * scales.floats([shape[0], 1])?)
-        }
-        _ => Err(wrong_parts("fp8", parts)),
-    },
     ..W8A8
 };
 
 fn codes_and_scales(dtype: Dtype, [out, inputs]: [u64; 2]) -> Vec<Part> {
     vec![("weight", dtype, vec![out, inputs]), ("weight_scale", Dtype::F32, vec![out, 1])]
-}
-
-fn per_channel(found: &Quantized) -> bool {
-    found.group == Group::Channel
 }

@@ -25,12 +25,13 @@ use std::fmt::{self, Display};
 use ndarray::Array2;
 use serde_json::Value;
 
-use codes::wrong_parts;
-pub use codes::{Codes, StoredPart};
+pub use crate::stored_part::StoredPart;
+pub use codes::Codes;
 pub use plan::{Decision, Reason, bits_per_weight, blocks, decide, left_alone, part, parts};
 
 use crate::FormatError;
-use crate::checkpoint::{Dtype, Quantized};
+use crate::checkpoint::{Dtype, Scheme};
+use crate::dequantize::{Layout, dequantize};
 use crate::format::{Format, Grid, Group, Overhead};
 use crate::gguf::TensorType;
 
@@ -52,8 +53,6 @@ pub const ALL: [&Description; 10] = [
 type Round = fn(StorageFormat, &Array2<f32>) -> Result<Codes, FormatError>;
 /// The bytes of each part.
 type Store = fn(&Codes) -> Result<Vec<Vec<u8>>, FormatError>;
-/// The matrix of this shape that the parts stand for.
-type Decode = fn([usize; 2], &[StoredPart]) -> Result<Array2<f32>, FormatError>;
 /// A tensor of a file: what follows the module's name, type, shape.
 type Part = (&'static str, Dtype, Vec<u64>);
 
@@ -77,13 +76,13 @@ pub struct Description {
     pub multiples: [u64; 2],
     /// The file, and what a matrix becomes in it.
     pub file: File,
+    /// How the reader of checkpoints calls the layout of a matrix; `None` for floats.
+    pub scheme: Option<Scheme>,
     /// Engines that read it.
     pub read_by: &'static [Reader],
     /// Whether a matrix that the inspector found in a checkpoint is stored so.
-    recognizes: fn(&Quantized) -> bool,
     round: Round,
     store: Store,
-    decode: Decode,
 }
 
 /// The weights that share a scale.
@@ -161,32 +160,9 @@ impl StorageFormat {
         Self { description, group_size }
     }
 
-    /// The format of a matrix in a checkpoint; `None` for one that is not decoded here.
-    pub fn of(found: &Quantized) -> Option<Self> {
-        let description = ALL.into_iter().find(|known| (known.recognizes)(found))?;
-        let [_, in_features] = found.matrix()?;
-        match (description.granularity, found.group) {
-            (Granularity::Channel, Group::Channel) => Some(Self::new(description, 0)),
-            // One group for the whole row is a group of all its weights.
-            (Granularity::ChosenGroup, Group::Channel) => Some(Self::new(description, in_features)),
-            (Granularity::ChosenGroup, Group::Size(size)) => Some(Self::new(description, size)),
-            _ => None,
-        }
-    }
-
     /// Whether a file in this format is a GGUF file.
     pub fn is_gguf(self) -> bool {
         matches!(self.description.file, File::Gguf(_))
-    }
-
-    /// What follows the module's name in the parts of a matrix `[out_features, in_features]`.
-    pub fn part_names(self, shape: [u64; 2]) -> Vec<&'static str> {
-        match self.description.file {
-            File::Safetensors { parts, .. } => {
-                parts(shape, self.group_size).into_iter().map(|(name, ..)| name).collect()
-            }
-            File::Gguf(_) => Vec::new(),
-        }
     }
 
     /// What `config.json` says under `quantization_config` when the modules `left_alone` stay floats;
@@ -201,11 +177,7 @@ impl StorageFormat {
     /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
     /// `float`.
     pub fn answers(self, float: Grid) -> Format {
-        let per = match self.description.granularity {
-            Granularity::None => Group::Tensor,
-            Granularity::Channel => Group::Channel,
-            Granularity::ChosenGroup | Granularity::FixedGroup(_) => Group::Size(self.group_size),
-        };
+        let per = self.group();
         let overhead = self.description.overhead.iter().map(|&bits| Overhead { bits, per });
         let weights = match self.description.granularity {
             Granularity::None => float,
@@ -236,8 +208,7 @@ impl StorageFormat {
         (self.description.store)(codes)
     }
 
-    /// The matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. The scales may have
-    /// any type of floats, because files of other tools are read too.
+    /// The way back: the matrix of `shape`, `[out_features, in_features]`, that `parts` stand for.
     ///
     /// # Errors
     /// If the parts are not those of such a matrix.
@@ -246,7 +217,18 @@ impl StorageFormat {
         shape: [usize; 2],
         parts: &[StoredPart],
     ) -> Result<Array2<f32>, FormatError> {
-        (self.description.decode)(shape, parts)
+        let scheme = self.description.scheme.ok_or(FormatError::NothingQuantized)?;
+        let bits = self.description.weights.bits().into();
+        dequantize(Layout { scheme, bits, group: self.group() }, shape, parts)
+    }
+
+    /// The weights that share a scale.
+    fn group(self) -> Group {
+        match self.description.granularity {
+            Granularity::None => Group::Tensor,
+            Granularity::Channel => Group::Channel,
+            Granularity::ChosenGroup | Granularity::FixedGroup(_) => Group::Size(self.group_size),
+        }
     }
 }
 

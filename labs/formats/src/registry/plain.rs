@@ -1,8 +1,6 @@
 //! Floats: the original that the quantized formats are compared with.
 
-use ndarray::Array2;
-
-use super::{Description, File, Granularity, Reader, StoredPart, wrong_parts};
+use super::{Description, File, Granularity, Reader};
 use crate::FormatError;
 use crate::format::Grid;
 
@@ -15,15 +13,8 @@ pub(super) const NONE: Description = Description {
     overhead: &[],
     multiples: [1, 1],
     file: File::Safetensors { parts: |_, _| Vec::new(), config: |_, _| None },
+    scheme: None,
     read_by: &[Reader::Course, Reader::Vllm],
-    recognizes: |_| false,
     round: |_, _| Err(FormatError::NothingQuantized),
     store: |_| Err(FormatError::NothingQuantized),
-    decode: floats,
 };
-
-/// A tensor of floats.
-fn floats(shape: [usize; 2], parts: &[StoredPart]) -> Result<Array2<f32>, FormatError> {
-    let [part] = parts else { return Err(wrong_parts("none", parts)) };
-    part.floats(shape)
-}

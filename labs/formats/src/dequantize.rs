@@ -1,0 +1,332 @@
+//! The way back: the matrix of floats that the parts of a quantized matrix stand for, whoever wrote
+//! them.
+//!
+//! Every layout with a scale is `(code - zero point) * scale`. Layouts differ in where a code lies,
+//! where the zero point lies, and which scale a weight has. The shapes and the bits come from
+//! [`checkpoint`](crate::checkpoint), so that a file of another tool is read by what the file says and
+//! not by what this course would have written.
+
+use ndarray::Array2;
+
+use crate::FormatError;
+use crate::checkpoint::{Dtype, GptqVersion, Quantized, Scheme, Storage};
+use crate::float8;
+use crate::format::Group;
+use crate::gguf;
+use crate::layouts::awq;
+use crate::stored_part::StoredPart;
+
+/// Bits of a word of packed codes.
+const WORD: usize = 32;
+
+/// How a matrix is stored: all that shapes and names of its parts do not say again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layout {
+    /// Who packed the codes, and how.
+    pub scheme: Scheme,
+    /// Bits of a code.
+    pub bits: u64,
+    /// The weights that share a scale.
+    pub group: Group,
+}
+
+impl Layout {
+    /// The layout of a matrix that the inspector found; `None` if its bits or its shape are not known.
+    pub fn of(found: &Quantized) -> Option<Self> {
+        found.matrix()?;
+        Some(Self { scheme: found.scheme, bits: found.bits?, group: found.group })
+    }
+
+    /// Whether [`dequantize`] reads it.
+    pub fn is_read(self) -> bool {
+        matches!(
+            self.scheme,
+            Scheme::PackQuantized
+                | Scheme::IntQuantized
+                | Scheme::Fp8
+                | Scheme::Fp8ScaleInv
+                | Scheme::AwqGemm
+                | Scheme::Gptq(_)
+                | Scheme::Ggml(_)
+        )
+    }
+}
+
+/// The matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. Scales may be of any
+/// float type, and the parts may come in any order.
+///
+/// # Errors
+/// If a part is missing, or of another shape or type, if `layout` is not one that [`Layout::is_read`]
+/// knows, or if a group index names a group that is not there.
+pub fn dequantize(
+    layout: Layout,
+    shape: [usize; 2],
+    parts: &[StoredPart],
+) -> Result<Array2<f32>, FormatError> {
+    let matrix = Matrix { layout, shape, parts };
+    match layout.scheme {
+        Scheme::PackQuantized => matrix.pack_quantized(),
+        Scheme::IntQuantized => matrix.int_quantized(),
+        Scheme::Fp8 => matrix.fp8("weight_scale"),
+        Scheme::Fp8ScaleInv => matrix.fp8("weight_scale_inv"),
+        Scheme::AwqGemm => matrix.awq(),
+        Scheme::Gptq(version) => matrix.gptq(version),
+        Scheme::Ggml(_) => match parts {
+            [blocks] => blocks.shaped(gguf::dequantize(blocks.blocks()?, &blocks.bytes)?, shape),
+            _ => Err(matrix.lacks("one tensor of blocks")),
+        },
+        other => Err(FormatError::NotDecoded(other.to_string())),
+    }
+}
+
+struct Matrix<'a> {
+    layout: Layout,
+    shape: [usize; 2],
+    parts: &'a [StoredPart],
+}
+
+impl Matrix<'_> {
+    /// `(code - zero) * scale`, each of the three by row and column of the weight; `zero` gets the
+    /// column of the scale.
+    fn weights(
+        &self,
+        scales: &Scales,
+        code: impl Fn(usize, usize) -> f32,
+        zero: impl Fn(usize, usize) -> f32,
+    ) -> Array2<f32> {
+        Array2::from_shape_fn(self.shape, |(row, column)| {
+            let at = scales.at(row, column);
+            (code(row, column) - zero(at[0], at[1])) * scales.values[at]
+        })
+    }
+
+    /// compressed-tensors: codes plus `2^(bits - 1)` in words along the inputs, zero points in words
+    /// along the outputs. `weight_g_idx` is there where columns were quantized in act-order.
+    fn pack_quantized(&self) -> Result<Array2<f32>, FormatError> {
+        let [out, inputs] = self.shape;
+        let shape = self.part("weight_shape")?.numbers([1, 2], i64::from_le_bytes)?;
+        // Read and not assumed, because a file whose shape is transposed must not load.
+        if shape.iter().ne([out as i64, inputs as i64].iter()) {
+            let problem =
+                format!("says {:?}, and the codes are [{out}, {inputs}]", shape.as_slice());
+            return Err(self.part("weight_shape")?.refused(problem));
+        }
+        let scales = self.scales("weight_scale", self.found("weight_g_idx"))?;
+        let packed = self.part("weight_packed")?;
+        let codes = Packed::compressed(self.bits()?, inputs, packed.columns());
+        let words = packed.words([out, codes.words(inputs)])?;
+        // Codes and zero points are both stored plus half of the grid, which their difference loses.
+        let half = 2f32.powi(self.bits()? as i32 - 1);
+        let zeros = self.found("weight_zero_point");
+        let zeros =
+            zeros.map(|part| part.words([codes.words(out), scales.values.ncols()])).transpose()?;
+        let code = |row, column| codes.code(|word| words[(row, word)], column);
+        Ok(self.weights(&scales, code, |row, group| match &zeros {
+            Some(zeros) => codes.code(|word| zeros[(word, group)], row),
+            None => half,
+        }))
+    }
+
+    /// compressed-tensors: one `int8` a weight, and zero points as they are.
+    fn int_quantized(&self) -> Result<Array2<f32>, FormatError> {
+        let int8 = |[byte]: [u8; 1]| f32::from(i8::from_le_bytes([byte]));
+        let codes = self.part("weight")?.numbers(self.shape, int8)?;
+        let scales = self.scales("weight_scale", None)?;
+        let zeros = self.found("weight_zero_point");
+        let zeros = zeros.map(|part| part.numbers(scales.shape(), int8)).transpose()?;
+        let zero = |row, column| zeros.as_ref().map_or(0.0, |zeros| zeros[(row, column)]);
+        Ok(self.weights(&scales, |row, column| codes[(row, column)], zero))
+    }
+
+    /// One FP8 a weight, with one scale, a scale for each row, or a scale for each block.
+    fn fp8(&self, scale: &'static str) -> Result<Array2<f32>, FormatError> {
+        let part = self.part("weight")?;
+        let decode = match part.tensor.storage {
+            Storage::Elements(Dtype::F8E4M3) => float8::decode,
+            other => return Err(part.refused(format!("is {other}, and only F8_E4M3 is decoded"))),
+        };
+        let codes = part.numbers(self.shape, |[byte]| decode(byte))?;
+        let scales = self.scales(scale, None)?;
+        Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
+    }
+
+    /// AutoAWQ, version gemm: eight outputs share a word, in the order of [`awq::WORDS`].
+    fn awq(&self) -> Result<Array2<f32>, FormatError> {
+        let [out, inputs] = self.shape;
+        let scales = self.transposed_scales(None)?;
+        let codes = self.part("qweight")?.words([inputs, out / 8])?;
+        let zeros = self.part("qzeros")?.words([scales.values.ncols(), out / 8])?;
+        // Where output `i` of a word lies: the order lists the output of each nibble.
+        let mut nibble = [0; 8];
+        for (at, &output) in awq::WORDS.order.iter().enumerate() {
+            nibble[output] = at;
+        }
+        let code = |words: &Array2<i32>, row: usize, output: usize| {
+            f32::from((words[(row, output / 8)] >> (4 * nibble[output % 8]) & 15) as u8)
+        };
+        let zero = |output, group| code(&zeros, group, output);
+        Ok(self.weights(&scales, |row, column| code(&codes, column, row), zero))
+    }
+
+    /// GPTQ: codes in words along the inputs, zero points in words along the outputs. Version 1 stores
+    /// each zero point minus one, and loaders read a file without a version as version 1. A file
+    /// without zero points is symmetric.
+    fn gptq(&self, version: GptqVersion) -> Result<Array2<f32>, FormatError> {
+        let [out, inputs] = self.shape;
+        let scales = self.transposed_scales(self.found("g_idx"))?;
+        let codes = Packed::Stream(self.bits()?);
+        let words = self.part("qweight")?.words([codes.words(inputs), out])?;
+        let zeros = self.found("qzeros");
+        let zeros =
+            zeros.map(|part| part.words([scales.values.ncols(), codes.words(out)])).transpose()?;
+        let plus = if version == GptqVersion::V2 { 0.0 } else { 1.0 };
+        let middle = 2f32.powi(self.bits()? as i32 - 1);
+        let code = |row, column| codes.code(|word| words[(word, row)], column);
+        Ok(self.weights(&scales, code, |row, group| match &zeros {
+            Some(zeros) => codes.code(|word| zeros[(group, word)], row) + plus,
+            None => middle,
+        }))
+    }
+
+    /// Bits of a code in a word.
+    fn bits(&self) -> Result<usize, FormatError> {
+        match self.layout.bits {
+            bits @ 2..=8 => Ok(bits as usize),
+            bits => Err(FormatError::NotDecoded(format!("{} of {bits} bits", self.layout.scheme))),
+        }
+    }
+
+    /// Scales that lie as the weights do: a row of them for each row, or for each row of blocks.
+    fn scales(
+        &self,
+        name: &'static str,
+        g_idx: Option<&StoredPart>,
+    ) -> Result<Scales, FormatError> {
+        let part = self.part(name)?;
+        let values = part.floats(self.scale_grid(part)?)?;
+        self.scales_of(part, values, g_idx)
+    }
+
+    /// Scales of AutoAWQ and GPTQ, `[groups, out_features]`.
+    fn transposed_scales(&self, g_idx: Option<&StoredPart>) -> Result<Scales, FormatError> {
+        let part = self.part("scales")?;
+        let [rows, columns] = self.scale_grid(part)?;
+        let values = part.floats([columns, rows])?.reversed_axes();
+        self.scales_of(part, values, g_idx)
+    }
+
+    fn scale_grid(&self, part: &StoredPart) -> Result<[usize; 2], FormatError> {
+        let [out, inputs] = self.shape;
+        let grid = self.layout.group.grid(out as u64, inputs as u64);
+        let grid = grid.ok_or_else(|| part.refused("has no known granularity".into()))?;
+        Ok(grid.map(|axis| axis as usize))
+    }
+
+    fn scales_of(
+        &self,
+        part: &StoredPart,
+        values: Array2<f32>,
+        g_idx: Option<&StoredPart>,
+    ) -> Result<Scales, FormatError> {
+        if let Some(((row, column), value)) = values.indexed_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(part.refused(format!("holds {value} at [{row}, {column}]")));
+        }
+        let [out, inputs] = self.shape;
+        let [height, width] = match self.layout.group {
+            Group::Block(rows, columns) => [rows as usize, columns as usize],
+            Group::Size(size) => [1, size as usize],
+            Group::Channel => [1, inputs],
+            Group::Tensor | Group::Unread => [out, inputs],
+        };
+        let Some(g_idx) = g_idx else {
+            let groups = (0..inputs).map(|column| column / width.max(1)).collect();
+            return Ok(Scales { values, height: height.max(1), groups });
+        };
+        let groups = g_idx.numbers([1, inputs], i32::from_le_bytes)?;
+        let groups = groups.iter().map(|&group| usize::try_from(group).unwrap_or(usize::MAX));
+        let groups: Vec<usize> = groups.collect();
+        match groups.iter().position(|&group| group >= values.ncols()) {
+            Some(input) => {
+                let problem = format!("gives input {input} a group that has no scale");
+                Err(g_idx.refused(problem))
+            }
+            None => Ok(Scales { values, height: height.max(1), groups }),
+        }
+    }
+
+    fn found(&self, name: &str) -> Option<&StoredPart> {
+        self.parts.iter().find(|part| part.is(name))
+    }
+
+    fn part(&self, name: &'static str) -> Result<&StoredPart, FormatError> {
+        self.found(name).ok_or_else(|| self.lacks(name))
+    }
+
+    fn lacks(&self, missing: &'static str) -> FormatError {
+        let names: Vec<&str> = self.parts.iter().map(|part| part.tensor.name.as_str()).collect();
+        let layout = self.layout.scheme.to_string();
+        FormatError::MissingPart { layout, missing, found: names.join(", ") }
+    }
+}
+
+/// Scales, and which of them a weight has.
+struct Scales {
+    values: Array2<f32>,
+    /// Rows that share a row of scales.
+    height: usize,
+    /// The column of scales of each input.
+    groups: Vec<usize>,
+}
+
+impl Scales {
+    fn shape(&self) -> [usize; 2] {
+        [self.values.nrows(), self.values.ncols()]
+    }
+
+    fn at(&self, row: usize, column: usize) -> [usize; 2] {
+        [row / self.height, self.groups[column]]
+    }
+}
+
+/// Codes in words of 32 bits.
+#[derive(Clone, Copy)]
+enum Packed {
+    /// A stream of bits from the lowest bit up. Codes of 3, 5, 6 and 7 bits cross words.
+    Stream(usize),
+    /// A whole number of codes in each word, and the rest of the word empty.
+    Whole(usize),
+}
+
+impl Packed {
+    /// The packing of compressed-tensors: a stream since version 0.10, whole codes before. The number of
+    /// words tells the two apart, and where the number is the same, the newer one is taken.
+    fn compressed(bits: usize, codes: usize, words: usize) -> Self {
+        let whole = Self::Whole(bits);
+        if Self::Stream(bits).words(codes) != words && whole.words(codes) == words {
+            whole
+        } else {
+            Self::Stream(bits)
+        }
+    }
+
+    /// The words that so many codes fill.
+    fn words(self, codes: usize) -> usize {
+        match self {
+            Self::Stream(bits) => (codes * bits).div_ceil(WORD),
+            Self::Whole(bits) => codes.div_ceil(WORD / bits),
+        }
+    }
+
+    /// The code at `index`, in `0..2^bits`.
+    fn code(self, word: impl Fn(usize) -> i32, index: usize) -> f32 {
+        let (bits, at, shift) = match self {
+            Self::Stream(bits) => (bits, index * bits / WORD, index * bits % WORD),
+            Self::Whole(bits) => (bits, index / (WORD / bits), index % (WORD / bits) * bits),
+        };
+        let low = word(at).cast_unsigned() >> shift;
+        // Only a code that crosses the end of its word needs the next one, which may not be there.
+        let is_cut = shift + bits > WORD;
+        let high = if is_cut { word(at + 1).cast_unsigned() << (WORD - shift) } else { 0 };
+        f32::from(((low | high) & ((1 << bits) - 1)) as u8)
+    }
+}

@@ -1,0 +1,212 @@
+//! Linear layers whose inputs are quantized while the model runs.
+
+use std::sync::Arc;
+
+use formats::checkpoint::{ActGranularity, Activations, Numbers, ScaleTime, Scheme};
+use formats::dequantize::{Layout, dequantize};
+use formats::float8;
+use formats::format::{Grid, Group};
+use formats::registry::StoredPart;
+use model::{Dense, Linear, LinearError};
+use ndarray::{Array1, Array2, Axis, Zip};
+use quantize_model::labs;
+
+use crate::WriteError;
+
+/// How the inputs of a layer are quantized.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct InputScales {
+    /// [`Grid::Int`] of 8 bits, or [`Grid::E4M3`].
+    grid: Grid,
+    scale: Scale,
+}
+
+/// The inputs that share a scale, and when the scale is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scale {
+    /// Each token has one, found while the model runs.
+    Token,
+    /// All tokens of a call have one, found while the model runs.
+    Call,
+    /// So many neighbours of a token have one, found while the model runs.
+    Neighbours(usize),
+    /// The file has one, in `input_scale`.
+    Stored,
+}
+
+impl InputScales {
+    /// What the config says of the inputs; `None` if they stay floats.
+    ///
+    /// # Errors
+    /// What is said and not computed here, in words.
+    pub(crate) fn of(said: &Activations) -> Result<Option<Self>, String> {
+        let grid = match (said.bits, &said.numbers) {
+            (16, _) => return Ok(None),
+            (8, Some(Numbers::Int)) => Grid::Int(8),
+            (8, Some(Numbers::Float)) => Grid::E4M3,
+            (bits, _) => return Err(format!("activations of {bits} bits are not computed here")),
+        };
+        let scale = match (said.scale, said.granularity) {
+            (Some(ScaleTime::Dynamic), Some(ActGranularity::Token)) => Scale::Token,
+            (Some(ScaleTime::Dynamic), Some(ActGranularity::Group(Group::Tensor))) => Scale::Call,
+            (Some(ScaleTime::Dynamic), Some(ActGranularity::Group(Group::Size(size)))) => {
+                Scale::Neighbours(size as usize)
+            }
+            (Some(ScaleTime::Static), Some(ActGranularity::Group(Group::Tensor))) => Scale::Stored,
+            _ => {
+                let problem = "the config does not say which activations share a scale, or says it \
+                               in a way that is not computed here";
+                return Err(problem.into());
+            }
+        };
+        Ok(Some(Self { grid, scale }))
+    }
+}
+
+/// The layer with the matrix that `parts` stand for, its inputs quantized.
+///
+/// # Errors
+/// If a part is missing or damaged.
+pub(crate) fn layer(
+    inputs: InputScales,
+    layout: Layout,
+    shape: [usize; 2],
+    parts: &[StoredPart],
+) -> Result<Arc<dyn Linear>, WriteError> {
+    let one_byte = matches!(layout.scheme, Scheme::IntQuantized | Scheme::Fp8);
+    if let ([first, second], Scale::Token, Group::Channel, true) =
+        (parts, inputs.scale, layout.group, one_byte)
+    {
+        let (codes, scales) = if first.is("weight") { (first, second) } else { (second, first) };
+        return Ok(Arc::new(Codes::new(inputs.grid, shape, codes, scales)?));
+    }
+    let stored = match inputs.scale {
+        Scale::Stored => {
+            let scale = parts.iter().find(|part| part.is("input_scale"));
+            let missing = || {
+                let problem = "activations with a static scale need an `input_scale`";
+                WriteError::Unsupported(problem.into())
+            };
+            Some(scale.ok_or_else(missing)?.floats([1, 1])?[(0, 0)])
+        }
+        _ => None,
+    };
+    let weights = Dense::new(dequantize(layout, shape, parts)?);
+    Ok(Arc::new(Rounded { inputs, stored, weights }))
+}
+
+/// `x`, `[tokens, in_features]`, as numbers on `grid`, and the scale of each token, `[tokens, 1]`.
+fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f32>), LinearError> {
+    match grid {
+        Grid::E4M3 => {
+            let (codes, scales) = float8::quantize_per_channel(x)?;
+            Ok((codes.mapv(float8::decode), scales))
+        }
+        _ => {
+            let x = labs::quantize_activations_per_token(x)?;
+            Ok((x.q().mapv(f32::from), x.scales().clone()))
+        }
+    }
+}
+
+/// A layer of 8-bit weights, a scale for each row, and 8-bit activations, a scale for each token.
+///
+/// The sums run in `f32`, which is much faster here than `i32`: a sum of products of int8 codes is
+/// exact up to 2^24, rounded beyond.
+struct Codes {
+    activations: Grid,
+    codes: Dense,
+    /// One for each output channel.
+    scales: Array1<f32>,
+}
+
+impl Codes {
+    fn new(
+        activations: Grid,
+        shape: [usize; 2],
+        codes: &StoredPart,
+        scales: &StoredPart,
+    ) -> Result<Self, WriteError> {
+        let scales = scales.floats([shape[0], 1])?;
+        let codes = codes.numbers(shape, |[byte]| match activations {
+            Grid::E4M3 => float8::decode(byte),
+            _ => f32::from(i8::from_le_bytes([byte])),
+        })?;
+        Ok(Self { activations, codes: Dense::new(codes), scales: scales.remove_axis(Axis(1)) })
+    }
+}
+
+impl Linear for Codes {
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        let (codes, scales) = quantize_tokens(self.activations, x)?;
+        Ok(self.codes.forward(&codes)? * scales * &self.scales)
+    }
+
+    fn out_features(&self) -> usize {
+        self.codes.out_features()
+    }
+
+    fn in_features(&self) -> usize {
+        self.codes.in_features()
+    }
+
+    fn bytes(&self) -> usize {
+        self.codes.out_features() * self.codes.in_features() + 4 * self.scales.len()
+    }
+}
+
+/// A layer of any weights whose inputs are rounded to a grid, and multiplied as floats.
+struct Rounded {
+    inputs: InputScales,
+    /// The scale in the file.
+    stored: Option<f32>,
+    weights: Dense,
+}
+
+impl Rounded {
+    fn rounded(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        if let Some(scale) = self.stored {
+            return Ok(x.mapv(|value| to_grid(self.inputs.grid, value / scale) * scale));
+        }
+        // Each row of the view shares a scale, whichever inputs share one in the layer.
+        let (tokens, features) = x.dim();
+        let width = match self.inputs.scale {
+            Scale::Neighbours(size) => size,
+            Scale::Call => tokens * features,
+            Scale::Token | Scale::Stored => features,
+        };
+        if width == 0 || !(tokens * features).is_multiple_of(width) {
+            return Err(format!("groups of {width} activations do not divide {features}").into());
+        }
+        let shared = x.to_shape((tokens * features / width, width))?.into_owned();
+        let (mut codes, scales) = quantize_tokens(self.inputs.grid, &shared)?;
+        Zip::from(codes.rows_mut()).and(&scales.column(0)).for_each(|mut row, &scale| row *= scale);
+        Ok(codes.into_shape_with_order(x.dim())?)
+    }
+}
+
+/// The number on the grid nearest to `value`; a value beyond the grid becomes its end.
+fn to_grid(grid: Grid, value: f32) -> f32 {
+    match grid {
+        Grid::E4M3 => float8::decode(float8::encode(value)),
+        _ => value.round_ties_even().clamp(-128.0, 127.0),
+    }
+}
+
+impl Linear for Rounded {
+    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
+        self.weights.forward(&self.rounded(x)?)
+    }
+
+    fn out_features(&self) -> usize {
+        self.weights.out_features()
+    }
+
+    fn in_features(&self) -> usize {
+        self.weights.in_features()
+    }
+
+    fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+}
