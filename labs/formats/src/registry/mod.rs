@@ -165,13 +165,19 @@ impl StorageFormat {
     pub fn of(found: &Quantized) -> Option<Self> {
         let description = ALL.into_iter().find(|known| (known.recognizes)(found))?;
         let [_, in_features] = found.matrix()?;
-        match (description.granularity, found.group) {
-            (Granularity::Channel, Group::Channel) => Some(Self::new(description, 0)),
+        let size = match found.group {
             // One group for the whole row is a group of all its weights.
-            (Granularity::ChosenGroup, Group::Channel) => Some(Self::new(description, in_features)),
-            (Granularity::ChosenGroup, Group::Size(size)) => Some(Self::new(description, size)),
-            _ => None,
-        }
+            Group::Channel => in_features,
+            Group::Size(size) => size,
+            _ => return None,
+        };
+        let fits = match description.granularity {
+            Granularity::None => false,
+            Granularity::Channel => found.group == Group::Channel,
+            Granularity::ChosenGroup => true,
+            Granularity::FixedGroup(fixed) => size == fixed,
+        };
+        fits.then(|| Self::new(description, size))
     }
 
     /// Whether a file in this format is a GGUF file.
