@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use formats::bytes::Float;
 use formats::checkpoint::{self, Dtype, Tensor};
 use formats::gguf::Gguf;
-use formats::registry::{self, StorageFormat, StoredPart, part};
+use formats::registry::{self, Reader, StorageFormat, StoredPart, part};
 use model::{Cache, Config, Model, Weights};
 use ndarray::Array2;
 use quantize_model::file;
@@ -128,7 +128,11 @@ fn a_folder_has_the_predicted_size_and_is_read_back_in_the_format_that_wrote_it(
         let data = format.store(&format.round(&w)?)?;
         let parts = parts.zip(data).map(|(tensor, bytes)| StoredPart { tensor, bytes });
         let stored = format.decode([w.nrows(), w.ncols()], &parts.collect::<Vec<_>>())?;
-        assert_eq!(Checkpoint::open(&out)?.read(&name)?, stored, "{format}: weights of {name}");
+        let checkpoint = Checkpoint::open(&out)?;
+        assert_eq!(checkpoint.read(&name)?, stored, "{format}: weights of {name}");
+        checkpoint.model().map_err(|error| format!("{format} does not run: {error}"))?;
+        let course = format.description.read_by.contains(&Reader::Course);
+        assert!(course, "`read_by` of {format} has no Reader::Course, and the course just read it");
     }
     Ok(())
 }
