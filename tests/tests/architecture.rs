@@ -88,6 +88,57 @@ fn a_binary_of_tests_names_each_file_of_its_folder() -> Result<()> {
     Ok(())
 }
 
+/// A file that no `mod` names is not compiled, and nothing else says so.
+#[test]
+fn each_file_of_a_crate_is_a_module_of_it() -> Result<()> {
+    let mut modules = 0;
+    for package in packages()? {
+        let roots: Vec<_> = list(&package, "targets").iter().map(|t| text(t, "src_path")).collect();
+        let source = Path::new(text(&package, "manifest_path")).with_file_name("src");
+        for file in files(&source)? {
+            if roots.iter().any(|root| Path::new(root) == file) {
+                continue;
+            }
+            let folder = file.parent().context("a file is in a folder")?;
+            // The module `name/mod.rs` is called `name` by the folder above.
+            let is_mod = file.ends_with("mod.rs");
+            let (named, above) =
+                if is_mod { (folder, folder.parent()) } else { (&*file, Some(folder)) };
+            let (Some(name), Some(above)) = (named.file_stem(), above) else { continue };
+            let line = format!("mod {};", name.to_string_lossy());
+            let parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| above.join(parent));
+            let names = |parent: &PathBuf| {
+                std::fs::read_to_string(parent).is_ok_and(|code| {
+                    code.lines().any(|code| code == line || code.ends_with(&format!(" {line}")))
+                })
+            };
+            ensure!(
+                parents.iter().any(names),
+                "{} is not compiled: no file of {} has the line `{line}`",
+                file.display(),
+                above.display()
+            );
+            modules += 1;
+        }
+    }
+    ensure!(modules > 100, "only {modules} modules: are all of them read?");
+    Ok(())
+}
+
+/// The Rust files below `folder`.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// What cargo knows of the packages of the workspace.
 fn packages() -> Result<Vec<Value>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))

@@ -5,7 +5,7 @@
 //! shows how an edit moves them. What a lab needs that is not written yet is left out, visibly.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use insta::{Settings, assert_snapshot};
@@ -97,6 +97,53 @@ fn names_are_unique() {
     for pair in names.windows(2) {
         assert_ne!(pair[0], pair[1], "two tables or values have the name {}", pair[0]);
     }
+}
+
+/// An entry that no chapter embeds has no reader, and no build of the book computes the entry.
+#[test]
+fn every_entry_is_embedded_in_a_chapter() -> anyhow::Result<()> {
+    let mut text = String::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../src");
+    for entry in walkdir::WalkDir::new(source) {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|end| end == "md") {
+            text += &std::fs::read_to_string(entry.path())?;
+        }
+    }
+    let lists = [
+        ("figure", names_of(&snippets::figures::ALL)),
+        ("interactive", names_of(&snippets::interactive::ALL)),
+        ("interactive", names_of(&snippets::interactive::card::ALL)),
+        ("table", names_of(&snippets::tables::ALL)),
+        ("value", names_of(&snippets::values::ALL)),
+    ];
+    let marks = lists.into_iter().flat_map(|(kind, names)| {
+        names.into_iter().map(move |name| format!("{{{{#{kind} {name}}}}}"))
+    });
+    let missing: Vec<_> = marks.filter(|mark| !text.contains(mark)).collect();
+    assert!(
+        missing.is_empty(),
+        "no chapter embeds these: write the mark or remove the entry: {missing:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_snapshot_is_that_of_an_entry() -> anyhow::Result<()> {
+    let tables = snippets::tables::ALL.iter().map(|entry| entry.name.to_string());
+    let chapter = |name: &str| format!("values_{}", name.split('.').next().unwrap_or(name));
+    let values = snippets::values::ALL.iter().map(|entry| chapter(entry.name));
+    let known: BTreeSet<String> = tables.chain(values).collect();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".snap") else { continue };
+        assert!(known.contains(name), "nothing reads tests/snapshots/{name}.snap: remove it");
+    }
+    Ok(())
+}
+
+fn names_of<T>(entries: &[Entry<T>]) -> Vec<&'static str> {
+    entries.iter().map(|entry| entry.name).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
-use formats::registry::{self, StorageFormat};
+use formats::registry::{self, Granularity, StorageFormat};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Weights, passage};
 use quantizer::smooth::{CHUNK, Smoothing};
@@ -21,8 +21,7 @@ pub struct Args {
     /// The format.
     #[arg(long, value_parser = PossibleValuesParser::new(formats()))]
     scheme: String,
-    /// Weights of a row that share a scale, for w4a16, awq and gptq. (128 does not divide SmolLM2's 576.)
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, help = group_size_help())]
     group_size: u64,
     /// Fold SmoothQuant in, with this alpha: for w8a8.
     #[arg(long, value_name = "ALPHA")]
@@ -91,7 +90,8 @@ pub fn run(args: &Args) -> Result<()> {
     if !report.errors.is_empty() {
         println!("\n{}", report.errors());
     }
-    if let Some(predicted) = plan.predicted_bytes(weights.tensors()).filter(|_| !format.is_gguf()) {
+    if !format.is_gguf() {
+        let predicted = plan.predicted_bytes(weights.tensors());
         println!("\npredicted, as one file: {predicted} bytes; written: {}", report.bytes_after);
     }
     println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
@@ -101,6 +101,16 @@ pub fn run(args: &Args) -> Result<()> {
 /// The formats with their lines of help.
 fn formats() -> [PossibleValue; registry::ALL.len()] {
     registry::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
+}
+
+/// The help of `--group-size`, which names the formats whose group size is chosen.
+fn group_size_help() -> String {
+    let chosen = |known: &&registry::Description| known.granularity == Granularity::ChosenGroup;
+    let names: Vec<_> = registry::ALL.into_iter().filter(chosen).map(|known| known.name).collect();
+    format!(
+        "Weights of a row that share a scale, for {}. (128 does not divide SmolLM2's 576.)",
+        names.join(", ")
+    )
 }
 
 fn float(name: &str) -> Result<Float> {

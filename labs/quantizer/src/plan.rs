@@ -5,7 +5,7 @@ use formats::bytes::Float;
 use formats::checkpoint::Tensor;
 use formats::registry::{self, Decision, StorageFormat};
 use ndarray::Array2;
-use quantize_model::{Recipe, Scheme};
+use quantize_model::{Recipe, Scheme, file};
 use serde_json::Value;
 
 use crate::WriteError;
@@ -72,9 +72,13 @@ impl Plan {
         }
     }
 
-    /// The size of `model.safetensors` before a weight is read; `None` for a format that the lab does
-    /// not name.
-    pub fn predicted_bytes(&self, tensors: &[Tensor]) -> Option<u64> {
-        self.recipe.map(|recipe| quantize_model::predicted_bytes(tensors, recipe))
+    /// The size of `model.safetensors` before a weight is read.
+    pub fn predicted_bytes(&self, tensors: &[Tensor]) -> u64 {
+        if let Some(recipe) = self.recipe {
+            return quantize_model::predicted_bytes(tensors, recipe);
+        }
+        let parts: Vec<Tensor> = tensors.iter().flat_map(|tensor| self.parts(tensor)).collect();
+        let data: u64 = parts.iter().map(|part| part.bytes).sum();
+        file::LENGTH + file::header(&parts).len() as u64 + data
     }
 }

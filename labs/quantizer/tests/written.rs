@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use formats::bytes::Float;
-use formats::checkpoint::Dtype;
+use formats::checkpoint::{self, Dtype, Tensor};
 use formats::gguf::Gguf;
-use formats::registry::{self, StorageFormat, part};
+use formats::registry::{self, Reader, StorageFormat, StoredPart, part};
 use model::{Cache, Config, Model, Weights};
 use ndarray::Array2;
 use quantize_model::file;
@@ -74,8 +74,10 @@ fn other_peoples_code_decodes_the_files_to_the_same_bits() -> Outcome {
     let tiny_gguf = Weights::open(golden("tiny.gguf"))?;
     for name in registry::ALL.map(|known| known.name).into_iter().filter(|name| *name != "none") {
         let (out, scheme) = (folder.path().join(name), (name, 16));
-        let expected: BTreeMap<String, String> =
-            serde_json::from_value(verified["sha256"][name].clone())?;
+        let digests = verified["sha256"].get(name).ok_or_else(|| {
+            format!("no other code decoded {name} yet: name it in golden/verify_checkpoints.py, and run that")
+        })?;
+        let expected: BTreeMap<String, String> = serde_json::from_value(digests.clone())?;
         let mut found = BTreeMap::new();
         if format(name, 16).is_gguf() {
             write(&job(&tiny_gguf, scheme, &out), &())?;
@@ -94,6 +96,43 @@ fn other_peoples_code_decodes_the_files_to_the_same_bits() -> Outcome {
             !expected.is_empty() && found == expected,
             "{name}: other numbers than its library's"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_has_the_predicted_size_and_is_read_back_in_the_format_that_wrote_it() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let tiny = Weights::open(golden("tiny"))?;
+    let module = "model.layers.0.self_attn.q_proj";
+    let name = format!("{module}.weight");
+    let w = tiny.read(&name)?;
+    let shape = [w.nrows() as u64, w.ncols() as u64];
+    let folders = registry::ALL.map(|known| format(known.name, 16)).into_iter();
+    for format in folders.filter(|format| !format.is_gguf()).skip(1) {
+        let out = folder.path().join(format.description.name);
+        let job = job(&tiny, (format.description.name, 16), &out);
+        let report = write(&job, &())?;
+        let predicted = job.plan.predicted_bytes(tiny.tensors());
+        assert_eq!(report.bytes_after, predicted, "{format}: bytes of the file");
+
+        let inspection = checkpoint::inspect(&out)?;
+        let mut found = inspection.inventory.quantized.iter();
+        let found = found.find(|matrix| matrix.module == module).ok_or("it is quantized")?;
+        assert_eq!(StorageFormat::of(found), Some(format), "`recognizes` of {format}: {found:?}");
+        let bits = u64::from(format.description.weights.bits());
+        assert_eq!(found.bits, Some(bits), "{format}: bits, by the inspector");
+
+        let original = Tensor { name: name.clone(), ..part("", "", Dtype::F16, &shape) };
+        let parts = registry::parts(&original, format, Float::F16).into_iter();
+        let data = format.store(&format.round(&w)?)?;
+        let parts = parts.zip(data).map(|(tensor, bytes)| StoredPart { tensor, bytes });
+        let stored = format.decode([w.nrows(), w.ncols()], &parts.collect::<Vec<_>>())?;
+        let checkpoint = Checkpoint::open(&out)?;
+        assert_eq!(checkpoint.read(&name)?, stored, "{format}: weights of {name}");
+        checkpoint.model().map_err(|error| format!("{format} does not run: {error}"))?;
+        let course = format.description.read_by.contains(&Reader::Course);
+        assert!(course, "`read_by` of {format} has no Reader::Course, and the course just read it");
     }
     Ok(())
 }

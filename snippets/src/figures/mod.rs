@@ -56,7 +56,6 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("choose_format", (&METERS, &GPU), choose::decision),
         Entry::of("measured_ours", &METERS, |of| measured::of(&of.ours)),
         Entry::of("measured_vllm", &METERS, |of| measured::of(&of.vllm)),
-        Entry::of("measured_llama_cpp", &METERS, |of| measured::of(&of.llama_cpp)),
         Entry::of("gpu_gains", &GPU, gpu::gains),
         Entry::computed("cost_crossover", cost_model::crossover),
         Entry::computed("cost_context", cost_model::context),

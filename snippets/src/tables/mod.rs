@@ -79,7 +79,6 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_04_migration", lab_04::migration),
         Entry::computed("lab_04_two_sides", lab_04::two_sides),
         Entry::computed("lab_04_other_road", lab_04::other_road),
-        Entry::of("real_outliers", &LAYERS, real_activations::outliers),
         Entry::of("real_w8a8_errors", &LAYERS, real_activations::errors),
         Entry::of("real_loud_channels", &LAYERS, real_activations::kept_channels),
         Entry::of("model_run", &MODEL, outliers::run),

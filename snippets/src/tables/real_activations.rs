@@ -1,43 +1,23 @@
-//! Lab 04 on real activations: where the outliers of nine layers are, and what W8A8 does to them.
+//! Lab 04 on real activations: what W8A8 does to nine layers, and in which channels the outliers are.
 
 use anyhow::Result;
 use kit::Table;
 use kit::meters::relative_error;
 use kit::reference::linear_f64;
-use kit::table::{percent, sig3, times};
+use kit::table::percent;
 use ndarray::{Array2, s};
 use smoothquant::decomposition::{THRESHOLD, mixed_linear, outlier_channels};
 use smoothquant::{
-    Granularity, SmoothError, channel_absmax, migrate, migrated_linear,
-    quantize_activations_per_tensor, quantize_activations_per_token, quantize_weight, w8a8_linear,
+    Granularity, migrate, migrated_linear, quantize_activations_per_tensor,
+    quantize_activations_per_token, quantize_weight, w8a8_linear,
 };
 
-use super::lab_04::{ALPHA, back, spread};
+use super::lab_04::{ALPHA, back};
 use crate::inputs::{Layer, Layers};
 
 /// All tokens but the first.
 pub fn without_first(x: &Array2<f32>) -> Array2<f32> {
     x.slice(s![1.., ..]).to_owned()
-}
-
-/// Where the absmax of each input is, and the ratio to the median channel with and without the first token.
-pub fn outliers(layers: &Layers) -> Result<Table> {
-    let rows = layers.0.iter().map(|layer| {
-        let x = &layer.held_out;
-        let rest = without_first(x);
-        let ratio = |x| Ok::<_, SmoothError>(spread(&channel_absmax(x)?.to_vec()));
-        Ok((layer, position_of_absmax(x), ratio(x)?, ratio(&rest)?, position_of_absmax(&rest).1))
-    });
-    let title = "Inputs of nine layers, 46 tokens that calibration never sees: how loud, and who";
-    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
-        .text("input of", |(layer, ..)| layer.label.clone())
-        .number("largest magnitude", |(layer, place, ..)| sig3(layer.held_out[*place].abs().into()))
-        .number("at token", |(_, place, ..)| place.0.to_string())
-        .number("in channel", |(_, place, ..)| place.1.to_string())
-        .number("over the median channel", |(_, _, whole, ..)| times(*whole))
-        .number("without the first token", |(_, _, _, without, _)| times(*without))
-        .number("its loudest channel", |(.., channel)| channel.to_string())
-        .done())
 }
 
 /// Token and channel of the absmax.

@@ -67,6 +67,18 @@ fn starter_and_solution_have_the_same_signatures_and_make_the_same_promises() ->
     Ok(())
 }
 
+#[test]
+fn every_lab_has_a_description_and_the_files_of_the_contract() -> Result<()> {
+    for lab in labs::all()? {
+        for file in [lab.starter(), lab.solution(), lab.wrong_answers(), lab.spec()] {
+            ensure!(file.is_file(), "{} is missing: add the file, as in lab 01", file.display());
+        }
+        let says = !lab.builds.is_empty();
+        ensure!(says, "{}: Cargo.toml needs `description = \"Lab NN: …\"`", lab.package);
+    }
+    Ok(())
+}
+
 /// The labs whose starter is as the repository has it. A reader at work is no failure, and `what` is
 /// left out for that lab; a starter committed with its answers is one.
 fn untouched_labs(what: &str) -> Result<Vec<Lab>> {

@@ -4,12 +4,15 @@
 //! answers, the overhead, the tensors that a matrix becomes, the config, who reads
 //! it, and how weights are rounded, stored and decoded. Byte counts, plans, loaders, help texts and
 //! tables derive from it. A new format is a file with a description, and a line in [`ALL`]; a forgotten
-//! field does not compile, and a description that is missing in [`ALL`] is dead code.
+//! field does not compile, and neither does a description that is missing in [`ALL`].
 //!
 //! Quantizing has three stages. *Transform* changes a tensor exactly, before anything is rounded;
 //! *round* chooses the codes ([`StorageFormat::round`] takes the nearest); *store* lays them out
 //! ([`StorageFormat::store`]). Any transform goes with any rounding and any storage, because
 //! [`Codes`] is all that lies between the last two.
+
+// A format that is missing in `ALL` is nowhere else either, so it must not be a mere warning.
+#![deny(dead_code)]
 
 mod blocks;
 mod channels;

@@ -53,7 +53,8 @@ pub const INT8: [&Rule; 7] = [
     &COMPRESSED_TENSORS_INT8,
 ];
 
-/// Every rule there is: [`INT4`], then [`INT8`].
+/// Every rule of the chapter on rules: [`INT4`], then [`INT8`]. A rule of another width is in no list, and
+/// the description that rounds by the rule names the rule.
 pub const ALL: [&Rule; 16] = {
     let mut all = [INT4[0]; 16];
     let mut at = 0;
