@@ -1,4 +1,4 @@
-//! What was written, read back and run.
+//! Checkpoints that are read back and run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Checkpoint {
 struct Matrix {
     format: StorageFormat,
     shape: [usize; 2],
-    /// The names of its parts: those of the format in their order, then what else is there.
+    /// The names of its parts: the parts of the format in their order, then all others.
     parts: Vec<String>,
 }
 
@@ -35,8 +35,8 @@ impl Checkpoint {
     /// Opens a folder of safetensors: only headers are read.
     ///
     /// # Errors
-    /// If a file is missing or damaged, config and shapes contradict each other, or a matrix is in a
-    /// format that is not decoded here.
+    /// If a file is missing or damaged, config and shapes contradict each other, or the format of a
+    /// matrix is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, WriteError> {
         let folder = folder.as_ref();
         let inspection = checkpoint::inspect(folder)?;
@@ -56,7 +56,7 @@ impl Checkpoint {
         Ok(Self { folder: folder.into(), tensors, matrices })
     }
 
-    /// Names and shapes of the tensors that the file stands for.
+    /// Names and shapes of the tensors, a quantized matrix as one tensor.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let parts: Vec<&String> = self.matrices.values().flat_map(|m| &m.parts).collect();
         let plain = self.tensors.values().filter(|found| !parts.contains(&&found.tensor.name));
@@ -71,7 +71,7 @@ impl Checkpoint {
     /// The tensor `name` as numbers, `[rows, columns]`; a vector is one row.
     ///
     /// # Errors
-    /// If there is none, or its bytes cannot be read or decoded.
+    /// If there is no such tensor, or its bytes cannot be read or decoded.
     pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         let read = || match self.matrices.get(name) {
             Some(matrix) => Ok(matrix.format.decode(matrix.shape, &self.parts_of(matrix)?)?),
@@ -80,8 +80,8 @@ impl Checkpoint {
         read().map_err(|error: WriteError| error.within(name))
     }
 
-    /// Writes every tensor, decoded, into one safetensors file in F32: for a comparison with what
-    /// another library decodes.
+    /// Writes every tensor, decoded, into one safetensors file in F32, for a comparison with another
+    /// library.
     ///
     /// # Errors
     /// If a tensor cannot be decoded, or the file cannot be written or is there already.
@@ -109,14 +109,14 @@ impl Checkpoint {
         matrix.parts.iter().map(|part| self.tensor(part)?.part()).collect()
     }
 
-    /// The model, computing as the format asks: where activations are quantized, each input of such a
-    /// layer gets one scale for each token, the sums run over products of codes, and the scales are
-    /// multiplied outside.
+    /// The model. A layer of a format that quantizes activations quantizes its inputs with one scale for
+    /// each token, sums products of codes, and multiplies the sums by the scales.
     ///
     /// # Errors
-    /// If it is no model that the course runs.
+    /// If the architecture is not supported.
     pub fn model(&self) -> Result<Model, WriteError> {
         let config = Config::load(&self.folder)?;
+        // Kept outside of the model's error, because the model's error cannot hold one of this crate.
         let mut failed = None;
         let model = Model::from_tensors(config, self.shapes(), &mut |name| {
             self.read(name).map_err(|error| {
@@ -125,8 +125,7 @@ impl Checkpoint {
             })
         });
         let mut model = model.map_err(|error| failed.unwrap_or(error.into()))?;
-        let ids: Vec<_> = model.layer_ids().collect();
-        for id in ids {
+        for id in model.layer_ids() {
             let Some(matrix) = self.matrices.get(&format!("{id}.weight")) else { continue };
             if let Some(activations) = matrix.format.description.activations {
                 let layer = Codes::new(activations, matrix, &self.parts_of(matrix)?)?;
@@ -149,7 +148,7 @@ pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, WriteError> {
     Ok(Model::load(path)?)
 }
 
-/// The format of a matrix, from what the inspector says of it.
+/// The format of a matrix, from the findings of the inspector.
 fn matrix(found: &checkpoint::Quantized) -> Result<Matrix, WriteError> {
     let unread = || {
         let (module, scheme, group) = (&found.module, found.scheme, found.group);
@@ -159,7 +158,7 @@ fn matrix(found: &checkpoint::Quantized) -> Result<Matrix, WriteError> {
     let shape = found.matrix().ok_or_else(unread)?;
     let names = format.part_names(shape);
     let mut parts: Vec<&str> = found.parts.iter().map(|part| part.name.as_str()).collect();
-    // A part that the format does not name comes last, and the codec says whether it can be taken.
+    // A part that the format does not name comes last, because the codec decides whether to ignore it.
     parts.sort_by_key(|part| names.iter().position(|name| name == part).unwrap_or(names.len()));
     let parts = parts.into_iter().map(|part| format!("{}.{part}", found.module)).collect();
     let shape = shape.map(|axis| usize::try_from(axis).unwrap_or(usize::MAX));
@@ -195,12 +194,12 @@ fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f
 
 /// A layer of 8-bit weights and 8-bit activations.
 ///
-/// The sums run in `f32`, which is much faster here than `i32`: a sum of products of int8 codes is
-/// exact up to 2^24, rounded beyond.
+/// The sums run in `f32`, because the product of `f32` is much faster here than one of `i32`. A sum of
+/// products of int8 codes is exact up to 2^24 and rounded beyond.
 struct Codes {
     activations: Grid,
     codes: Dense,
-    /// One for each output channel.
+    /// A scale for each output channel.
     scales: Array1<f32>,
 }
 
