@@ -39,7 +39,7 @@ pub fn build() -> Result<()> {
 /// As [`build`], and if the address cannot be used.
 pub fn serve(args: &ServeArgs) -> Result<()> {
     let ServeArgs { port, hostname, open } = args;
-    // Asked first: nobody should wait for a build to hear that the port is taken.
+    // Checked before the build, because a build takes minutes and the port may be taken.
     drop(TcpListener::bind((hostname.as_str(), *port)).with_context(|| {
         format!("cannot serve on {hostname}:{port}; try `cargo book serve --port {}`", port ^ 1)
     })?);
@@ -76,7 +76,7 @@ pub fn build_with(tools: &Tools) -> Result<()> {
     Ok(())
 }
 
-/// Compiles what draws the figures and runs the labs. mdBook would do it as well, hiding progress.
+/// Compiles the preprocessor. mdBook would compile it too, but without progress.
 fn compile_snippets() -> Result<()> {
     let mut command = workspace::cargo();
     command.args(["build", "--package", "snippets", "--bin", "mdbook-snippets"]);

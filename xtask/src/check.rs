@@ -14,7 +14,7 @@ use crate::progress::{self, Line, Meter};
 use crate::tools::{self, Tools};
 use crate::totals::Totals;
 
-/// The tests that need the built book: ignored until there is one.
+/// The tests that need the built book, and are ignored until it exists.
 const BUILT_BOOK_TESTS: [&str; 4] = ["built_book", "browser", "accessibility", "interactive"];
 
 /// A check by a program that a reader need not have.
@@ -52,7 +52,7 @@ pub fn run() -> Result<ExitCode> {
     });
     check_with_installed(&mut report, &OPTIONAL);
     report.step("units, specs, snapshots: cargo test", || libtest(&["--no-fail-fast"], &[]));
-    // One crate after the other is compiled there, which leaves a core idle: so beside the examples.
+    // Beside the examples, because the contracts compile one crate at a time and leave a core idle.
     let contracts = thread::spawn(contracts);
     match tools::ready() {
         Ok(tools) => {
@@ -80,7 +80,7 @@ fn check_with_installed(report: &mut Report, steps: &[Optional]) {
     }
 }
 
-/// What a run beside another step printed, and how it ended.
+/// The output and the result of a run beside another step.
 type Aside = (Vec<String>, Result<Totals>);
 
 /// The tests that compile every lab three times; they are ignored in `cargo test`.
@@ -148,7 +148,7 @@ fn libtest(cargo_options: &[&str], test_options: &[&str]) -> Result<Totals> {
         Line::Out(text) => listener.hear(text).iter().for_each(|line| meter.say(line)),
         Line::Err(text) if is_compiler_progress(text) => meter.doing(text.trim()),
         Line::Err(text) => {
-            // The next binary runs: what was compiled last is no news any more.
+            // The next binary runs, so the name of the last compiled crate is out of date.
             meter.doing("");
             meter.say(text);
         }
@@ -164,7 +164,7 @@ fn is_compiler_progress(line: &str) -> bool {
     verbs.iter().any(|verb| line.trim_start().starts_with(verb))
 }
 
-/// `mdbook test`, whose examples our preprocessor runs and counts.
+/// `mdbook test`. The preprocessor of the book runs the examples and counts them.
 fn examples(tools: &Tools) -> Result<Totals> {
     let mut totals = Totals::default();
     let meter = Meter::start("mdbook test");
@@ -179,7 +179,8 @@ fn examples(tools: &Tools) -> Result<Totals> {
     verdict("mdbook test", status.success(), totals)
 }
 
-/// Believes a runner only if its exit code and its counts agree, and if it ran anything at all.
+/// Checks that the exit code and the counts of a runner agree and that the runner ran a test, because a
+/// wrong filter or a crash would otherwise look like success.
 fn verdict(runner: &str, success: bool, totals: Totals) -> Result<Totals> {
     match (success, totals.failed) {
         (true, 0) if totals.count() == 0 => bail!("{runner} ran nothing, and so proves nothing"),

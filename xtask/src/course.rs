@@ -18,10 +18,10 @@ const COMMANDS: [(&str, &str); 6] = [
     ),
     ("capture", "Take the book's measurements again, on this machine"),
 ];
-/// The commands of whoever keeps the repository.
-const KEEPERS: [&str; 3] = ["slice", "check-map", "decode"];
+/// The commands of maintainers.
+const MAINTAINERS: [&str; 3] = ["slice", "check-map", "decode"];
 
-/// What the help of `cargo book` says of them.
+/// The part of `cargo book --help` on these commands.
 pub fn help() -> String {
     let lines = COMMANDS.map(|(name, about)| format!("  {name:<10}  {about}"));
     format!("Commands on checkpoints and cards (`cargo book NAME --help`):\n{}", lines.join("\n"))
@@ -33,9 +33,9 @@ pub fn help() -> String {
 /// If there is no such command, or cargo cannot be started.
 pub fn run(words: &[OsString]) -> Result<ExitCode> {
     let name = words.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut known = COMMANDS.iter().map(|(name, _)| *name).chain(KEEPERS);
+    let mut known = COMMANDS.iter().map(|(name, _)| *name).chain(MAINTAINERS);
     if !known.any(|known| known == name) {
-        // Asked before a build of minutes.
+        // Checked before the build, because a build takes minutes.
         bail!("there is no command `{name}`: `cargo book --help` lists them");
     }
     let mut command = workspace::cargo();

@@ -46,7 +46,7 @@ fn grade(lab: &Lab) -> Result<bool> {
     let source = std::fs::read_to_string(lab.spec())?;
     let names = spec.names()?;
     let failures = run_by_task(&spec, &source, &names)?;
-    // Another implementation is compiled to the same executable.
+    // Dropped for its lock, because the wrong answers are compiled to the same executable.
     drop(spec);
     println!("\n{} of {} tests pass.", names.len() - failures.len(), names.len());
     tell_known(lab, &failures)?;
@@ -86,7 +86,7 @@ fn tell_known(lab: &Lab, failures: &[(&str, Outcome)]) -> Result<()> {
     Ok(())
 }
 
-/// A line per test under the heading of its task; the answer is what did not pass.
+/// Prints a line per test under the heading of its task, and returns the failures.
 fn run_by_task<'a>(
     spec: &Spec,
     source: &str,
@@ -107,7 +107,7 @@ fn run_by_task<'a>(
     Ok(failures)
 }
 
-/// Runs a test, its name on screen while it runs: an endless loop has a name, too.
+/// Runs a test with its name on screen, so that the reader sees which test does not end.
 fn run_shown(spec: &Spec, name: &str) -> Result<Outcome> {
     let sentence = name.replace('_', " ");
     let live = console::user_attended();

@@ -1,4 +1,4 @@
-//! What grading one lab and summing up all labs share.
+//! Functions for grading one lab and for the summary of all labs.
 
 use std::path::Path;
 
@@ -26,8 +26,8 @@ pub fn compile(lab: &Lab, implementation: &str) -> Result<Spec> {
     .with_context(|| format!("{} does not compile yet", relative(&file)))
 }
 
-/// The failure to look at first. A wrong answer teaches more than a missing one: a body that is
-/// still `todo!` comes last.
+/// The failure to look at first. A body that is still `todo!` comes last, because a wrong answer teaches
+/// more than a missing one.
 pub fn look_first<N>(failures: &[(N, Outcome)]) -> Option<&(N, Outcome)> {
     failures.iter().find(|failure| !is_todo(failure)).or(failures.first())
 }

@@ -1,5 +1,4 @@
-//! The labs of the workspace: the packages that cargo finds, in the order of SUMMARY.md. There is no
-//! list to keep.
+//! The labs of the workspace, which cargo finds by their names, in the order of SUMMARY.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +15,9 @@ pub struct Lab {
     pub package: String,
     /// Its directory.
     pub dir: PathBuf,
-    /// What a reader builds: its description after `Lab NN: `.
+    /// The thing that a reader builds: the package's description after `Lab NN: `.
     pub builds: String,
-    /// What a reader needs: `package.metadata.lab.needs`, or a CPU.
+    /// The hardware that a reader needs: `package.metadata.lab.needs`, or a CPU.
     pub needs: String,
     /// The chapter that teaches it, from `src`: `primitive/lab-01.md`. Without one, no reader finds
     /// the lab, and a test says so.
@@ -31,7 +30,7 @@ impl Lab {
         self.package.split('-').nth(1).unwrap_or_default()
     }
 
-    /// What a reader types to mean it: `lab-01`.
+    /// The name that a reader types: `lab-01`.
     pub fn short_name(&self) -> String {
         format!("lab-{}", self.number())
     }

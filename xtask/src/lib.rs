@@ -1,5 +1,5 @@
-//! What the commands of `cargo book` and the tests of the labs both need: where things are, which
-//! labs there are, and how a lab's spec is compiled and run.
+//! The part of `cargo book` that the tests of the labs need too: paths, the list of labs, and how a
+//! lab's spec is compiled and run.
 
 pub mod fetch;
 pub mod labs;

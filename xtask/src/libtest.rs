@@ -2,19 +2,19 @@
 
 use crate::totals::Totals;
 
-/// What the binaries have said so far.
+/// The output of the test binaries so far.
 #[derive(Default)]
 pub struct Libtest {
     /// The sum of their closing lines.
     pub totals: Totals,
-    /// What the present one has said; it is of interest only if it fails.
+    /// The output of the present binary, which is shown only if it fails.
     pub unfinished: Vec<String>,
-    /// How many tests the present one has announced.
+    /// The number of tests that the present binary has announced.
     announced: Option<isize>,
 }
 
 impl Libtest {
-    /// Takes in a line of standard output; the answer is what should be shown of it.
+    /// Takes a line of standard output, and returns the lines to show.
     pub fn hear(&mut self, line: &str) -> Vec<String> {
         if let Some(skip) = Totals::of_skip(line) {
             self.totals.add(skip);
@@ -25,7 +25,7 @@ impl Libtest {
             self.announced = announced(line);
         }
         match Totals::of_libtest(line) {
-            // A test may itself run tests and print their totals: the counts tell which are ours.
+            // The counts are compared, because a test may itself run tests and print their totals.
             Some(totals) if self.announced == Some(totals.count()) => {
                 self.totals.add(totals);
                 self.close(totals.failed > 0 || line.contains("FAILED"))
@@ -34,7 +34,7 @@ impl Libtest {
         }
     }
 
-    /// Ends the present binary: all it said if it failed, else its closing line.
+    /// Ends the present binary and returns its whole output if it failed, else its closing line.
     fn close(&mut self, failed: bool) -> Vec<String> {
         self.announced = None;
         let mut said = std::mem::take(&mut self.unfinished);

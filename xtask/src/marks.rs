@@ -1,8 +1,8 @@
-//! Whether the built book holds what its chapters ask for.
+//! Checks that the built book has every figure and table of its chapters.
 //!
-//! mdBook leaves a preprocessor out without a word when it cannot be asked what it supports, and
-//! still exits with 0. So a build is believed only when no mark is left over and every figure and
-//! every table is in its page.
+//! mdBook skips a preprocessor without a message when the preprocessor does not start, and still exits
+//! with 0. A build is therefore checked: no mark is left over, and every figure and every table is in
+//! its page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,8 +95,8 @@ fn page_of(chapter: &str) -> PathBuf {
     path
 }
 
-/// The figures, interactive or not, and tables a chapter asks for: kind and name. Marks that are shown as code, or
-/// escaped with a backslash, ask for nothing.
+/// The kind and name of each figure, interactive figure and table of a chapter. Marks that are shown as
+/// code, or escaped with a backslash, do not count.
 fn marks(markdown: &str) -> Vec<(&str, &str)> {
     let mut fence: Option<&str> = None;
     let mut marks = Vec::new();

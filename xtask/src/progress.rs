@@ -26,10 +26,10 @@ pub enum Line<'a> {
     Silence,
 }
 
-/// Runs `command` with its output kept back, under a line that says `label` and the time.
+/// Runs `command` and captures its output, under a line with `label` and the time.
 ///
 /// # Errors
-/// If it cannot be started. A program that fails is no error here: ask the status.
+/// If the program cannot be started. A program that fails is no error here, and the status says so.
 pub fn run(label: &str, command: &mut Command) -> Result<Output> {
     let meter = Meter::start(label);
     let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -58,6 +58,7 @@ pub fn lines(command: &mut Command, mut hear: impl FnMut(Line)) -> Result<ExitSt
         forward(out, sender.clone(), false);
         forward(err, sender, true);
     }
+    // The channel ends when both outputs are closed, so no line is lost when the program exits.
     loop {
         match receiver.recv_timeout(Duration::from_millis(200)) {
             Ok((false, text)) => hear(Line::Out(&text)),
@@ -86,6 +87,7 @@ fn push(text: &mut String, line: &str) {
 fn forward(source: impl Read + Send + 'static, sender: Sender<(bool, String)>, error: bool) {
     thread::spawn(move || {
         let mut reader = BufReader::new(source);
+        // Bytes, because a program may print text that is not UTF-8.
         let mut bytes = Vec::new();
         while reader.read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
             let line = String::from_utf8_lossy(&bytes);
@@ -147,7 +149,7 @@ impl Meter {
         let hidden = self.bar.is_hidden();
         self.bar.finish_and_clear();
         let elapsed = self.started.elapsed();
-        // A step nobody had to wait for leaves no line on a terminal.
+        // A short step leaves no line on a terminal.
         if hidden || elapsed >= Duration::from_secs(2) {
             eprintln!("{}: {}", self.label, human(elapsed));
         }

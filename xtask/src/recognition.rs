@@ -34,7 +34,7 @@ pub fn recognize(spec: &Spec, failures: &Failures) -> Result<Vec<Recognized>> {
     }
     for wrong in spec.wrong_answers()? {
         let fails = |test: &String| failures.contains_key(test);
-        // Its own tests first: most wrong answers are ruled out without the time of the whole spec.
+        // Its own tests first, because they rule out most wrong answers without a run of the whole spec.
         if wrong.caught_by.iter().all(fails)
             && !shared(failures, &spec.run_all(&wrong.name, &wrong.caught_by)?).is_empty()
         {

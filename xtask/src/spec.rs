@@ -21,23 +21,24 @@ pub struct Spec {
     _lock: File,
 }
 
-/// What one test of a spec had to say.
+/// The result of one test of a spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Whether it passed.
     pub passed: bool,
-    /// What it printed, its failure message above all.
+    /// Its output with the failure message.
     pub report: String,
 }
 
 impl Outcome {
     /// Whether the test stopped at a body that is not written yet.
     pub fn is_todo(&self) -> bool {
+        // The words with which `todo!` panics.
         self.report.contains("not yet implemented")
     }
 
-    /// The message of the failure, without the place where it happened and with rounded numbers:
-    /// another order of the same operations changes the last digits.
+    /// The message of the failure, without its line and with rounded numbers, because another order of
+    /// the same operations changes the last digits.
     pub fn words(&self) -> String {
         let (_, panic) = self.report.split_once("panicked at ").unwrap_or(("", &self.report));
         rounded(panic.split_once('\n').map_or(panic, |(_place, message)| message))
@@ -206,7 +207,7 @@ fn report<'a>(stdout: &'a str, name: &str) -> Option<&'a str> {
     Some(captured.split_once(advice).map_or(captured, |(report, _)| report).trim())
 }
 
-/// `text` with four digits of each number that is not whole.
+/// `text` with four digits of each number that is not an integer.
 fn rounded(text: &str) -> String {
     let (mut rounded, mut rest) = (String::new(), text);
     while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
@@ -235,7 +236,7 @@ fn digits(text: &str) -> usize {
     text.find(after).unwrap_or(text.len())
 }
 
-/// What is left to say when the process ended without a verdict.
+/// The report of a process that ended without a verdict.
 fn died(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     format!("the test's process ended without a verdict ({}):\n{}", output.status, stderr.trim())

@@ -1,4 +1,4 @@
-//! What a starter and a spec say about their tasks, so that a grade can end with the next step.
+//! The functions of a starter and the tasks of a spec, from which a grade derives the next step.
 
 /// A public function of a starter.
 #[derive(Clone, Debug, PartialEq)]

@@ -26,7 +26,7 @@ struct Task {
     tests: usize,
 }
 
-/// What is left to do in a lab.
+/// The state of a lab.
 #[derive(Debug, PartialEq)]
 enum State {
     /// Every test passes.
@@ -69,7 +69,8 @@ pub fn print(labs: &[Lab]) -> Result<bool> {
     }
 }
 
-/// Compiles and runs a lab's spec. The test that runs is on screen: an endless loop has a name, too.
+/// Compiles and runs a lab's spec. The name of the running test is on screen, so that the reader sees
+/// which test does not end.
 fn grade(lab: &Lab) -> Result<Standing> {
     let source =
         fs::read_to_string(lab.spec()).with_context(|| format!("{} has no spec", lab.package))?;
@@ -89,7 +90,7 @@ fn grade(lab: &Lab) -> Result<Standing> {
 }
 
 impl Standing {
-    /// What the outcomes of all tests come to.
+    /// The standing that follows from the outcomes of all tests.
     fn of(source: &str, outcomes: Vec<(String, Outcome)>) -> Self {
         let verdicts = outcomes.iter().map(|(name, outcome)| (name.as_str(), outcome.passed));
         let tasks = by_task(source, verdicts);
@@ -239,7 +240,7 @@ fn rows() {}
     fn a_lab_that_is_done_and_one_that_is_not_begun_say_so() {
         assert_eq!(shown(&standing(["", "", ""])), " 3 of 3 tests pass  done");
         assert_eq!(shown(&standing([TODO, TODO, TODO])), " 0 of 3 tests pass  not begun");
-        // Whoever wrote something wrong has begun.
+        // A wrong answer counts as begun.
         let begun = shown(&standing([TODO, "wrong", TODO]));
         assert_eq!(begun, " 0 of 3 tests pass  by task: 0/2, 0/1");
     }

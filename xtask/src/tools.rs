@@ -1,7 +1,7 @@
 //! mdBook and mdbook-katex, in exactly the versions that the book was made for.
 //!
-//! Those on the reader's `PATH` are used when both have these versions. Otherwise they are built
-//! once, into `target/tools`: never into the reader's `~/.cargo/bin`.
+//! The programs on the reader's `PATH` are used when both have these versions. Otherwise they are built
+//! once, into `target/tools`, because the reader's `~/.cargo/bin` may need other versions.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -59,7 +59,8 @@ pub fn ready() -> Result<Tools> {
     Ok(Tools { bin: Some(bin) })
 }
 
-/// Builds both into `tools`, starting clean whatever an interrupted run has left.
+/// Builds both into `tools`. The leftovers of an interrupted run are removed first, because cargo would
+/// take an installed name for an installed program.
 fn install(tools: &Path) -> Result<()> {
     eprintln!("The book needs {} and {}: building them once.", spec(MDBOOK), spec(KATEX));
     for leftover in ["stamp", ".crates.toml", ".crates2.json"] {
@@ -72,7 +73,7 @@ fn install(tools: &Path) -> Result<()> {
         eprintln!("The newest dependencies do not build: taking those the authors locked.");
         output = cargo_install(tools, true)?;
     }
-    // Of no more use: what was built is installed, and what was not should start clean.
+    // Removed to save disk, because the programs are installed, and a failed build starts clean.
     remove(&tools.join("build"), fs::remove_dir_all)?;
     if output.status.success() {
         return Ok(());
@@ -90,7 +91,7 @@ fn install(tools: &Path) -> Result<()> {
 fn cargo_install(tools: &Path, locked: bool) -> Result<Output> {
     let mut command = workspace::cargo();
     command.arg("install").args([spec(MDBOOK), spec(KATEX)]).arg("--root").arg(tools);
-    // Without optimization: it saves more than a minute once, and costs half a second a build.
+    // Without optimization, because that saves more than a minute once and costs half a second a build.
     command.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "0");
     command.env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback");
     command.env("CARGO_TARGET_DIR", tools.join("build"));
@@ -136,7 +137,7 @@ fn path_with(bin: &Path) -> OsString {
     std::env::join_paths(parts).unwrap_or(path.clone())
 }
 
-/// Removes what is there; what is not there is fine.
+/// Removes `path` if it exists.
 fn remove(path: &Path, how: fn(PathBuf) -> std::io::Result<()>) -> Result<()> {
     match how(path.to_path_buf()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What passed, what failed, what was left out.
+/// The numbers of checks that passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Tests, examples and checks that passed. Signed: a test says that it leaves itself out before
@@ -36,7 +36,7 @@ impl Totals {
         line.strip_prefix("examples: ").map(counted)
     }
 
-    /// What a line `SKIPPED: ...` tells: libtest will count the test as passed, and it was not.
+    /// The counts of a line `SKIPPED: ...`: -1 passed, because libtest counts the test as passed later.
     pub fn of_skip(line: &str) -> Option<Self> {
         says_skipped(line).then_some(Self { passed: -1, failed: 0, skipped: 1 })
     }
@@ -60,8 +60,8 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Whether a test says in `line` that it leaves itself out. With one test thread and no capture,
-/// libtest has already begun the line.
+/// Whether a test says in `line` that it was skipped. The words may be in the middle of the line,
+/// because with one test thread and no capture libtest has already begun the line.
 fn says_skipped(line: &str) -> bool {
     let said = line.rsplit_once(" ... ").filter(|(before, _)| before.starts_with("test "));
     said.map_or(line, |(_, said)| said).starts_with("SKIPPED: ")

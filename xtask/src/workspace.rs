@@ -1,4 +1,4 @@
-//! Where things are in the repository, and the cargo that built this program.
+//! Paths in the repository, and the cargo that built this program.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -25,8 +25,9 @@ pub fn cargo() -> Command {
 
 /// Any other program, started in the root of the repository.
 ///
-/// Cargo tells the program it runs which package that is. A cargo started by us should not hear of
-/// it: build scripts that watch these variables, as that of `ring` does, would run again each time.
+/// Cargo names the package of the program that it runs in variables. They are removed for the new
+/// program, because build scripts that watch these variables, as that of `ring` does, would otherwise
+/// run again each time.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
@@ -38,9 +39,9 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What this program ends with when all it did was to run another.
+/// The exit code of a program that this program ran, as its own.
 pub fn exit_code(status: ExitStatus) -> ExitCode {
-    // No code: a signal ended it. A code of 256 or more is none of a program here.
+    // 1 if a signal ended the program, which then has no code.
     ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))
 }
 

@@ -1,4 +1,4 @@
-//! Measuring: the programs of `measure`, then the tables and the figure of the capture they wrote.
+//! `cargo book capture` and `measure`: a measuring program, then the tables and the figure of its capture.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ enum What {
     Model(outliers::Args),
 }
 
-/// Runs what was asked for, and prints the tables of its capture.
+/// Runs a measuring program, and prints the tables of its capture.
 ///
 /// # Errors
 /// If the program fails, or the capture cannot be read back.

@@ -1,7 +1,7 @@
 //! `cargo book card`: a card's string, or a config, as arithmetic.
 //!
-//! Reading is `kit`'s; blocks and ceilings are this lab's functions, the reader's own with
-//! `LAB_IMPL=starter`.
+//! `formats` parses the card. Lab 02's functions, the reader's own with `LAB_IMPL=starter`, compute KV
+//! blocks and roofline bounds.
 
 use std::fs;
 use std::io::Write;
@@ -71,7 +71,7 @@ fn text(args: &Args) -> Result<String> {
     Ok(aligned(&lines))
 }
 
-/// A line of the report: what it is about, and what is said of it. No text heads a part.
+/// A line of the report: its subject and its text. A line without text is the heading of a part.
 type Line = (String, String);
 
 fn aligned(lines: &[Line]) -> String {
@@ -89,7 +89,7 @@ fn line(what: &str, said: impl Into<String>) -> Line {
     (what.into(), said.into())
 }
 
-/// The text to read as a card; a path's file stands for what is in it.
+/// The text to parse as a card, and the JSON if `given` is the path of a config.
 fn card_text(given: &str) -> Result<(String, Option<String>)> {
     let path = Path::new(given);
     let path = if path.is_dir() { path.join("config.json") } else { path.into() };
@@ -105,7 +105,7 @@ fn card_text(given: &str) -> Result<(String, Option<String>)> {
     Ok((text.clone(), Some(text)))
 }
 
-/// The longest config that is read, in bytes.
+/// The longest config that is read, in bytes, because a wrong path may name a file of weights.
 const LONGEST: u64 = 16 << 20;
 
 fn json_text(path: &Path) -> Result<String> {
@@ -133,7 +133,7 @@ fn answers(card: &Card) -> Vec<Line> {
     lines
 }
 
-/// The model to count for: as asked for, or as the card or the file has it.
+/// The model whose bytes are counted: the arguments name it, or else the file or the card.
 fn model(args: &Args, card: &str, file: Option<&str>) -> Result<Option<(String, Architecture)>> {
     if let Some(name) = &args.model {
         let (name, model) = named("model", name, &architecture::PUBLISHED)?;
@@ -156,7 +156,7 @@ fn model(args: &Args, card: &str, file: Option<&str>) -> Result<Option<(String, 
     Ok(named.map(|(name, model)| ((*name).into(), *model)))
 }
 
-/// The entry of a list by its name or the first word of it, in any case.
+/// The entry of a list by its name or the first word of its name, in any case.
 fn named<'a, T>(
     kind: &str,
     name: &str,
@@ -223,7 +223,7 @@ fn weights(card: &Card, name: &str, model: &Architecture) -> Vec<Line> {
     lines
 }
 
-/// KV blocks and ceilings on a device.
+/// KV blocks and roofline bounds on a device.
 fn serving(
     card: &Card,
     model: &Architecture,
@@ -278,8 +278,8 @@ fn serving(
     Ok(lines)
 }
 
-/// What is served, and whether its activations go back to 16 bits since the device has no unit for
-/// their grid.
+/// The served model, and whether its activations are multiplied in 16 bits, because the device has no
+/// unit for their grid.
 fn served(
     card: &Card,
     model: &Architecture,

@@ -1,4 +1,4 @@
-//! `cargo book check-map`: the map of vLLM's quantization folder, held to an installed vLLM.
+//! `cargo book check-map`: compares the map of vLLM's quantization folder with an installed vLLM.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use xtask::{python, workspace};
 
-/// What `check-map` is told.
+/// Arguments of `cargo book check-map`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder `vllm` of an installation, or a wheel of it. Default: VLLM_PACKAGE, or what

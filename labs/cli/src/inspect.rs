@@ -1,4 +1,4 @@
-//! `cargo book inspect`: what a checkpoint is, from its headers alone.
+//! `cargo book inspect`: the formats of a checkpoint, from its headers alone.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if agrees { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What to print, and whether the checkpoint agrees with itself.
+/// The report, and whether the checkpoint agrees with itself.
 fn examine(args: &Args) -> Result<(String, bool)> {
     let inspection = inspect(&args.file)?;
     let text = if args.json {

@@ -1,4 +1,4 @@
-//! The perplexity of what was written.
+//! `cargo book perplexity`: the perplexity of a checkpoint.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Args {
 /// Prints the perplexity.
 ///
 /// # Errors
-/// If there is no such checkpoint, or its model or tokenizer is none that the course runs.
+/// If there is no such checkpoint, or its model or tokenizer is not supported.
 pub fn run(args: &Args) -> Result<()> {
     print(&args.checkpoint, &args.checkpoint, args.chunks)
 }

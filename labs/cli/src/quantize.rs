@@ -1,4 +1,4 @@
-//! Writing a checkpoint.
+//! `cargo book quantize`: writes a checkpoint.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -52,7 +52,7 @@ pub struct Args {
     perplexity: bool,
 }
 
-/// Writes what was asked for, and says what was written.
+/// Writes the checkpoint, and prints its sizes and errors.
 ///
 /// # Errors
 /// Those of [`write()`]; an input that was not fetched.
@@ -154,7 +154,7 @@ impl Progress for Bar {
     }
 }
 
-/// The most memory that this process had, where the system says it.
+/// The most memory that this process had, if the system says so (Linux only).
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -34,7 +34,7 @@ fn int4(rows: usize) -> Int4 {
     Int4::new(&codes, &scales).expect("groups of 32")
 }
 
-/// Bytes a second, one token, the matrices in turn so that no cache holds them.
+/// Bytes a second for one token. The matrices take turns, so that no cache holds them.
 fn one_token<W: Sync>(
     bencher: Bencher,
     w: [W; 2],
@@ -71,55 +71,31 @@ fn one_f32(bencher: Bencher) {
     one_token(bencher, [w.clone(), w], 4 * HEAD * FEATURES, |w, x| plain::product(x, w));
 }
 
-#[divan::bench]
-fn one_w8a8(bencher: Bencher) {
-    let (a, b) = (int8(HEAD), int8(HEAD));
-    let bytes = a.memory_bytes();
-    one_token(bencher, [a, b], bytes, |w, x| w.w8a8(x).expect("finite"));
-}
-
-#[divan::bench]
-fn one_w8a16(bencher: Bencher) {
-    let (a, b) = (int8(HEAD), int8(HEAD));
-    let bytes = a.memory_bytes();
-    one_token(bencher, [a, b], bytes, |w, x| w.w8a16(x).expect("it fits"));
-}
-
-#[divan::bench]
-fn one_w4a16(bencher: Bencher) {
-    let (a, b) = (int4(2 * HEAD), int4(2 * HEAD));
-    let bytes = a.memory_bytes();
-    one_token(bencher, [a, b], bytes, |w, x| w.w4a16(x).expect("it fits"));
-}
-
-#[divan::bench]
-fn one_w4a8(bencher: Bencher) {
-    let (a, b) = (int4(2 * HEAD), int4(2 * HEAD));
-    let bytes = a.memory_bytes();
-    one_token(bencher, [a, b], bytes, |w, x| w.w4a8(x).expect("finite"));
-}
-
 #[divan::bench(args = TOKENS)]
 fn many_f32(bencher: Bencher, tokens: usize) {
     many(bencher, tokens, &normal_matrix(2, 1536, FEATURES), |w, x| plain::product(x, w));
 }
 
-#[divan::bench(args = TOKENS)]
-fn many_w8a8(bencher: Bencher, tokens: usize) {
-    many(bencher, tokens, &int8(1536), |w, x| w.w8a8(x).expect("finite"));
+/// Two benchmarks of a product with quantized weights: one token, and many.
+macro_rules! products {
+    ($($one:ident, $many:ident: $make:ident($rows:expr).$product:ident;)*) => {$(
+        #[divan::bench]
+        fn $one(bencher: Bencher) {
+            let w = [$make($rows), $make($rows)];
+            let bytes = w[0].memory_bytes();
+            one_token(bencher, w, bytes, |w, x| w.$product(x).expect("finite"));
+        }
+
+        #[divan::bench(args = TOKENS)]
+        fn $many(bencher: Bencher, tokens: usize) {
+            many(bencher, tokens, &$make(1536), |w, x| w.$product(x).expect("finite"));
+        }
+    )*};
 }
 
-#[divan::bench(args = TOKENS)]
-fn many_w8a16(bencher: Bencher, tokens: usize) {
-    many(bencher, tokens, &int8(1536), |w, x| w.w8a16(x).expect("it fits"));
-}
-
-#[divan::bench(args = TOKENS)]
-fn many_w4a16(bencher: Bencher, tokens: usize) {
-    many(bencher, tokens, &int4(1536), |w, x| w.w4a16(x).expect("it fits"));
-}
-
-#[divan::bench(args = TOKENS)]
-fn many_w4a8(bencher: Bencher, tokens: usize) {
-    many(bencher, tokens, &int4(1536), |w, x| w.w4a8(x).expect("finite"));
+products! {
+    one_w8a8, many_w8a8: int8(HEAD).w8a8;
+    one_w8a16, many_w8a16: int8(HEAD).w8a16;
+    one_w4a16, many_w4a16: int4(2 * HEAD).w4a16;
+    one_w4a8, many_w4a8: int4(2 * HEAD).w4a8;
 }

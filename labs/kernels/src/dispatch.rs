@@ -1,5 +1,4 @@
-//! One source, two machine codes: which instructions a loop is compiled for, and the choice between
-//! them at run time.
+//! One source is compiled to two machine codes, and the processor decides at run time which one runs.
 
 /// The instructions that the kernels use on this machine, in words.
 pub fn instructions() -> &'static str {
@@ -64,8 +63,7 @@ macro_rules! dispatched {
                     $body::<true>($($arg),*)
                 }
                 if $crate::dispatch::has_avx2() {
-                    // SAFETY: the function asks for nothing but AVX2, FMA and F16C, which the
-                    // machine was just found to have.
+                    // SAFETY: the function needs AVX2, FMA and F16C, and `has_avx2` found all three.
                     return unsafe { compiled_for_avx2($($arg),*) };
                 }
             }

@@ -1,4 +1,4 @@
-//! What a layer does between its products, whole registers at a time.
+//! The elementwise operations between the products of a layer, a whole register at a time.
 
 use crate::dispatch::{dispatched, multiply_add};
 
@@ -15,12 +15,14 @@ fn gate_body<const FMA: bool>(up: &mut [f32], gate: &[f32]) {
 }
 
 dispatched! {
-    /// The softmax of `scores`, in place: `exp(score - max)` over the sum of those.
+    /// The softmax of `scores`, in place: `exp(score - max)` divided by the sum of all `exp`.
     pub fn softmax(scores: &mut [f32]) = softmax_body
 }
 
 #[inline(always)]
 fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
+    // Eight lanes side by side, because a compiler must not reorder the steps of one sum or maximum
+    // and so cannot use a register for it.
     let mut lanes = [f32::NEG_INFINITY; 8];
     let (registers, rest) = scores.as_chunks::<8>();
     for register in registers {
@@ -29,6 +31,7 @@ fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
         }
     }
     let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, score| max.max(*score));
+    // The maximum is subtracted, because `exp` of a large score would overflow.
     for score in scores.iter_mut() {
         *score = exp::<FMA>(*score - max);
     }
@@ -45,21 +48,22 @@ fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
     }
 }
 
-/// The numbers that [`exp`] computes with; beyond them the result is that of the nearest.
+/// [`exp`] clamps its argument to these bounds, within which its result is a normal `f32`.
 const SMALLEST: f32 = -87.0;
 const LARGEST: f32 = 88.0;
-/// `ln 2` in two parts: the first has so few bits that `n` times it is exact.
+/// `ln 2` in two parts. The first has so few bits that its product with `n` is exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
-/// `exp(x)` with a relative error of a few units in the last place, `x` first clipped to -87 and 88.
-/// A NaN stays one.
+/// `exp(x)` with a relative error of a few units in the last place, `x` clamped to -87..=88. NaN gives
+/// NaN.
 ///
 /// `exp(x) = 2^n exp(r)` with `n = round(x / ln 2)`, so that `r` lies within `ln 2 / 2` of 0, and the
-/// Taylor polynomial of degree 7 leaves out less than `r^8 / 8!`, 6e-9. A compiler makes this a few
-/// instructions for a whole register; `f32::exp` is a call for each number.
+/// Taylor polynomial of degree 7 leaves out less than `r^8 / 8!`, 6e-9. These steps vectorize, and
+/// `f32::exp` is a call for each number.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
+    // 1.5 * 2^23: an `f32` of this size has no fraction, so that the addition rounds.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(SMALLEST, LARGEST);
     let shifted = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
@@ -69,7 +73,7 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = multiply_add::<FMA>(sum, r, coefficient);
     }
-    // n in the lowest bits of `shifted` goes to the place of an exponent.
+    // The lowest bits of `shifted` are n; plus the bias they are the exponent of 2^n.
     let power = shifted.to_bits().wrapping_add(127) << 23;
     sum * f32::from_bits(power)
 }
@@ -78,10 +82,10 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Of `exp(r)`: rounding of `r` itself, up to three times half a unit of 0.35, and of the last
-    /// step of the polynomial, once for the product and once for the sum; steps before it count
-    /// less than half each, so all together less than as much again. What the polynomial leaves out,
-    /// and what the two parts of `ln 2` lack, times 128.
+    /// The error of `exp(r)` has four parts: the rounding of `r`, up to three times half a unit of
+    /// 0.35; the rounding of the last step of the polynomial, once for the product and once for the
+    /// sum, and less than as much again for all steps before; the terms that the polynomial leaves
+    /// out; the error of the two parts of `ln 2`, times 128.
     fn bound() -> f64 {
         let unit = f64::from(f32::EPSILON) / 2.0;
         let lacks = std::f64::consts::LN_2 - f64::from(LN_2_HIGH) - f64::from(LN_2_LOW);

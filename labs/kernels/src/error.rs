@@ -1,6 +1,6 @@
-//! What the products refuse.
+//! The errors of the kernels.
 
-/// What a kernel refuses. Each says what to do.
+/// An input that a kernel refuses. Each message says what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum KernelError {
     /// The input and the weights disagree about `in_features`.
@@ -34,13 +34,13 @@ pub enum KernelError {
         /// The codes that are allowed.
         range: &'static str,
     },
-    /// A product whose activations are quantized in groups of 32 cannot have these groups.
+    /// The group size is not a multiple of the 32 features that w4a8 sums in 16 bits.
     #[error(
         "group_size {0} is no multiple of 32: w4a8 quantizes the activations in the groups of the \
          weights and adds 32 products up in 16 bits; take a multiple of 32, or w4a16"
     )]
     GroupSize(usize),
-    /// More features than the sums of the integer products have room for.
+    /// The sum over so many features may overflow an `i32`.
     #[error("{found} features are too many: an i32 holds the sum of {limit} products of two bytes")]
     TooManyFeatures {
         /// Features of a row.

@@ -7,7 +7,7 @@ use crate::KernelError;
 use crate::int8::in_panel;
 use crate::loops::{self, BLOCK, OFFSET, Quad4, ROWS};
 use crate::panels::{Expanded, Tile, by_panels};
-use crate::tokens::{PerGroup, check, padded};
+use crate::tokens::{PerGroup, check_features, padded};
 
 /// int4 weights in groups along a row, with an `f16` scale for each group, laid out for the products.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +67,8 @@ impl Int4 {
         self.group_size
     }
 
-    /// Bytes that a product has to read: half a byte a code and two bytes a scale, rows up to a
-    /// multiple of 16 and groups up to a multiple of 4.
+    /// Bytes that a product reads: half a byte a code and two bytes a scale, with rows padded to a
+    /// multiple of 16 and groups to a multiple of 4.
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&self.panels[..]) + size_of_val(&self.scales[..])
     }
@@ -77,7 +77,7 @@ impl Int4 {
         self.in_features / self.group_size
     }
 
-    /// Features of a row, those with them that fill a group up to whole quads.
+    /// Features of a row with the padding that fills each group up to whole quads.
     fn padded_features(&self) -> usize {
         self.groups() * self.group_size.next_multiple_of(4)
     }
@@ -87,15 +87,16 @@ impl Int4 {
         (&self.panels[panel * quads..][..quads], &self.scales[panel * groups..][..groups])
     }
 
-    /// `x @ W.T` with activations as they are: decoded in registers, each group multiplied by its
-    /// scale once; for several tokens a panel is decoded and multiplied by its scales first.
+    /// `x @ W.T` with activations in `f32`. For one token the codes are decoded in registers, and each
+    /// group is multiplied by its scale once. For several tokens a panel is decoded to `f32` first,
+    /// because the cost of decoding is then shared by the tokens.
     ///
     /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
     ///
     /// # Errors
     /// [`KernelError::FeaturesDiffer`].
     pub fn w4a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
-        check(x, self.in_features)?;
+        check_features(x, self.in_features)?;
         let features = self.padded_features();
         let x_padded = padded(x, self.group_size, self.group_size.next_multiple_of(4));
         let x_padded = &x_padded[..];
@@ -125,7 +126,7 @@ impl Int4 {
     /// [`KernelError::FeaturesDiffer`], [`KernelError::NotFinite`], [`KernelError::GroupSize`] if
     /// the group size is no multiple of 32.
     pub fn w4a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
-        check(x, self.in_features)?;
+        check_features(x, self.in_features)?;
         if !self.group_size.is_multiple_of(BLOCK) {
             return Err(KernelError::GroupSize(self.group_size));
         }
@@ -134,6 +135,7 @@ impl Int4 {
         Ok(by_panels(tokens, self.out_features, self.in_features, |mut piece| {
             for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = self.panel(panel);
+                // Four tokens, because the integer sums of a block need registers beside the `f32` sums.
                 piece.in_tiles::<4>(at, &W4A8 { w, scales, x });
             }
         }))
@@ -145,6 +147,7 @@ fn packed(codes: &Array2<i8>, group_size: usize) -> Vec<Quad4> {
     let (out_features, in_features) = codes.dim();
     let in_group = group_size.div_ceil(4);
     let quads = in_features / group_size * in_group;
+    // Padding is the code 0, which is stored as 8 in both nibbles.
     let zeros = OFFSET.cast_unsigned() * 0x11;
     let mut panels = vec![[zeros; 2 * ROWS]; out_features.div_ceil(ROWS) * quads];
     for ((row, feature), &code) in codes.indexed_iter() {
@@ -179,7 +182,7 @@ impl Tile for W4A8<'_> {
     }
 }
 
-/// A panel and a token by itself.
+/// A panel and one token.
 struct OneToken<'a> {
     w: &'a [Quad4],
     scales: &'a [[f16; ROWS]],
@@ -189,6 +192,7 @@ struct OneToken<'a> {
 impl Tile for OneToken<'_> {
     fn run<const T: usize>(&self, token: usize) -> [[f32; ROWS]; T] {
         let quads = &self.x.as_chunks::<4>().0[token * self.w.len()..];
+        // `T` is 1, because `in_tiles::<1>` asks for no other tile.
         [loops::w4a16(self.w, self.scales, quads); T]
     }
 }

@@ -5,9 +5,9 @@ use ndarray::Array2;
 use crate::KernelError;
 use crate::loops::{self, Pair8, ROWS};
 use crate::panels::{Expanded, Tile, by_panels};
-use crate::tokens::{PerToken, check, padded};
+use crate::tokens::{PerToken, check_features, padded};
 
-/// The most features of which an `i32` holds the sum of products, each at most 128 * 127.
+/// An `i32` holds the sum of so many products, each at most 128 * 127.
 const MOST_FEATURES: usize = i32::MAX as usize / (128 * 127);
 
 /// int8 weights with an `f32` scale for each row (output channel), laid out for the products.
@@ -22,8 +22,8 @@ pub struct Int8 {
 }
 
 impl Int8 {
-    /// Takes codes, `[out_features, in_features]`, and the scale of each row. Any code will do: the
-    /// products are exact for -128 as well, which the grid of the labs leaves out.
+    /// Takes codes, `[out_features, in_features]`, and the scale of each row. The products are exact
+    /// for every code, also for -128, which the grid of the labs leaves out.
     ///
     /// # Errors
     /// [`KernelError::ScalesDoNotFit`] if there is not one scale a row,
@@ -57,7 +57,7 @@ impl Int8 {
         self.in_features
     }
 
-    /// Bytes that a product has to read: a byte a code and four a scale, rows up to a multiple of 16.
+    /// Bytes that a product reads: one a code and four a scale, with rows padded to a multiple of 16.
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&self.panels[..]) + size_of_val(&self.scales[..])
     }
@@ -90,17 +90,17 @@ impl Int8 {
     /// # Errors
     /// [`KernelError::FeaturesDiffer`], [`KernelError::NotFinite`].
     pub fn w8a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
-        check(x, self.in_features)?;
+        check_features(x, self.in_features)?;
         Ok(self.product(&PerToken::quantize(x, None)?))
     }
 
-    /// As [`Int8::w8a8`], with the scale of each token given: of the whole tensor, or static. Values
-    /// beyond 127 steps are clipped.
+    /// As [`Int8::w8a8`], with a given scale for each token, as per-tensor and static quantization
+    /// have. Values beyond 127 steps are clipped.
     ///
     /// # Errors
     /// As [`Int8::w8a8`], and [`KernelError::ScalesDoNotFit`] if there is not one scale a token.
     pub fn w8a8_scaled(&self, x: &Array2<f32>, scales: &[f32]) -> Result<Array2<f32>, KernelError> {
-        check(x, self.in_features)?;
+        check_features(x, self.in_features)?;
         if scales.len() != x.nrows() {
             let (scales, codes) = ([scales.len(), 1], [x.nrows(), x.ncols()]);
             return Err(KernelError::ScalesDoNotFit { scales, codes });
@@ -117,15 +117,15 @@ impl Int8 {
         })
     }
 
-    /// `x @ W.T` with activations as they are: each row is summed in its codes, and multiplied by its
-    /// scale once.
+    /// `x @ W.T` with activations in `f32`. Each row is summed in its codes and multiplied by its scale
+    /// once.
     ///
     /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
     ///
     /// # Errors
     /// [`KernelError::FeaturesDiffer`].
     pub fn w8a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
-        check(x, self.in_features)?;
+        check_features(x, self.in_features)?;
         let features = 2 * self.pairs();
         let x_padded = padded(x, self.in_features, features);
         let x_padded = &x_padded[..];
@@ -133,6 +133,7 @@ impl Int8 {
             let mut numbers = vec![[0.0; ROWS]; if piece.rows.len() > 1 { features } else { 0 }];
             for (at, panel) in piece.panels.clone().enumerate() {
                 let (w, scales) = (self.panel(panel), &self.scales[panel]);
+                // Codes are converted to `f32` once for all tokens, if there are several.
                 if piece.rows.len() > 1 {
                     loops::expand8(w, &mut numbers);
                     let scales = Some(scales);
@@ -172,7 +173,7 @@ impl Tile for W8A8<'_> {
     }
 }
 
-/// A panel and a token by itself.
+/// A panel and one token.
 struct OneToken<'a> {
     w: &'a [Pair8],
     scales: &'a [f32; ROWS],
@@ -184,6 +185,7 @@ impl Tile for OneToken<'_> {
         let pairs = &self.x.as_chunks::<2>().0[token * self.w.len()..];
         let mut sums = loops::w8a16(self.w, pairs);
         sums.iter_mut().zip(self.scales).for_each(|(sum, scale)| *sum *= scale);
+        // `T` is 1, because `in_tiles::<1>` asks for no other tile.
         [sums; T]
     }
 }

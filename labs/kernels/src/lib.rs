@@ -1,20 +1,19 @@
-//! Fast loops that the labs share, each held to a slow and readable reference by its tests.
+//! Fast loops that the labs share. Tests compare each with a slow and readable reference.
 //!
 //! * [`plain`]: products with `f32` weights.
 //! * [`Int8`]: weights of 8 bits with a scale per row, times activations in `f32`
 //!   ([`Int8::w8a16`]) or in 8 bits ([`Int8::w8a8`]).
 //! * [`Int4`]: weights of 4 bits with a scale per group, times activations in `f32`
 //!   ([`Int4::w4a16`]) or in 8 bits ([`Int4::w4a8`]).
-//! * [`elementwise`]: what a layer does between its products.
-//! * [`read()`]: plain reading, the ceiling that the products are compared with.
+//! * [`elementwise`]: SwiGLU and softmax.
+//! * [`read()`]: plain reading of memory, the roofline bound of a product with one token.
 //!
 //! The names are the field's: `w8a16` has weights of 8 bits and activations that are not quantized.
-//! A GPU holds those in 16 bits; here they are `f32`.
+//! A GPU holds such activations in 16 bits; here they are `f32`.
 //!
-//! Everything runs on the threads of the rayon pool that it is called in: `pool.install(|| ..)`
-//! chooses how many, see [`Threads`]. The number of threads changes no bit of a result.
+//! A kernel runs on the threads of the rayon pool that calls it, see [`Threads`]. The number of threads changes no bit of a result.
 //!
-//! Unsafe are only the choice between instructions at run time ([`dispatch`]) and the loads and
+//! `unsafe` is only the choice between instructions at run time ([`dispatch`]) and the loads and
 //! stores of whole registers (`loops/avx2.rs`). A machine without AVX2 gets the same loops in plain
 //! Rust.
 #![allow(unsafe_code)]

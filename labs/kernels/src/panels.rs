@@ -4,24 +4,25 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::loops::{self, ROWS};
 
-/// Multiplications that are worth a task of their own: about the time of waking a thread up.
-const WORTH: usize = 1 << 16;
+/// The fewest multiplications of a task, about the time that it takes to wake a thread.
+const MIN_TASK: usize = 1 << 16;
 
-/// Tokens that a task multiplies with all of its panels before the next ones: few enough for their
-/// activations to stay near the core. A multiple of every size of tiles.
+/// Tokens that a task multiplies with all of its panels before the next tokens, few enough that their
+/// activations stay in the core's cache. A multiple of 4 and of 6, so that only the last tile of a
+/// product is partial.
 const TOKENS: usize = 48;
 
-/// What a piece of work fills.
+/// A part of the output, which one task fills.
 pub(crate) struct Piece<'a, 'rows> {
     /// Which panels of the weights it takes.
     pub(crate) panels: std::ops::Range<usize>,
     /// Its first token.
     pub(crate) token: usize,
-    /// Its columns of the output, `[tokens][16 for each panel, or what is left]`.
+    /// Its columns of the output, `[tokens][16 for each panel, fewer for the last]`.
     pub(crate) rows: &'a mut [&'rows mut [f32]],
 }
 
-/// Fills `[tokens, out_features]` piece by piece. `features` is what a row of the weights has.
+/// Fills `[tokens, out_features]` piece by piece. `features` is the length of a row of the weights.
 pub(crate) fn by_panels(
     tokens: usize,
     out_features: usize,
@@ -30,9 +31,10 @@ pub(crate) fn by_panels(
 ) -> Array2<f32> {
     let mut out = Array2::zeros((tokens, out_features));
     let panels = out_features.div_ceil(ROWS);
+    // Two tasks a thread, so that a fast thread can take work from a slow one.
     let share = panels.div_ceil(2 * rayon::current_num_threads());
-    let worth = WORTH / (ROWS * features * tokens).max(1);
-    split(out.view_mut(), 0, share.max(worth).max(1), &work);
+    let fewest = MIN_TASK / (ROWS * features * tokens).max(1);
+    split(out.view_mut(), 0, share.max(fewest).max(1), &work);
     out
 }
 
@@ -76,8 +78,9 @@ pub(crate) trait Tile {
 }
 
 impl Piece<'_, '_> {
-    /// Runs `tile` for all tokens, `MOST` (at most 6) at a time, and writes the results, those of the
-    /// `at`-th of the panels, to their columns.
+    /// Runs `tile`, which is the `at`-th of the panels, for all tokens, `MOST` at a time, and writes the
+    /// results to their columns. `MOST` is at most 6: the sums of 6 tokens take 12 of AVX2's 16
+    /// registers, two registers hold weights, and one holds the activation.
     pub(crate) fn in_tiles<const MOST: usize>(&mut self, at: usize, tile: &impl Tile) {
         for (index, rows) in self.rows.chunks_mut(MOST).enumerate() {
             let (first, column) = (self.token + index * MOST, at * ROWS);
@@ -101,7 +104,7 @@ fn write<const T: usize>(rows: &mut [&mut [f32]], column: usize, results: [[f32;
     }
 }
 
-/// A panel of `f32` weights, and the rows of `x` as it has its features.
+/// A panel of `f32` weights, and the rows of `x` with the same padding.
 pub(crate) struct Expanded<'a> {
     pub(crate) numbers: &'a [[f32; ROWS]],
     pub(crate) x: &'a [f32],

@@ -10,14 +10,14 @@ use crate::panels::{Expanded, by_panels};
 
 /// Values that one vector register holds.
 const LANES: usize = 8;
-/// Rows of the weight matrix that one task takes at least.
+/// The fewest rows of the weight matrix that one task takes.
 const ROWS_OF_A_TASK: usize = 32;
-/// From so many tokens on, cutting both matrices into blocks for the caches pays.
+/// From so many tokens on, it pays to cut both matrices into blocks that fit the caches.
 const MANY_TOKENS: usize = 128;
 
 /// `x @ w.T` on the threads of the pool: `x` is `[tokens, in_features]`, `w` is
 /// `[out_features, in_features]`, the result `[tokens, out_features]`. The caller has checked that
-/// both have the same number of features; of different ones the smaller counts.
+/// both have the same number of features; if the numbers differ, the smaller one counts.
 pub fn product(x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
     let (x, w) = (x.as_standard_layout(), w.as_standard_layout());
     match (x.as_slice(), w.as_slice()) {
@@ -30,7 +30,7 @@ pub fn product(x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
     }
 }
 
-/// Each row of the weights is read once: the time is that of the memory.
+/// Each row of the weights is read once, so the time is that of reading memory.
 fn one_token(x: &[f32], w: &[f32]) -> Array2<f32> {
     let mut out = Array2::zeros((1, w.len() / x.len()));
     if let Some(out) = out.as_slice_mut() {
@@ -40,8 +40,8 @@ fn one_token(x: &[f32], w: &[f32]) -> Array2<f32> {
     out
 }
 
-/// Sixteen rows of the weights at a time, turned so that the loop finds them side by side. Every
-/// element is summed in the same order whatever the number of threads.
+/// Sixteen rows of the weights at a time, transposed to a panel. Every element is summed in the same
+/// order for any number of threads.
 fn some_tokens(x: &[f32], w: &[f32], features: usize) -> Array2<f32> {
     let (tokens, out_features) = (x.len() / features, w.len() / features);
     by_panels(tokens, out_features, features, |mut piece| {
@@ -57,8 +57,8 @@ fn some_tokens(x: &[f32], w: &[f32], features: usize) -> Array2<f32> {
     })
 }
 
-/// Each thread multiplies its own rows of the weights. Every element is summed in the same order
-/// whatever the number of threads.
+/// Each thread multiplies its own rows of the weights. Every element is summed in the same order for
+/// any number of threads, because only rows of the weights are divided among them.
 fn many_tokens(x: &ArrayView2<f32>, w: &ArrayView2<f32>) -> Array2<f32> {
     let mut out = Array2::zeros((x.nrows(), w.nrows()));
     let share = w.nrows().div_ceil(rayon::current_num_threads()).max(1);
@@ -83,10 +83,12 @@ fn rows_body<const FMA: bool>(w: &[f32], x: &[f32], y: &mut [f32]) {
 }
 
 dispatched! {
-    /// The dot product of two slices; of different lengths the shorter counts.
+    /// The dot product of two slices; the shorter length counts.
     pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
 }
 
+// Sums in 32 lanes, four registers, because a compiler must not reorder one sum, and because an FMA
+// waits several cycles for the sum that it adds to.
 // ANCHOR: dot_f32
 #[inline(always)]
 fn dot_body<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
@@ -113,7 +115,7 @@ fn weighted_sum_body<const FMA: bool>(weights: &[f32], values: &[f32], out: &mut
     out.fill(0.0);
     let columns = out.len().max(1);
     for (at, out) in out.chunks_mut(8 * LANES).enumerate() {
-        // Sixty-four columns in registers, while all rows pass by.
+        // The sums of 64 columns stay in registers while all rows are read, so `out` is written once.
         let mut sums = [0.0; 8 * LANES];
         for (weight, row) in weights.iter().zip(values.chunks_exact(columns)) {
             let row = &row[at * 8 * LANES..];

@@ -1,13 +1,13 @@
-//! Reading and nothing else: how fast bytes come out of the memory of this machine.
+//! Plain reading: the bandwidth of this machine's memory.
 
 use rayon::prelude::*;
 
 use crate::dispatch::dispatched;
 
-/// Words that one thread reads at a time: 2 MiB.
+/// Words that one task reads: 2 MiB.
 const CHUNK: usize = 1 << 18;
 
-/// Reads every word once, and returns their sum so that no compiler leaves the reading out.
+/// Reads every word once and returns the sum, because a compiler removes a read without a result.
 pub fn read(words: &[u64]) -> u64 {
     words.par_chunks(CHUNK).map(sum).reduce(|| 0, u64::wrapping_add)
 }

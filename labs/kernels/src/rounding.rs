@@ -1,15 +1,15 @@
-//! Magnitudes and rounding in a few instructions that compilers can do for a whole register.
+//! Magnitudes and rounding in a few instructions, which compilers vectorize.
 
 use half::f16;
 
 /// Values that one vector register holds.
 const LANES: usize = 8;
 
-/// The bits of an infinity. Magnitudes compare as their bits do, and NaN comes after infinity: the
-/// largest bits tell the largest magnitude and whether all values are finite.
+/// The bits of an infinity. Magnitudes compare as their bits do, and NaN comes after infinity, so the
+/// largest bits give the absmax and say whether all values are finite.
 pub const INFINITE: u32 = 0x7F80_0000;
 
-/// The bits of the largest magnitude.
+/// The bits of the absmax.
 #[inline(always)]
 pub fn absmax_bits(values: &[f32]) -> u32 {
     let (registers, rest) = values.as_chunks::<LANES>();
@@ -28,17 +28,16 @@ fn magnitude_bits(value: f32) -> u32 {
     value.to_bits() & 0x7FFF_FFFF
 }
 
-/// The integer nearest to a number between -2^15 and 2^15, half to even: in 1.5 * 2^23 + n the lowest
-/// bits of the fraction are those of n. A cast would first have to ask for NaN and for numbers out of
-/// range.
+/// The integer nearest to a number between -2^15 and 2^15, half to even, because the lowest bits of
+/// 1.5 * 2^23 + n are those of n. A cast is slower, because it checks for NaN and the range.
 #[inline(always)]
 pub fn nearest(value: f32) -> i16 {
     (value + 12_582_912.0).to_bits() as i16
 }
 
-/// The value of a finite `f16`. Two instructions, where a call for each group would cost more than
-/// the group: the bits move to their places in an `f32`, and 2^112 makes up for the difference of
-/// the exponents' zero points (127 - 15). Both steps are exact, for subnormals too.
+/// The value of a finite `f16`. The bits move to their places in an `f32`, and 2^112 makes up for the
+/// difference of the exponents' biases (127 - 15). Both steps are exact, for subnormals too. A call
+/// for each group would cost more than the group.
 #[inline(always)]
 pub fn to_f32(value: f16) -> f32 {
     let bits = u32::from(value.to_bits());

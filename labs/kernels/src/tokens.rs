@@ -1,4 +1,4 @@
-//! The activations in the form that the products read: padded, or in codes of 8 bits.
+//! The activations as the products read them: padded, or in codes of 8 bits.
 
 use std::borrow::Cow;
 
@@ -10,21 +10,20 @@ use crate::dispatch::dispatched;
 use crate::loops::{BLOCK, OFFSET, Token8};
 use crate::rounding::{INFINITE, absmax_bits, nearest};
 
-/// Values that one task quantizes at least.
-const SHARE: usize = 1 << 14;
+/// The fewest values that one task quantizes.
+const MIN_TASK: usize = 1 << 14;
 /// The largest code.
 const QMAX: f32 = 127.0;
 
 /// Checks the width of `x`.
-pub(crate) fn check(x: &Array2<f32>, in_features: usize) -> Result<(), KernelError> {
+pub(crate) fn check_features(x: &Array2<f32>, in_features: usize) -> Result<(), KernelError> {
     if x.ncols() == in_features {
         return Ok(());
     }
     Err(KernelError::FeaturesDiffer { x: x.ncols(), w: in_features })
 }
 
-/// The rows of `x` one after the other, each cut in groups of `size`, each group followed by zeros
-/// up to `padded`.
+/// The rows of `x` one after the other, cut into groups of `size`. Zeros pad each group to `padded`.
 pub(crate) fn padded(x: &Array2<f32>, size: usize, padded: usize) -> Cow<'_, [f32]> {
     match x.as_slice() {
         Some(values) if size == padded => Cow::Borrowed(values),
@@ -49,9 +48,8 @@ pub(crate) struct PerToken {
 }
 
 impl PerToken {
-    /// Half to even, with the scales that are `given`, one a token, and without them `absmax / 127` of
-    /// each token; a token of zeros has the scale 1. This is the rule of a weight's row. Values beyond
-    /// a given scale are clipped.
+    /// Rounds half to even, with one `given` scale a token, or with `absmax / 127` of each token. A
+    /// token of zeros has the scale 1, as a row of weights has. Values beyond a given scale are clipped.
     pub(crate) fn quantize(x: &Array2<f32>, given: Option<&[f32]>) -> Result<Self, KernelError> {
         let pairs = x.ncols().div_ceil(2);
         let values = padded(x, x.ncols(), 2 * pairs);
@@ -60,7 +58,7 @@ impl PerToken {
         let features = (2 * pairs).max(1);
         let tokens =
             values.par_chunks_exact(features).zip(codes.par_chunks_exact_mut(pairs.max(1)));
-        let tokens = tokens.zip(&mut scales).with_min_len(SHARE.div_ceil(features));
+        let tokens = tokens.zip(&mut scales).with_min_len(MIN_TASK.div_ceil(features));
         tokens.enumerate().for_each(|(token, ((values, codes), scale))| {
             let given = given.and_then(|given| given.get(token).copied());
             *scale = codes_of_16_bits(values, given, codes.as_flattened_mut());
@@ -88,8 +86,8 @@ pub(crate) struct PerGroup {
 }
 
 impl PerGroup {
-    /// `absmax / 127` of each group of `group_size`, half to even; a group of zeros has the scale 1.
-    /// The size is a multiple of 32 and divides the features.
+    /// Rounds half to even, with the scale `absmax / 127` of each group; a group of zeros has the scale
+    /// 1. The size is a multiple of 32 and divides the features.
     pub(crate) fn quantize(x: &Array2<f32>, group_size: usize) -> Result<Self, KernelError> {
         let (tokens, features) = x.dim();
         let groups = features / group_size;
@@ -100,7 +98,7 @@ impl PerGroup {
         let work = values.par_chunks_exact(group_size);
         let work = work.zip(codes.par_chunks_exact_mut(group_size / 4));
         let work = work.zip(offsets.par_chunks_exact_mut(group_size / BLOCK)).zip(&mut scales);
-        let work = work.with_min_len(SHARE.div_ceil(group_size));
+        let work = work.with_min_len(MIN_TASK.div_ceil(group_size));
         work.for_each(|(((values, codes), offsets), scale)| {
             *scale = codes_of_8_bits(values, codes.as_flattened_mut(), offsets);
         });
@@ -108,7 +106,7 @@ impl PerGroup {
         Ok(Self { codes, scales, offsets, features, groups })
     }
 
-    /// The codes of a token, and what belongs to them.
+    /// The codes, scales and offsets of a token.
     pub(crate) fn token(&self, token: usize) -> Token8<'_> {
         let (quads, blocks) = (self.features / 4, self.features / BLOCK);
         Token8 {
@@ -119,7 +117,7 @@ impl PerGroup {
     }
 }
 
-/// Finds the value that made a scale NaN.
+/// Finds the value that made a scale NaN. The scales are checked first, because they are few.
 fn check_finite(x: &Array2<f32>, scales: &[f32]) -> Result<(), KernelError> {
     if scales.iter().all(|scale| scale.is_finite()) {
         return Ok(());
@@ -157,17 +155,18 @@ fn codes_of_16_bits_body<const FMA: bool>(
     codes: &mut [i16],
 ) -> f32 {
     let own = scale_of(values);
-    // A given scale must not hide a value that is not finite.
+    // A given scale is ignored then, because it would hide a value that is not finite.
     let scale = given.filter(|_| own.is_finite()).unwrap_or(own);
     for (code, value) in codes.iter_mut().zip(values) {
-        // Clipped first: 127 is whole, so rounding afterwards gives the same codes.
+        // Clipped before rounding, because `nearest` takes small numbers only. 127 is whole, so the
+        // codes are the same.
         *code = nearest((value / scale).clamp(-QMAX, QMAX));
     }
     scale
 }
 
 dispatched! {
-    /// As `codes_of_16_bits`, and 8 times the sum of the codes of each 32.
+    /// As `codes_of_16_bits`, and writes 8 times the sum of the codes of each 32.
     fn codes_of_8_bits(values: &[f32], codes: &mut [i8], offsets: &mut [i32]) -> f32
         = codes_of_8_bits_body
 }

@@ -1,4 +1,4 @@
-//! Every product against the equation in `f64`, or to the bit against integers.
+//! Every product is compared with the equation in `f64`, or to the bit with integers.
 
 use half::f16;
 use kernels::{Int4, Int8, KernelError, Threads, plain};
@@ -83,7 +83,7 @@ fn f32_products_are_those_of_f64_within_the_bound_of_their_sums() {
         let what = format!("f32 [{tokens}, {rows}, {columns}]");
         let (x_exact, w_exact) = (x.mapv(f64::from), w.mapv(f64::from));
         hold(&what, &plain::product(&x, &w), &x_exact, &w_exact, columns + 1);
-        // Whatever the order in memory.
+        // The order of the weights in memory does not matter.
         let turned = w.t().as_standard_layout().into_owned().reversed_axes();
         assert_eq!(plain::product(&x, &turned), plain::product(&x, &w), "{what}, turned");
     }

@@ -57,7 +57,7 @@ pub fn normal_matrix(seed: u64, rows: usize, columns: usize) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, columns), || normal.sample() as f32)
 }
 
-/// A copy of `matrix` whose row `row` is `factor` times as loud: the planted outlier row.
+/// A copy of `matrix` with a planted outlier: row `row` is multiplied by `factor`.
 ///
 /// # Panics
 /// If there is no such row.
@@ -68,8 +68,7 @@ pub fn with_outlier_row(matrix: &Array2<f32>, row: usize, factor: f32) -> Array2
     planted
 }
 
-/// A copy of `matrix` whose column `channel` is `factor` times as loud: the planted outlier
-/// channel.
+/// A copy of `matrix` with a planted outlier channel: column `channel` is multiplied by `factor`.
 ///
 /// # Panics
 /// If there is no such column.

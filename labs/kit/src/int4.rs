@@ -1,5 +1,4 @@
-//! What the starter and the solution share: the quantized matrix, the orders of nibbles, and what
-//! can go wrong.
+//! A matrix of int4 codes in groups, the orders of nibbles, and the errors of both.
 
 use half::f16;
 use ndarray::Array2;
@@ -7,8 +6,8 @@ use ndarray::Array2;
 /// The largest code of the grid: int4 without -8, so that the grid is symmetric around 0.
 pub const QMAX: f32 = 7.0;
 
-/// Which of eight neighbours sits in which nibble of a 32-bit word: nibble `i`, the bits `4i` to
-/// `4i + 3`, holds neighbour `order[i]`.
+/// The order of eight neighbours in a 32-bit word: nibble `i`, the bits `4i` to `4i + 3`, holds
+/// neighbour `order[i]`.
 pub type NibbleOrder = [usize; 8];
 
 /// Neighbour `i` in nibble `i`: GPTQ and compressed-tensors.
@@ -63,7 +62,7 @@ impl Int4Groups {
         &self.scales
     }
 
-    /// How many neighbours inside a row share a scale.
+    /// Weights of a row that share a scale.
     pub fn group_size(&self) -> usize {
         self.q.ncols() / self.scales.ncols()
     }
@@ -75,7 +74,7 @@ pub fn sizes_that_divide(in_features: usize) -> Vec<usize> {
     (8..=in_features).step_by(8).filter(|size| in_features.is_multiple_of(*size)).collect()
 }
 
-/// Refuses a matrix that holds NaN or infinity. You wrote it in lab 01.
+/// Refuses a matrix that holds NaN or infinity, as your function of lab 01 does.
 ///
 /// # Errors
 /// [`Int4Error::NotFinite`] names the first such value, its row and its column.
@@ -86,7 +85,7 @@ pub fn check_finite(w: &Array2<f32>) -> Result<(), Int4Error> {
     }
 }
 
-/// What can be wrong with the input of this lab.
+/// The errors of int4 codes and of their storage.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Int4Error {
     /// A value is NaN or infinite: its group would get a NaN or infinite scale.
@@ -139,11 +138,11 @@ pub enum Int4Error {
     /// A code that four bits cannot hold.
     #[error("code {index} is {code}: four bits hold {range}")]
     CodeOutOfRange {
-        /// Where it is.
+        /// Its index.
         index: usize,
         /// The code.
         code: i32,
-        /// What would fit.
+        /// The codes that fit.
         range: &'static str,
     },
     /// An odd number of codes: the last byte would be half empty.
@@ -168,7 +167,7 @@ pub enum Int4Error {
     },
 }
 
-/// The sizes that would have worked, in words.
+/// The group sizes that divide a row, in words.
 fn works(in_features: usize) -> String {
     let sizes: Vec<String> = sizes_that_divide(in_features).iter().map(usize::to_string).collect();
     if sizes.is_empty() {

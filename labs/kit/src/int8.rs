@@ -1,4 +1,4 @@
-//! A matrix of int8 codes with its scales, and what can go wrong with one: what labs 01 and 04 share.
+//! A matrix of int8 codes with its scales, and its errors, for labs 01 and 04.
 
 use ndarray::Array2;
 
@@ -42,7 +42,7 @@ impl Quantized {
     }
 }
 
-/// What can be wrong with a matrix that is, or is to be, quantized to int8.
+/// The errors of quantizing a matrix to int8 and of its products.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum QuantError {
     /// A value is NaN or infinite: its row would get a NaN or infinite scale.

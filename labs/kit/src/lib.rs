@@ -1,14 +1,14 @@
-//! What the labs share, so that no lab depends on another.
+//! Code that the labs share, so that a lab need not depend on another.
 //!
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
-//! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
-//! * [`reference`]: the slow product in `f64` that everything faster is held to.
+//! * [`meters`]: the error of an approximation against its reference, accumulated in `f64`.
+//! * [`reference`]: the slow product in `f64`, with which tests compare every faster one.
 //! * [`int8`]: a matrix of int8 codes with its scales.
 //! * [`int4`]: a matrix of int4 codes in groups, with a scale for each group.
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
-//! * [`skip`]: how a test says that it was left out.
-//! * [`workspace`]: where things lie in the repository.
+//! * [`skip`]: the line by which a test says that it was skipped.
+//! * [`workspace`]: paths in the repository.
 //! * [`wrong`]: plausible wrong answers, kept as code.
 
 pub mod data;

@@ -1,15 +1,15 @@
-//! How far an approximation is from its reference.
+//! The error of an approximation against its reference.
 //!
-//! Every meter accumulates in `f64`, takes the reference first, and lets NaN through: an error
-//! that is NaN fails every `error < bound`, so a broken result can never look like a good one.
+//! Every meter accumulates in `f64`, takes the reference first, and lets NaN through, because an error
+//! that is NaN fails every `error < bound`. A broken result then cannot look like a good one.
 
 use ndarray::{Array1, Array2};
 
 /// Relative Frobenius error, `‖reference - approximation‖ / ‖reference‖`, without unit.
 ///
-/// One number for the whole matrix. A loud row dominates both norms, so it can hide what happens
-/// to the quiet ones: ask [`row_relative_errors`] too. A reference of zeros gives 0 when the
-/// approximation is zero as well, and infinity otherwise.
+/// One number for the whole matrix. A row with outliers dominates both norms, so the number can hide
+/// large errors of other rows; [`row_relative_errors`] shows them. A reference of zeros gives 0 when
+/// the approximation is zero as well, and infinity otherwise.
 ///
 /// # Panics
 /// If the shapes differ.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_where_the_reference_is_silent_is_an_infinite_error() {
+    fn an_error_where_the_reference_is_zero_is_infinite() {
         assert_eq!(relative_error(&array![[0.0]], &array![[0.1]]), f64::INFINITY);
     }
 

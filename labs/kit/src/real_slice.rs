@@ -2,9 +2,9 @@
 //!
 //! Nine matrices as `f16` safetensors, cut out of the model by `cargo book slice`: the query
 //! projection and two MLP projections of an early, a middle and the last layer. Of the MLP
-//! projections every third row is kept, the loudest among them, so that the largest `|w|` of the
-//! slice is that of the whole matrix. In a second file, what these nine layers are given when the
-//! whole model reads two windows of a book. `labs/kit/real-slice/PROVENANCE.md` has the whole story.
+//! projections every third row is kept, the row with the absmax among them, so that the absmax of the
+//! slice is that of the whole matrix. A second file has the inputs of these nine layers for two windows
+//! of a book. `labs/kit/real-slice/PROVENANCE.md` says how both files were made.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -14,11 +14,11 @@ use ndarray::Array2;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, SafeTensorError};
 
-/// Where the slice lies in the repository.
+/// The file of the weights.
 pub const PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-slice.safetensors");
 
-/// Where the activations lie in the repository.
+/// The file of the activations.
 pub const ACTIVATIONS_PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-activations.safetensors");
 
@@ -35,13 +35,13 @@ pub const TENSORS: [&str; 9] = [
     "model.layers.29.mlp.down_proj.weight",
 ];
 
-/// Two pieces of the passage that perplexities are measured on. The model reads each from an empty
-/// cache, so each has a first token of its own.
+/// Two pieces of the passage on which perplexity is measured. The model runs each from an empty cache,
+/// so each has a first token of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
-    /// The first tokens of the passage: what scales are chosen on.
+    /// The first tokens of the passage, on which scales are calibrated.
     Calibration,
-    /// The first tokens of its chunk 11: what the choice is tried on.
+    /// The first tokens of its chunk 11, on which the scales are tested.
     HeldOut,
 }
 
@@ -69,7 +69,7 @@ impl Window {
     }
 }
 
-/// What can be wrong with the slice or with what is asked of it.
+/// The errors of reading the slice.
 #[derive(Debug, thiserror::Error)]
 pub enum SliceError {
     /// The file cannot be read.
@@ -101,17 +101,17 @@ pub enum SliceError {
 /// # Errors
 /// If the file is missing or damaged, or holds no such tensor.
 pub fn tensor(name: &str) -> Result<Array2<f32>, SliceError> {
-    matrix(file()?, name).map_err(|error| told_by_weight(error, name))
+    matrix(file()?, name).map_err(|error| unknown_weight(error, name))
 }
 
-/// What the layer with the weight `name` (one of [`TENSORS`]) is given in a window:
+/// The input of the layer with the weight `name` (one of [`TENSORS`]) in a window,
 /// `[Window::TOKENS, in_features]`, widened from `f16` to `f32` (exact).
 ///
 /// # Errors
 /// If the file is missing or damaged, or `name` is not one of the nine.
 pub fn activations(name: &str, window: Window) -> Result<Array2<f32>, SliceError> {
     let input = input_name(name, window);
-    matrix(activations_file()?, &input).map_err(|error| told_by_weight(error, name))
+    matrix(activations_file()?, &input).map_err(|error| unknown_weight(error, name))
 }
 
 /// The name that the input of the layer with the weight `name` has in the file:
@@ -137,8 +137,8 @@ fn matrix(bytes: &[u8], name: &str) -> Result<Array2<f32>, SliceError> {
     Array2::from_shape_vec((rows, columns), values.collect()).map_err(|_| not_a_matrix())
 }
 
-/// Says which names there are, if that was the problem.
-fn told_by_weight(error: SliceError, name: &str) -> SliceError {
+/// Replaces the error of a missing tensor by one that names the weights.
+fn unknown_weight(error: SliceError, name: &str) -> SliceError {
     match error {
         SliceError::Damaged(SafeTensorError::TensorNotFound(_)) => {
             SliceError::Unknown { name: name.into() }
@@ -214,8 +214,8 @@ mod tests {
         Ok(())
     }
 
-    /// Each window was read from an empty cache. If it had been cut out of a longer run, token 0
-    /// would be as quiet as the others.
+    /// Each window was run from an empty cache. In a window of a longer run, token 0 would have no
+    /// outlier.
     #[test]
     fn the_first_token_of_each_window_is_massive_where_the_last_layer_ends()
     -> Result<(), SliceError> {

@@ -1,13 +1,13 @@
-//! The slow product that everything faster is held to.
+//! The slow product with which tests compare every faster one.
 
 use ndarray::{Array2, Axis};
 
 /// `x @ w.T` in `f64`: `x` is `[batch, in_features]`, `w` is `[out_features, in_features]`, the
 /// result `[batch, out_features]`, rounded to `f32` once at the end.
 ///
-/// Plain loops in a fixed order. A library product picks its instructions at run time (fused
-/// multiply-add or not, 8 or 16 lanes), and its last bits with them; a table that is pinned by a
-/// snapshot must not depend on the machine.
+/// Plain loops in a fixed order, because a table that a snapshot pins must not depend on the machine. A
+/// library product chooses its instructions at run time (FMA or not, 8 or 16 lanes), and so its last
+/// bits.
 ///
 /// # Panics
 /// If `x` and `w` differ in `in_features`.

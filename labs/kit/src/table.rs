@@ -1,10 +1,10 @@
 //! One type for every table of the book.
 //!
-//! The chapter and the snapshot get the same text, so what insta pins is what the reader reads.
+//! The chapter and the snapshot get the same text, so insta pins the text that the reader reads.
 
 use std::fmt::{self, Display, Write};
 
-/// A titled table: what a chapter embeds and a snapshot pins.
+/// A titled table, which a chapter embeds and a snapshot pins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     title: String,
@@ -18,7 +18,7 @@ struct Column {
     align: Align,
 }
 
-/// Which way a column's cells are aligned: text to the left, numbers to the right.
+/// The alignment of a column's cells: text to the left, numbers to the right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Align {
     Left,
@@ -26,7 +26,7 @@ enum Align {
 }
 
 impl Table {
-    /// An empty table. The title is a sentence that says what was measured on what.
+    /// An empty table. The title is a sentence that names the measurement and its object.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), columns: Vec::new(), rows: Vec::new() }
     }
@@ -59,7 +59,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// A table with a row for each of `rows`, which are there before its columns.
+    /// A table with a row for each of `rows`, to which columns are added.
     pub fn of<R>(title: impl Into<String>, rows: impl IntoIterator<Item = R>) -> Columns<R> {
         let rows: Vec<R> = rows.into_iter().collect();
         let table = Self { rows: vec![Vec::new(); rows.len()], ..Self::new(title) };
@@ -112,7 +112,7 @@ impl Table {
     }
 }
 
-/// A table in the making, whose rows are known: a column is a name, and what it says of each row.
+/// A table whose rows are known. A column is a name and a function from a row to its cell.
 pub struct Columns<R> {
     table: Table,
     rows: Vec<R>,
@@ -159,7 +159,7 @@ impl Display for Table {
     }
 }
 
-/// A bar would end the cell.
+/// Escapes bars, because a bar ends a cell in Markdown.
 fn escape(cell: &str) -> String {
     cell.replace('|', "\\|")
 }

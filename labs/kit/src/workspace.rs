@@ -1,4 +1,4 @@
-//! Where things lie in the repository.
+//! Paths in the repository.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ pub fn root() -> &'static Path {
     crate_folder.ancestors().nth(2).unwrap_or(crate_folder)
 }
 
-/// A place under the root's `target`, where everything goes that is made and not kept.
+/// A path under the root's `target`, which holds all files that are generated and not committed.
 pub fn target(place: &str) -> PathBuf {
     root().join("target").join(place)
 }

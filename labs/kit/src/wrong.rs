@@ -7,7 +7,7 @@
 
 use std::io::Write;
 
-/// A wrong answer, why it is wrong, and where it must fail.
+/// A wrong answer, the reason why it is wrong, and the tests that must fail.
 ///
 /// A learner reads "its author believed that `misconception`, but `correction`".
 pub struct WrongAnswer<A: 'static> {
@@ -23,7 +23,7 @@ pub struct WrongAnswer<A: 'static> {
     pub answer: &'static A,
 }
 
-/// What starts each line that `WRONG_ANSWER=list` prints. Tabs divide the name, the misconception,
+/// The start of each line that `WRONG_ANSWER=list` prints. Tabs divide the name, the misconception,
 /// the correction and the tests; spaces divide the tests.
 pub const LISTED: &str = "wrong answer\t";
 

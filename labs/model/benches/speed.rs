@@ -1,11 +1,10 @@
 //! How fast SmolLM2 runs, in each format: `cargo bench -p model`. Rates are tokens per second.
 //!
-//! It needs the fetched model (`cargo book fetch`) and says so where it is not there. A decoded token
-//! reads every weight once, 538 MB in `f32`: the memory is the limit. Many tokens, of one prompt or of
-//! many sequences, share what is read: then it is the arithmetic.
+//! It needs the fetched model (`cargo book fetch`). Memory bounds the decode of one sequence, because a
+//! token reads every weight once, 538 MB in `f32`. Arithmetic bounds many tokens, of one prompt or of
+//! many sequences, because they share the weights that are read.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -17,12 +16,11 @@ use model::{Cache, Format, LinearError, Model, Quantizer};
 use ndarray::{Array2, s};
 
 static ORIGINAL: LazyLock<Model> = LazyLock::new(|| {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/model/SmolLM2-135M-Instruct.Q4_1.gguf");
-    Model::load(path).expect("the fetched model: run `cargo book fetch` first")
+    Model::load(kit::workspace::fetched_model())
+        .expect("the fetched model: run `cargo book fetch` first")
 });
 
-/// The variant that ran last: all of them at once would take memory that a laptop may not have.
+/// The variant that ran last. Only one is kept, because a laptop may not have memory for all.
 static LAST: Mutex<Option<(Variant, Model)>> = Mutex::new(None);
 
 /// `f32`, or a format.
@@ -76,19 +74,19 @@ fn main() {
     divan::main();
 }
 
-/// Any tokens do: the work does not depend on which.
+/// Any tokens, because the work does not depend on them.
 fn tokens(count: u32) -> Vec<u32> {
     (0..count).map(|i| (i * 7919 + 13) % 49_152).collect()
 }
 
-/// Plain reading of 512 MiB, bytes per second: the ceiling of decoding.
+/// Plain reading of 512 MiB, bytes per second: the roofline bound of decode.
 #[divan::bench(sample_count = 10)]
 fn read(bencher: Bencher) {
     let words = vec![1_u64; 1 << 26];
     bencher.counter(BytesCount::of_slice(&words)).bench_local(|| kernels::read(black_box(&words)));
 }
 
-/// 512 tokens at once, and the logits of the last one: what a prompt takes.
+/// The prefill of a prompt: 512 tokens at once, and the logits of the last.
 #[divan::bench(sample_count = 10, args = variants())]
 fn prefill_512(bencher: Bencher, variant: Variant) {
     let (model, tokens) = (variant.model(), tokens(512));
@@ -100,7 +98,7 @@ fn prefill_512(bencher: Bencher, variant: Variant) {
     });
 }
 
-/// 64 tokens one by one, from an empty cache: what text takes.
+/// The decode of a text: 64 tokens one by one, from an empty cache.
 #[divan::bench(sample_count = 5, args = variants())]
 fn decode_64(bencher: Bencher, variant: Variant) {
     let (model, tokens) = (variant.model(), tokens(64));

@@ -34,9 +34,9 @@ impl Model {
         }
     }
 
-    /// Puts a model together from tensors under their Hugging Face names: `shapes` lists them, and
-    /// `read` gives one, `[rows, columns]`, a vector as one row. What another program decoded can be
-    /// run this way.
+    /// Assembles a model from tensors under their Hugging Face names. `shapes` lists the tensors, and
+    /// `read` decodes one, `[rows, columns]`, a vector as one row. The quantizer runs its checkpoints
+    /// this way.
     ///
     /// # Errors
     /// If a tensor is missing or has another shape than the config gives it, or `read` fails.
@@ -49,7 +49,7 @@ impl Model {
     }
 }
 
-/// Tensors that somebody else reads.
+/// Tensors that a caller's function reads.
 struct Named<'a> {
     shapes: Vec<(String, Vec<usize>)>,
     read: &'a mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
@@ -68,12 +68,12 @@ impl Tensors for Named<'_> {
         (self.read)(&weight.hugging_face())
     }
 
-    fn is_needless(&self, name: &str) -> bool {
+    fn is_ignored(&self, name: &str) -> bool {
         name.ends_with("rotary_emb.inv_freq")
     }
 }
 
-/// Takes the weights out of a store one by one, each held to the shape that the config gives it.
+/// Reads the weights of a store one by one and checks each against the shape that the config gives.
 struct Loader<T> {
     tensors: T,
     config: Config,
@@ -111,11 +111,8 @@ impl<T: Tensors> Loader<T> {
         let mut linears: Vec<Arc<dyn crate::Linear>> = Vec::new();
         for projection in Projection::ALL {
             let (shape, why) = shape_of(projection, &self.config);
-            linears.push(self.dense(
-                Weight::Linear(LayerId::Layer(index, projection)),
-                shape,
-                why,
-            )?);
+            let weight = Weight::Linear(LayerId::Layer(index, projection));
+            linears.push(self.dense(weight, shape, why)?);
         }
         Ok(Layer { attention_norm, mlp_norm, linears })
     }
@@ -165,10 +162,11 @@ impl<T: Tensors> Loader<T> {
         let expected = Weight::all(layers);
         let expected: BTreeSet<String> = expected.map(|weight| self.tensors.name(weight)).collect();
         let names = self.shapes.keys().map(String::as_str);
-        names.filter(|&name| !expected.contains(name) && !self.tensors.is_needless(name)).collect()
+        names.filter(|&name| !expected.contains(name) && !self.tensors.is_ignored(name)).collect()
     }
 
-    /// A tensor that nothing asked for means another computation: a bias, a norm, another head.
+    /// Refuses a tensor that nothing asked for, because it means another computation: a bias, a norm,
+    /// another head.
     fn check_nothing_left(&self) -> Result<(), ModelError> {
         let left = self.unexpected();
         if left.is_empty() {
@@ -178,10 +176,8 @@ impl<T: Tensors> Loader<T> {
             if left.len() > 4 { format!(" and {} more", left.len() - 4) } else { String::new() };
         let names = left.into_iter().take(4).map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let what = format!("a model with the tensors {}{more}", names.join(", "));
-        Err(ModelError::unsupported(
-            what,
-            "a plain Llama, of as many layers as its config says, has none",
-        ))
+        let why = "a plain Llama, of as many layers as its config says, has none";
+        Err(ModelError::unsupported(what, why))
     }
 }
 

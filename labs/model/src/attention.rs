@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use crate::Config;
 use crate::cache::CacheLayer;
 
-/// Queries that are scored together: it bounds the scores in memory, and keys that no query of the
-/// block may see are not scored at all.
+/// Queries that are scored together. The limit bounds the memory of the scores, and saves the scores of
+/// keys that come after the last query of a block.
 const QUERIES: usize = 128;
-/// Multiplications that are worth a task of their own, where each sequence has one query.
-const WORTH: usize = 1 << 16;
+/// The fewest multiplications of a task, where each sequence has one query.
+const MIN_TASK: usize = 1 << 16;
 
-/// One query of each sequence: `q` is `[sequences, heads * head_dim]`, and each cache holds `length`
-/// positions, that of the query with them. The equation is that of [`attend`].
+/// As [`attend`], with one query for each sequence: `q` is `[sequences, heads * head_dim]`, and each
+/// cache holds `length` positions, the query's included.
 pub(crate) fn attend_one_each(
     q: &Array2<f32>,
     caches: &[(&CacheLayer, usize)],
@@ -27,15 +27,17 @@ pub(crate) fn attend_one_each(
     let q = q.as_standard_layout();
     let (Some(q), Some(values)) = (q.as_slice(), out.as_slice_mut()) else { return out };
     let longest = caches.iter().map(|(_, length)| *length).max().unwrap_or_default();
-    // A task is one key-value head of one sequence, or several if they are short.
+    // A task is a key-value head of a sequence, so that the query heads of the group read its keys
+    // and values while a cache holds them. Short sequences share a task.
     let tasks = values.par_chunks_exact_mut(width).zip(q.par_chunks_exact(width)).enumerate();
-    let tasks = tasks.with_min_len(WORTH.div_ceil(2 * width * longest.max(1)));
+    let tasks = tasks.with_min_len(MIN_TASK.div_ceil(2 * width * longest.max(1)));
     tasks.for_each(|(task, (out, q))| {
         let (cache, length) = caches[task / config.kv_heads];
         let (keys, values) = cache.head(task % config.kv_heads, length);
         let (Some(keys), Some(values)) = (keys.to_slice(), values.to_slice()) else { return };
         let mut scores = vec![0.0; length];
         for (out, q) in out.chunks_exact_mut(head_dim).zip(q.chunks_exact(head_dim)) {
+            // The query is scaled rather than the scores, because `head_dim` is the smaller number.
             let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
             plain::rows(keys, &scaled, &mut scores);
             elementwise::softmax(&mut scores);
@@ -60,7 +62,8 @@ pub(crate) fn attend(
     let mut out = Array2::zeros(q.dim());
     let group = config.heads / config.kv_heads;
     let head_dim = config.head_dim;
-    // A task is one head and one block of queries; late blocks see more keys, so they start first.
+    // A task is one head and one block of queries. Late blocks start first, because they see more keys
+    // and so take longest.
     let mut tasks = Vec::new();
     for (block, mut rest) in out.axis_chunks_iter_mut(Axis(0), QUERIES).enumerate() {
         for head in 0..config.heads {
@@ -95,6 +98,7 @@ fn attend_block(
             softmax_of_seen(scores, first + row + 1);
         }
     }
+    // Future positions have weight 0, so the product needs no mask.
     general_mat_mul(1.0, &scores, &values, 0.0, &mut out);
 }
 

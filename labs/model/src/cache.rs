@@ -1,4 +1,4 @@
-//! The keys and values of the tokens so far.
+//! The KV cache.
 
 use ndarray::{Array3, ArrayView2, Axis, s};
 
@@ -12,7 +12,8 @@ pub struct Cache {
     capacity: usize,
 }
 
-/// One layer's keys (turned already) and values, each `[kv_heads, capacity, head_dim]`.
+/// The rotated keys and the values of one layer, each `[kv_heads, capacity, head_dim]`. The head comes
+/// first, because attention then reads the positions of a head as one slice.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheLayer {
     keys: Array3<f32>,
@@ -30,6 +31,7 @@ impl Cache {
             let what = "the model's config says so";
             return Err(ModelError::NoRoom { wanted: capacity, limit, what });
         }
+        // The whole capacity at once, because a cache that grows has to be copied.
         let zeros = || Array3::zeros((config.kv_heads, capacity, config.head_dim));
         let layer = |_| CacheLayer { keys: zeros(), values: zeros() };
         Ok(Self { layers: (0..config.layers).map(layer).collect(), length: 0, capacity })
@@ -45,7 +47,7 @@ impl Cache {
         self.length == 0
     }
 
-    /// Tokens that it has room for.
+    /// The most tokens that fit.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -58,10 +60,11 @@ impl Cache {
 
     /// Forgets every token from position `length` on.
     pub fn truncate(&mut self, length: usize) {
+        // Old keys and values stay, because later tokens overwrite them before they are read.
         self.length = self.length.min(length);
     }
 
-    /// Checks that it is a cache of this model with room for `tokens` more.
+    /// Checks that the cache was made for this model and has room for `tokens` more.
     pub(crate) fn check(&self, config: &Config, tokens: usize) -> Result<(), ModelError> {
         let shape = [config.kv_heads, self.capacity, config.head_dim];
         let fits = self.layers.iter().all(|layer| layer.keys.shape() == shape);

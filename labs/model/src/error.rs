@@ -1,4 +1,4 @@
-//! What can be wrong with a model's files or with what is asked of it.
+//! What can be wrong with a model's files, or with a request to a model.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,15 @@ use crate::layer_id::LayerId;
 use crate::linear::LinearError;
 use crate::norm::Norm;
 
-/// What can be wrong with a model's files or with what is asked of it. Each says what to do.
+/// What can be wrong with a model's files, or with a request to a model. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The file system says no.
+    /// The file system refuses a file.
     #[error("cannot read {}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the file system says.
+        /// Its reason.
         error: std::io::Error,
     },
     /// A damaged or unreadable checkpoint.
@@ -75,15 +75,15 @@ pub enum ModelError {
     NoRoom {
         /// Positions that were asked for.
         wanted: usize,
-        /// Positions that there are.
+        /// Positions that fit.
         limit: usize,
         /// Where the limit comes from.
         what: &'static str,
     },
-    /// A cache of a model of other sizes.
+    /// A cache that was made for a model of other sizes.
     #[error("the cache was made for another model: make it with `Cache::new(model.config(), ..)`")]
     OtherCache,
-    /// Not one token for each cache.
+    /// The numbers of tokens and of caches differ.
     #[error(
         "there are {tokens} tokens and {caches} caches: a step takes one token of each sequence"
     )]
@@ -96,7 +96,7 @@ pub enum ModelError {
     /// No token to compute anything from.
     #[error("there is no token to run: give at least one")]
     NoTokens,
-    /// A linear layer of another size than the one it relayers.
+    /// A linear layer of another size than the layer that it replaces.
     #[error("{id} maps {expected:?} [out_features, in_features], the new layer maps {found:?}")]
     Replacement {
         /// The layer.
@@ -122,7 +122,7 @@ pub enum ModelError {
         /// Layers of the model.
         layers: usize,
     },
-    /// The weight of a norm with another length than the one it relayers.
+    /// The weight of a norm with another length than the weight that it replaces.
     #[error("{norm} has {expected} weights, one a channel, and the new one has {found}")]
     NormLength {
         /// The norm.

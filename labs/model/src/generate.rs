@@ -4,16 +4,18 @@ use ndarray::ArrayView1;
 
 use crate::{Cache, Model, ModelError};
 
-/// `prompt` and the tokens that follow it, the most likely one each time: at most `count`, and none
-/// after the model's end-of-text token.
+/// `prompt` and at most `count` tokens that follow, each the most likely token (greedy decoding). An
+/// end-of-text token is the last.
 ///
 /// # Errors
-/// If there is no prompt, a token of it is not in the vocabulary, or it all does not fit the model.
+/// If the prompt is empty or has a token outside the vocabulary, or prompt and `count` exceed the
+/// model's positions.
 pub fn greedy(model: &Model, prompt: &[u32], count: usize) -> Result<Vec<u32>, ModelError> {
     let mut cache = Cache::new(model.config(), prompt.len().saturating_add(count))?;
     let mut tokens = prompt.to_vec();
     let mut new = prompt.to_vec();
     for _ in 0..count {
+        // The whole prompt first (prefill), then one token a step (decode).
         let hidden = model.hidden(&new, &mut cache, &mut |_, _| ())?;
         let token = most_likely(model.logits_of_last(&hidden)?.row(0));
         tokens.push(token);
@@ -25,7 +27,7 @@ pub fn greedy(model: &Model, prompt: &[u32], count: usize) -> Result<Vec<u32>, M
     Ok(tokens)
 }
 
-/// The token with the largest of these logits, `[vocab_size]`; the first one among equals.
+/// The token with the largest of `logits`, `[vocab_size]`; of equals the first.
 pub fn most_likely(logits: ArrayView1<f32>) -> u32 {
     let best = logits
         .into_iter()

@@ -1,4 +1,4 @@
-//! Where a linear layer is in the model.
+//! The names of the linear layers.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl Projection {
     }
 }
 
-/// A linear layer of the model: what a hook is told and what a replacement names.
+/// A linear layer of the model, as hooks and replacements name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LayerId {
     /// One of the seven in a decoder layer, counted from 0.

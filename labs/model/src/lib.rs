@@ -1,12 +1,12 @@
 //! A small Llama in Rust: SmolLM2-135M, whole, on ndarray.
 //!
-//! A lab that quantizes one matrix measures the error of one product. What that error does to a
-//! language model shows only in the whole model, so here it is: loaded from the fetched GGUF file or
-//! from a Hugging Face folder, run in `f32`, with two ways in for the labs.
+//! A lab that quantizes one matrix measures the error of one product. The effect of that error on a
+//! language model shows only in the whole model. This crate loads one from a GGUF file or from a
+//! Hugging Face folder and runs it in `f32`. Labs reach into it in two ways:
 //!
 //! * **hook**: [`Model::forward_with_hook`] shows a callback the input of every linear layer.
-//! * **replace**: [`Model::replace`] puts any other [`Linear`] in the place of one, and
-//!   [`Model::replace_norm`] another weight into the norm in front of it.
+//! * **replace**: [`Model::replace`] puts another [`Linear`] in the place of a layer, and
+//!   [`Model::replace_norm`] another weight in the place of a norm's.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), model::ModelError> {
@@ -25,12 +25,13 @@
 //! # }
 //! ```
 //!
-//! [`Model::quantized`] relayers all of them by the fast layers of a [`Format`], and [`Model::step`]
-//! runs many sequences at once, a token of each: together they are an engine that can be measured
-//! beside others.
+//! [`Model::quantized`] replaces all layers by the fast layers of a [`Format`], and [`Model::step`]
+//! decodes one token of each of many sequences. Together they are an engine, which `measure` compares
+//! with other engines.
 //!
-//! The crate depends on no lab. Everything is `f32`; sums are those of a matrix product, so the last
-//! bits depend on the machine: nothing here belongs into a table that is pinned to the digit.
+//! The crate depends on no lab. The last bits of a result depend on the machine, because a matrix
+//! product chooses the order of its sums by the processor, so no result of the model belongs in a
+//! table that a snapshot pins to the digit.
 
 mod assemble;
 mod attention;

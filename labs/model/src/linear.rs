@@ -1,14 +1,14 @@
-//! What a linear layer is, whatever format its weights have.
+//! The interface of a linear layer, whatever format its weights have.
 
 use ndarray::Array2;
 
-/// What a linear layer says when it fails: any error of any lab.
+/// The error of a linear layer, which may come from any lab.
 pub type LinearError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A linear layer without bias, `y = x W^T`, whatever format `W` is stored in.
 ///
-/// Every lab's format drops into the model by implementing this; [`Dense`](crate::Dense) is the one
-/// for plain `f32`.
+/// Every lab's format enters the model by implementing the trait. [`Dense`](crate::Dense) is the layer
+/// of plain `f32`.
 pub trait Linear: Send + Sync {
     /// The product: `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
     ///
@@ -25,14 +25,14 @@ pub trait Linear: Send + Sync {
     /// Bytes that the weights take, scales and zero points with them.
     fn bytes(&self) -> usize;
 
-    /// The weights as `f32`, `[out_features, in_features]`, if they are kept as that: what a
-    /// quantizer starts from.
+    /// The weights, `[out_features, in_features]`, if the layer keeps them as `f32`, which a quantizer
+    /// needs.
     fn weight(&self) -> Option<&Array2<f32>> {
         None
     }
 
-    /// Row `index` of the weights as numbers, `[in_features]`; `None` if there is no such row or the
-    /// layer does not give it. An embedding is looked up by it.
+    /// Row `index` of the weights as `f32`, `[in_features]`; `None` if there is no such row or the layer
+    /// does not support the lookup. A tied embedding is looked up with it.
     fn row(&self, index: usize) -> Option<Vec<f32>> {
         let weight = self.weight()?;
         (index < weight.nrows()).then(|| weight.row(index).to_vec())

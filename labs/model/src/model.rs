@@ -13,7 +13,7 @@ use crate::{Cache, Config, LayerId, Linear, ModelError, Projection};
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
 pub type Hook<'a> = &'a mut (dyn FnMut(LayerId, &Array2<f32>) + Send);
 
-/// A Llama. Cloning shares the weights, so a variant with some layers replaced costs those only.
+/// A Llama. A clone shares the weights, so a variant costs only the memory of its replaced layers.
 #[derive(Clone)]
 pub struct Model {
     pub(crate) config: Config,
@@ -33,7 +33,7 @@ pub(crate) struct Layer {
 }
 
 impl Model {
-    /// Its sizes.
+    /// The sizes of the model.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -75,8 +75,8 @@ impl Model {
         }
     }
 
-    /// Puts `new` in the place of a linear layer, and gives back the one that was there. Replacing a
-    /// tied head leaves the embedding as it is.
+    /// Puts `new` in the place of a linear layer and returns the old layer. A replaced head is not tied
+    /// any more: the embedding stays as it is.
     ///
     /// # Errors
     /// If there is no such layer, or `new` maps between other widths.
@@ -113,8 +113,8 @@ impl Model {
         }
     }
 
-    /// Gives a norm another weight, `[hidden_size]`. What is folded into it is divided out of the
-    /// layers behind it: the model does not look after that.
+    /// Gives a norm another weight, `[hidden_size]`. The caller divides a factor that is folded into the
+    /// norm out of the layers behind the norm, because the model does not.
     ///
     /// # Errors
     /// [`ModelError::NoNorm`] if the model has fewer layers, [`ModelError::NormLength`] if the new
@@ -131,16 +131,16 @@ impl Model {
         Ok(())
     }
 
-    /// Runs `tokens` after those in the cache: the logits of each, `[tokens, vocab_size]`.
+    /// Runs `tokens` after those in the cache and returns the logits of each, `[tokens, vocab_size]`.
     ///
     /// # Errors
-    /// If there is no token or one that is not in the vocabulary, the cache is full or of another
+    /// If there is no token, a token is not in the vocabulary, the cache is full or belongs to another
     /// model, or a linear layer fails. The cache is then as before.
     pub fn forward(&self, tokens: &[u32], cache: &mut Cache) -> Result<Array2<f32>, ModelError> {
         self.forward_with_hook(tokens, cache, &mut |_, _| ())
     }
 
-    /// As [`Model::forward`], and shows `hook` the input of every linear layer.
+    /// As [`Model::forward`], and calls `hook` with the input of every linear layer.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -150,18 +150,18 @@ impl Model {
         cache: &mut Cache,
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
-        // One step into the thread pool for all layers and the head: to enter it anew for every
-        // product takes longer than a small product does.
+        // The thread pool is entered once for all layers and the head, because entering it takes longer
+        // than a small product.
         rayon::scope(|_| {
             let hidden = self.hidden(tokens, cache, hook)?;
             self.logits(&hidden, hook)
         })
     }
 
-    /// Runs one more token of each of several sequences: `tokens[i]` comes after those in
-    /// `caches[i]`, and the caches may be of different lengths. The result is the logits of each,
-    /// `[sequences, vocab_size]`: those of [`Model::forward`] on each alone, but for the order of
-    /// sums. The weights are read once for all of them.
+    /// Decodes one token of each of several sequences: `tokens[i]` comes after the tokens in `caches[i]`,
+    /// and the caches may have different lengths. The result is the logits of each,
+    /// `[sequences, vocab_size]`, which are those of [`Model::forward`] on each alone up to the order of
+    /// sums. The weights are read once for all sequences.
     ///
     /// # Errors
     /// [`ModelError::Batch`] if there is not one token for each cache; else as [`Model::forward`].
@@ -170,6 +170,7 @@ impl Model {
         if tokens.len() != caches.len() {
             return Err(ModelError::Batch { tokens: tokens.len(), caches: caches.len() });
         }
+        // All are checked before one is changed, so that an error leaves every cache as before.
         caches.iter().try_for_each(|cache| cache.check(&self.config, 1))?;
         let x = self.embed(tokens)?;
         let mut caches: Vec<&mut Cache> = caches.iter_mut().collect();
@@ -180,7 +181,7 @@ impl Model {
     }
 
     /// As [`Model::forward_with_hook`], up to the input of the head: `[tokens, hidden_size]`. The head
-    /// is a large part of the work; who needs few logits computes them from few rows of this.
+    /// is a large part of the work, and a caller that needs few logits passes few rows to it.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -195,8 +196,8 @@ impl Model {
         rayon::scope(|_| self.run_layers(x, &mut [cache], hook))
     }
 
-    /// From embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`. The rows
-    /// of `x` are the next tokens of each cache, as many of the one as of the other.
+    /// From the embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`. The
+    /// rows of `x` are the next tokens of each cache, the same number for each.
     fn run_layers(
         &self,
         mut x: Array2<f32>,
@@ -212,6 +213,8 @@ impl Model {
             x += &self.attention(index, &x, &rotary, caches, hook)?;
             x += &self.mlp(index, &x, hook)?;
         }
+        // The lengths grow after the last layer, because each layer writes at the same positions, and
+        // because the keys and values of a layer that failed then do not count.
         caches.iter_mut().for_each(|cache| cache.advance(each));
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
     }
@@ -260,8 +263,9 @@ impl Model {
         let mut q = self.apply(LayerId::Layer(index, Projection::Q), &x, hook)?;
         let mut k = self.apply(LayerId::Layer(index, Projection::K), &x, hook)?;
         let v = self.apply(LayerId::Layer(index, Projection::V), &x, hook)?;
-        rotary.turn(&mut q);
-        rotary.turn(&mut k);
+        // Keys are rotated before they are cached, so that a step rotates new keys only.
+        rotary.rotate(&mut q);
+        rotary.rotate(&mut k);
         let mixed = self.mix(index, &q, &k, &v, caches);
         self.apply(LayerId::Layer(index, Projection::O), &mixed, hook)
     }
@@ -284,6 +288,8 @@ impl Model {
             layer.write(first, &k, &v);
             written.push((&*layer, first + each));
         }
+        // Prefill has many queries for one cache, and a matrix product is fast. Decode has one query for
+        // each cache, and the caches have different lengths, so each is a product of its own.
         match written.as_slice() {
             [(cache, length)] if each > 1 => attend(q, cache, length - each, &self.config),
             all => attend_one_each(q, all, &self.config),
@@ -304,7 +310,8 @@ impl Model {
         self.apply(LayerId::Layer(index, Projection::Down), &inner, hook)
     }
 
-    /// Shows the input to `hook`, runs the linear layer, and holds its output to its promise.
+    /// Calls `hook` with the input, runs the linear layer, and checks the shape of the output, because
+    /// any crate can implement a layer.
     fn apply(
         &self,
         id: LayerId,

@@ -1,11 +1,11 @@
-//! RMSNorm, and which of them there are.
+//! RMSNorm, and the names of the norms.
 
 use std::fmt;
 
 use kernels::plain::dot;
 use ndarray::Array2;
 
-/// A norm in front of linear layers: what a smoothing folds its scales into.
+/// A norm in front of linear layers, into which SmoothQuant folds its scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Norm {
     /// In front of Q, K and V of a decoder layer, counted from 0.

@@ -1,13 +1,13 @@
-//! The passage that perplexities are measured on (`labs/model/passage/PROVENANCE.md` says where it
-//! comes from), and the text that scales are calibrated on.
+//! The passage on which perplexity is measured (`labs/model/passage/PROVENANCE.md` names its source),
+//! and the text on which scales are calibrated.
 
 /// Chapters I to IV of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865, in the public
 /// domain), a paragraph a line: 11,367 tokens of SmolLM2.
 pub const ALICE: &str = include_str!("../passage/alice.txt");
 
-/// The text that scales are chosen on: the Apache License, as it lies beside the real slice. No word
-/// of it is in [`ALICE`], and its prose is of another kind: what holds then does not hold because the
-/// scales had seen the exam.
+/// The text on which scales are calibrated: the Apache License, as it lies beside the real slice. It
+/// shares no passage with [`ALICE`] and its prose is of another kind, so a good perplexity cannot come
+/// from calibration on the test text.
 pub const CALIBRATION: &str = include_str!("../../kit/real-slice/LICENSE-APACHE-2.0");
 
 /// Headings before the first paragraph.

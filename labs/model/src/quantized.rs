@@ -57,8 +57,8 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
-    /// `f32` here.
+    /// Grid, granularity and overhead, as the cost model computes with them. Activations that are not
+    /// quantized are `f32` here.
     pub fn answers(self) -> formats::format::Format {
         let (bits, overhead) = match self {
             Self::W8A8 | Self::W8A16 => (8, Overhead { bits: 32, per: Group::Channel }),
@@ -79,8 +79,8 @@ impl Format {
         matches!(self, Self::W8A8 | Self::W4A8 { .. })
     }
 
-    /// The format of the layer at `layer`: the head has 8 bits in all of them. It is the embedding in
-    /// most small models, and four bits there cost more than anywhere else.
+    /// The format of the layer `id`. The head has 8 bits in every format, because in most small models
+    /// the head is the embedding, where 4 bits cost more quality than in any other layer.
     pub fn at(self, id: LayerId) -> Self {
         match (id, self.has_int8_activations()) {
             (LayerId::Layer(..), _) => self,
@@ -101,7 +101,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Weights in codes, as the labs make them.
+/// Weights as codes and scales.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Codes {
     /// int8, `[out_features, in_features]`, and a scale for each row.
@@ -111,7 +111,7 @@ pub enum Codes {
     Int4(Array2<i8>, Array2<f16>),
 }
 
-/// Who rounds the weights: the labs, which this crate does not depend on.
+/// Rounds the weights. A trait, because the labs round and this crate does not depend on a lab.
 pub trait Quantizer {
     /// int8 codes of `w`, `[out_features, in_features]`, and the scale of each row.
     ///
@@ -212,7 +212,7 @@ impl Linear for QuantizedLinear {
         }
     }
 
-    /// Of int8 only: no embedding has four bits here.
+    /// For int8 only, because no embedding has 4 bits here.
     fn row(&self, index: usize) -> Option<Vec<f32>> {
         match &self.weights {
             Weights::Int8(weights) => weights.row(index),
@@ -222,9 +222,8 @@ impl Linear for QuantizedLinear {
 }
 
 impl Model {
-    /// The same model with every linear layer in `format`, the head in 8 bits in all of them.
-    /// An embedding that is the head is it still, and in 8 bits too; one of its own stays as it is,
-    /// as the norms do.
+    /// The same model with every linear layer in `format`, and the head in 8 bits ([`Format::at`]). A
+    /// tied embedding stays tied and has 8 bits, too. An embedding of its own and the norms stay `f32`.
     ///
     /// # Errors
     /// [`ModelError::Linear`] if a layer is not `f32`, `quantizer` refuses it, or its codes do not
@@ -245,9 +244,9 @@ impl Model {
         Ok(model)
     }
 
-    /// Bytes of weights that one token reads: every linear layer and norm, and the head. Of the
-    /// embedding it reads one row.
-    pub fn bytes_of_a_step(&self) -> usize {
+    /// Bytes of weights that the decode step of one token reads: every linear layer and norm, and one
+    /// row of the embedding.
+    pub fn bytes_per_step(&self) -> usize {
         let linears = self.layer_ids().filter_map(|id| self.linear(id).ok());
         let norms = self.layers.len() * 2 + 1;
         linears.map(|linear| linear.bytes()).sum::<usize>()

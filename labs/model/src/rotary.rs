@@ -10,8 +10,8 @@ pub(crate) struct Rotary {
 
 impl Rotary {
     /// Angle `j` of position `p` is `p * theta^(-2 j / head_dim)` (Su et al. 2021, equation 15),
-    /// for the position of each token. Frequencies and angles are rounded to `f32`, as transformers
-    /// does.
+    /// for the position of each token. Frequencies and angles are rounded to `f32`, because
+    /// transformers does so and the golden logits come from it.
     pub(crate) fn new(positions: &[usize], head_dim: usize, theta: f64) -> Self {
         let frequency = |j| theta.powf(-((2 * j) as f64) / head_dim as f64) as f32;
         let frequencies: Vec<f32> = (0..head_dim / 2).map(frequency).collect();
@@ -20,9 +20,9 @@ impl Rotary {
         Self { cos: angles.mapv(f32::cos), sin: angles.mapv(f32::sin) }
     }
 
-    /// Turns each head of each row of `x`, `[tokens, heads * head_dim]`: element `j` and element
-    /// `j + head_dim / 2` are the two coordinates that turn together, as in Hugging Face's Llama.
-    pub(crate) fn turn(&self, x: &mut Array2<f32>) {
+    /// Rotates each head of each row of `x`, `[tokens, heads * head_dim]`: elements `j` and
+    /// `j + head_dim / 2` are a pair of coordinates, as in Hugging Face's Llama.
+    pub(crate) fn rotate(&self, x: &mut Array2<f32>) {
         let half = self.cos.ncols();
         let angles = self.cos.rows().into_iter().zip(self.sin.rows());
         for (mut row, (cos, sin)) in x.rows_mut().into_iter().zip(angles) {

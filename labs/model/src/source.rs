@@ -1,4 +1,4 @@
-//! What kind of model a path names.
+//! The kind of model that a path names.
 
 use std::path::{Path, PathBuf};
 

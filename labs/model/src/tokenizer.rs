@@ -29,7 +29,7 @@ impl Tokenizer {
     /// `tokenizer.json` of a folder.
     ///
     /// # Errors
-    /// If there is none, or it is of a kind that is not built here.
+    /// If the tokenizer is missing or not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         match source(path.as_ref())? {
             Source::Gguf(file) => Self::from_gguf(&Gguf::open(file)?),
@@ -42,7 +42,7 @@ impl Tokenizer {
         let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
         let inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| ModelError::Tokenizer(format!("{}: {error}", path.display())))?;
-        // What it puts around an empty text is what it puts in front of every text.
+        // An empty text shows the tokens that the tokenizer puts in front of every text.
         let around_nothing = inner.encode_fast("", true).map_err(failed)?;
         Ok(Self { bos_in_front: around_nothing.get_ids().first().copied(), inner })
     }
@@ -95,7 +95,7 @@ impl Tokenizer {
         self.inner.to_string(true).map_err(failed)
     }
 
-    /// Tokens that it knows.
+    /// Tokens of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -118,8 +118,10 @@ fn check_rules<R: Read + Seek>(gguf: &Gguf<R>) -> Result<(), ModelError> {
 
 /// The metadata of `key` as texts.
 fn texts<'a, R: Read + Seek>(gguf: &'a Gguf<R>, key: &str) -> Result<Vec<&'a str>, ModelError> {
-    let texts = gguf.value(key)?.as_array().map(|array| array.iter().map(Value::as_str).collect());
-    texts.flatten().ok_or_else(|| ModelError::Tokenizer(format!("`{key}` is no array of texts")))
+    let array = gguf.value(key)?.as_array();
+    array
+        .and_then(|array| array.iter().map(Value::as_str).collect())
+        .ok_or_else(|| ModelError::Tokenizer(format!("`{key}` is no array of texts")))
 }
 
 fn vocabulary(tokens: &[&str]) -> Result<Vocab, ModelError> {

@@ -1,4 +1,4 @@
-//! The weights of a checkpoint one at a time, for who wants the numbers and not the model.
+//! The weights of a checkpoint one at a time, without the model.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -91,7 +91,7 @@ impl Weights {
         &self.tensors
     }
 
-    /// What a GGUF file calls the tensor `name`; `None` for a folder, or for no such tensor.
+    /// The name of the tensor `name` in a GGUF file; `None` for a folder, or if there is no such tensor.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
         match &self.store {
             Store::Folder { .. } => None,
@@ -102,8 +102,7 @@ impl Weights {
     /// Reads a tensor, `[rows, columns]`; a vector is one row.
     ///
     /// # Errors
-    /// If there is no such tensor, its type is none that is decoded here, or the file cannot be
-    /// read.
+    /// If there is no such tensor, its type is not supported, or the file cannot be read.
     pub fn read(&self, name: &str) -> Result<Array2<f32>, ModelError> {
         match &self.store {
             Store::Folder { shards, .. } => shards.read_named(name),
@@ -114,8 +113,7 @@ impl Weights {
         }
     }
 
-    /// Reads a tensor in the order of rows of the file: that of a GGUF file differs for queries and
-    /// keys.
+    /// Reads a tensor in the file's order of rows, which differs in a GGUF file for queries and keys.
     ///
     /// # Errors
     /// As [`Weights::read`].
@@ -133,11 +131,11 @@ impl GgufFile {
         self.weights.get(name).copied().ok_or_else(missing)
     }
 
-    /// Only the bytes are read under the lock; decoding is left to each thread.
+    /// Only the bytes are read under the lock, so that threads decode in parallel.
     fn read(&self, weight: Weight) -> Result<Array2<f32>, ModelError> {
         let name = weight.gguf();
         let (kind, shape, bytes) = {
-            // A thread that panicked while it read has left no harm: the next one seeks first.
+            // A poisoned lock is harmless, because a read seeks first.
             let mut gguf = self.gguf.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let info = gguf.info(&name)?;
             (info.kind, info.shape.clone(), gguf.bytes(&name)?)

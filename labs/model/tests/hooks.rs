@@ -1,56 +1,63 @@
-//! The two ways in for the labs: hook the input of a linear layer, replace a linear layer.
+//! Hooks on the inputs of linear layers, and replaced layers.
 
 mod golden;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fake_quant_linear::{Quantized, solution as lab_01};
+use fake_quant_linear::solution as lab_01;
 use golden::{load, logits, relative, tiny};
 use int4_groups::{Int4Groups, solution as lab_03};
 use model::{Cache, Dense, LayerId, Linear, LinearError, Model, ModelError, Norm, Projection};
 use ndarray::Array2;
 
-/// Lab 03's format as a layer of the model.
-struct Int4(Int4Groups);
+/// A layer that a closure computes.
+struct Layer<F> {
+    /// `[out_features, in_features]`.
+    shape: [usize; 2],
+    bytes: usize,
+    forward: F,
+}
 
-impl Linear for Int4 {
+impl<F> Linear for Layer<F>
+where
+    F: Fn(&Array2<f32>) -> Result<Array2<f32>, LinearError> + Send + Sync,
+{
     fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
-        Ok(lab_03::int4_linear(x, &self.0)?)
+        (self.forward)(x)
     }
 
     fn out_features(&self) -> usize {
-        self.0.q().nrows()
+        self.shape[0]
     }
 
     fn in_features(&self) -> usize {
-        self.0.q().ncols()
+        self.shape[1]
     }
 
     fn bytes(&self) -> usize {
-        lab_03::memory_bytes(&self.0)
+        self.bytes
     }
 }
 
+/// Lab 03's format as a layer of the model.
+fn int4(w: Array2<f32>) -> Arc<dyn Linear> {
+    let (shape, q) = (w.dim().into(), groups(w));
+    let bytes = lab_03::memory_bytes(&q);
+    let forward = move |x: &Array2<f32>| Ok(lab_03::int4_linear(x, &q)?);
+    Arc::new(Layer { shape, bytes, forward })
+}
+
+fn groups(w: Array2<f32>) -> Int4Groups {
+    lab_03::quantize_groups(&w, 16).expect("16 divides 64 and 80")
+}
+
 /// Lab 01's format as a layer of the model.
-struct Int8(Quantized);
-
-impl Linear for Int8 {
-    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
-        Ok(lab_01::quant_linear(x, &self.0)?)
-    }
-
-    fn out_features(&self) -> usize {
-        self.0.q().nrows()
-    }
-
-    fn in_features(&self) -> usize {
-        self.0.q().ncols()
-    }
-
-    fn bytes(&self) -> usize {
-        lab_01::memory_bytes(&self.0)
-    }
+fn int8(w: Array2<f32>) -> Arc<dyn Linear> {
+    let q = lab_01::quantize_per_channel(&w).expect("finite weights");
+    let bytes = lab_01::memory_bytes(&q);
+    let forward = move |x: &Array2<f32>| Ok(lab_01::quant_linear(x, &q)?);
+    Arc::new(Layer { shape: w.dim().into(), bytes, forward })
 }
 
 fn dense(model: &Model, id: LayerId) -> Array2<f32> {
@@ -91,7 +98,7 @@ fn a_hook_sees_the_input_of_every_linear_layer_once_and_in_order() -> Result<(),
 }
 
 #[test]
-fn places_are_named_as_in_a_hugging_face_checkpoint() {
+fn layer_ids_are_named_as_in_a_hugging_face_checkpoint() {
     assert_eq!(LayerId::Layer(3, Projection::Down).to_string(), "model.layers.3.mlp.down_proj");
     assert_eq!(LayerId::Head.to_string(), "lm_head");
 }
@@ -99,8 +106,7 @@ fn places_are_named_as_in_a_hugging_face_checkpoint() {
 #[test]
 fn a_layer_of_lab_03_gives_what_its_dequantized_weights_give() {
     let (model, ids) = (load("tiny"), tiny().tied.ids);
-    let groups = |w: Array2<f32>| lab_03::quantize_groups(&w, 16).expect("16 divides 64 and 80");
-    let int4 = replaced(&model, |w| Arc::new(Int4(groups(w))));
+    let int4 = replaced(&model, int4);
     let fake = replaced(&model, |w| Arc::new(Dense::new(lab_03::dequantize_groups(&groups(w)))));
     let (int4_logits, plain) = (logits(&int4, &ids), logits(&model, &ids));
     // Thirteen products of at most 80 terms, summed in two orders: see tests/tiny.rs.
@@ -117,10 +123,8 @@ fn a_layer_of_lab_03_gives_what_its_dequantized_weights_give() {
 fn eight_bits_cost_less_than_four() {
     let (model, ids) = (load("tiny"), tiny().tied.ids);
     let plain = logits(&model, &ids);
-    let int8 = |w: Array2<f32>| lab_01::quantize_per_channel(&w).expect("finite weights");
-    let int4 = |w: Array2<f32>| lab_03::quantize_groups(&w, 16).expect("16 divides 64 and 80");
-    let int8 = relative(&logits(&replaced(&model, |w| Arc::new(Int8(int8(w)))), &ids), &plain);
-    let int4 = relative(&logits(&replaced(&model, |w| Arc::new(Int4(int4(w)))), &ids), &plain);
+    let int8 = relative(&logits(&replaced(&model, int8), &ids), &plain);
+    let int4 = relative(&logits(&replaced(&model, int4), &ids), &plain);
     assert!(int8 < int4, "int8 {int8:.2e}, int4 {int4:.2e}");
 }
 
@@ -146,38 +150,18 @@ fn a_replaced_head_leaves_the_embedding_it_was_tied_to() -> Result<(), ModelErro
     Ok(())
 }
 
-/// A layer that promises more columns than it gives, or says no.
-struct Broken {
-    like: Dense,
-    says_no: bool,
-}
-
-impl Linear for Broken {
-    fn forward(&self, x: &Array2<f32>) -> Result<Array2<f32>, LinearError> {
-        if self.says_no { Err("the scales are gone".into()) } else { Ok(x.clone()) }
-    }
-
-    fn out_features(&self) -> usize {
-        self.like.out_features()
-    }
-
-    fn in_features(&self) -> usize {
-        self.like.in_features()
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-}
-
 #[test]
 fn a_layer_that_fails_is_named_and_the_cache_is_as_before() -> Result<(), ModelError> {
     let model = load("tiny");
     let id = LayerId::Layer(1, Projection::Gate);
-    for (says_no, wanted) in [(true, "the scales are gone"), (false, "[3, 64], not [3, 80]")] {
+    // A layer that returns an error, and a layer that promises 80 columns and gives 64.
+    for (fails, wanted) in [(true, "the scales are gone"), (false, "[3, 64], not [3, 80]")] {
         let mut variant = model.clone();
-        let like = Dense::new(dense(&model, id));
-        variant.replace(id, Arc::new(Broken { like, says_no }))?;
+        let forward = move |x: &Array2<f32>| {
+            if fails { Err("the scales are gone".into()) } else { Ok(x.clone()) }
+        };
+        let shape = dense(&model, id).dim().into();
+        variant.replace(id, Arc::new(Layer { shape, bytes: 0, forward }))?;
         let mut cache = Cache::new(model.config(), 8)?;
         let error = variant.forward(&[1, 2, 3], &mut cache).unwrap_err().to_string();
         assert!(error.contains("model.layers.1.mlp.gate_proj"), "{error}");
@@ -191,14 +175,14 @@ fn a_layer_that_fails_is_named_and_the_cache_is_as_before() -> Result<(), ModelE
 fn a_replacement_of_another_size_or_place_is_refused() {
     let mut model = load("tiny");
     let small = || Arc::new(Dense::new(Array2::zeros((3, 64))));
-    let error =
-        model.replace(LayerId::Layer(0, Projection::K), small()).err().map(|e| e.to_string());
-    let error = error.expect("it is refused");
+    let mut refusal = |layer| {
+        let error = model.replace(LayerId::Layer(layer, Projection::K), small()).err();
+        error.expect("it is refused").to_string()
+    };
+    let error = refusal(0);
     assert!(error.contains("self_attn.k_proj maps [32, 64]"), "{error}");
     assert!(error.contains("[3, 64]"), "{error}");
-    let error =
-        model.replace(LayerId::Layer(2, Projection::K), small()).err().map(|e| e.to_string());
-    let error = error.expect("it is refused");
+    let error = refusal(2);
     assert!(error.contains("the model has 2 layers"), "{error}");
 }
 

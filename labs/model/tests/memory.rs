@@ -1,9 +1,8 @@
-//! How much memory the real model takes; left out where it has not been fetched. Alone in this file:
-//! the meter is that of the whole process.
-
-use std::path::Path;
+//! The memory of the real model; skipped where the model has not been fetched. The only test of its
+//! file, because the meter counts the whole process.
 
 use kit::skip::left_out;
+use kit::workspace::fetched_model;
 use model::{Cache, Model, ModelError};
 
 /// What the process may take beyond weights and cache, in bytes.
@@ -19,13 +18,9 @@ fn peak() -> Option<usize> {
 
 #[test]
 fn weights_are_in_memory_once() -> Result<(), ModelError> {
-    let file = "target/model/SmolLM2-135M-Instruct.Q4_1.gguf";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    let path = fetched_model();
     if !path.is_file() {
-        left_out(
-            "the memory of SmolLM2",
-            &format!("{file} is not there: `cargo book fetch` gets it"),
-        );
+        left_out("the memory of SmolLM2", "it has not been fetched: `cargo book fetch` gets it");
         return Ok(());
     }
     if peak().is_none() {

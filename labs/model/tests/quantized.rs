@@ -150,8 +150,8 @@ fn the_whole_model_is_replaced_and_says_how_many_bytes_a_token_reads() -> Result
     let config = model.config();
     // Two norms a layer and the last one, and one row of the embedding.
     let more = 4 * config.hidden_size * (2 * config.layers + 2);
-    assert_eq!(fast.bytes_of_a_step(), read + more);
-    assert!(model.bytes_of_a_step() > 3 * fast.bytes_of_a_step());
+    assert_eq!(fast.bytes_per_step(), read + more);
+    assert!(model.bytes_per_step() > 3 * fast.bytes_per_step());
     let again = fast.quantized(Format::W8A8, &Labs).err().map(|error| error.to_string());
     let text = again.unwrap_or_default();
     assert!(text.contains("q_proj") && text.contains("not f32"), "{text}");

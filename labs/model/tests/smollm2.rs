@@ -1,14 +1,12 @@
-//! The real model, against transformers in float32; left out where it has not been fetched.
+//! The real model, against transformers in float32; skipped where the model has not been fetched.
 
 mod golden;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use golden::{logits, smollm2};
 use model::{Cache, Convention, Model, ModelError, Tokenizer, greedy, perplexity};
-
-const FILE: &str = "target/model/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Loaded once for all tests here: half a gigabyte.
 static MODEL: LazyLock<Option<Model>> = LazyLock::new(|| {
@@ -17,12 +15,11 @@ static MODEL: LazyLock<Option<Model>> = LazyLock::new(|| {
 });
 
 fn file() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(FILE);
-    path.is_file().then_some(path)
+    Some(kit::workspace::fetched_model()).filter(|path| path.is_file())
 }
 
 fn left_out(what: &str) {
-    kit::skip::left_out(what, &format!("{FILE} is not there: `cargo book fetch` gets it"));
+    kit::skip::left_out(what, "the model has not been fetched: `cargo book fetch` gets it");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `config.json` of what is written.
+//! The `config.json` of a written checkpoint.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::WriteError;
 use formats::bytes::Float;
 
-/// The `config.json` for the weights, with floats of this type: the input's own, or one made of the metadata of
-/// a GGUF file; the type of the floats and `quantization_config` are new.
+/// The `config.json` for the weights: the input's own, or one that is made from the metadata of a GGUF
+/// file, with `float` as the type of floats and a new `quantization_config`.
 pub(crate) fn config_json(
     weights: &Weights,
     float: Float,
@@ -20,6 +20,7 @@ pub(crate) fn config_json(
     for key in ["torch_dtype", "dtype"] {
         config.insert(key.into(), float.torch_dtype().into());
     }
+    // An old entry describes the input, also where the output is not quantized.
     config.remove("quantization_config");
     if let Some(quantization) = quantization {
         config.insert("quantization_config".into(), quantization);
@@ -49,7 +50,8 @@ fn of_gguf(weights: &Weights) -> Result<Map<String, Value>, WriteError> {
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
         "max_position_embeddings": config.max_positions,
-        // An f32 in a GGUF file: its shortest text is the number that was meant.
+        // GGUF stores an f32, and its shortest decimal is the number of the original config: 1e-5
+        // instead of 9.999999747378752e-6.
         "rms_norm_eps": shortest(config.rms_norm_eps),
         "rope_theta": config.rope_theta,
         "attention_bias": false,

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint that is to be written, or with one that was.
+//! The errors of writing a checkpoint and of reading one.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,16 @@ use formats::gguf::GgufError;
 use model::ModelError;
 use smoothquant::SmoothError;
 
-/// What can be wrong. Each says what to do.
+/// The errors of writing a checkpoint and of reading one. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Linear layers that a group size does not divide.
     #[error("{problem}")]
     LeftOut {
-        /// Which, why, and what would do.
+        /// The layers, the reason, and group sizes that divide them.
         problem: String,
     },
-    /// The target is there already.
+    /// The target exists.
     #[error("{} is there already: remove it, or write elsewhere with --out", path.display())]
     Exists {
         /// The target.
@@ -31,15 +31,15 @@ pub enum WriteError {
     AlreadyQuantized {
         /// The input.
         path: PathBuf,
-        /// How.
+        /// The type of its blocks.
         kind: String,
     },
-    /// The file system says no.
+    /// The file system refuses a file.
     #[error("{}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the file system says.
+        /// Its reason.
         error: std::io::Error,
     },
     /// A tensor that cannot be quantized.
@@ -47,19 +47,19 @@ pub enum WriteError {
     Tensor {
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         error: Box<WriteError>,
     },
-    /// A file of no bytes.
+    /// A limit of 0 bytes for a file.
     #[error("a shard of 0 bytes has room for no tensor")]
     NoRoom,
-    /// What a format refuses.
+    /// An error of a format.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// What lab 04 refuses.
+    /// An error of lab 04.
     #[error(transparent)]
     Smooth(#[from] SmoothError),
-    /// What the model refuses.
+    /// An error of the model.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A damaged checkpoint.
@@ -68,10 +68,10 @@ pub enum WriteError {
     /// A damaged GGUF file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// Something that is not written or read here.
+    /// A checkpoint or a request that is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// The plan and the bytes disagree: an error in the plan.
+    /// The plan and the bytes disagree, so the plan is wrong.
     #[error("the plan and the bytes disagree: {0}")]
     Plan(String),
 }

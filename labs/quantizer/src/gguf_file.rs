@@ -1,4 +1,4 @@
-//! GGUF, version 3: the metadata of the input, its tensors in other blocks.
+//! GGUF, version 3: the metadata of the input, with tensors in another type of blocks.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use formats::gguf::{Gguf, TensorType, Value, layout};
 use crate::WriteError;
 use crate::safetensors_file::Sink;
 
-/// The key that says what most tensors are, in llama.cpp's numbers.
+/// The key for the type of most tensors, in llama.cpp's numbers.
 const FILE_TYPE: &str = "general.file_type";
 
 /// A GGUF file at `path` with `tensors`, in their order, and the metadata of the file `input`.
@@ -28,9 +28,9 @@ pub(crate) fn create(
         }
     });
     let layout = layout(&metadata, &entries.collect::<Result<Vec<_>, _>>()?)?;
-    let places = tensors.iter().zip(layout.begins);
-    let places = places.map(|(tensor, begin)| (tensor.name.clone(), (begin, tensor.bytes)));
-    Sink::create(path, &layout.header, places.collect(), layout.bytes)
+    let spans = tensors.iter().zip(layout.begins);
+    let spans = spans.map(|(tensor, begin)| (tensor.name.clone(), (begin, tensor.bytes)));
+    Sink::create(path, &layout.header, spans.collect(), layout.bytes)
 }
 
 /// llama.cpp's number for a file of mostly this type (`llama_ftype`).

@@ -2,8 +2,8 @@
 //!
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
 //! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes (without one, the
-//! labs take the nearest), and the format of [`Plan`] stores them. [`loaded`] reads back and runs what
-//! was written, or what others wrote in the same formats.
+//! labs take the nearest), and the format of [`Plan`] stores them. [`loaded`] reads checkpoints in
+//! these formats and runs them, whichever program wrote them.
 
 mod config;
 mod error;
@@ -24,5 +24,5 @@ pub use report::{LayerError, Report};
 pub use stages::{Rounding, Transform};
 pub use write::{Job, Progress, write};
 
-/// Bytes of a file of weights, at most, where nothing else is asked for: what most tools take.
+/// The default limit of the bytes of a file of weights, which most tools use.
 pub const SHARD_BYTES: u64 = 5_000_000_000;

@@ -1,4 +1,4 @@
-//! What was written, read back and run.
+//! Checkpoints that are read back and run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,8 +36,8 @@ impl Checkpoint {
     /// Opens a folder of safetensors: only headers are read.
     ///
     /// # Errors
-    /// If a file is missing or damaged, config and shapes contradict each other, or a matrix is in a
-    /// format that is not decoded here.
+    /// If a file is missing or damaged, config and shapes contradict each other, or the format of a
+    /// matrix is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, WriteError> {
         let folder = folder.as_ref();
         let inspection = checkpoint::inspect(folder)?;
@@ -64,7 +64,7 @@ impl Checkpoint {
         Ok(Self { folder: folder.into(), tensors, matrices })
     }
 
-    /// Names and shapes of the tensors that the file stands for.
+    /// Names and shapes of the tensors, a quantized matrix as one tensor.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let parts: Vec<&String> = self.matrices.values().flat_map(|m| &m.parts).collect();
         let plain = self.tensors.values().filter(|found| !parts.contains(&&found.tensor.name));
@@ -79,7 +79,7 @@ impl Checkpoint {
     /// The tensor `name` as numbers, `[rows, columns]`; a vector is one row.
     ///
     /// # Errors
-    /// If there is none, or its bytes cannot be read or decoded.
+    /// If there is no such tensor, or its bytes cannot be read or decoded.
     pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         let read = || match self.matrices.get(name) {
             Some(matrix) => Ok(dequantize(matrix.layout, matrix.shape, &self.parts_of(matrix)?)?),
@@ -88,8 +88,8 @@ impl Checkpoint {
         read().map_err(|error: WriteError| error.within(name))
     }
 
-    /// Writes every tensor, decoded, into one safetensors file in F32: for a comparison with what
-    /// another library decodes.
+    /// Writes every tensor, decoded, into one safetensors file in F32, for a comparison with another
+    /// library.
     ///
     /// # Errors
     /// If a tensor cannot be decoded, or the file cannot be written or is there already.
@@ -121,9 +121,10 @@ impl Checkpoint {
     /// the layer, in `quantized_inputs`.
     ///
     /// # Errors
-    /// If it is no model that the course runs.
+    /// If the architecture is not supported.
     pub fn model(&self) -> Result<Model, WriteError> {
         let config = Config::load(&self.folder)?;
+        // Kept outside of the model's error, because the model's error cannot hold one of this crate.
         let mut failed = None;
         let model = Model::from_tensors(config, self.shapes(), &mut |name| {
             self.read(name).map_err(|error| {
@@ -132,8 +133,7 @@ impl Checkpoint {
             })
         });
         let mut model = model.map_err(|error| failed.unwrap_or(error.into()))?;
-        let ids: Vec<_> = model.layer_ids().collect();
-        for id in ids {
+        for id in model.layer_ids() {
             let Some(matrix) = self.matrices.get(&format!("{id}.weight")) else { continue };
             if let Some(inputs) = matrix.inputs {
                 let layer = layer(inputs, matrix.layout, matrix.shape, &self.parts_of(matrix)?)?;

@@ -1,5 +1,6 @@
-//! What becomes of each tensor: lab 05's functions decide for the formats that the lab names, the
-//! reader's own with `LAB_IMPL=starter`; every other format follows its description.
+//! The plan: which tensors are quantized, and into which parts. Lab 05's functions (the reader's own with
+//! `LAB_IMPL=starter`) decide for the formats that the lab names. Every other format follows its
+//! description.
 
 use formats::bytes::Float;
 use formats::checkpoint::Tensor;
@@ -15,13 +16,13 @@ use crate::WriteError;
 pub struct Plan {
     /// How linear layers are stored.
     pub format: StorageFormat,
-    /// The type of what stays a float.
+    /// The type of the tensors that stay floats.
     pub float: Float,
     recipe: Option<Recipe>,
 }
 
 impl Plan {
-    /// The plan of a model in `format`, with what it leaves alone as `float`.
+    /// The plan of a model in `format`, with all other tensors as `float`.
     pub fn new(format: StorageFormat, float: Float) -> Self {
         let recipe = Scheme::of(format).map(|scheme| Recipe { scheme, float });
         Self { format, float, recipe }
@@ -35,8 +36,7 @@ impl Plan {
         }
     }
 
-    /// The tensors that stand for `tensor`, in the order in which [`Plan::round_and_store`] gives their
-    /// bytes.
+    /// The parts of `tensor`, in the order of the bytes of [`Plan::round_and_store`].
     pub fn parts(&self, tensor: &Tensor) -> Vec<Tensor> {
         match self.recipe {
             Some(recipe) => quantize_model::parts(tensor, recipe),
@@ -53,7 +53,7 @@ impl Plan {
         }
     }
 
-    /// What `config.json` says under `quantization_config`, if anything.
+    /// The `quantization_config` of `config.json`, if there is one.
     pub(crate) fn config(&self, tensors: &[Tensor]) -> Option<Value> {
         match self.recipe {
             Some(Recipe { scheme, .. }) => {

@@ -112,7 +112,7 @@ fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f
 /// A layer of 8-bit weights, a scale for each row, and 8-bit activations, a scale for each token.
 ///
 /// The sums run in `f32`, which is much faster here than `i32`: a sum of products of int8 codes is
-/// exact up to 2^24, rounded beyond.
+/// exact up to 2^24 and rounded beyond.
 struct Codes {
     activations: Grid,
     codes: Dense,

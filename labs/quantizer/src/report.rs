@@ -1,14 +1,14 @@
-//! What was written, in numbers.
+//! The sizes and errors of a written checkpoint.
 
 use std::collections::BTreeMap;
 
 use formats::checkpoint::collapse;
+use formats::registry::{Reason, StorageFormat};
 use kit::Table;
 use kit::table::{count, percent, times};
+use ndarray::Array2;
 
-use formats::registry::{Reason, StorageFormat};
-
-/// How far the quantized matrices of one kind are from the original.
+/// The error of the quantized matrices of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LayerError {
     /// Matrices of this kind.
@@ -25,8 +25,8 @@ impl LayerError {
         if self.error == 0.0 { 0.0 } else { (self.error / self.reference).sqrt() }
     }
 
-    /// The error of one matrix, which came back as `decoded`.
-    pub(crate) fn of(reference: &ndarray::Array2<f32>, decoded: &ndarray::Array2<f32>) -> Self {
+    /// The error of one matrix, `decoded` from its bytes.
+    pub(crate) fn of(reference: &Array2<f32>, decoded: &Array2<f32>) -> Self {
         let mut sums = Self { matrices: 1, ..Self::default() };
         for (&was, &is) in reference.iter().zip(decoded) {
             sums.error += (f64::from(is) - f64::from(was)).powi(2);
@@ -43,10 +43,10 @@ impl LayerError {
     }
 }
 
-/// What was written.
+/// A written checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What was asked for.
+    /// The format of the quantized matrices.
     pub format: StorageFormat,
     /// Bytes of the input's tensors.
     pub bytes_before: u64,
@@ -54,10 +54,10 @@ pub struct Report {
     pub bytes_after: u64,
     /// Bits that a weight of the quantized matrices costs.
     pub bits_per_weight: Option<f64>,
-    /// What was left alone, and why.
+    /// The tensors that stayed floats, and the reasons.
     pub kept: Vec<(String, Reason)>,
-    /// The error of each kind of layer, by the last word of its name. Under smoothing the reference is
-    /// the smoothed weight.
+    /// The error of each kind of layer, by the last word of its name. With a transform, the reference is
+    /// the transformed weight.
     pub errors: BTreeMap<String, LayerError>,
 }
 
@@ -87,15 +87,13 @@ impl Report {
         table
     }
 
-    /// What was left alone: a line for each reason.
+    /// The tensors that stayed floats, a line for each reason.
     pub fn left_alone(&self) -> Vec<String> {
         let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (name, reason) in &self.kept {
             reasons.entry(reason.to_string()).or_default().push(name);
         }
-        let line = |(reason, names): (String, Vec<&str>)| {
-            format!("kept, {reason}: {}", collapse(names).join(", "))
-        };
-        reasons.into_iter().map(line).collect()
+        let reasons = reasons.into_iter();
+        reasons.map(|(why, names)| format!("kept, {why}: {}", collapse(names).join(", "))).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! Files whose sizes are known before their data: the header is written first, then every tensor at
-//! its place, in any order and from any thread.
+//! Files whose sizes are known before their data. The header is written first, then each tensor at its
+//! offset, in any order and from any thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -13,8 +13,8 @@ use formats::registry::StoredPart;
 use crate::WriteError;
 use quantize_model::file::{LENGTH, header, in_order};
 
-/// Where a tensor lies in a file: first byte and bytes.
-pub(crate) type Place = (u64, u64);
+/// The first byte of a tensor in a file, and its number of bytes.
+pub(crate) type Span = (u64, u64);
 
 /// Cuts tensors into files of at most `limit` bytes of data, in their order, keeping `groups` (the
 /// parts of one matrix) together. A group that is larger has a file of its own.
@@ -41,10 +41,10 @@ pub(crate) fn shards(groups: Vec<Vec<Tensor>>, limit: u64) -> Result<Vec<Vec<Ten
     Ok(shards)
 }
 
-/// A file that is being filled.
+/// A file whose tensors are being written.
 pub(crate) struct Sink {
     path: PathBuf,
-    places: BTreeMap<String, Place>,
+    spans: BTreeMap<String, Span>,
     state: Mutex<(File, BTreeSet<String>)>,
 }
 
@@ -53,36 +53,38 @@ impl Sink {
     pub(crate) fn safetensors(path: &Path, tensors: &[Tensor]) -> Result<Self, WriteError> {
         let json = header(tensors);
         let mut begin = LENGTH + json.len() as u64;
-        let mut places = BTreeMap::new();
+        let mut spans = BTreeMap::new();
         for tensor in in_order(tensors) {
-            places.insert(tensor.name.clone(), (begin, tensor.bytes));
+            spans.insert(tensor.name.clone(), (begin, tensor.bytes));
             begin += tensor.bytes;
         }
         let length = (json.len() as u64).to_le_bytes();
-        Self::create(path, &[&length, json.as_bytes()].concat(), places, begin)
+        Self::create(path, &[&length, json.as_bytes()].concat(), spans, begin)
     }
 
-    /// A file that starts with `start` and ends after `total` bytes.
+    /// A file that starts with `start` and has `total` bytes.
     pub(crate) fn create(
         path: &Path,
         start: &[u8],
-        places: BTreeMap<String, Place>,
+        spans: BTreeMap<String, Span>,
         total: u64,
     ) -> Result<Self, WriteError> {
         let mut file = File::create_new(path).map_err(WriteError::io(path))?;
         file.write_all(start).map_err(WriteError::io(path))?;
+        // The whole length now, because tensors arrive in any order.
         file.set_len(total).map_err(WriteError::io(path))?;
-        Ok(Self { path: path.into(), places, state: Mutex::new((file, BTreeSet::new())) })
+        Ok(Self { path: path.into(), spans, state: Mutex::new((file, BTreeSet::new())) })
     }
 
-    /// Writes a tensor at its place.
+    /// Writes a tensor at its offset.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
         let plan = |problem: String| WriteError::Plan(format!("`{name}` {problem}"));
         let &(begin, length) =
-            self.places.get(name).ok_or_else(|| plan("has no place in the file".into()))?;
+            self.spans.get(name).ok_or_else(|| plan("has no place in the file".into()))?;
         if length != bytes.len() as u64 {
             return Err(plan(format!("has {} bytes, planned were {length}", bytes.len())));
         }
+        // One lock, because a file has one position, which the seek moves.
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (file, written) = &mut *state;
         if !written.insert(name.into()) {
@@ -92,13 +94,14 @@ impl Sink {
         file.write_all(bytes).map_err(WriteError::io(&self.path))
     }
 
-    /// Ends the file, every tensor of which has to be there: its bytes.
+    /// Checks that every tensor was written, and returns the bytes of the file.
     pub(crate) fn finish(self) -> Result<u64, WriteError> {
         let state = self.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (file, written) = state;
-        if let Some(missing) = self.places.keys().find(|name| !written.contains(*name)) {
+        if let Some(missing) = self.spans.keys().find(|name| !written.contains(*name)) {
             return Err(WriteError::Plan(format!("`{missing}` was not written")));
         }
+        // On disk before the folder gets its final name, so that a finished checkpoint survives a crash.
         file.sync_all().map_err(WriteError::io(&self.path))?;
         Ok(file.metadata().map_err(WriteError::io(&self.path))?.len())
     }
@@ -117,7 +120,7 @@ impl Found {
     pub(crate) fn part(&self) -> Result<StoredPart, WriteError> {
         let mut file = File::open(&self.file).map_err(WriteError::io(&self.file))?;
         file.seek(SeekFrom::Start(self.begin)).map_err(WriteError::io(&self.file))?;
-        // The header was held to the length of the file, so this many bytes are there.
+        // The header was checked against the file's length, so the allocation is not larger than the file.
         let mut bytes = vec![0; self.tensor.bytes as usize];
         file.read_exact(&mut bytes).map_err(WriteError::io(&self.file))?;
         Ok(StoredPart { tensor: self.tensor.clone(), bytes })

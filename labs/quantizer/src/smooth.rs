@@ -1,9 +1,9 @@
-//! SmoothQuant on a whole model: lab 04's functions, folded into the file.
+//! SmoothQuant on a whole model with lab 04's functions. The scales are folded into the tensors.
 //!
-//! Only the inputs that come out of a norm can be smoothed for free: those of the query, key and value
-//! projections, and those of gate and up. The three (or two) read one input, so they share one vector of
-//! scales, made of the largest weight over all of them; the norm is divided by it, the weights are
-//! multiplied with it, and the model computes the same. Source: `smooth_lm` of SmoothQuant's reference
+//! Only the outputs of a norm can be smoothed at no cost: the inputs of the query, key and value
+//! projections, and those of gate and up. These projections read one input and so share one vector of
+//! scales, for which the absmax of the weights is taken over all of them. The norm is divided by the
+//! scales, the weights are multiplied by them, and the model computes the same. Source: `smooth_lm` of SmoothQuant's reference
 //! implementation, which smooths these inputs and no others.
 
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ pub struct Smoothing {
     weights: BTreeMap<String, Array1<f32>>,
 }
 
-/// What a norm of a decoder layer feeds.
-const FED: [(&str, &[Projection]); 2] = [
+/// The norms of a decoder layer, and the projections that read their outputs.
+const READERS: [(&str, &[Projection]); 2] = [
     ("input_layernorm", &[Projection::Q, Projection::K, Projection::V]),
     ("post_attention_layernorm", &[Projection::Gate, Projection::Up]),
 ];
@@ -48,16 +48,17 @@ impl Smoothing {
 
     /// Runs the model behind `weights` on `chunks` of tokens and computes the scales for `alpha`.
     ///
-    /// The model is in memory for that, in `f32`: calibrating is not bounded by the largest tensor.
+    /// The whole model is in memory in `f32`, so the largest tensor does not bound the memory of
+    /// calibration.
     ///
     /// # Errors
-    /// If it is no model that the course runs, or lab 04 refuses: no tokens, a dead channel, an `alpha`
-    /// out of range.
+    /// If the architecture is not supported, or lab 04 refuses: no tokens, a dead channel, an `alpha` out
+    /// of range.
     pub fn calibrate(weights: &Weights, chunks: &[&[u32]], alpha: f32) -> Result<Self, WriteError> {
         let model = Model::load(weights.path())?;
         let mut inputs: BTreeMap<LayerId, Array1<f32>> = BTreeMap::new();
         each_input(&model, chunks, |id, x| {
-            // Query and gate stand for all that read the same input.
+            // Query and gate alone, because the other projections read the same inputs.
             if matches!(id.projection(), Some(Projection::Q | Projection::Gate)) {
                 let now = channel_absmax(x)?;
                 widen(inputs.entry(id).or_insert_with(|| Array1::zeros(now.len())), &now);
@@ -66,9 +67,9 @@ impl Smoothing {
         })?;
         let mut smoothing = Self::default();
         for layer in 0..model.config().layers {
-            for (norm, fed) in FED {
+            for (norm, readers) in READERS {
                 let norm = format!("model.layers.{layer}.{norm}.weight");
-                let ids = fed.iter().map(|&projection| LayerId::Layer(layer, projection));
+                let ids = readers.iter().map(|&projection| LayerId::Layer(layer, projection));
                 let scales = || -> Result<_, WriteError> {
                     let input = ids.clone().find_map(|id| inputs.get(&id));
                     let input = input.ok_or(SmoothError::NoTokens)?;
@@ -98,11 +99,11 @@ impl Transform for Smoothing {
     }
 }
 
-/// Runs `model` on each of `chunks` from an empty cache, and hands `see` the input of every layer,
+/// Runs `model` on each of `chunks` from an empty cache, and calls `see` with the input of every layer,
 /// `[tokens, in_features]`.
 ///
 /// # Errors
-/// If the model fails; or the first error of `see`, with the layer's id.
+/// An error of the model, or the first error of `see` with the layer's id.
 pub fn each_input<C: AsRef<[u32]>>(
     model: &Model,
     chunks: &[C],
@@ -111,7 +112,7 @@ pub fn each_input<C: AsRef<[u32]>>(
     for chunk in chunks {
         let chunk = chunk.as_ref();
         let mut cache = Cache::new(model.config(), chunk.len())?;
-        // A hook cannot fail, so that an error waits for the end of the chunk.
+        // A hook cannot fail, so the first error is kept until the end of the chunk.
         let mut refused = None;
         model.hidden(chunk, &mut cache, &mut |id, x| {
             if let (None, Err(error)) = (&refused, see(id, x)) {
@@ -125,7 +126,7 @@ pub fn each_input<C: AsRef<[u32]>>(
     Ok(())
 }
 
-/// The larger of each two magnitudes, in the place of the first.
+/// Replaces each element of `max` by the larger of `max` and `now`.
 pub fn widen(max: &mut Array1<f32>, now: &Array1<f32>) {
     max.zip_mut_with(now, |max, now| *max = max.max(*now));
 }

@@ -1,12 +1,12 @@
-//! The two stages before storing, as whatever plugs into the writer.
+//! The interfaces of the two stages before storing.
 
 use formats::registry::{Codes, StorageFormat};
 use ndarray::Array2;
 
 use crate::WriteError;
 
-/// The first stage: an exact change of the tensors, made before anything is rounded. The model computes
-/// the same with the changed tensors.
+/// The first stage: an exact change of the tensors before rounding. The model computes the same with
+/// the changed tensors.
 pub trait Transform: Sync {
     /// The tensor `name`, `[rows, columns]`, changed; a vector is one row.
     ///
@@ -15,7 +15,7 @@ pub trait Transform: Sync {
     fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, WriteError>;
 }
 
-/// The second stage: which codes, for whoever chooses better than the nearest.
+/// The second stage: the choice of codes, where the nearest codes are not the best.
 pub trait Rounding: Sync {
     /// The codes of the weight `name`, `[out_features, in_features]`, on the grid of `format`.
     ///

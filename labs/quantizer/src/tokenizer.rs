@@ -1,4 +1,4 @@
-//! The files beside the weights that an engine needs to turn text into tokens.
+//! The files of the tokenizer, which an engine needs beside the weights.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::WriteError;
 
-/// What is copied out of a Hugging Face folder, where it is there.
+/// The files that are copied from a Hugging Face folder, where they exist.
 const COPIED: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -22,8 +22,8 @@ const COPIED: [&str; 10] = [
     "generation_config.json",
 ];
 
-/// Puts the tokenizer's files into `folder`: copies, or, from a GGUF file, `tokenizer.json`,
-/// `tokenizer_config.json` (with the chat template) and `generation_config.json` made of its metadata.
+/// Writes the tokenizer's files into `folder`: copies, or, for a GGUF file, `tokenizer.json`,
+/// `tokenizer_config.json` (with the chat template) and `generation_config.json` from its metadata.
 pub(crate) fn write(weights: &Weights, folder: &Path) -> Result<(), WriteError> {
     if weights.is_gguf() { make(weights.path(), folder) } else { copy(weights.path(), folder) }
 }
@@ -40,7 +40,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), WriteError> {
 
 fn make(file: &Path, folder: &Path) -> Result<(), WriteError> {
     let gguf = Gguf::open(file)?;
-    // A model without a tokenizer can be served with tokens alone.
+    // No error, because a model without a tokenizer can be served with token ids.
     if !gguf.metadata().contains_key("tokenizer.ggml.tokens") {
         return Ok(());
     }
@@ -67,7 +67,7 @@ fn id(gguf: &File, name: &str) -> Option<u64> {
 }
 
 fn tokenizer_config(gguf: &File) -> Value {
-    // This class reads tokenizer.json as it is; that of a model may build rules of its own instead.
+    // This class uses tokenizer.json unchanged; a model's own class may build other rules.
     let mut config = Map::from_iter([
         ("tokenizer_class".into(), json!("PreTrainedTokenizerFast")),
         ("clean_up_tokenization_spaces".into(), json!(false)),
@@ -88,9 +88,10 @@ fn tokenizer_config(gguf: &File) -> Value {
 }
 
 fn generation_config(gguf: &File) -> Value {
-    let ids =
-        SPECIAL.into_iter().filter(|(name, _)| *name != "unk").filter_map(|(theirs, ours)| {
-            Some((format!("{theirs}_token_id"), Value::from(id(gguf, ours)?)))
-        });
+    // `unk` is no key of a generation config.
+    let known = SPECIAL.into_iter().filter(|(name, _)| *name != "unk");
+    let ids = known.filter_map(|(theirs, ours)| {
+        Some((format!("{theirs}_token_id"), Value::from(id(gguf, ours)?)))
+    });
     Value::Object(ids.collect())
 }

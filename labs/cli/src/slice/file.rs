@@ -1,8 +1,8 @@
 //! The safetensors file, always the same bytes for the same tensors.
 //!
-//! A safetensors file is the header's length in 8 bytes, the header in JSON, the tensors' bytes.
-//! The `safetensors` crate keeps `__metadata__` in a hash map, so its order changes from run to
-//! run; this writes it in the order of its keys. The crate reads it back in the tests.
+//! A safetensors file is the header's length in 8 bytes, the header in JSON, the tensors' bytes. The
+//! `safetensors` crate keeps `__metadata__` in a hash map, so its order changes from run to run. The
+//! functions here write the keys in order, and tests read the file with the crate.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,11 @@ pub struct Cut {
     pub values: Array2<f16>,
     /// The rows that were kept.
     pub kept: Kept,
-    /// What rounding to `f16` did.
+    /// The errors of rounding to `f16`.
     pub rounding: Rounding,
 }
 
-/// What every file says of its source: the name and the checksum of the model.
+/// The metadata of every file: the name and the checksum of the model.
 pub fn source(name: &str, sha256: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("source".to_string(), name.to_string()),
@@ -79,7 +79,7 @@ fn header(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slice::rows::row_peaks;
+    use crate::slice::rows::row_absmax;
     use kit::real_slice;
     use safetensors::SafeTensors;
     use safetensors::tensor::Dtype;
@@ -88,7 +88,7 @@ mod tests {
         let values = [1.0f32, -2.0, 0.5, 3.0, 65504.0, -0.0].map(f16::from_f32).to_vec();
         let matrix = |dim| Array2::from_shape_vec(dim, values.clone()).unwrap_or_default();
         let cut = |name, values: Array2<f16>| {
-            let kept = Kept::every(1, &row_peaks(&values));
+            let kept = Kept::every(1, &row_absmax(&values));
             Cut { name, values, kept, rounding: Rounding { normal: 0.0, subnormal: 0.0 } }
         };
         vec![cut("b", matrix((3, 2))), cut("a", matrix((2, 3)))]

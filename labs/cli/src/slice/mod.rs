@@ -1,7 +1,7 @@
 //! `cargo book slice`: cuts the real slice out of the fetched model.
 //!
-//! The same model always gives the same weights, byte for byte, so `--check` can hold the committed
-//! file to it. Activations are computed: they are held to it within a step of `f16`.
+//! The same model always gives the same weights, byte for byte, so `--check` compares the committed file
+//! byte for byte. Activations are computed, so they are compared within a step of `f16`.
 
 mod activations;
 mod file;
@@ -19,7 +19,7 @@ use kit::real_slice;
 use ndarray::{Array2, Axis};
 
 use file::Cut;
-use rows::{Kept, loudness, row_peaks};
+use rows::{Kept, outlier_ratio, row_absmax};
 use xtask::fetch;
 
 /// Arguments of `cargo book slice`.
@@ -65,12 +65,10 @@ fn slice_of(model: &Path) -> Result<Vec<u8>> {
 
 /// One line of what `PROVENANCE.md` says.
 fn describe(cut: &Cut) {
-    let loudness = loudness(&row_peaks(&cut.values));
+    let ratio = outlier_ratio(&row_absmax(&cut.values));
     let [rows, columns] = [cut.values.nrows(), cut.values.ncols()];
     let (name, kept, rounding) = (cut.name, cut.kept, &cut.rounding);
-    eprintln!(
-        "{name}: {rows}x{columns}, {kept}, loudest row {loudness:.1}x the median, {rounding}"
-    );
+    eprintln!("{name}: {rows}x{columns}, {kept}, largest row {ratio:.1}x the median, {rounding}");
 }
 
 /// Cuts the tensor that Hugging Face calls `name`.
@@ -88,8 +86,7 @@ fn cut(gguf: &mut Gguf<BufReader<fs::File>>, name: &'static str) -> Result<Cut> 
         weights = unpermute_rotary(&weights, heads)?;
     }
     let halves = weights.mapv(f16::from_f32);
-    let peaks = row_peaks(&halves);
-    let kept = Kept::every(step, &peaks);
+    let kept = Kept::every(step, &row_absmax(&halves));
     let values = halves.select(Axis(0), &kept.rows());
     Ok(Cut { name, values, kept, rounding: Rounding::of(&weights, &halves) })
 }
@@ -103,7 +100,7 @@ fn parts(name: &str) -> Result<(&str, &str)> {
     }
 }
 
-/// What rounding to `f16` did to a matrix.
+/// The errors of rounding a matrix to `f16`.
 struct Rounding {
     /// The largest `|f16 - f32| / |f32|`, over weights that are not 0 and round to a normal `f16`.
     normal: f64,
@@ -144,7 +141,7 @@ fn compare(bytes: &[u8], slice: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes under another name first: a slice is whole or not there.
+/// Writes under another name first, so that a slice is never partial.
 fn write(bytes: &[u8], slice: &Path) -> Result<()> {
     let part = slice.with_extension("part");
     let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, slice));

@@ -1,4 +1,4 @@
-//! What the nine layers of the slice are given when the whole model reads the two windows.
+//! The inputs of the nine layers of the slice when the whole model runs the two windows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,8 +36,8 @@ pub fn inputs(path: &Path) -> Result<Inputs> {
 fn of_window(model: &Model, ids: &[u32], window: Window) -> Result<BTreeMap<String, Array2<f16>>> {
     let mut cache = Cache::new(model.config(), ids.len())?;
     let mut inputs = BTreeMap::new();
-    model.hidden(ids, &mut cache, &mut |place, x| {
-        let weight = format!("{place}.weight");
+    model.hidden(ids, &mut cache, &mut |layer, x| {
+        let weight = format!("{layer}.weight");
         if real_slice::TENSORS.contains(&weight.as_str()) {
             inputs.insert(real_slice::input_name(&weight, window), x.mapv(f16::from_f32));
         }

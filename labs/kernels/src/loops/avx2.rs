@@ -1,7 +1,7 @@
 //! The loops with AVX2, FMA and F16C.
 //!
-//! Arithmetic on registers is safe where the instructions are there; unsafe are the loads and stores
-//! of whole registers, each through a reference to an array of their size.
+//! Arithmetic on registers is safe in a function that enables the instructions. Only loads and stores
+//! of whole registers are `unsafe`, and each goes through a reference to an array of their size.
 
 use std::arch::x86_64::*;
 
@@ -93,7 +93,7 @@ fn f32_results<const T: usize>(sums: [[__m256; 2]; T]) -> Tile<f32, T> {
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], mut x: [&[f32]; T]) -> Tile<f32, T> {
-    // The same length for all, once, so that the loop need not ask.
+    // One length for all, so that the compiler can drop the bounds checks inside the loop.
     for x in &mut x {
         *x = &x[..w.len()];
     }
@@ -102,6 +102,7 @@ pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], mut x: [&[f32]; T]) ->
         let [low, high] = halves::<_, LANES>(w);
         let (low, high) = (load_f32(low), load_f32(high));
         for t in 0..T {
+            // One activation for eight rows: a lane holds a row, so no lanes are added at the end.
             let x = _mm256_set1_ps(x[t][feature]);
             sums[t][0] = _mm256_fmadd_ps(low, x, sums[t][0]);
             sums[t][1] = _mm256_fmadd_ps(high, x, sums[t][1]);
@@ -128,7 +129,8 @@ pub(super) fn w8a8<const T: usize>(w: &[Pair8], mut x: [&[[i16; 2]]; T]) -> Tile
         let (low, high) = (load_codes(low), load_codes(high));
         for t in 0..T {
             let x = _mm256_set1_epi32(lane(x[t][at]));
-            // Two products of 16 bits and their sum in 32: exact for any codes.
+            // Two products of 16 bits and their sum in 32 bits, exact for any codes. The twice as wide
+            // `maddubs` is no substitute, because its 16-bit sums saturate.
             sums[t][0] = _mm256_add_epi32(sums[t][0], _mm256_madd_epi16(low, x));
             sums[t][1] = _mm256_add_epi32(sums[t][1], _mm256_madd_epi16(high, x));
         }
@@ -147,15 +149,17 @@ pub(super) fn w8a8<const T: usize>(w: &[Pair8], mut x: [&[[i16; 2]]; T]) -> Tile
 #[inline]
 #[target_feature(enable = "avx2")]
 fn numbers_of_pairs(pairs: __m256i) -> [__m256; 2] {
+    // To the top of the lane and back, because the arithmetic shift right copies the sign.
     let first = _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(pairs));
+    // `load_pairs` extended the sign of the second code already.
     let second = _mm256_srai_epi32::<8>(pairs);
     [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(second)]
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn w8a16(w: &[Pair8], x: &[[f32; 2]]) -> [f32; ROWS] {
-    // Of each half of the rows, one sum for each of the two features: four that need not wait for
-    // each other.
+    // One sum for each half of the rows and each of the two features, because an FMA waits several
+    // cycles for the sum that it adds to: four chains hide a part of this latency.
     let mut sums = [[_mm256_setzero_ps(); 2]; 2];
     for (codes, x) in w.iter().zip(x) {
         let [low, high] = halves::<_, 16>(codes);
@@ -187,8 +191,8 @@ pub(super) fn expand8(w: &[Pair8], numbers: &mut [[f32; ROWS]]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn numbers_of_quad(bytes: &Quad4) -> [[__m256; 2]; 4] {
-    // With its top bit turned around, a code plus 8 is the code in two's complement. A nibble moved
-    // to the top of its lane and back down is that number: the way back copies the sign.
+    // A code plus 8 with its top bit flipped is the code in two's complement. A nibble moved to the
+    // top of its lane and back is then the code, because the arithmetic shift copies the sign.
     let v = _mm256_xor_si256(load(bytes), _mm256_set1_epi32(0x8888_8888_u32.cast_signed()));
     let number = |moved| _mm256_cvtepi32_ps(_mm256_srai_epi32::<28>(moved));
     [
@@ -205,7 +209,7 @@ pub(super) fn w4a16(w: &[Quad4], scales: &[[f16; ROWS]], x: &[[f32; 4]]) -> [f32
     let in_group = (w.len() / scales.len().max(1)).max(1);
     let groups = w.chunks_exact(in_group).zip(x.chunks_exact(in_group));
     for ((w, x), scales) in groups.zip(scales) {
-        // Even and odd features apart: four sums that need not wait for each other.
+        // Even and odd features apart, because four chains of FMA hide more latency than two.
         let mut group = [[_mm256_setzero_ps(); 2]; 2];
         for (bytes, x) in w.iter().zip(x) {
             let codes = numbers_of_quad(bytes);
@@ -216,6 +220,7 @@ pub(super) fn w4a16(w: &[Quad4], scales: &[[f16; ROWS]], x: &[[f32; 4]]) -> [f32
                 group[1] = _mm256_fmadd_ps(codes[feature][1], x, group[1]);
             }
         }
+        // The scale is applied once for a group, because all of its codes share the scale.
         let scales = halves::<_, LANES>(scales);
         for half in 0..2 {
             let group = _mm256_add_ps(group[0][half], group[1][half]);
@@ -266,9 +271,11 @@ pub(super) fn w4a8<const T: usize>(
             let at = group * in_group + at;
             let exact = block_sums::<T>(block, quads.map(|quads| &quads[at]));
             for t in 0..T {
+                // The sums are of `(code + 8) * x`, so 8 times the sum of `x` is subtracted.
                 let offset = _mm256_set1_epi32(x[t].offsets[at]);
                 let x = _mm256_set1_ps(x[t].scales[group]);
                 for half in 0..2 {
+                    // Exact in `f32`, because a block's sum is below 2^24.
                     let exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(exact[t][half], offset));
                     let scale = _mm256_mul_ps(scales[half], x);
                     sums[t][half] = _mm256_fmadd_ps(exact, scale, sums[t][half]);
@@ -292,15 +299,18 @@ fn block_sums<const T: usize>(
     for (quad, bytes) in quads.iter().enumerate() {
         let both = load(bytes);
         let low = _mm256_and_si256(both, nibbles);
+        // The shift moves bits across bytes, since there is none for bytes; the mask removes them.
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibbles);
         for t in 0..T {
             let x = x[t][quad].map(i8::cast_unsigned);
             let x = _mm256_set1_epi32(i32::from_le_bytes(x));
-            // Bytes without a sign times bytes with one, two products added up in 16 bits.
+            // Unsigned times signed bytes, two products added in 16 bits. This is why int4 codes are
+            // stored without a sign; the assertion above says that no block saturates.
             sums[t][0] = _mm256_add_epi16(sums[t][0], _mm256_maddubs_epi16(low, x));
             sums[t][1] = _mm256_add_epi16(sums[t][1], _mm256_maddubs_epi16(high, x));
         }
     }
+    // Widened to 32 bits once a block, because a block is as long as 16 bits allow.
     let ones = _mm256_set1_epi16(1);
     for sums in &mut sums {
         *sums = [_mm256_madd_epi16(sums[0], ones), _mm256_madd_epi16(sums[1], ones)];

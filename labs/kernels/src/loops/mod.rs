@@ -6,7 +6,8 @@
 //! * `f32`: one array of 16 numbers for each feature;
 //! * int8: 32 codes for each two features, the two codes of row 0, the two of row 1, and so on;
 //! * int4: 32 bytes for each four features: byte `4 r + j` has the code of row `r` and feature `j` in
-//!   its low nibble and that of row `r + 8` in the high one, each plus 8.
+//!   its low nibble and the code of row `r + 8` in the high nibble, each plus 8. Both nibbles of a
+//!   register then unpack to eight neighbouring rows, without a shuffle.
 //!
 //! A **tile** is what a loop computes at once: 16 rows times `T` tokens. Its sums stay in registers,
 //! and the weights are decoded once for all of its tokens.
@@ -22,7 +23,7 @@ pub(crate) const ROWS: usize = 16;
 /// Features whose products w4a8 adds up in 16 bits: 32 * 15 * 127 / 2 in each of two sums, which is
 /// 30,480, fits.
 pub(crate) const BLOCK: usize = 32;
-/// What an int4 code is stored plus, so that it has no sign.
+/// An int4 code is stored plus 8, because a nibble without a sign is unpacked by a mask alone.
 pub(crate) const OFFSET: i8 = 8;
 /// Two features of the 16 rows.
 pub(crate) type Pair8 = [i8; 2 * ROWS];
@@ -38,7 +39,7 @@ pub(crate) struct Token8<'a> {
     pub(crate) quads: &'a [[i8; 4]],
     /// The scale of each group.
     pub(crate) scales: &'a [f32],
-    /// 8 times the sum of the codes of each 32 features: what [`OFFSET`] adds to their products.
+    /// 8 times the sum of the codes of each 32 features, which [`OFFSET`] adds to their products.
     pub(crate) offsets: &'a [i32],
 }
 
@@ -50,8 +51,7 @@ macro_rules! loops {
         pub(crate) fn $name$(<const $T: usize>)?($($arg: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             if crate::dispatch::has_avx2() {
-                // SAFETY: the function asks for nothing but AVX2, FMA and F16C, which the machine
-                // was just found to have.
+                // SAFETY: the function needs AVX2, FMA and F16C, and `has_avx2` found all three.
                 return unsafe { avx2::$name$(::<$T>)?($($arg),*) };
             }
             portable::$name$(::<$T>)?($($arg),*)
@@ -88,7 +88,7 @@ loops! {
 mod tests {
     use super::*;
 
-    /// Whole numbers from -`most` to `most`, as they come.
+    /// Whole numbers from -`most` to `most`, in no order.
     fn whole(count: usize, most: i32) -> impl Iterator<Item = i32> {
         let mixed = |i: usize| i.wrapping_mul(2_654_435_761) >> 9;
         (0..count).map(move |i| mixed(i) as i32 % (most + 1) * if i % 3 == 0 { -1 } else { 1 })
@@ -99,7 +99,7 @@ mod tests {
         values.as_chunks::<N>().0.to_vec()
     }
 
-    // Whole numbers: every order of the sums is exact, with and without fused rounding.
+    // Whole numbers, because their sums are exact in every order, with and without FMA.
 
     #[test]
     fn both_forms_give_the_same_for_f32_and_int8() {

@@ -1,4 +1,4 @@
-//! The loops in plain Rust: for machines without AVX2, and to test the others against.
+//! The loops in plain Rust, for machines without AVX2 and as the reference of the tests.
 
 use half::f16;
 
@@ -61,6 +61,7 @@ pub(super) fn w4a16(w: &[Quad4], scales: &[[f16; ROWS]], x: &[[f32; 4]]) -> [f32
     let in_group = w.len() / scales.len().max(1);
     for (at, scales) in scales.iter().enumerate() {
         let quads = at * in_group..(at + 1) * in_group;
+        // A group is summed in codes, because one product with its scale is then enough.
         let mut group = [0.0; ROWS];
         for (bytes, x) in w[quads.clone()].iter().zip(&x[quads]) {
             for (codes, x) in codes_of_quad(bytes).iter().zip(x) {
@@ -108,6 +109,7 @@ pub(super) fn w4a8<const T: usize>(
         for (quad, bytes) in quads.iter().enumerate() {
             let codes = codes_of_quad(bytes);
             for (exact, x) in exact.iter_mut().zip(&x) {
+                // `x.offsets` are not needed, because the codes have their sign here.
                 let x = x.quads[at * BLOCK / 4 + quad];
                 for (codes, x) in codes.iter().zip(x) {
                     exact.iter_mut().zip(codes).for_each(|(sum, &code)| {

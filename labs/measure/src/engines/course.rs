@@ -104,8 +104,8 @@ fn quality(score: &Score, closeness: Option<&Closeness>) -> Quality {
         perplexity: score.perplexity(),
         standard_error: score.standard_error(),
         chunks: score.chunks,
-        top1_agreement: closeness.map(Closeness::agreement),
-        kl_divergence: closeness.map(Closeness::mean_divergence),
+        top1_agreement: closeness.map(Closeness::top1_agreement),
+        kl_divergence: closeness.map(Closeness::mean_kl_divergence),
     }
 }
 

@@ -57,7 +57,7 @@ fn check_supported<R: Read + Seek>(gguf: &Gguf<R>) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// What `read` gives if there is a `key`, else `default`.
+/// The result of `read` if there is a `key`, else `default`.
 fn or<R: Read + Seek, T>(
     gguf: &Gguf<R>,
     key: &str,
@@ -67,7 +67,7 @@ fn or<R: Read + Seek, T>(
     if gguf.metadata().contains_key(key) { read() } else { Ok(default) }
 }
 
-/// The width of a head, which has to be the width that is turned.
+/// The width of a head, all of which has to be rotated.
 fn head_dim<R: Read + Seek>(
     gguf: &Gguf<R>,
     hidden_size: usize,

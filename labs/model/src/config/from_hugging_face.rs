@@ -44,7 +44,8 @@ pub(crate) fn from_hugging_face(path: &Path) -> Result<Config, ModelError> {
     let text = std::fs::read_to_string(path).map_err(ModelError::io(path))?;
     let damaged = |error| ModelError::config("config.json", format!("cannot be read: {error}"));
     let value: Value = serde_json::from_str(&text).map_err(damaged)?;
-    // The model type first: of another architecture, a key that is missing says nothing.
+    // The model type first, because another architecture may lack keys, and its name is the better
+    // message.
     check_model_type(value.get("model_type").and_then(Value::as_str))?;
     let json: Json = serde_json::from_value(value).map_err(damaged)?;
     check_supported(&json)?;
@@ -103,7 +104,7 @@ fn check_supported(json: &Json) -> Result<(), ModelError> {
     check_rope("rope_parameters", json.rope_parameters.as_ref())
 }
 
-/// Both keys have been written by transformers, and the type under two names.
+/// Transformers has written both keys, and the type under two names, depending on its version.
 fn check_rope(key: &str, rope: Option<&Value>) -> Result<(), ModelError> {
     let kind = rope.and_then(|rope| rope.get("rope_type").or_else(|| rope.get("type")));
     match kind {
@@ -115,7 +116,8 @@ fn check_rope(key: &str, rope: Option<&Value>) -> Result<(), ModelError> {
     }
 }
 
-/// Transformers 5 writes it under `rope_parameters`, older ones at the top; the default is Llama's.
+/// Transformers 5 writes `rope_theta` under `rope_parameters`, older versions write it at the top. The
+/// default is Llama's.
 fn rope_theta(json: &Json) -> Result<f64, ModelError> {
     let nested = json.rope_parameters.as_ref().and_then(|rope| rope.get("rope_theta"));
     match nested {

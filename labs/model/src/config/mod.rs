@@ -1,4 +1,4 @@
-//! What a model's config says of its sizes.
+//! The sizes of a model, from its config.
 
 mod from_gguf;
 mod from_hugging_face;

@@ -25,7 +25,7 @@ pub struct Config {
     pub rope_theta: f64,
     /// What RMSNorm adds to the mean square.
     pub rms_norm_eps: f32,
-    /// Whether the head is the embedding; `None` leaves it to whether there is a tensor for it.
+    /// Whether the head is the embedding; `None` says yes if there is no tensor for the head.
     pub tied: Option<bool>,
     /// The token that begins a text, if the config names one.
     pub bos: Option<u32>,
@@ -34,7 +34,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks what the code that computes relies on.
+    /// Checks the properties on which the forward pass relies.
     pub(super) fn checked(self) -> Result<Self, ModelError> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -47,7 +47,7 @@ impl Config {
             ("max_position_embeddings", self.max_positions),
         ];
         for (key, size) in sizes {
-            // Products of three sizes must not overflow; no tensor has an axis this long anyway.
+            // The bound keeps products of three sizes from overflowing; no known axis is this long.
             if size == 0 || size > 1 << 20 {
                 return Err(ModelError::config(key, format!("is {size}: not from 1 to 2^20")));
             }

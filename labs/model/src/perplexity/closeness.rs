@@ -1,15 +1,16 @@
-//! How close one model's predictions are to another's, token by token.
+//! KL divergence and top-1 agreement of the predictions of two models, token by token.
 //!
-//! Perplexity looks at one token of the vocabulary, the one that came; two models can err on
-//! different tokens and have the same perplexity. The divergence looks at all of them.
+//! Perplexity looks at the probability of one token, the next token of the text, so two models that
+//! err on different tokens can have the same perplexity. The KL divergence looks at all tokens of the
+//! vocabulary.
 
-use ndarray::{Array2, ArrayView1, Zip};
+use ndarray::{Array2, Zip};
 use rayon::prelude::*;
 
 use super::log_sum_exp::log_sum_exp;
-use crate::ModelError;
+use crate::{ModelError, most_likely};
 
-/// The predictions that others are compared with: of one chunk.
+/// The predictions of the reference model for one chunk.
 #[derive(Clone, Debug)]
 pub struct Reference {
     logits: Array2<f32>,
@@ -29,7 +30,7 @@ impl Reference {
         Self { logits, probabilities, log_sums }
     }
 
-    /// The logits that it was made from.
+    /// The logits, `[tokens, vocab_size]`.
     pub fn logits(&self) -> &Array2<f32> {
         &self.logits
     }
@@ -40,10 +41,10 @@ impl Reference {
 pub struct Closeness {
     /// Tokens compared.
     pub tokens: usize,
-    /// The sum of the divergences `sum p ln(p / q)` in nats (Kullback and Leibler 1951), `p` the
+    /// The sum of the KL divergences `sum p ln(p / q)` in nats (Kullback and Leibler 1951), `p` the
     /// reference.
     pub divergence: f64,
-    /// Tokens on whose likeliest next token both agree.
+    /// Tokens for which both models have the same most likely next token.
     pub agreed: usize,
 }
 
@@ -62,13 +63,14 @@ impl Closeness {
             .into_par_iter()
             .map(|row| {
                 let (p, q) = (reference.logits.row(row), logits.row(row));
-                // sum p (ln p - ln q), with the two normalizers taken out of the sum.
+                // sum p (ln p - ln q), with the two normalizers outside of the sum, because `ln p` is
+                // the logit minus its normalizer. A logarithm for each token is then not needed.
                 let mut cross = 0.0;
                 Zip::from(reference.probabilities.row(row)).and(p).and(q).for_each(|&w, &p, &q| {
                     cross += f64::from(w) * (f64::from(p) - f64::from(q));
                 });
                 let normalizers = log_sum_exp(q) - reference.log_sums[row];
-                (cross + normalizers, likeliest(p) == likeliest(q))
+                (cross + normalizers, most_likely(p) == most_likely(q))
             })
             .collect();
         self.tokens += tokens.len();
@@ -77,23 +79,15 @@ impl Closeness {
         Ok(())
     }
 
-    /// The mean divergence of a token, in nats.
-    pub fn mean_divergence(&self) -> f64 {
+    /// The mean KL divergence of a token, in nats.
+    pub fn mean_kl_divergence(&self) -> f64 {
         self.divergence / self.tokens as f64
     }
 
-    /// The share of tokens on which both agree.
-    pub fn agreement(&self) -> f64 {
+    /// The share of tokens for which the most likely next token is the same.
+    pub fn top1_agreement(&self) -> f64 {
         self.agreed as f64 / self.tokens as f64
     }
-}
-
-/// The index of the largest logit, the first of equals.
-fn likeliest(logits: ArrayView1<f32>) -> usize {
-    let better = |best: (usize, f32), (id, &logit): (usize, &f32)| {
-        if logit > best.1 { (id, logit) } else { best }
-    };
-    logits.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
 }
 
 #[cfg(test)]
@@ -109,8 +103,8 @@ mod tests {
         // A constant added to all logits changes no probability.
         closeness.add(&Reference::new(logits.clone()), &(logits + 0.5))?;
         // Each probability is rounded by half an ulp, and the constant is weighed with their sum.
-        assert!(closeness.mean_divergence().abs() < 0.5 * f64::from(f32::EPSILON));
-        assert_eq!(closeness.agreement(), 1.0);
+        assert!(closeness.mean_kl_divergence().abs() < 0.5 * f64::from(f32::EPSILON));
+        assert_eq!(closeness.top1_agreement(), 1.0);
         Ok(())
     }
 
@@ -123,8 +117,8 @@ mod tests {
         let expected: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
         // Logits below 2 and probabilities below 1, each rounded to f32.
         let bound = 4.0 * f64::from(f32::EPSILON);
-        assert!((closeness.mean_divergence() - expected).abs() < bound);
-        assert_eq!(closeness.agreement(), 0.0);
+        assert!((closeness.mean_kl_divergence() - expected).abs() < bound);
+        assert_eq!(closeness.top1_agreement(), 0.0);
         assert!(closeness.add(&Reference::new(array![[1.0]]), &array![[1.0, 2.0]]).is_err());
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Perplexity, by llama.cpp's convention.
 //!
-//! Perplexity is `exp` of the mean negative log-likelihood of a text's tokens. Which tokens are
-//! scored, and with how much text before them, is a convention, and another one gives another number
-//! for the same model and text. This is the one of llama.cpp's `llama-perplexity`
-//! (`tools/perplexity/perplexity.cpp`, as of build 11434): the text is cut into chunks that know
-//! nothing of each other; the first half of a chunk is context, the second half is scored; the rest
-//! of the text is dropped. Of a chunk of 512 tokens, 255 are scored: tokens 257 to 511.
+//! Perplexity is `exp` of the mean negative log-likelihood of a text's tokens. A convention says which
+//! tokens are scored, and with how much context, and another convention gives another number for the
+//! same model and text. The convention here is that of llama.cpp's `llama-perplexity`
+//! (`tools/perplexity/perplexity.cpp`, as of build 11434): the text is cut into independent chunks; the
+//! first half of a chunk is context, the second half is scored; a partial chunk at the end is dropped.
+//! Of a chunk of 512 tokens, 255 are scored: tokens 257 to 511.
 
 use ndarray::{Array1, Array2, ArrayView1, s};
 use rayon::prelude::*;
@@ -24,7 +24,7 @@ pub struct Convention {
     /// Tokens of a chunk; llama.cpp's default is 512.
     pub chunk: usize,
     /// The token that the model sees in place of the first one of each chunk; `None` leaves it.
-    /// llama.cpp relayers it if the tokenizer puts a BOS in front of a text
+    /// llama.cpp replaces the token if the tokenizer puts a BOS in front of a text
     /// ([`Tokenizer::bos_in_front`](crate::Tokenizer::bos_in_front)). SmolLM2's does not.
     pub bos: Option<u32>,
 }
@@ -53,8 +53,8 @@ impl Score {
         self.mean_nll().exp()
     }
 
-    /// The standard error of the perplexity as llama.cpp prints it behind `+/-`: it says how much
-    /// the number depends on the text, not how far two models are apart on one text.
+    /// The standard error of the perplexity, as llama.cpp prints it behind `+/-`. The error says how much
+    /// the perplexity depends on the text. It does not say how far two models differ on one text.
     pub fn standard_error(&self) -> f64 {
         let variance = self.nll_squared / self.tokens as f64 - self.mean_nll().powi(2);
         self.perplexity() * (variance / (self.tokens as f64 - 1.0)).sqrt()
@@ -83,8 +83,8 @@ impl Score {
     }
 }
 
-/// The perplexity of `tokens`; `progress` is told the sum after every chunk, and how many chunks
-/// there will be.
+/// The perplexity of `tokens`. `progress` is called after every chunk with the sum so far and the
+/// number of all chunks.
 ///
 /// # Errors
 /// If a chunk has no scored token (it needs 3), the text is shorter than a chunk, a chunk is longer
@@ -123,13 +123,13 @@ impl Convention {
         Ok(tokens.chunks_exact(chunk).collect())
     }
 
-    /// What a model sees of a chunk: the chunk, a BOS in place of the first token if there is one.
-    pub fn seen(&self, chunk: &[u32]) -> Vec<u32> {
-        let mut seen = chunk.to_vec();
-        if let (Some(first), Some(bos)) = (seen.first_mut(), self.bos) {
+    /// The model's input for a chunk: the chunk, with a BOS in place of the first token if there is one.
+    pub fn input(&self, chunk: &[u32]) -> Vec<u32> {
+        let mut input = chunk.to_vec();
+        if let (Some(first), Some(bos)) = (input.first_mut(), self.bos) {
             *first = bos;
         }
-        seen
+        input
     }
 
     /// Runs one chunk from an empty cache: the logits that score the tokens `chunk / 2 + 1 ..`,
@@ -144,7 +144,8 @@ impl Convention {
         cache: &mut Cache,
     ) -> Result<Array2<f32>, ModelError> {
         cache.truncate(0);
-        let hidden = model.hidden(&self.seen(chunk), cache, &mut |_, _| ())?;
+        let hidden = model.hidden(&self.input(chunk), cache, &mut |_, _| ())?;
+        // The last token has no next token to score, and the head runs on scored tokens only.
         let last = chunk.len().saturating_sub(1);
         let scored = hidden.slice(s![chunk.len() / 2..last.max(chunk.len() / 2), ..]).to_owned();
         model.logits(&scored, &mut |_, _| ())
@@ -153,7 +154,7 @@ impl Convention {
 
 /// The negative log-likelihoods of the scored tokens of one chunk.
 fn nll_of(logits: &Array2<f32>, chunk: &[u32]) -> Result<Array1<f64>, ModelError> {
-    // The logits of a token score the next one, which the chunk and not the replaced input names.
+    // The logits of a token score the next token, which the chunk names and not the input with BOS.
     let targets = chunk.get(chunk.len() / 2 + 1..).unwrap_or_default();
     if targets.len() != logits.nrows() {
         let (rows, found) = (targets.len(), logits.nrows());

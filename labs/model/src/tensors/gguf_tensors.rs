@@ -9,7 +9,7 @@ use super::store::Tensors;
 use super::weight::Weight;
 use crate::{Config, LayerId, ModelError, Projection};
 
-/// A GGUF file and what it takes to undo its row order.
+/// A GGUF file and the numbers of heads, which undo its row order.
 pub(crate) struct GgufTensors<R> {
     gguf: Gguf<R>,
     heads: usize,
@@ -22,19 +22,18 @@ impl<R: Read + Seek> GgufTensors<R> {
     }
 }
 
-/// Takes the halves of the heads that are turned apart again, which the converter to GGUF
-/// interleaved; `heads` are the query heads and the key-value heads.
+/// Undoes the converter to GGUF, which interleaves the two halves of a rotated head: GGML rotates
+/// neighbours, Hugging Face rotates `j` with `j + head_dim / 2`. `heads` are the numbers of query heads
+/// and of key-value heads.
 pub(crate) fn in_hugging_face_order(
     weight: Weight,
     tensor: Array2<f32>,
     heads: [usize; 2],
 ) -> Result<Array2<f32>, ModelError> {
     match weight {
-        Weight::Linear(LayerId::Layer(_, Projection::Q)) => {
-            Ok(unpermute_rotary(&tensor, heads[0])?)
-        }
-        Weight::Linear(LayerId::Layer(_, Projection::K)) => {
-            Ok(unpermute_rotary(&tensor, heads[1])?)
+        Weight::Linear(LayerId::Layer(_, projection @ (Projection::Q | Projection::K))) => {
+            let heads = heads[usize::from(projection == Projection::K)];
+            Ok(unpermute_rotary(&tensor, heads)?)
         }
         _ => Ok(tensor),
     }
@@ -52,9 +51,5 @@ impl<R: Read + Seek> Tensors for GgufTensors<R> {
     fn read(&mut self, weight: Weight) -> Result<Array2<f32>, ModelError> {
         let tensor = self.gguf.tensor(&self.name(weight))?;
         in_hugging_face_order(weight, tensor, [self.heads, self.kv_heads])
-    }
-
-    fn is_needless(&self, _: &str) -> bool {
-        false
     }
 }

@@ -13,7 +13,7 @@ use super::store::Tensors;
 use super::weight::Weight;
 use crate::ModelError;
 
-/// Bytes that are read at a time: no tensor is in memory twice.
+/// Bytes that are read at a time, so that no tensor is in memory as bytes and as numbers.
 const PIECE: usize = 1 << 20;
 
 /// Where each tensor of a checkpoint lies.
@@ -74,11 +74,12 @@ fn check_plain(checkpoint: &Checkpoint) -> Result<(), ModelError> {
 /// The tensors of one file, from its header.
 fn stored_in(path: &Path) -> Result<Vec<(String, Stored)>, ModelError> {
     let mut file = File::open(path).map_err(ModelError::io(path))?;
-    // Every rule of the format is checked here: lengths, offsets, shapes, the end of the file.
+    // `read_header` checks every rule of the format: lengths, offsets, shapes, the end of the file.
     let header = read_header(&mut file)?;
-    let stored = header.tensors.into_iter().zip(header.begins);
-    let stored = stored
-        .map(|(tensor, begin)| (tensor.name.clone(), Stored { file: path.into(), tensor, begin }));
+    let stored =
+        header.tensors.into_iter().zip(header.begins).map(|(tensor, begin)| {
+            (tensor.name.clone(), Stored { file: path.into(), tensor, begin })
+        });
     Ok(stored.collect())
 }
 
@@ -98,7 +99,7 @@ impl Tensors for Shards {
     }
 
     /// Old checkpoints carry the rotary frequencies, which the config gives.
-    fn is_needless(&self, name: &str) -> bool {
+    fn is_ignored(&self, name: &str) -> bool {
         name.ends_with("rotary_emb.inv_freq")
     }
 }
@@ -117,7 +118,7 @@ fn read_values(name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
     let io = || ModelError::io(&stored.file);
     let mut file = File::open(&stored.file).map_err(io())?;
     file.seek(SeekFrom::Start(stored.begin)).map_err(io())?;
-    // The header was held to the length of the file, so this many bytes are there.
+    // The header was checked against the file's length, so the allocation is not larger than the file.
     let mut left = stored.tensor.bytes as usize;
     let mut values = Vec::with_capacity(left / size);
     let mut piece = vec![0; PIECE.min(left)];

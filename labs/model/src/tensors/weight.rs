@@ -1,4 +1,4 @@
-//! What the two formats call the same weight.
+//! The names of a weight in the two formats.
 
 use crate::{LayerId, Projection};
 
@@ -16,7 +16,7 @@ pub(crate) enum Weight {
 }
 
 impl Weight {
-    /// Every weight that a Llama of so many layers can have.
+    /// Every weight that a Llama of `layers` layers can have.
     pub(crate) fn all(layers: usize) -> impl Iterator<Item = Self> {
         let in_layer = |index: usize| {
             let linear = move |projection| Self::Linear(LayerId::Layer(index, projection));

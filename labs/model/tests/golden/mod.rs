@@ -1,9 +1,9 @@
-//! What transformers gives for the same files: see `golden/make_golden.py`.
+//! The results of transformers for the same files, made by `golden/make_golden.py`.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 
-use model::{Cache, Model};
+use model::{Cache, Model, most_likely};
 use ndarray::Array2;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ pub const ALLOWED: f64 = 1e-3;
 #[derive(Deserialize)]
 pub struct Run {
     pub ids: Vec<u32>,
-    pub argmax: Vec<usize>,
+    pub argmax: Vec<u32>,
     positions: Vec<usize>,
     columns: Vec<usize>,
     logits: Vec<Vec<f32>>,
@@ -116,11 +116,6 @@ impl Run {
     }
 }
 
-pub fn argmax(logits: &Array2<f32>) -> Vec<usize> {
-    let best = |row: ndarray::ArrayView1<f32>| {
-        let best =
-            |best: (usize, f32), (i, x): (usize, &f32)| if *x > best.1 { (i, *x) } else { best };
-        row.iter().enumerate().fold((0, f32::NEG_INFINITY), best).0
-    };
-    logits.rows().into_iter().map(best).collect()
+pub fn argmax(logits: &Array2<f32>) -> Vec<u32> {
+    logits.rows().into_iter().map(most_likely).collect()
 }

@@ -48,7 +48,7 @@ pub fn perplexity(
     let mut predictions = Predictions::default();
     for chunk in &chunks {
         // The scores begin with the second token: this is the one of token `chunk / 2 + 1`.
-        let scores = client.score(&convention.seen(chunk))?;
+        let scores = client.score(&convention.input(chunk))?;
         predictions.add(scores.get(chunk.len() / 2..).unwrap_or_default());
         progress(&predictions.score, chunks.len());
     }
