@@ -1,6 +1,7 @@
 //! What the labs share, so that no lab depends on another.
 //!
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
+//! * [`difference`]: how two arrays differ, in a line.
 //! * [`meters`]: how far an approximation is from its reference, accumulated in `f64`.
 //! * [`reference`]: the slow product in `f64` that everything faster is held to.
 //! * [`int8`]: a matrix of int8 codes with its scales.
@@ -12,6 +13,7 @@
 //! * [`wrong`]: plausible wrong answers, kept as code.
 
 pub mod data;
+pub mod difference;
 pub mod int4;
 pub mod int8;
 pub mod meters;

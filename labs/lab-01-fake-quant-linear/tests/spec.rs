@@ -8,6 +8,7 @@ use fake_quant_linear::{
     scale_for,
 };
 use kit::data::{normal_matrix, with_outlier_row};
+use kit::difference::assert_same;
 use kit::meters::{mean, relative_error, row_relative_errors};
 use kit::real_slice;
 use kit::reference::linear_f64;
@@ -423,19 +424,19 @@ fn the_sum_is_a_whole_number_beyond_what_f32_can_count() {
     let w = Quantized::new(Array2::from_shape_fn((16, 8192), code), Array2::ones((16, 1)));
     let w = must(w);
     let sums = x.q().mapv(i64::from).dot(&w.q().mapv(i64::from).t());
-    let expected = sums.mapv(|sum| sum as f32);
     let found = must(int8_linear(&x, &w));
-    let differ = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
-    let fake = must(quant_linear(&dequantize(&x), &w));
-    let diagnosis = if found == fake {
+    let why = if found == must(quant_linear(&dequantize(&x), &w)) {
         "they are those of the dequantized matrices, multiplied in f32"
     } else {
         "a sum of codes in f32 is rounded again and again"
     };
-    assert!(
-        differ == 0,
-        "{differ} of 16 sums of 8,192 products are not the i32 sum, rounded to f32 once: \
-         {diagnosis}. Sum in i32, and turn the sum into an f32 when it is rescaled"
+    assert_same(
+        found.view(),
+        sums.mapv(|sum| sum as f32).view(),
+        format_args!(
+            "These are sums of 8,192 products: {why}. Sum in i32, and turn the sum into an f32 \
+             when it is rescaled"
+        ),
     );
 }
 
