@@ -12,7 +12,6 @@ pub fn difference<T: PartialEq + Debug, D: Dimension>(
     if found.shape() != expected.shape() {
         return Some(format!("the shape is {:?}, not {:?}", found.shape(), expected.shape()));
     }
-    let pairs = found.indexed_iter().zip(&expected);
     let mut differing = found.indexed_iter().zip(&expected).filter(|((_, a), b)| a != b);
     let ((index, first), wanted) = differing.next()?;
     let (count, all) = (1 + differing.count(), expected.len());
