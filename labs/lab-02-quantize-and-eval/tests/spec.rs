@@ -645,13 +645,13 @@ fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
             ],
         );
     }
-    let wide = Architecture { hidden: 2048, ..LLAMA31_8B };
+    let wide = Architecture { hidden: 1536, ..LLAMA31_8B };
     assert_count(
-        "KV bytes per token of 32 heads of 128 beside a stream of 2,048",
+        "KV bytes per token of 32 heads of 128 beside a stream of 1,536",
         must(kv_bytes_per_token(&wide, Grid::Sixteen)),
         131_072,
         &[(
-            65_536,
+            49_152,
             "That is `hidden / heads` for the width of a head, and `head_dim` is its own number.",
         )],
     );
@@ -1205,15 +1205,15 @@ fn attention_grows_with_the_square_of_the_prompt() {
 
 #[test]
 fn attention_multiplies_heads_that_need_not_be_as_wide_as_the_stream() {
-    let model = Architecture { hidden: 2048, ..LLAMA31_8B };
+    let model = Architecture { hidden: 1536, ..LLAMA31_8B };
     let served = Served::of(model, Format::BF16);
     let linear = 2.0 * model.linear_weights() as f64 * 2048.0;
     assert_number(
-        "seconds of arithmetic of 2,048 tokens with 32 heads of 128 beside a stream of 2,048",
+        "seconds of arithmetic of 2,048 tokens with 32 heads of 128 beside a stream of 1,536",
         must(prefill_roofline(&served, &H100, 2048)).arithmetic_s,
         (linear + attention(2048.0)) / 989e12,
         &[(
-            (linear + attention(2048.0) / 2.0) / 989e12,
+            (linear + attention(2048.0) * 3.0 / 8.0) / 989e12,
             "That is `hidden` for the width of all heads, which is `heads * head_dim`.",
         )],
     );
