@@ -1,6 +1,7 @@
 //! Code that the labs share, so that a lab need not depend on another.
 //!
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
+//! * [`difference`]: how two arrays differ, in a line.
 //! * [`meters`]: the error of an approximation against its reference, accumulated in `f64`.
 //! * [`reference`]: the slow product in `f64`, with which tests compare every faster one.
 //! * [`int8`]: a matrix of int8 codes with its scales.
@@ -12,6 +13,7 @@
 //! * [`wrong`]: plausible wrong answers, kept as code.
 
 pub mod data;
+pub mod difference;
 pub mod int4;
 pub mod int8;
 pub mod meters;

@@ -58,6 +58,15 @@ wrong_answers! {
     ["codes_round_half_to_even_as_torch_does"],
     { quantize_value: |value, scale| (value / scale).round().clamp(-QMAX, QMAX) as i8 }
 
+    "multiplies_by_the_reciprocal",
+    "a product with `1 / scale` is a quotient by the scale",
+    "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
+    ["codes_round_half_to_even_as_torch_does"], {
+        quantize_value: |value, scale| {
+            (value * (1.0 / scale)).round_ties_even().clamp(-QMAX, QMAX) as i8
+        },
+    }
+
     "does_not_clip",
     "the saturating cast to `i8` clips enough",
     "the cast stops at -128, and the symmetric grid ends at -127",
@@ -90,6 +99,19 @@ wrong_answers! {
     ["the_scale_is_the_maximum_over_127_or_exactly_1"],
     { scale_for: |absmax| if absmax > 0.0 { absmax / QMAX } else { 1.0 } }
 
+    "guards_below_an_epsilon",
+    "a maximum below `f32::EPSILON` is 0",
+    "`f32::EPSILON` is the step at 1 and f32 holds far smaller numbers, so a row of small weights \
+     would become zeros",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1"],
+    { scale_for: |absmax| if absmax < f32::EPSILON { 1.0 } else { absmax / QMAX } }
+
+    "guards_a_small_scale",
+    "a scale below 1e-10 is a rounding error",
+    "a scale is as small as the weights of its row, and only 0 cannot divide",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1"],
+    { scale_for: |absmax| if absmax / QMAX < 1e-10 { 1.0 } else { absmax / QMAX } }
+
     "adds_an_epsilon",
     "adding a small number to the maximum is harmless",
     "the sum changes every scale, and the scale of a small maximum most of all",
@@ -111,6 +133,29 @@ wrong_answers! {
     ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
      "every_weight_lies_within_half_a_step_of_its_code"],
     { absmax: |values| values.mapv(f32::abs).mean().unwrap_or(0.0) }
+
+    "misses_the_last_column",
+    "a range to `len - 1` ends at the last element",
+    "the end of a range is not part of the range, so the last weight of a row is missed",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
+     "per_channel_has_one_scale_per_row_its_largest_magnitude_over_127"], {
+        absmax: |values| {
+            let all_but_one = values.iter().take(values.len() - 1);
+            all_but_one.fold(0.0, |max: f32, value| max.max(value.abs()))
+        },
+    }
+
+    "maxima_by_chunks_of_the_memory",
+    "a row is the next `in_features` numbers in memory",
+    "a matrix may be kept column by column, and then a run of the memory is no row",
+    ["a_matrix_kept_column_by_column_gives_the_same_codes_and_products"], {
+        row_scales: |w| {
+            let memory = w.as_slice_memory_order().unwrap_or_default();
+            let scale = |row| (answer().scale_for)((answer().absmax)(ArrayView1::from(row)));
+            let scales: Vec<f32> = memory.chunks(w.ncols()).map(scale).collect();
+            ndarray::Array1::from(scales).insert_axis(Axis(1))
+        },
+    }
 
     "scales_per_column",
     "an output channel is a column",
@@ -165,6 +210,35 @@ wrong_answers! {
         },
     }
 
+    "every_bad_value_is_nan",
+    "the kind of the bad value does not matter",
+    "the error shows the value to somebody who looks for its cause, and an overflow is not a NaN",
+    ["nan_and_infinity_are_refused_and_their_row_is_named"], {
+        check_finite: |w| solution::check_finite(w).map_err(|error| match error {
+            QuantError::NotFinite { row, column, .. } => {
+                QuantError::NotFinite { row, column, value: f32::NAN }
+            }
+            other => other,
+        }),
+    }
+
+    "rounds_what_comes_back",
+    "codes are whole numbers, and so are the weights that come back",
+    "a code counts steps of the scale, and a step is a float",
+    ["dequantize_multiplies_each_code_by_the_scale_of_its_row"],
+    { dequantize: |w| solution::dequantize(w).mapv(f32::round_ties_even) }
+
+    "multiplies_in_bf16",
+    "a checkpoint is bf16, so its weights come back as bf16",
+    "`code * scale` has more bits than bf16 keeps, and this layer is computed in f32",
+    ["quant_linear_is_x_times_w_transposed_exactly_where_f32_is_exact"], {
+        quant_linear: |x, w| {
+            solution::quant_linear(x, w)?;
+            let bf16 = |value: f32| f32::from_bits((value.to_bits() + 0x8000) & 0xFFFF_0000);
+            Ok(x.dot(&(answer().dequantize)(w).mapv(bf16).t()))
+        },
+    }
+
     "dequantizes_by_dividing",
     "a second division undoes the first",
     "a code is `value / scale`, so the value is `code * scale`",
@@ -195,6 +269,92 @@ wrong_answers! {
             };
             let sums = Array2::from_shape_fn(right.dim(), |(token, channel)| sum(token, channel));
             Ok(sums.mapv(f32::from) * x.scales() * w.scales().t())
+        },
+    }
+
+    "sums_in_f32",
+    "an f32 holds every whole number that an i32 holds",
+    "an f32 has 24 bits, so a sum beyond 2^24 is rounded at every step",
+    ["the_sum_is_a_whole_number_beyond_what_f32_can_count"], {
+        int8_linear: |x, w| {
+            let right = solution::int8_linear(x, w)?;
+            let sum = |(token, channel): (usize, usize)| {
+                let pairs = x.q().row(token).into_iter().zip(w.q().row(channel));
+                pairs.fold(0.0, |sum, (&a, &b)| sum + f32::from(a) * f32::from(b))
+            };
+            Ok(Array2::from_shape_fn(right.dim(), sum) * x.scales() * w.scales().t())
+        },
+    }
+
+    "multiplies_codes_as_f32",
+    "a float product of whole numbers is the integer product",
+    "a float product rounds its partial sums beyond 2^24, and an int8 unit does not",
+    ["the_sum_is_a_whole_number_beyond_what_f32_can_count"], {
+        int8_linear: |x, w| {
+            solution::int8_linear(x, w)?;
+            let sums = x.q().mapv(f32::from).dot(&w.q().mapv(f32::from).t());
+            Ok(sums * x.scales() * w.scales().t())
+        },
+    }
+
+    "dequantizes_before_the_product",
+    "the integer product is the product of the dequantized matrices",
+    "both are equal in exact arithmetic, but no integer unit works on dequantized numbers, and in \
+     f32 the sums are rounded",
+    ["the_sum_is_a_whole_number_beyond_what_f32_can_count"], {
+        int8_linear: |x, w| {
+            solution::int8_linear(x, w)?;
+            solution::quant_linear(&solution::dequantize(x), w)
+        },
+    }
+
+    "indexes_a_scale_for_each_token",
+    "the activations have a scale per token",
+    "activations quantized per tensor have one scale, of shape [1, 1], for all tokens",
+    ["one_scale_for_all_tokens_or_all_channels_stretches_over_the_product"], {
+        int8_linear: |x, w| {
+            solution::int8_linear(x, w)?;
+            let scale = |(token, _)| x.scales()[(token, 0)];
+            let scales = Array2::from_shape_fn((x.q().nrows(), 1), scale);
+            solution::int8_linear(&Quantized::new(x.q().clone(), scales)?, w)
+        },
+    }
+
+    "indexes_a_scale_for_each_channel",
+    "the weights have a scale per output channel",
+    "weights quantized per tensor have one scale, of shape [1, 1], for all channels",
+    ["one_scale_for_all_tokens_or_all_channels_stretches_over_the_product"], {
+        int8_linear: |x, w| {
+            solution::int8_linear(x, w)?;
+            let scale = |(channel, _)| w.scales()[(channel, 0)];
+            let scales = Array2::from_shape_fn((w.q().nrows(), 1), scale);
+            solution::int8_linear(x, &Quantized::new(w.q().clone(), scales)?)
+        },
+    }
+
+    "one_scale_is_that_of_channel_0",
+    "a channel without a scale has the scale 1",
+    "a single scale is that of the whole tensor, so every channel has it",
+    ["one_scale_for_all_tokens_or_all_channels_stretches_over_the_product"], {
+        int8_linear: |x, w| {
+            let scale = |(channel, _)| w.scales().get((channel, 0)).copied().unwrap_or(1.0);
+            let scales = Array2::from_shape_fn((w.q().nrows(), 1), scale);
+            solution::int8_linear(x, w)?;
+            solution::int8_linear(x, &Quantized::new(w.q().clone(), scales)?)
+        },
+    }
+
+    "refuses_one_row_of_scales_only",
+    "scales along the features have the shape `[1, in_features]`",
+    "a scale for each code, `[rows, in_features]`, differs along the features as well",
+    ["a_scale_along_in_features_cannot_leave_the_integer_sum"], {
+        int8_linear: |x, w| {
+            let first = |q: &Quantized| match q.scales().dim() {
+                (2.., 2..) => q.scales().column(0).to_owned().insert_axis(Axis(1)),
+                _ => q.scales().clone(),
+            };
+            let x = Quantized::new(x.q().clone(), first(x))?;
+            solution::int8_linear(&x, &Quantized::new(w.q().clone(), first(w))?)
         },
     }
 

@@ -8,6 +8,7 @@ use fake_quant_linear::{
     scale_for,
 };
 use kit::data::{normal_matrix, with_outlier_row};
+use kit::difference::assert_same;
 use kit::meters::{mean, relative_error, row_relative_errors};
 use kit::real_slice;
 use kit::reference::linear_f64;
@@ -47,6 +48,14 @@ fn codes_round_half_to_even_as_torch_does() {
     );
     assert_eq!(codes, expected, "\ncodes of {PROBES:?} at scale 1: {diagnosis}");
     assert_eq!(quantize_value(0.3, 0.1), 3, "0.3 at scale 0.1 is three steps: divide by the scale");
+    // A scale of 11 bits, so that 6.5 times the scale is exact in f32.
+    let scale = 0.122_985_84;
+    assert_eq!(
+        quantize_value(6.5 * scale, scale),
+        6,
+        "6.5 steps exactly, so to even. Times 1 / scale it is 6.5000005 and becomes 7, because the \
+         reciprocal is rounded itself: divide"
+    );
 }
 
 #[test]
@@ -64,12 +73,14 @@ fn codes_are_clipped_to_127_on_both_sides() {
 #[test]
 fn the_scale_is_the_maximum_over_127_or_exactly_1() {
     assert_eq!(scale_for(254.0), 2.0, "`scale_for(254)`: 254 over 127 is 2");
-    let small = 1e-6 / 127.0;
-    assert_eq!(
-        scale_for(1e-6),
-        small,
-        "`scale_for(1e-6)`: a guard against zero must leave every other maximum alone"
-    );
+    for absmax in [1e-6, 1e-7, 1e-12, 1e-30] {
+        assert_eq!(
+            scale_for(absmax),
+            absmax / 127.0,
+            "`scale_for({absmax:e})`: a guard against zero must leave every other maximum alone, \
+             because weights may be small. Compare the scale with 0, not with an epsilon"
+        );
+    }
     assert_eq!(
         scale_for(0.0),
         1.0,
@@ -89,20 +100,24 @@ fn the_scale_is_the_maximum_over_127_or_exactly_1() {
 
 #[test]
 fn per_tensor_has_one_scale_the_largest_magnitude_over_127() {
-    let w = array![[0.1, -2.54, 0.3], [0.0, 1.27, -0.2]];
+    let w = array![[0.1, 1.27, 0.3], [0.0, -0.2, -2.54]];
     let quantized = must(quantize_per_tensor(&w));
     assert_eq!(quantized.scales().dim(), (1, 1), "one scale for the whole tensor: shape [1, 1]");
     assert_eq!(
         quantized.scales()[(0, 0)],
         2.54 / 127.0,
-        "the scale is max|W| / 127, and the largest magnitude here is that of -2.54"
+        "the scale is max|W| / 127, and the largest magnitude here is that of -2.54, in the last \
+         row and column"
     );
-    assert_eq!(quantized.q(), array![[5, -127, 15], [0, 64, -10]], "codes at scale 0.02");
+    assert_eq!(quantized.q(), array![[5, 64, 15], [0, -10, -127]], "codes at scale 0.02");
+    let turned = must(quantize_per_tensor(&array![[-2.54, -0.2], [0.0, 0.3]]));
+    assert_eq!(turned.scales(), array![[2.54 / 127.0]], "-2.54 in the first row and column");
 }
 
 #[test]
 fn per_channel_has_one_scale_per_row_its_largest_magnitude_over_127() {
-    let w = array![[0.1, -2.54, 0.3, 0.0], [0.0, 1.27, -0.2, 0.5]];
+    // One maximum is in the first column and one in the last, so that a row cut short is seen.
+    let w = array![[-2.54, 0.1, 0.3, 0.0], [0.0, 0.5, -0.2, 1.27]];
     let quantized = must(quantize_per_channel(&w));
     assert_eq!(
         quantized.scales().dim(),
@@ -113,9 +128,29 @@ fn per_channel_has_one_scale_per_row_its_largest_magnitude_over_127() {
     assert_eq!(
         quantized.scales(),
         array![[2.54 / 127.0], [1.27 / 127.0]],
-        "each row's scale is its own max|W| / 127"
+        "each row's scale is its own max|W| / 127, over all columns: -2.54 is in the first, 1.27 in \
+         the last"
     );
-    assert_eq!(quantized.q(), array![[5, -127, 15, 0], [0, 127, -20, 50]], "codes, row by row");
+    assert_eq!(quantized.q(), array![[-127, 5, 15, 0], [0, 50, -20, 127]], "codes, row by row");
+}
+
+#[test]
+fn a_matrix_kept_column_by_column_gives_the_same_codes_and_products() {
+    let by_columns = |m: &Array2<f32>| m.t().as_standard_layout().into_owned().reversed_axes();
+    // Square, so that a walk through the memory goes wrong without an error.
+    let (w, x) = (normal_matrix(3, 8, 8), normal_matrix(4, 8, 8));
+    let (turned, why) = (by_columns(&w), "index by row and column, not by place in memory");
+    let quantized = must(quantize_per_channel(&w));
+    assert!(must(quantize_per_channel(&turned)) == quantized, "`quantize_per_channel`: {why}");
+    let per_tensor = must(quantize_per_tensor(&w));
+    assert!(must(quantize_per_tensor(&turned)) == per_tensor, "`quantize_per_tensor`: {why}");
+    let codes = quantized.q().t().as_standard_layout().into_owned().reversed_axes();
+    let kept = must(Quantized::new(codes, quantized.scales().clone()));
+    assert!(dequantize(&kept) == dequantize(&quantized), "`dequantize`: {why}");
+    let error = relative_error(&linear_f64(&x, &w), &must(quant_linear(&by_columns(&x), &kept)));
+    assert!(error < 0.02, "`quant_linear` is off by {error:.3} of its norm: {why}");
+    let product = must(int8_linear(&quantized, &quantized));
+    assert!(must(int8_linear(&kept, &kept)) == product, "`int8_linear`: {why}");
 }
 
 #[test]
@@ -144,12 +179,26 @@ fn nan_and_infinity_are_refused_and_their_row_is_named() {
             ("quantize_per_channel", quantize_per_channel(&w).err()),
         ];
         for (function, error) in results {
-            assert!(
-                matches!(error, Some(QuantError::NotFinite { row: 2, column: 4, .. })),
-                "`{function}` met {poison} in row 2, column 4 and said {error:?}: it must return \
-                 QuantError::NotFinite with that row and column"
+            let Some(QuantError::NotFinite { row: 2, column: 4, value }) = error else {
+                panic!(
+                    "`{function}` met {poison} in row 2, column 4 and said {error:?}: it must \
+                     return QuantError::NotFinite with that row and column"
+                );
+            };
+            assert_eq!(
+                value.to_string(),
+                poison.to_string(),
+                "`{function}`: `value` is the value that was found"
             );
         }
+    }
+    let two = array![[0.0, f32::NEG_INFINITY], [f32::NAN, 0.0]];
+    for w in [two.clone(), two.t().as_standard_layout().into_owned().reversed_axes()] {
+        assert_eq!(
+            check_finite(&w),
+            Err(QuantError::NotFinite { row: 0, column: 1, value: f32::NEG_INFINITY }),
+            "of two such values `check_finite` names the first, row by row"
+        );
     }
     assert_eq!(check_finite(&normal_matrix(1, 3, 5)), Ok(()), "finite values must pass");
 }
@@ -187,6 +236,12 @@ fn dequantize_multiplies_each_code_by_the_scale_of_its_row() {
     assert_eq!(dequantize(&rows), array![[0.5, -1.0, 63.5], [1.0, 0.0, -31.75]], "one scale a row");
     let tensor = must(Quantized::new(codes, array![[2.0]]));
     assert_eq!(dequantize(&tensor), array![[2.0, -4.0, 254.0], [8.0, 0.0, -254.0]], "one scale");
+    let tenth = must(Quantized::new(array![[3]], array![[0.1]]));
+    assert_eq!(
+        dequantize(&tenth),
+        array![[3.0 * 0.1]],
+        "3 * 0.1 in f32: neither rounded to a whole number nor kept in 16 bits"
+    );
 }
 
 #[test]
@@ -227,8 +282,9 @@ fn a_square_matrix_shows_the_wrong_axis_row_by_row() {
     let worst = row_relative_errors(&w, &round_trip).into_iter().fold(0.0, f64::max);
     assert!(
         worst < 0.02,
-        "the error of the whole matrix is {global:.4}, but one of its rows loses {worst:.4}: scales \
-         along the wrong axis look like this. A channel is a row of [out_features, in_features]"
+        "the error of the whole matrix is {global:.4}, but one of its rows loses {worst:.4}. Scales \
+         along the wrong axis look like this, and so do maxima that miss a weight. A channel is a \
+         row of [out_features, in_features], and its maximum is over all columns"
     );
 }
 
@@ -263,6 +319,33 @@ fn the_round_trip_error_on_real_weights_stays_under_one_percent_of_the_norm() {
 }
 
 #[test]
+fn quant_linear_is_x_times_w_transposed_exactly_where_f32_is_exact() {
+    let codes = array![[1, 3], [5, 100]];
+    let x = array![[1.0, 2.0], [2048.0, 1.0]];
+    for (scales, y) in [
+        (array![[0.5], [0.25]], array![[3.5, 51.25], [1025.5, 2585.0]]),
+        (array![[0.5]], array![[3.5, 102.5], [1025.5, 5170.0]]),
+    ] {
+        let w = must(Quantized::new(codes.clone(), scales));
+        let found = must(quant_linear(&x, &w));
+        let diagnosis = if found == x.dot(&dequantize(&w)) {
+            "that is x @ W, and an output is the product of x with a row of W: x @ W.T"
+        } else if found.mapv(|y| y.round()) == found {
+            "the products were rounded to whole numbers: the layer computes in floats"
+        } else {
+            "every step is exact here, so 16 bits somewhere, or another scale, look like this"
+        };
+        assert_eq!(found, y, "\nscales of shape {:?}: {diagnosis}", w.scales().dim());
+    }
+    let tenth = must(Quantized::new(array![[3]], array![[0.1]]));
+    assert_eq!(
+        must(quant_linear(&array![[1.0]], &tenth)),
+        array![[3.0 * 0.1]],
+        "1 times 3 * 0.1: the weights are f32, and in 16 bits they would be rounded once more"
+    );
+}
+
+#[test]
 fn quant_linear_is_close_to_x_times_w_transposed() {
     let w = real(real_slice::TENSORS[3]);
     let x = normal_matrix(5, 8, w.ncols());
@@ -283,7 +366,8 @@ fn quant_linear_is_close_to_x_times_w_transposed() {
     assert_eq!(
         quant_linear(&short, &quantized),
         Err(QuantError::FeaturesDiffer { x: 100, w: w.ncols() }),
-        "an x with the wrong number of features must be refused, not crash"
+        "an x with the wrong number of features: refuse before ndarray panics, and name both \
+         numbers, each in its field"
     );
 }
 
@@ -325,8 +409,60 @@ fn the_int8_product_equals_the_fake_quantized_one() {
     let bound = 576.0 * f64::powi(2.0, -24);
     assert!(
         error < bound,
-        "on real weights the products differ by {error:e}, and f32 allows {bound:e}"
+        "on real weights `int8_linear` and `quant_linear` of `dequantize` differ by {error:e}, and \
+         f32 allows {bound:e}. Small numbers were exact above, so look for a rounding to 16 bits, or \
+         for a scale that is applied to part of the sum"
     );
+}
+
+#[test]
+fn the_sum_is_a_whole_number_beyond_what_f32_can_count() {
+    // Above 2^24 an f32 has no odd numbers. A matrix product of f32 adds in blocks, and its rounding
+    // shows only where many blocks do.
+    let x = must(Quantized::new(Array2::from_elem((1, 8192), 127), array![[1.0]]));
+    let code = |(row, k): (usize, usize)| 127 - ((k * k * (row + 2) + k) % 11) as i8;
+    let w = Quantized::new(Array2::from_shape_fn((16, 8192), code), Array2::ones((16, 1)));
+    let w = must(w);
+    let sums = x.q().mapv(i64::from).dot(&w.q().mapv(i64::from).t());
+    let found = must(int8_linear(&x, &w));
+    let why = if found == must(quant_linear(&dequantize(&x), &w)) {
+        "they are those of the dequantized matrices, multiplied in f32"
+    } else {
+        "a sum of codes in f32 is rounded again and again"
+    };
+    assert_same(
+        found.view(),
+        sums.mapv(|sum| sum as f32).view(),
+        format_args!(
+            "These are sums of 8,192 products: {why}. Sum in i32, and turn the sum into an f32 \
+             when it is rescaled"
+        ),
+    );
+}
+
+#[test]
+fn one_scale_for_all_tokens_or_all_channels_stretches_over_the_product() {
+    let codes = (array![[1, 2], [3, 4], [5, 6]], array![[1, 0], [1, 1]]);
+    let (one, tokens, channels) =
+        (array![[0.5]], array![[0.5], [1.0], [2.0]], array![[4.0], [8.0]]);
+    for (x_scales, w_scales, y) in [
+        (&one, &array![[4.0]], array![[2.0, 6.0], [6.0, 14.0], [10.0, 22.0]]),
+        (&one, &channels, array![[2.0, 12.0], [6.0, 28.0], [10.0, 44.0]]),
+        (&tokens, &array![[4.0]], array![[2.0, 6.0], [12.0, 28.0], [40.0, 88.0]]),
+        (&tokens, &channels, array![[2.0, 12.0], [12.0, 56.0], [40.0, 176.0]]),
+    ] {
+        let x = must(Quantized::new(codes.0.clone(), x_scales.clone()));
+        let w = must(Quantized::new(codes.1.clone(), w_scales.clone()));
+        let found = std::panic::catch_unwind(|| int8_linear(&x, &w));
+        assert_eq!(
+            found.ok(),
+            Some(Ok(y)),
+            "\nx of 3 tokens with scales {:?}, w of 2 channels with scales {:?} (None is a panic): a \
+             scale of shape [1, 1] holds for every token, or for every channel, so do not index it",
+            x_scales.dim(),
+            w_scales.dim()
+        );
+    }
 }
 
 #[test]
@@ -344,11 +480,20 @@ fn a_scale_along_in_features_cannot_leave_the_integer_sum() {
         Err(QuantError::ScaleInsideTheSum([1, 4])),
         "a weight with a scale per column has the same problem: check the scales of both"
     );
+    let full = must(Quantized::new(Array2::from_elem((3, 4), 1), Array2::ones((3, 4))));
+    for (x, w) in [(&full, &w), (&tokens, &full)] {
+        assert_eq!(
+            int8_linear(x, w),
+            Err(QuantError::ScaleInsideTheSum([3, 4])),
+            "a scale for each code differs along the features too: ask for one column of scales"
+        );
+    }
     let short = must(Quantized::new(Array2::from_elem((3, 5), 1), array![[1.0]]));
     assert_eq!(
         int8_linear(&short, &w),
         Err(QuantError::FeaturesDiffer { x: 5, w: 4 }),
-        "an x with the wrong number of features must be refused, not crash"
+        "an x with the wrong number of features: refuse before ndarray panics, and name both \
+         numbers, each in its field"
     );
 }
 

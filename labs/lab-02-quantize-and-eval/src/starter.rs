@@ -155,7 +155,8 @@ pub fn concurrency(blocks: u64, block_tokens: u64, context_tokens: u64) -> Resul
 ///
 /// Two quantized operands multiply at the rate of the activations' grid, because narrower weights
 /// are widened to that grid. If one operand is not quantized, the other is widened to 16 bits or
-/// `f32`, and the rate is that of 16 bits or `f32`. Integers of up to 8 bits use the int8 unit.
+/// `f32`, and the rate is that of 16 bits or `f32`. An operand in `f32` also widens one in 16 bits.
+/// Integers of up to 8 bits use the int8 unit.
 ///
 /// # Errors
 /// [`CostError::NoRate`] if the device has no rate for that grid, [`CostError::NotPositive`] if the

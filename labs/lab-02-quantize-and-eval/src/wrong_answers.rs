@@ -19,10 +19,15 @@ type Cost<T> = Result<T, CostError>;
 struct Steps {
     gb: f64,
     gib: f64,
-    check_size: fn(f64) -> Cost<()>,
+    /// Of an amount and the bytes of its unit.
+    check_size: fn(f64, f64) -> Cost<()>,
     nearest: fn(f64) -> u64,
     check_matrix: fn(u64, u64, &Format) -> Cost<()>,
     bytes_of_bits: fn(u64) -> u64,
+    /// Bytes of the codes, of rows, columns and bits.
+    code_bytes: fn(u64, u64, u64) -> u64,
+    /// Whether codes and each overhead are rounded up to bytes by themselves.
+    rounds_each: bool,
     code_bits: fn(Grid) -> u64,
     overhead: fn(&Format) -> &[Overhead],
     overhead_bits: fn(&Overhead) -> u64,
@@ -32,6 +37,8 @@ struct Steps {
     layers: fn(&Architecture) -> u64,
     matrices: fn(&Architecture) -> Vec<[u64; 2]>,
     table_format: fn(&ModelFormat) -> Format,
+    /// The format of the head that a step reads.
+    read_format: fn(&ModelFormat) -> Format,
     vector_bytes: fn(&Architecture, &ModelFormat) -> u64,
     stored_tables: fn(&Architecture) -> u64,
     read_tables: fn(&Architecture) -> u64,
@@ -66,6 +73,7 @@ struct Steps {
     attention_format: fn(&Served) -> Format,
     prompt_multiplies: fn(f64, f64) -> f64,
     prompt_tokens: fn(u64) -> f64,
+    crossover_kv: fn(&Served) -> Grid,
     /// The batch at which `weights_s + batch * kv_s` is `batch * token_s`.
     meet: fn(f64, f64, f64) -> Option<f64>,
 }
@@ -73,10 +81,15 @@ struct Steps {
 const RIGHT: Steps = Steps {
     gb: 1e9,
     gib: 1_073_741_824.0,
-    check_size: |amount| solution::bytes_from_gib(amount).map(drop),
+    check_size: |amount, unit| {
+        let is_size = amount >= 0.0 && (amount * unit).round() < 2f64.powi(64);
+        if is_size { Ok(()) } else { Err(CostError::NotASize(amount)) }
+    },
     nearest: |bytes| bytes.round() as u64,
     check_matrix: |out, inputs, format| solution::matrix_bytes(out, inputs, format).map(drop),
     bytes_of_bits: |bits| bits.div_ceil(8),
+    code_bytes: |out, inputs, bits| (answer().bytes_of_bits)(out * inputs * bits),
+    rounds_each: true,
     code_bits: |grid| grid.bits().into(),
     overhead: |format| &format.overhead,
     overhead_bits: |part| part.bits.into(),
@@ -88,6 +101,7 @@ const RIGHT: Steps = Steps {
     layers: |architecture| architecture.layers,
     matrices: |architecture| architecture.layer_matrices().to_vec(),
     table_format: |format| format.embedding.clone(),
+    read_format: |format| (answer().table_format)(format),
     vector_bytes: |architecture, format| {
         (answer().bytes_of_bits)(architecture.vector_weights() * u64::from(format.vectors.bits()))
     },
@@ -129,6 +143,7 @@ const RIGHT: Steps = Steps {
     attention_format: |_| Format::BF16,
     prompt_multiplies: |weights, tokens| weights * tokens,
     prompt_tokens: |tokens| tokens as f64,
+    crossover_kv: |served| served.kv,
     meet: |weights_s, kv_s, token_s| (token_s > kv_s).then(|| weights_s / (token_s - kv_s)),
 };
 
@@ -152,11 +167,27 @@ wrong_answers! {
     ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty"],
     { nearest: |bytes| bytes as u64 }
 
+    "sizes_are_rounded_up",
+    "part of a byte takes a byte",
+    "a size of a data sheet is rounded to the nearest byte, because its decimals are rounded too",
+    ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty"],
+    { nearest: |bytes| bytes.ceil() as u64 }
+
+    "u64_max_is_an_f64",
+    "`u64::MAX as f64` is the largest number of bytes",
+    "f64 does not have 2^64 - 1, so the cast gives 2^64, which no u64 holds",
+    ["what_is_no_size_is_refused"], {
+        check_size: |amount, unit| {
+            let is_size = amount >= 0.0 && amount * unit <= u64::MAX as f64;
+            if is_size { Ok(()) } else { Err(CostError::NotASize(amount)) }
+        },
+    }
+
     "any_number_is_a_size",
     "a cast would show a NaN or a negative size",
     "a cast to `u64` turns both into 0 unnoticed, so a check has to come first",
     ["what_is_no_size_is_refused"],
-    { check_size: |_| Ok(()) }
+    { check_size: |_, _| Ok(()) }
 
     "bits_for_bytes",
     "bits times weights are bytes",
@@ -169,6 +200,18 @@ wrong_answers! {
     "seven bytes have 56 bits, so the division by 8 rounds up",
     ["codes_are_counted_in_bytes"],
     { bytes_of_bits: |bits| bits / 8 }
+
+    "each_row_ends_with_a_byte",
+    "a row of codes is rounded up to bytes",
+    "the codes of a matrix are packed without gaps, and only the end is rounded up",
+    ["codes_are_counted_in_bytes"],
+    { code_bytes: |out, inputs, bits| out * (inputs * bits).div_ceil(8) }
+
+    "all_bits_are_rounded_once",
+    "codes and scales share the last byte",
+    "codes, scales and zero points are tensors of their own, and each ends with a whole byte",
+    ["codes_scales_and_zero_points_are_rounded_up_each_by_itself"],
+    { rounds_each: false }
 
     "a_byte_for_each_code",
     "a byte is the smallest thing that can be stored",
@@ -195,6 +238,36 @@ wrong_answers! {
     "each format names the bits of its scales, and many store 16 or 8",
     ["the_scales_are_counted_as_overhead", "the_zero_points_are_stored_too"],
     { overhead_bits: |_| 32 }
+
+    "every_scale_has_16_bits",
+    "a scale is as wide as a weight of the original",
+    "each format names the bits of its scales, and those of W8A8 are f32",
+    ["a_scale_per_channel_is_one_for_each_row",
+     "the_linear_layers_of_a_published_model_have_seven_matrices_each"],
+    { overhead_bits: |part| part.bits.min(16).into() }
+
+    "a_block_turned_around",
+    "a block of 1 x 128 has 128 rows",
+    "a block is rows by columns, as the matrix is `[out_features, in_features]`",
+    ["a_block_that_the_edge_cuts_off_has_a_scale_all_the_same"], {
+        scale_count: |out, inputs, per| match per {
+            Group::Block(rows, columns) => out.div_ceil(columns) * inputs.div_ceil(rows),
+            other => (RIGHT.scale_count)(out, inputs, other),
+        },
+    }
+
+    "scales_cannot_overflow",
+    "scales are fewer than codes, so only the codes are checked",
+    "a scale may have more bits than a code, so both products are checked",
+    ["a_matrix_of_nothing_and_one_of_too_much_are_refused"], {
+        check_matrix: |out, inputs, format| match solution::matrix_bytes(out, inputs, format) {
+            Err(CostError::TooLarge(_)) => {
+                let codes = Format { overhead: (&[]).into(), ..format.clone() };
+                solution::matrix_bytes(out, inputs, &codes).map(drop)
+            }
+            checked => checked.map(drop),
+        },
+    }
 
     "a_channel_is_a_column",
     "a channel of a weight is one of its inputs",
@@ -270,6 +343,15 @@ wrong_answers! {
         },
     }
 
+    "matrices_are_in_by_out",
+    "a matrix is `[in_features, out_features]`",
+    "a weight is `[out_features, in_features]`, so a scale per channel is one for each output",
+    ["the_linear_layers_of_a_published_model_have_seven_matrices_each"], {
+        matrices: |architecture| {
+            architecture.layer_matrices().map(|[out, inputs]| [inputs, out]).to_vec()
+        },
+    }
+
     "kv_projections_as_wide_as_q",
     "key and value projections are square",
     "several query heads share a key-value head, so these projections have `kv_heads * head_dim` \
@@ -322,6 +404,12 @@ wrong_answers! {
      "weights_are_read_once_and_the_kv_cache_for_each_sequence"],
     { read_tables: |architecture| if architecture.tied { 1 } else { 2 } }
 
+    "a_step_reads_a_quantized_head",
+    "what a step reads is quantized",
+    "the head has its own format, in memory as in the file",
+    ["a_step_multiplies_with_the_head_and_only_looks_up_the_embedding"],
+    { read_format: |format| format.linear.clone() }
+
     "the_head_is_looked_up",
     "embedding and head are tables, and tables are looked up",
     "the head is a matrix product like the others, and a step reads all of the head",
@@ -347,6 +435,13 @@ wrong_answers! {
     ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer",
      "the_blocks_are_those_that_vllm_printed", "llama_cpps_kv_buffer_has_these_bytes"],
     { kv_heads: |architecture| architecture.heads }
+
+    "a_head_is_hidden_over_heads",
+    "the heads share the width of the stream",
+    "`head_dim` is a number of its own, and in some models the heads are wider than the stream",
+    ["a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer",
+     "the_blocks_are_those_that_vllm_printed"],
+    { kv_heads: |model| model.kv_heads * (model.hidden / model.heads) / model.head_dim }
 
     "one_layers_cache",
     "the layers share a cache",
@@ -389,6 +484,24 @@ wrong_answers! {
     ["utilization_is_a_share_of_the_whole_memory"], {
         available: |memory, utilization, taken| {
             ((memory as f64 * utilization) as u64).saturating_sub(taken)
+        },
+    }
+
+    "the_request_is_rounded_to_nearest",
+    "rounding is rounding to the nearest",
+    "vLLM requests the ceiling of memory times utilization",
+    ["utilization_is_a_share_of_the_whole_memory"], {
+        available: |memory, utilization, taken| {
+            ((memory as f64 * utilization).round() as u64).saturating_sub(taken)
+        },
+    }
+
+    "the_request_in_f32",
+    "a share needs no more than an f32",
+    "f32 has 24 bits, and the bytes of a device have 37",
+    ["utilization_is_a_share_of_the_whole_memory"], {
+        available: |memory, utilization, taken| {
+            ((memory as f32 * utilization as f32).ceil() as u64).saturating_sub(taken)
         },
     }
 
@@ -438,6 +551,21 @@ wrong_answers! {
         },
     }
 
+    "a_product_wraps_to_no_bytes",
+    "a product of two u64 is a u64",
+    "2^40 times 2^40 wraps to 0 in 64 bits, so the product is checked",
+    ["room_for_nothing_is_refused"], {
+        check_blocks: |available, block_tokens, per_token| {
+            match solution::kv_blocks(available, block_tokens, per_token) {
+                Err(CostError::TooLarge(_)) => Ok(()),
+                checked => checked.map(drop),
+            }
+        },
+        fit: |available, block_tokens, per_token| {
+            available.checked_div(block_tokens.wrapping_mul(per_token)).unwrap_or(0)
+        },
+    }
+
     "blocks_are_tokens",
     "the engine's blocks are its tokens",
     "each block holds `block_tokens` tokens, so the number of blocks is multiplied by them",
@@ -456,6 +584,15 @@ wrong_answers! {
     ["a_sequence_takes_whole_blocks"], {
         at_once: |blocks, block_tokens, context| {
             blocks as f64 / (context / block_tokens).max(1) as f64
+        },
+    }
+
+    "concurrency_in_f32",
+    "a ratio needs no more than an f32",
+    "f32 has 24 bits, and a number of blocks may have more",
+    ["a_sequence_takes_whole_blocks"], {
+        at_once: |blocks, block_tokens, context| {
+            f64::from(blocks as f32 / context.div_ceil(block_tokens) as f32)
         },
     }
 
@@ -479,6 +616,31 @@ wrong_answers! {
                 weights => weights,
             };
             Format { activations, ..format.clone() }
+        },
+    }
+
+    "f32_only_if_both_are",
+    "one operand in f32 is rounded to 16 bits",
+    "no operand loses bits on the way, so the other is widened to f32",
+    ["weights_alone_in_4_bits_multiply_at_the_16_bit_rate"], {
+        unit: |format| {
+            let grids = [format.weights, format.activations];
+            let narrow = |grid| match grid {
+                Grid::F32 if grids != [Grid::F32; 2] => Grid::Sixteen,
+                grid => grid,
+            };
+            let [weights, activations] = grids.map(narrow);
+            Format { weights, activations, ..format.clone() }
+        },
+    }
+
+    "integers_of_any_width",
+    "the int8 unit is the unit for integers",
+    "the int8 unit takes operands of up to 8 bits, so wider integers have no rate",
+    ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
+        unit: |format| {
+            let narrow = |grid| if let Grid::Int(_) = grid { Grid::Int(8) } else { grid };
+            Format { activations: narrow(format.activations), ..format.clone() }
         },
     }
 
@@ -556,6 +718,16 @@ wrong_answers! {
     ["weights_are_read_once_and_the_kv_cache_for_each_sequence"],
     { step_bytes: |weights, kv, _, context| weights + context * kv }
 
+    "the_cache_in_64_bits",
+    "bytes are whole numbers, so the product is a u64",
+    "batch, context and bytes of a token may exceed 64 bits together, and the result is an f64",
+    ["weights_are_read_once_and_the_kv_cache_for_each_sequence"], {
+        step_bytes: |weights, kv, batch, context| {
+            let cache = (batch as u64).wrapping_mul(context as u64).wrapping_mul(kv as u64);
+            weights + cache as f64
+        },
+    }
+
     "weights_for_each_sequence",
     "every sequence reads the model",
     "a step reads the weights once for the whole batch, which is why batching pays",
@@ -591,6 +763,12 @@ wrong_answers! {
     "the head is not quantized, so it multiplies at the rate of its own format",
     ["arithmetic_is_two_operations_for_each_weight_and_sequence"],
     { head_format: |format| format.linear.clone() }
+
+    "the_head_is_always_16_bits",
+    "the head is never quantized",
+    "the head has the format of the embedding, and the rate follows the format",
+    ["arithmetic_is_two_operations_for_each_weight_and_sequence"],
+    { head_format: |_| Format::BF16 }
 
     "the_head_does_not_multiply",
     "the model is its layers",
@@ -638,6 +816,31 @@ wrong_answers! {
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"],
     { prompt_multiplies: |weights, _| weights }
 
+    "a_prompt_multiplies_for_each_pair",
+    "prefill grows with the square of the prompt",
+    "only attention does: a weight multiplies once for each token",
+    ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token",
+     "attention_grows_with_the_square_of_the_prompt"],
+    { prompt_multiplies: |weights, tokens| weights * tokens * tokens }
+
+    "heads_as_wide_as_the_stream",
+    "the heads share the width of the stream",
+    "the width of all heads is `heads * head_dim`, and in some models it is not `hidden`",
+    ["attention_multiplies_heads_that_need_not_be_as_wide_as_the_stream"],
+    { multiplying_heads: |model| model.hidden / model.head_dim }
+
+    "the_attention_of_one_layer",
+    "the layers share their attention",
+    "each layer multiplies its own queries with its own keys",
+    ["attention_grows_with_the_square_of_the_prompt"],
+    { multiplying_heads: |model| model.heads / model.layers }
+
+    "a_token_does_not_see_itself",
+    "half of the square is n * n / 2",
+    "the diagonal is not halved: a token attends to itself, so there are n(n + 1) / 2 pairs",
+    ["attention_grows_with_the_square_of_the_prompt"],
+    { pairs: |tokens| tokens * tokens / 2.0 }
+
     "attention_is_free",
     "all arithmetic is in the weights",
     "each pair of tokens that attend costs two products, which grow with the square of the prompt",
@@ -669,6 +872,12 @@ wrong_answers! {
     ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"],
     { attention_format: |served| served.format.linear.clone() }
 
+    "attention_in_the_format_of_the_embedding",
+    "what is not a linear layer has the format of the embedding",
+    "attention multiplies activations, which are in 16 bits here",
+    ["a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token"],
+    { attention_format: |served| served.format.embedding.clone() }
+
     "prompts_for_tokens",
     "a prompt is one thing to do",
     "the rate counts tokens, and a prompt has many",
@@ -687,6 +896,12 @@ wrong_answers! {
     ["at_the_crossover_both_bounds_are_the_same",
      "a_long_context_keeps_decode_bound_by_memory_at_any_batch"],
     { meet: |weights_s, _, token_s| Some(weights_s / token_s) }
+
+    "the_crossover_of_a_16_bit_cache",
+    "a number of the cache has two bytes",
+    "the cache has a grid of its own, and the traffic that the batch adds follows the grid",
+    ["at_the_crossover_both_bounds_are_the_same"],
+    { crossover_kv: |_| Grid::Sixteen }
 
     "the_crossover_reads_one_cache",
     "one sequence's cache is added to the weights",
@@ -714,26 +929,31 @@ pub mod chosen {
 
     /// See [`solution::bytes_from_gb`].
     pub fn bytes_from_gb(gigabytes: f64) -> Cost<u64> {
-        (answer().check_size)(gigabytes)?;
+        (answer().check_size)(gigabytes, answer().gb)?;
         Ok((answer().nearest)(gigabytes * answer().gb))
     }
 
     /// See [`solution::bytes_from_gib`].
     pub fn bytes_from_gib(gibibytes: f64) -> Cost<u64> {
-        (answer().check_size)(gibibytes)?;
+        (answer().check_size)(gibibytes, answer().gib)?;
         Ok((answer().nearest)(gibibytes * answer().gib))
     }
 
     /// See [`solution::matrix_bytes`].
     pub fn matrix_bytes(out: u64, inputs: u64, format: &Format) -> Cost<u64> {
         (answer().check_matrix)(out, inputs, format)?;
-        let bytes = |part: &Overhead| {
-            (answer().bytes_of_bits)(
-                (answer().scale_count)(out, inputs, part.per) * (answer().overhead_bits)(part),
-            )
+        let overhead = |part: &Overhead| {
+            let count = (answer().scale_count)(out, inputs, part.per);
+            // Wraps, because a wrong answer may not check this product.
+            count.wrapping_mul((answer().overhead_bits)(part))
         };
-        Ok((answer().bytes_of_bits)(out * inputs * (answer().code_bits)(format.weights))
-            + (answer().overhead)(format).iter().map(bytes).sum::<u64>())
+        let overheads = (answer().overhead)(format).iter().map(overhead);
+        let code_bits = (answer().code_bits)(format.weights);
+        if !answer().rounds_each {
+            return Ok((out * inputs * code_bits + overheads.sum::<u64>()).div_ceil(8));
+        }
+        let overhead_bytes = overheads.map(|bits| (answer().bytes_of_bits)(bits));
+        Ok((answer().code_bytes)(out, inputs, code_bits) + overhead_bytes.sum::<u64>())
     }
 
     /// See [`solution::bits_per_weight`].
@@ -752,24 +972,26 @@ pub mod chosen {
         Ok((answer().layers)(architecture) * layer)
     }
 
-    fn table_bytes(architecture: &Architecture, format: &ModelFormat) -> Cost<u64> {
-        let format = (answer().table_format)(format);
-        matrix_bytes(architecture.vocabulary, architecture.hidden, &format)
-    }
-
-    fn with_tables(model: &Architecture, format: &ModelFormat, tables: u64) -> Cost<u64> {
+    fn with_tables(
+        model: &Architecture,
+        format: &ModelFormat,
+        tables: u64,
+        of: &Format,
+    ) -> Cost<u64> {
         let rest = linear_bytes(model, &format.linear)? + (answer().vector_bytes)(model, format);
-        Ok(rest + tables * table_bytes(model, format)?)
+        Ok(rest + tables * matrix_bytes(model.vocabulary, model.hidden, of)?)
     }
 
     /// See [`solution::model_bytes`].
     pub fn model_bytes(architecture: &Architecture, format: &ModelFormat) -> Cost<u64> {
-        with_tables(architecture, format, (answer().stored_tables)(architecture))
+        let tables = (answer().stored_tables)(architecture);
+        with_tables(architecture, format, tables, &(answer().table_format)(format))
     }
 
     /// See [`solution::step_weight_bytes`].
     pub fn step_weight_bytes(architecture: &Architecture, format: &ModelFormat) -> Cost<u64> {
-        with_tables(architecture, format, (answer().read_tables)(architecture))
+        let tables = (answer().read_tables)(architecture);
+        with_tables(architecture, format, tables, &(answer().read_format)(format))
     }
 
     /// See [`solution::kv_bytes_per_token`].
@@ -872,7 +1094,7 @@ pub mod chosen {
     /// See [`solution::crossover_batch`].
     pub fn crossover_batch(served: &Served, device: &Device, context: u64) -> Cost<Option<f64>> {
         let one = decode_roofline(served, device, 1, 0)?;
-        let kv = kv_bytes_per_token(&served.architecture, served.kv)?;
+        let kv = kv_bytes_per_token(&served.architecture, (answer().crossover_kv)(served))?;
         let kv_s = context as f64 * kv as f64 / device.bytes_per_s;
         Ok((answer().meet)(one.memory_s, kv_s, one.arithmetic_s))
     }

@@ -142,6 +142,12 @@ fn a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty() {
         2_000_000_000,
         &[(1_999_999_999, "That is truncated: round to the nearest byte.")],
     );
+    assert_count(
+        "1.0000000001 GB",
+        must(bytes_from_gb(1.000_000_000_1)),
+        1_000_000_000,
+        &[(1_000_000_001, "That is rounded up: round to the nearest byte.")],
+    );
     assert_eq!(bytes_from_gib(0.0), Ok(0), "0 is a size");
 }
 
@@ -155,6 +161,12 @@ fn what_is_no_size_is_refused() {
             );
         }
     }
+    let found = [bytes_from_gb(2f64.powi(64) / 1e9), bytes_from_gib(2f64.powi(34))];
+    assert!(
+        found.iter().all(|found| matches!(found, Err(CostError::NotASize(_)))),
+        "2^64 bytes gave {found:?}: a u64 ends one byte before. `u64::MAX as f64` is 2^64, because \
+         f64 does not have 2^64 - 1, so ask for less than 2^64"
+    );
 }
 
 #[test]
@@ -182,7 +194,26 @@ fn codes_are_counted_in_bytes() {
         "15 codes of 4 bits",
         found,
         8,
-        &[(7, "60 bits are seven bytes and a half: round up.")],
+        &[
+            (7, "60 bits are seven bytes and a half: round up."),
+            (9, "Each row is rounded up there, but a matrix is packed without gaps between rows."),
+        ],
+    );
+}
+
+#[test]
+fn codes_scales_and_zero_points_are_rounded_up_each_by_itself() {
+    let group = Group::Size(5);
+    let found =
+        matrix_bytes(3, 5, &format(Grid::Int(4), Grid::Sixteen, &[(16, group), (4, group)]));
+    assert_count(
+        "15 codes of 4 bits, 3 scales of 16 and 3 zero points of 4",
+        must(found),
+        8 + 6 + 2,
+        &[
+            (15, "All bits are added and rounded up once, but each tensor ends with a whole byte."),
+            (14, "Each is rounded down: 60 bits need eight bytes, and 12 bits need two."),
+        ],
     );
 }
 
@@ -216,6 +247,7 @@ fn a_scale_per_channel_is_one_for_each_row() {
             (codes, "The scales are not counted."),
             (codes + 4096 * 4, "That is a scale for each column. A channel of a weight is a row."),
             (codes + 4, "That is one scale for the whole matrix."),
+            (codes + 1024 * 2, "A scale has 32 bits here: the format says how many."),
         ],
     );
     let per_tensor = format(Grid::E4M3, Grid::E4M3, &[(32, Group::Tensor)]);
@@ -258,6 +290,16 @@ fn a_block_that_the_edge_cuts_off_has_a_scale_all_the_same() {
             (codes, "The scales are not counted."),
         ],
     );
+    let rows = format(Grid::E4M3, Grid::E4M3, &[(32, Group::Block(1, 128))]);
+    assert_count(
+        "a matrix of 576 x 1,500 in blocks of 1 x 128",
+        must(matrix_bytes(576, 1500, &rows)),
+        codes + 576 * 12 * 4,
+        &[
+            (codes + 5 * 1500 * 4, "Rows and columns of the block have changed places there."),
+            (codes + 576 * 11 * 4, "Only whole blocks have a scale there: round up to 12."),
+        ],
+    );
 }
 
 #[test]
@@ -294,6 +336,13 @@ fn a_matrix_of_nothing_and_one_of_too_much_are_refused() {
             "{out} x {inputs} gave {found:?}: use checked_mul, because a product of u64 may wrap"
         );
     }
+    let found =
+        matrix_bytes(1 << 60, 1, &format(Grid::Int(4), Grid::Sixteen, &[(32, Group::Channel)]));
+    assert!(
+        matches!(found, Err(CostError::TooLarge(_))),
+        "2^60 rows of one code gave {found:?}: the codes fit 64 bits and the scales do not, so check \
+         both products"
+    );
 }
 
 #[test]
@@ -345,7 +394,17 @@ fn the_linear_layers_of_a_published_model_have_seven_matrices_each() {
         "the same in W8A8",
         must(linear_bytes(&model, &Format::W8A8)),
         6_979_321_856 + 32 * 43_008 * 4,
-        &[(6_979_321_856, "Those are the codes alone: add an f32 for each output channel.")],
+        &[
+            (6_979_321_856, "Those are the codes alone: add an f32 for each output channel."),
+            (
+                6_979_321_856 + 32 * 38_912 * 4,
+                "Those are scales for each input: a matrix is [out_features, in_features].",
+            ),
+            (
+                6_979_321_856 + 32 * 43_008 * 2,
+                "A scale has 32 bits here: the format says how many.",
+            ),
+        ],
     );
 }
 
@@ -387,6 +446,27 @@ fn the_embedding_the_head_and_the_norms_stay_in_16_bits() {
             ],
         );
     }
+}
+
+#[test]
+fn a_row_of_the_embedding_is_a_token() {
+    let bf16 = ModelFormat::of(Format::BF16);
+    let before = must(model_bytes(&LLAMA31_8B, &bf16));
+    let quantized = ModelFormat { embedding: Format::W8A8, ..bf16 };
+    let codes = before - 2 * 128_256 * 4096;
+    assert_count(
+        "Llama-3.1-8B with embedding and head in W8A8",
+        must(model_bytes(&LLAMA31_8B, &quantized)),
+        codes + 2 * 4 * 128_256,
+        &[
+            (before, "That is 16 bits, but embedding and head have a format of their own."),
+            (codes, "Those are the codes alone: add an f32 for each row of both tables."),
+            (
+                codes + 2 * 4 * 4096,
+                "The table is [vocabulary, hidden], with a scale for each token.",
+            ),
+        ],
+    );
 }
 
 #[test]
@@ -473,6 +553,27 @@ fn a_step_multiplies_with_the_head_and_only_looks_up_the_embedding() {
             (all - 2 * table, "The head is a matrix product, so a step reads all of the head."),
         ],
     );
+    // Codes and scales of the linear layers, and what a head in the same format would take.
+    let rest = table + 2 * 65 * 4096;
+    for (format, linear, head) in [
+        (Format::W8A8, 6_984_826_880, 128_256 * (4096 + 4)),
+        (Format::w4a16(128), 3_598_712_832, 128_256 * 4096 / 8 * 33 / 8),
+    ] {
+        assert_count(
+            &format!("the same in {}", format.name),
+            must(step_weight_bytes(&LLAMA31_8B, &ModelFormat::of(format))),
+            linear + rest,
+            &[
+                (
+                    linear + rest - table + head,
+                    "The head is in the format of the linear layers there, and the head has its own.",
+                ),
+                (linear + rest + table, "A step only looks up rows of the embedding."),
+                (linear + rest - table, "The head is missing, and a step reads all of the head."),
+                (linear, "Those are the linear layers alone."),
+            ],
+        );
+    }
     let tied = 269_030_016;
     assert_count(
         "the same of SmolLM2-135M, which is tied",
@@ -544,6 +645,16 @@ fn a_token_keeps_a_key_and_a_value_for_each_kv_head_of_each_layer() {
             ],
         );
     }
+    let wide = Architecture { hidden: 1536, ..LLAMA31_8B };
+    assert_count(
+        "KV bytes per token of 32 heads of 128 beside a stream of 1,536",
+        must(kv_bytes_per_token(&wide, Grid::Sixteen)),
+        131_072,
+        &[(
+            49_152,
+            "That is `hidden / heads` for the width of a head, and `head_dim` is its own number.",
+        )],
+    );
     for (kv, bytes) in [(Grid::E4M3, 65_536), (Grid::Int(4), 32_768), (Grid::F32, 262_144)] {
         assert_count(
             &format!("KV bytes per token of Llama-3.1-8B in {kv:?}"),
@@ -598,7 +709,16 @@ fn the_blocks_are_those_that_vllm_printed() {
     // A small Llama in float32 with 64 MiB, the same engine.
     let small = Architecture { layers: 4, heads: 8, kv_heads: 2, head_dim: 32, ..SMOLLM2_135M };
     let per_token = must(kv_bytes_per_token(&small, Grid::F32));
-    assert_eq!(must(kv_blocks(64 << 20, 128, per_token)), 256, "a page of 262,144 bytes");
+    assert_count(
+        "blocks of 128 tokens of a small Llama in float32 in 64 MiB",
+        must(kv_blocks(64 << 20, 128, per_token)),
+        256,
+        &[
+            (113, "That is `hidden / heads` for the width of a head, which is `head_dim`, 32."),
+            (64, "Those are the query heads, but a key-value head is cached once."),
+            (512, "The factor 2 is missing, or a number of the cache has 16 bits."),
+        ],
+    );
 }
 
 #[test]
@@ -626,6 +746,18 @@ fn utilization_is_a_share_of_the_whole_memory() {
         must(kv_available_bytes(101, 0.92, 90)),
         3,
         &[(2, "vLLM rounds 92.92 bytes up to 93.")],
+    );
+    assert_count(
+        "0.92 of 110 bytes, 90 taken",
+        must(kv_available_bytes(110, 0.92, 90)),
+        12,
+        &[(11, "vLLM rounds 101.2 bytes up to 102, not to the nearest.")],
+    );
+    assert_count(
+        "all of 80,000,000,001 bytes",
+        must(kv_available_bytes(80_000_000_001, 1.0, 0)),
+        80_000_000_001,
+        &[(80_000_000_000, "That is computed in f32, which has 24 bits: use f64.")],
     );
     assert_eq!(kv_available_bytes(100, 1.0, 100), Ok(0), "a device that is full leaves 0 bytes");
 }
@@ -671,6 +803,13 @@ fn a_sequence_takes_whole_blocks() {
         91.0 / 256.0,
         &[(0.0, "Do not round to whole sequences, because vLLM prints fractions such as 22.75x.")],
     );
+    let many = (1 << 25) + 1;
+    assert_number(
+        "sequences of one block in 33,554,433 blocks",
+        must(concurrency(many, 16, 16)),
+        many as f64,
+        &[(f64::from(1 << 25), "That is computed in f32, which has 24 bits: use f64.")],
+    );
 }
 
 #[test]
@@ -682,12 +821,19 @@ fn room_for_nothing_is_refused() {
         ("concurrency in empty blocks", concurrency(10, 0, 16).map(|n| n as u64)),
         ("concurrency of no context", concurrency(10, 16, 0).map(|n| n as u64)),
     ] {
-        assert!(matches!(found, Err(CostError::Zero(_))), "{what} gave {found:?}");
+        assert!(
+            matches!(found, Err(CostError::Zero(_))),
+            "{what} gave {found:?}, and Zero is wanted: check each divisor first"
+        );
     }
     for (what, found) in
         [("kv_blocks", kv_blocks(1000, 1 << 40, 1 << 40)), ("kv_tokens", kv_tokens(u64::MAX, 16))]
     {
-        assert!(matches!(found, Err(CostError::TooLarge(_))), "{what} gave {found:?}");
+        assert!(
+            matches!(found, Err(CostError::TooLarge(_))),
+            "{what} gave {found:?}, and TooLarge is wanted: a product of u64 may wrap, even to 0, so \
+             use checked_mul"
+        );
     }
     assert_eq!(kv_blocks(100, 16, 10), Ok(0), "0 blocks fit, which is not an error");
 }
@@ -718,8 +864,22 @@ fn weights_alone_in_4_bits_multiply_at_the_16_bit_rate() {
             ],
         );
     }
-    let f32 = format(Grid::F32, Grid::F32, &[]);
-    assert_number("the rate of f32", must(operations_per_s(&ODD, &f32)), 1e12, &[]);
+    for (weights, activations) in [
+        (Grid::F32, Grid::F32),
+        (Grid::Int(4), Grid::F32),
+        (Grid::F32, Grid::E4M3),
+        (Grid::Sixteen, Grid::F32),
+    ] {
+        assert_number(
+            &format!("the rate of {weights:?} weights and {activations:?} activations"),
+            must(operations_per_s(&ODD, &format(weights, activations, &[]))),
+            1e12,
+            &[
+                (2e12, "That is the 16-bit unit, but an operand in f32 widens the other to f32."),
+                (3e12, "That is the FP8 unit, but the weights are in f32."),
+            ],
+        );
+    }
 }
 
 #[test]
@@ -732,6 +892,7 @@ fn two_quantized_operands_multiply_at_the_rate_of_the_activations() {
         ("W4A8", of(Grid::Int(4), Grid::Int(8)), 5e12),
         ("W4A8 in FP8", of(Grid::Int(4), Grid::E4M3), 3e12),
         ("W8A7", of(Grid::Int(8), Grid::Int(7)), 5e12),
+        ("W4A4", of(Grid::Int(4), Grid::Int(4)), 5e12),
         ("activations alone", of(Grid::Sixteen, Grid::Int(8)), 2e12),
     ] {
         assert_number(
@@ -758,6 +919,12 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
     let nvfp4 = format(Grid::E2M1, Grid::E2M1, &[]);
     assert_eq!(operations_per_s(&L40S, &nvfp4), Err(CostError::NoRate(Grid::E2M1)));
     assert_eq!(operations_per_s(&B200, &nvfp4), Ok(9000e12));
+    let wide = format(Grid::Int(16), Grid::Int(16), &[]);
+    assert_eq!(
+        operations_per_s(&ODD, &wide),
+        Err(CostError::NoRate(Grid::Int(16))),
+        "the int8 unit takes integers of up to 8 bits, and no rate is given for 16"
+    );
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let rates = Rates { sixteen: Some(rate), ..ODD.operations_per_s };
         let found = operations_per_s(&Device { operations_per_s: rates, ..ODD }, &Format::BF16);
@@ -827,6 +994,14 @@ fn weights_are_read_once_and_the_kv_cache_for_each_sequence() {
             (weights, "The KV cache is missing."),
         ],
     );
+    let huge = std::panic::catch_unwind(|| decode_roofline(&served, &H100, 1 << 40, 1 << 20));
+    let huge = huge.ok().and_then(Result::ok).map_or(f64::NAN, |roofline| roofline.memory_s);
+    assert_number(
+        "the bytes of 2^40 sequences of 2^20 tokens (NaN is a panic or an error)",
+        huge * H100.bytes_per_s,
+        weights + 2f64.powi(77),
+        &[(weights, "The product wrapped to 0: multiply in f64, because the result is one.")],
+    );
     let fp8_kv = Served { kv: Grid::E4M3, ..served.clone() };
     let roofline = must(decode_roofline(&fp8_kv, &H100, 64, 4096));
     assert_number(
@@ -873,6 +1048,17 @@ fn arithmetic_is_two_operations_for_each_weight_and_sequence() {
             ],
         );
     }
+    let mut served = Served::of(LLAMA31_8B, Format::W8A8);
+    served.format.embedding = Format::W8A8;
+    assert_number(
+        "seconds of arithmetic of one sequence with the head in W8A8 too",
+        must(decode_roofline(&served, &H100, 1, 0)).arithmetic_s,
+        2.0 * (linear + head) / 1979e12,
+        &[(
+            2.0 * linear / 1979e12 + 2.0 * head / 989e12,
+            "That is a head in 16 bits, but the head has the format of the embedding.",
+        )],
+    );
 }
 
 #[test]
@@ -959,7 +1145,22 @@ fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
                 (linear + attention(2048.0)) / 1979e12,
                 "Attention is not quantized, so its rate is that of 16 bits.",
             ),
+            (
+                linear * 2048.0 / 1979e12 + attention(2048.0) / 989e12,
+                "A weight multiplies once for each token: only attention grows with the square.",
+            ),
         ],
+    );
+    let mut other = served.clone();
+    other.format.embedding = Format::W8A8;
+    assert_number(
+        "seconds of arithmetic of the same prompt with embedding and head in W8A8",
+        must(prefill_roofline(&other, &H100, 2048)).arithmetic_s,
+        expected,
+        &[(
+            (linear + attention(2048.0)) / 1979e12,
+            "Attention multiplies in 16 bits, whatever the format of the embedding.",
+        )],
     );
     assert_eq!(prefill_roofline(&served, &H100, 0), Err(CostError::Zero("the prompt")));
 }
@@ -989,7 +1190,32 @@ fn attention_grows_with_the_square_of_the_prompt() {
                 (linear + attention(tokens) / 2.0) / 989e12,
                 "Queries times keys and weights times values are two products of two operations.",
             ),
+            (
+                (linear + attention(tokens) / 32.0) / 989e12,
+                "That is the attention of one layer, or of one head.",
+            ),
+            (
+                (linear + twice / 2.0) / 989e12,
+                "A token attends to itself too: n (n + 1) / 2 pairs, not n * n / 2.",
+            ),
+            ((linear * tokens + attention(tokens)) / 989e12, "A weight multiplies once a token."),
         ],
+    );
+}
+
+#[test]
+fn attention_multiplies_heads_that_need_not_be_as_wide_as_the_stream() {
+    let model = Architecture { hidden: 1536, ..LLAMA31_8B };
+    let served = Served::of(model, Format::BF16);
+    let linear = 2.0 * model.linear_weights() as f64 * 2048.0;
+    assert_number(
+        "seconds of arithmetic of 2,048 tokens with 32 heads of 128 beside a stream of 1,536",
+        must(prefill_roofline(&served, &H100, 2048)).arithmetic_s,
+        (linear + attention(2048.0)) / 989e12,
+        &[(
+            (linear + attention(2048.0) * 3.0 / 8.0) / 989e12,
+            "That is `hidden` for the width of all heads, which is `heads * head_dim`.",
+        )],
     );
 }
 
@@ -1018,34 +1244,44 @@ fn prefill_runs_at_the_length_of_the_prompt_over_the_larger_bound() {
 fn at_the_crossover_both_bounds_are_the_same() {
     for (name, model) in PUBLISHED {
         for format in [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(32)] {
-            for context in [0, 16] {
-                let served = Served::of(model, format.clone());
-                let what = format!("{name} in {} at {context} tokens", served.format.linear.name);
-                let Some(batch) = must(crossover_batch(&served, &H100, context)) else {
-                    panic!("{what}: there is a crossover, because the arithmetic grows faster")
-                };
-                let one = must(decode_roofline(&served, &H100, 1, 0));
-                let kv = must(kv_bytes_per_token(&model, Grid::Sixteen)) as f64 * context as f64;
-                let kv_s = kv / H100.bytes_per_s;
-                let [memory, arithmetic] = [one.memory_s + batch * kv_s, batch * one.arithmetic_s];
-                // The difference of arithmetic and cache carries the roundings of both.
-                let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - kv_s);
-                let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
-                    "The cache of each sequence is missing: memory traffic grows with the batch too."
-                } else if batch.fract() == 0.0 {
-                    "Do not round, because the crossover need not be a whole batch."
-                } else {
-                    "Both bounds grow with the batch, memory traffic by the cache of a sequence and \
-                     arithmetic by its operations: find the batch where they are equal."
-                };
-                assert!(
-                    (memory - arithmetic).abs() <= bound * memory,
-                    "{what}: at batch {batch} a step reads for {memory:e} s and computes for \
-                     {arithmetic:e} s. {meaning}"
-                );
+            for (context, kv) in [(0, Grid::Sixteen), (16, Grid::Sixteen), (16, Grid::E4M3)] {
+                let served = Served { kv, ..Served::of(model, format.clone()) };
+                let format = &served.format.linear.name;
+                let what = format!("{name} in {format} at {context} tokens in {kv:?}");
+                at_the_crossover(&served, context, &what);
             }
         }
     }
+}
+
+fn at_the_crossover(served: &Served, context: u64, what: &str) {
+    let Some(batch) = must(crossover_batch(served, &H100, context)) else {
+        panic!("{what}: there is a crossover, because the arithmetic grows faster")
+    };
+    let one = must(decode_roofline(served, &H100, 1, 0));
+    let kv_s = |kv| {
+        let bytes = must(kv_bytes_per_token(&served.architecture, kv)) as f64 * context as f64;
+        bytes / H100.bytes_per_s
+    };
+    let cache_s = kv_s(served.kv);
+    let [memory, arithmetic] = [one.memory_s + batch * cache_s, batch * one.arithmetic_s];
+    // The difference of arithmetic and cache carries the roundings of both.
+    let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - cache_s);
+    let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
+        "The cache of each sequence is missing: memory traffic grows with the batch too."
+    } else if same(batch, one.memory_s / (one.arithmetic_s - kv_s(Grid::Sixteen))) {
+        "That is the crossover of a cache in 16 bits, and the cache has its own grid."
+    } else if batch.fract() == 0.0 {
+        "Do not round, because the crossover need not be a whole batch."
+    } else {
+        "Both bounds grow with the batch, memory traffic by the cache of a sequence and arithmetic by \
+         its operations: find the batch where they are equal."
+    };
+    assert!(
+        (memory - arithmetic).abs() <= bound * memory,
+        "{what}: at batch {batch} a step reads for {memory:e} s and computes for {arithmetic:e} s. \
+         {meaning}"
+    );
 }
 
 #[test]

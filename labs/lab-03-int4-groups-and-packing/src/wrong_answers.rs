@@ -126,6 +126,16 @@ wrong_answers! {
         },
     }
 
+    "rounds_the_value_to_f16",
+    "a value is divided by an f16, so it is an f16",
+    "a value beside a tie is rounded onto the tie, so only the scale is in f16",
+    ["codes_round_half_to_even_and_stop_at_seven"], {
+        quantize_value: |value, scale| {
+            let steps = f16::from_f32(value).to_f32() / scale.to_f32();
+            steps.round_ties_even().clamp(-QMAX, QMAX) as i8
+        },
+    }
+
     "divides_in_f16",
     "the scale is an f16, so it is computed in f16",
     "an absmax that is rounded before the division gives another scale, so the one rounding comes \
@@ -195,6 +205,25 @@ wrong_answers! {
     ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"],
     { group_scale: |absmax| if absmax > 0.0 { f16::from_f32(absmax / QMAX) } else { f16::ONE } }
 
+    "guards_below_an_epsilon",
+    "a maximum below `f32::EPSILON` is 0, and any other has a scale",
+    "a seventh of 2e-7 is still 0 in f16, so the stored scale is compared and not the maximum",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
+        group_scale: |absmax| {
+            if absmax < f32::EPSILON { f16::ONE } else { f16::from_f32(absmax / QMAX) }
+        },
+    }
+
+    "guards_below_the_smallest_normal_f16",
+    "an f16 below 2^-14 is 0",
+    "f16 has subnormal numbers down to 2^-24, and a small group needs them",
+    ["the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1"], {
+        group_scale: |absmax| {
+            let scale = f16::from_f32(absmax / QMAX);
+            if scale < f16::MIN_POSITIVE { f16::ONE } else { scale }
+        },
+    }
+
     "guards_with_a_floor",
     "any lower limit under the maximum is as good as another",
     "a limit changes the scales of small maxima, and the scale of zeros must be exactly 1",
@@ -215,6 +244,33 @@ wrong_answers! {
                 (w[(row, column)] / scale).round_ties_even().clamp(-QMAX, QMAX) as i8
             });
             Int4Groups::new(codes, right.scales().clone())
+        },
+    }
+
+    "refuses_odd_groups",
+    "two codes share a byte, so a group is even",
+    "codes are packed across groups, and only the number of all codes has to be even",
+    ["a_group_size_that_does_not_divide_is_refused"], {
+        check_group_size: |in_features, group_size| {
+            solution::check_group_size(in_features, group_size)?;
+            if group_size % 2 == 0 { return Ok(()) }
+            Err(Int4Error::GroupDoesNotDivide { in_features, group_size })
+        },
+    }
+
+    "does_not_ask_for_the_group_size",
+    "a row is cut into as many groups as fit",
+    "the columns after the last whole group have no scale, so such a size must be refused",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        quantize_groups: |w, size| {
+            if (answer().check_group_size)(w.ncols(), size).is_ok() {
+                return (RIGHT.quantize_groups)(w, size);
+            }
+            let scales = Array2::from_elem((w.nrows(), w.ncols() / size), f16::ONE);
+            let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
+                (answer().quantize_value)(w[(row, column)], scales[(row, column / size)])
+            });
+            Int4Groups::new(codes, scales)
         },
     }
 
@@ -251,6 +307,16 @@ wrong_answers! {
     "f16 ends at 65,504, and a larger scale becomes infinite",
     ["what_cannot_be_quantized_is_refused_with_its_address"],
     { check_scale: |_, _, _, _| None }
+
+    "overflows_at_65504",
+    "a quotient above 65,504 is infinite in f16",
+    "f16 rounds to nearest, so a quotient below 65,520 becomes 65,504",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        check_scale: |_, row, group, absmax| {
+            let beyond = absmax / QMAX > f16::MAX.to_f32();
+            beyond.then_some(Int4Error::ScaleOverflow { row, group, absmax })
+        },
+    }
 
     "refuses_a_weight_beyond_f16",
     "a weight that f16 cannot hold has no scale in f16",
@@ -364,6 +430,28 @@ wrong_answers! {
         },
     }
 
+    "joins_codes_without_a_mask",
+    "a cast to `u8` leaves four bits",
+    "a negative code has ones above its nibble, which cover the nibble of its neighbour",
+    ["two_codes_share_a_byte_and_the_first_is_the_low_nibble",
+     "a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights"], {
+        pack_nibbles: |codes| {
+            solution::pack_nibbles(codes)?;
+            let join = |&[low, high]: &[i8; 2]| low.cast_unsigned() | high.cast_unsigned() << 4;
+            Ok(codes.as_chunks().0.iter().map(join).collect())
+        },
+    }
+
+    "nothing_cannot_be_packed",
+    "an empty list of codes is a mistake",
+    "no codes fill no bytes, and a matrix without rows is packed like any other",
+    ["unpacking_undoes_packing_for_every_byte_there_is"], {
+        pack_nibbles: |codes| {
+            if codes.is_empty() { return Err(Int4Error::HalfAByte(0)) }
+            solution::pack_nibbles(codes)
+        },
+    }
+
     "drops_the_last_odd_code",
     "`chunks_exact(2)` covers every code",
     "the last code of an odd number is dropped unnoticed, and half a byte must be an error",
@@ -444,6 +532,16 @@ wrong_answers! {
         },
     }
 
+    "names_the_last_zero_point_of_0",
+    "any zero point of 0 may be named",
+    "the promise is the first, so that two programs name the same one",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        pack_gptq_zeros: |zeros| match zeros.iter().rposition(|&zero| zero == 0) {
+            Some(index) => Err(Int4Error::ZeroMinusOne { index }),
+            None => solution::pack_gptq_zeros(zeros),
+        },
+    }
+
     "masks_a_zero_point_of_17",
     "a mask makes any zero point fit",
     "17 - 1 needs five bits and masked becomes 0, which is read back as 1",
@@ -472,6 +570,17 @@ wrong_answers! {
     ["int4_linear_applies_each_scale_to_the_sum_of_its_group",
      "int4_linear_never_holds_the_matrix_in_f32"],
     { int4_linear: |x, w| dense(x, w, &solution::dequantize_groups(w)) }
+
+    "takes_tokens_out_of_the_memory",
+    "a matrix is always kept row by row",
+    "an x that was transposed is kept column by column, and `as_slice` has nothing to give",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        int4_linear: |x, w| {
+            let memory = x.as_slice().expect("row by row").to_vec();
+            let x = Array2::from_shape_vec(x.dim(), memory).expect("the shape of x");
+            solution::int4_linear(&x, w)
+        },
+    }
 
     "uses_one_scale_for_the_row",
     "a scale can wait until the end of the row",

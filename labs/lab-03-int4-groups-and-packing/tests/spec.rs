@@ -10,10 +10,11 @@ use int4_groups::{
     pack_word, quantize_groups, quantize_value, unpack_gptq_zeros, unpack_nibbles, unpack_word,
 };
 use kit::data::{normal_matrix, with_outlier_channel};
+use kit::difference::assert_same;
 use kit::meters::relative_error;
 use kit::real_slice;
 use kit::reference::linear_f64;
-use ndarray::{Array2, Axis, array, s};
+use ndarray::{Array2, ArrayView1, Axis, array, s};
 
 /// The value of a function on good input.
 fn must<T>(result: Result<T, Int4Error>) -> T {
@@ -22,6 +23,11 @@ fn must<T>(result: Result<T, Int4Error>) -> T {
 
 fn real(name: &str) -> Array2<f32> {
     real_slice::tensor(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same matrix, kept column by column in memory.
+fn by_columns(m: &Array2<f32>) -> Array2<f32> {
+    m.t().as_standard_layout().into_owned().reversed_axes()
 }
 
 fn half(value: f32) -> f16 {
@@ -55,6 +61,14 @@ fn codes_round_half_to_even_and_stop_at_seven() {
         6,
         "6.5 steps exactly, so to even. Times 1 / scale it is 6.5000005 and becomes 7: divide"
     );
+    for (value, code) in [(2.500_000_2, 3), (2.499_999_8, 2)] {
+        assert_eq!(
+            quantize_value(value, f16::ONE),
+            code,
+            "{value} lies beside a tie: only the scale is an f16, and a value rounded to f16 first \
+             would be the tie itself"
+        );
+    }
     for (value, code) in [(6.4, 6), (7.5, 7), (1e9, 7), (-7.5, -7), (-8.0, -7), (-1e9, -7)] {
         assert_eq!(
             quantize_value(value, f16::ONE),
@@ -85,11 +99,18 @@ fn the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1() {
         "`group_scale(1e-6)`: a guard against zero must leave every other maximum alone"
     );
     assert_eq!(group_scale(0.0), f16::ONE, "`group_scale(0)`: 0 / 0 is NaN, so exactly 1");
+    for absmax in [1e-8, 1.2e-7, 1.5e-7, 2e-7] {
+        assert_eq!(
+            group_scale(absmax),
+            f16::ONE,
+            "`group_scale({absmax:e})`: a seventh of it is above 0 in f32 and 0 in f16. Guard the \
+             scale as it is stored, not the maximum, whatever the epsilon"
+        );
+    }
     assert_eq!(
-        group_scale(1e-8),
-        f16::ONE,
-        "`group_scale(1e-8)`: a seventh of it is above 0 in f32 and 0 in f16. Guard the scale as it \
-         is stored, not the maximum"
+        group_scale(2.2e-7),
+        f16::from_bits(1),
+        "`group_scale(2.2e-7)`: a seventh of it is nearest to the smallest f16, which is a scale"
     );
 }
 
@@ -97,6 +118,14 @@ fn the_scale_is_a_seventh_of_the_maximum_in_f16_or_exactly_1() {
 fn a_group_size_that_does_not_divide_is_refused() {
     for group_size in [576, 64, 32, 16] {
         assert_eq!(check_group_size(576, group_size), Ok(()), "{group_size} divides 576");
+    }
+    for (in_features, group_size) in [(9, 3), (5, 1), (7, 7)] {
+        assert_eq!(
+            check_group_size(in_features, group_size),
+            Ok(()),
+            "{group_size} divides {in_features}: a group may be odd, because codes are packed later \
+             and across groups"
+        );
     }
     for (in_features, group_size) in [(576, 128), (64, 128), (576, 0), (0, 32)] {
         assert_eq!(
@@ -165,22 +194,34 @@ fn what_cannot_be_quantized_is_refused_with_its_address() {
         let mut w = normal_matrix(1, 3, 8);
         w[(2, 5)] = poison;
         let error = quantize_groups(&w, 4).err();
+        let named = match &error {
+            Some(Int4Error::NotFinite { row: 2, column: 5, value }) => value.to_string(),
+            _ => String::new(),
+        };
         assert!(
-            matches!(error, Some(Int4Error::NotFinite { row: 2, column: 5, .. })),
+            named == poison.to_string(),
             "row 2 holds {poison} at column 5, and `quantize_groups` said {error:?}: ask \
              `check_finite`, which is given"
         );
     }
+    let ragged = std::panic::catch_unwind(|| quantize_groups(&Array2::zeros((2, 576)), 128));
     assert_eq!(
-        quantize_groups(&Array2::zeros((2, 576)), 128),
-        Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size: 128 }),
-        "`quantize_groups` has to ask `check_group_size` before it cuts rows into groups"
+        ragged.ok(),
+        Some(Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size: 128 })),
+        "`quantize_groups` has to ask `check_group_size` before it cuts rows into groups (None is a \
+         panic)"
     );
     let mut w = normal_matrix(1, 3, 8);
     w[(1, 6)] = 4e5;
     assert!(
         quantize_groups(&w, 4).is_ok(),
         "a seventh of 400,000 is 57,143, an f16: only the scale must fit, not the weight"
+    );
+    w[(1, 6)] = 65_510.0 * 7.0;
+    assert!(
+        quantize_groups(&w, 4).is_ok(),
+        "a seventh is 65,510, which f16 rounds to 65,504, its largest number: ask the scale as it is \
+         stored whether it is infinite"
     );
     w[(1, 6)] = -1e6;
     assert_eq!(
@@ -239,10 +280,8 @@ fn groups_run_along_in_features_in_a_square_matrix_too() {
     // every row.
     let w = with_outlier_channel(&normal_matrix(3, 8, 8), 1, 100.0);
     let quantized = must(quantize_groups(&w, 4));
-    let by_columns = w.t().as_standard_layout().into_owned().reversed_axes();
-    assert_eq!(
-        must(quantize_groups(&by_columns, 4)),
-        quantized,
+    assert!(
+        must(quantize_groups(&by_columns(&w), 4)) == quantized,
         "the same matrix, kept column by column in memory: index by row and column, \
          not by place in memory"
     );
@@ -285,10 +324,10 @@ fn groups_confine_an_outlier_to_its_own_group() {
     );
     let (with, without) =
         (must(quantize_groups(&planted, 128)), must(quantize_groups(&healthy, 128)));
-    assert_eq!(
+    assert_same(
         with.q().slice(s![.., 128..]),
         without.q().slice(s![.., 128..]),
-        "no code may change outside the group of the outlier"
+        "No code may change outside the group of the outlier",
     );
 }
 
@@ -337,6 +376,13 @@ fn dequantize_takes_the_scale_of_the_columns_own_group() {
         array![[0.5, -1.0, 3.0, 7.0, -14.0, 0.0], [1.0, 1.25, -24.0, 4.0, 8.0, 8.0]],
         "three groups of two: columns 0 and 1 have the first scale, 2 and 3 the second, 4 and 5 the \
          third. Column j belongs to group j / group_size, rounded down"
+    );
+    let square = array![[1.0, 2.0], [4.0, 8.0]].mapv(half);
+    let square = must(Int4Groups::new(Array2::ones((2, 4)), square));
+    assert_eq!(
+        dequantize_groups(&square),
+        array![[1.0, 1.0, 2.0, 2.0], [4.0, 4.0, 8.0, 8.0]],
+        "as many rows as groups, so a scale that is taken at [group, row] has the right shape"
     );
     let seventh = half(1.0 / 7.0);
     let one = must(Int4Groups::new(array![[5]], Array2::from_elem((1, 1), seventh)));
@@ -390,6 +436,8 @@ fn unpacking_undoes_packing_for_every_byte_there_is() {
         );
         assert_eq!(must(pack_nibbles(&codes)), [byte], "{byte:02x} unpacked to {codes:?}");
     }
+    let nothing = (pack_nibbles(&[]), unpack_nibbles(&[]));
+    assert_eq!(nothing, (Ok(vec![]), vec![]), "no codes fill no bytes, which is no error");
     for low in -8..=7 {
         for high in -8..=7 {
             let packed = must(pack_nibbles(&[low, high]));
@@ -408,7 +456,20 @@ fn a_wrong_order_of_nibbles_keeps_the_histogram_and_ruins_the_weights() {
     let quantized = must(quantize_groups(&w, 64));
     let codes: Vec<i8> = quantized.q().iter().copied().collect();
     let packed = must(pack_nibbles(&codes));
-    assert_eq!(unpack_nibbles(&packed), codes, "real codes must survive packing, in their order");
+    let unpacked = unpack_nibbles(&packed);
+    let swapped: Vec<i8> = codes.as_chunks().0.iter().flat_map(|&[a, b]| [b, a]).collect();
+    assert_same(
+        ArrayView1::from(&unpacked),
+        ArrayView1::from(&codes),
+        if unpacked == swapped {
+            "Each pair of codes has changed places: the first is the low nibble, in both directions"
+        } else if unpacked.iter().any(|code| !(-8..=7).contains(code)) {
+            "A code is outside -8..=7: carry the sign of the nibble"
+        } else {
+            "Real codes must survive packing: cut each code to four bits before two are joined, \
+             because the upper bits of a negative one are ones"
+        },
+    );
     // The same bytes, read with the other convention.
     let mirrored: Vec<u8> = packed.iter().map(|byte| byte.rotate_left(4)).collect();
     let misread = unpack_nibbles(&mirrored);
@@ -438,11 +499,14 @@ fn half_a_byte_and_a_code_of_five_bits_are_refused() {
         "three codes fill a byte and a half: refuse, instead of losing the third or inventing a \
          fourth"
     );
-    for (codes, index, code) in [([0, 8, 0, 0], 1, 8), ([0, 0, -9, 0], 2, -9)] {
+    for (codes, index, code) in
+        [([0, 8, 0, 0], 1, 8), ([0, 0, -9, 0], 2, -9), ([0, 8, -9, 0], 1, 8)]
+    {
         assert_eq!(
             pack_nibbles(&codes),
             Err(Int4Error::CodeOutOfRange { index, code, range: "-8..=7" }),
-            "{code} does not fit four bits: masked, it would come back as {}",
+            "{codes:?}: {code} at {index} is the first that does not fit four bits: masked, it would \
+             come back as {}",
             if code == 8 { -8 } else { 7 }
         );
     }
@@ -497,7 +561,11 @@ fn an_awq_word_read_as_linear_looks_plausible_and_is_wrong() {
     let awq: Vec<u32> = words.iter().map(|codes| must(pack_word(*codes, &AWQ_ORDER))).collect();
     let read =
         |order| -> Vec<u8> { awq.iter().flat_map(|&word| unpack_word(word, order)).collect() };
-    assert_eq!(read(&AWQ_ORDER), codes, "AWQ words, read in AWQ's order, are the codes again");
+    assert_same(
+        ArrayView1::from(&read(&AWQ_ORDER)),
+        ArrayView1::from(&codes),
+        "AWQ words, read in AWQ's order, are the codes again",
+    );
     let misread = read(&LINEAR_ORDER);
     let moved = misread.iter().zip(&codes).filter(|(a, b)| a != b).count();
     assert!(
@@ -530,10 +598,10 @@ fn gptq_v1_stores_each_zero_point_minus_one() {
     );
     assert_eq!(unpack_gptq_zeros(0xFEDC_BA98), [9, 10, 11, 12, 13, 14, 15, 16], "plus one each");
     assert_eq!(
-        pack_gptq_zeros([8, 8, 0, 8, 8, 8, 8, 8]),
+        pack_gptq_zeros([8, 8, 0, 8, 0, 8, 8, 8]),
         Err(Int4Error::ZeroMinusOne { index: 2 }),
         "0 minus one is -1, whose bits are all ones: it wraps to 15, or wipes the whole word if \
-         nobody masks it. Refuse it"
+         nobody masks it. Refuse it, and name the first"
     );
     assert_eq!(
         pack_gptq_zeros([8, 17, 8, 8, 8, 8, 8, 8]),
@@ -563,6 +631,13 @@ fn int4_linear_is_the_product_with_the_dequantized_matrix() {
         "here every step is exact, so the two must agree to the bit. Each group's sum has to be \
          multiplied by its own scale before the sums are added"
     );
+    let columns = std::panic::catch_unwind(|| int4_linear(&by_columns(&x), &w));
+    assert_eq!(
+        columns.ok(),
+        Some(Ok(y)),
+        "the same x, kept column by column (None is a panic): index by row and column, and do not ask \
+         for a slice of the memory"
+    );
     let real_w = must(quantize_groups(&real(SQUARE), 64));
     let real_x = normal_matrix(9, 4, 576);
     let error = relative_error(
@@ -580,7 +655,8 @@ fn int4_linear_is_the_product_with_the_dequantized_matrix() {
     assert_eq!(
         int4_linear(&short, &w),
         Err(Int4Error::FeaturesDiffer { x: 60, w: 64 }),
-        "an x with the wrong number of features must be refused, not crash"
+        "an x with the wrong number of features: refuse before ndarray panics, and name both \
+         numbers, each in its field"
     );
 }
 

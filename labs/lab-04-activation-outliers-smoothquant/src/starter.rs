@@ -34,6 +34,9 @@ pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
 
 /// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for all tokens: scales `[1, 1]`.
 ///
+/// A code is the value divided by its scale, rounded half to even and clipped to -127..=127, as in
+/// lab 01.
+///
 /// # Errors
 /// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
 pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
@@ -41,7 +44,7 @@ pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, Smo
 }
 
 /// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales
-/// `[tokens, 1]`.
+/// `[tokens, 1]`. The codes are those of [`quantize_activations_per_tensor`] under these scales.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
@@ -75,7 +78,8 @@ pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothEr
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
 /// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum
-/// is negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0.
+/// is negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0. The
+/// first such channel is named.
 pub fn smoothing_scales(
     act_absmax: &Array1<f32>,
     weight_absmax: &Array1<f32>,
@@ -93,8 +97,8 @@ pub fn smoothing_scales(
 /// change.
 ///
 /// # Errors
-/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] if a scale is
-/// not above 0 and finite.
+/// [`SmoothError::ChannelsDiffer`] if the widths differ, [`SmoothError::NotAScale`] with the first
+/// channel whose scale is not above 0 and finite.
 pub fn smooth(
     x: &Array2<f32>,
     w: &Array2<f32>,

@@ -31,6 +31,7 @@ struct Steps {
     check_batches: fn(&[Matrix]) -> Smooth<()>,
     calibrate: fn(&[Matrix]) -> Smooth<Vector>,
     scale: fn(f32) -> f32,
+    steps: fn(&Matrix, &Matrix) -> Matrix,
     code: fn(f32) -> i8,
     /// The scales per token, `[tokens, 1]`.
     token_scales: fn(&Matrix) -> Matrix,
@@ -77,6 +78,7 @@ const RIGHT: Steps = Steps {
         let scale = absmax / QMAX;
         if scale > 0.0 { scale } else { 1.0 }
     },
+    steps: |x, scales| x / scales,
     code: |steps| steps.round_ties_even().clamp(-QMAX, QMAX) as i8,
     token_scales: |x| {
         let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
@@ -147,6 +149,34 @@ wrong_answers! {
     "values of both signs cancel in a mean, and the promise is the largest magnitude",
     ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"],
     { channel: |m| m.map_axis(Axis(0), |column| (column.sum() / column.len() as f32).abs()) }
+
+    "misses_the_last_row",
+    "a range to `nrows() - 1` ends at the last row",
+    "the end of a range is not part of the range, so the last token is missed",
+    ["the_absmax_of_a_channel_is_over_its_column_and_without_its_sign"], {
+        channel: |m| {
+            m.map_axis(Axis(0), |column| {
+                let all_but_one = column.iter().take(column.len().saturating_sub(1));
+                all_but_one.fold(0.0, |max: f32, v| max.max(v.abs()))
+            })
+        },
+    }
+
+    "misses_the_last_batch",
+    "batches are counted from 1 to their number",
+    "the last batch may hold the outlier, so the maximum is over all batches",
+    ["calibration_keeps_the_largest_magnitude_over_all_batches",
+     "a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        calibrate: |batches| {
+            let all = solution::calibrate(batches)?;
+            match batches {
+                [first @ .., _] if first.iter().any(|x| x.nrows() > 0) => {
+                    solution::calibrate(first)
+                }
+                _ => Ok(all),
+            }
+        },
+    }
 
     "keeps_the_last_batch",
     "the newest maximum is the best one",
@@ -242,6 +272,12 @@ wrong_answers! {
     ["the_codes_are_those_of_vllms_dynamic_int8"],
     { code: |steps| steps.round().clamp(-QMAX, QMAX) as i8 }
 
+    "multiplies_by_the_reciprocal",
+    "a product with `1 / scale` is a quotient by the scale",
+    "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
+    ["a_code_is_the_value_divided_by_its_scale"],
+    { steps: |x, scales| x * scales.mapv(|scale| 1.0 / scale) }
+
     "lets_minus_128_through",
     "an `i8` goes down to -128, so the grid does",
     "the symmetric grid ends at -127, because -128 has no positive partner",
@@ -294,6 +330,44 @@ wrong_answers! {
         },
     }
 
+    "maxima_by_chunks_of_the_memory",
+    "a token is the next `in_features` numbers in memory",
+    "a matrix may be kept column by column, and then a run of the memory is no token",
+    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
+        token_scales: |x| {
+            let memory = x.as_slice_memory_order().unwrap_or_default();
+            let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
+            let scales = memory.chunks(x.ncols()).map(|row| (answer().scale)(absmax(row)));
+            Array1::from_iter(scales).insert_axis(Axis(1))
+        },
+    }
+
+    "scale_of_the_first_token",
+    "the first token sets the range",
+    "a larger value in a later token is clipped, so the maximum is over all tokens",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"],
+    { tensor_absmax: |x| x.row(0).iter().fold(0.0, |max: f32, v| max.max(v.abs())) }
+
+    "scale_without_the_last_token",
+    "a range to `nrows() - 1` ends at the last token",
+    "the end of a range is not part of the range, so the last token is clipped",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
+        tensor_absmax: |x| {
+            let tokens = x.rows().into_iter().take(x.nrows().saturating_sub(1).max(1));
+            tokens.flatten().fold(0.0, |max: f32, v| max.max(v.abs()))
+        },
+    }
+
+    "scale_without_the_last_channel",
+    "a range to `ncols() - 1` ends at the last channel",
+    "the end of a range is not part of the range, so the last channel is clipped",
+    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
+        tensor_absmax: |x| {
+            let channels = x.columns().into_iter().take(x.ncols().saturating_sub(1).max(1));
+            channels.flatten().fold(0.0, |max: f32, v| max.max(v.abs()))
+        },
+    }
+
     "scale_of_the_last_token",
     "the newest token is a fair sample",
     "a larger value in an earlier token is clipped, so the maximum is over all tokens",
@@ -336,6 +410,18 @@ wrong_answers! {
     "each product is exact and the sum is not, because f32 holds every integer only up to 2^24",
     ["the_sum_does_not_overflow"],
     { sums: |x, w| x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t()) }
+
+    "does_not_transpose",
+    "`x @ w` and `x @ w.T` are the same for a square weight",
+    "only the shapes agree, because an output is the product of `x` with a row of `w`",
+    ["a_square_product_takes_its_scales_along_the_right_axes"], {
+        sums: |x, w| {
+            if w.is_square() && x.ncols() == w.nrows() {
+                return x.dot(w).mapv(|sum| sum as f32);
+            }
+            (RIGHT.sums)(x, w)
+        },
+    }
 
     "token_scales_on_the_columns",
     "the shapes agree, so the axis is right",
@@ -446,6 +532,21 @@ wrong_answers! {
         },
     }
 
+    "names_the_last_dead_channel",
+    "the channel that is found last is as good as the first",
+    "the promise is the first, so that two runs and two programs name the same channel",
+    ["dead_channels_and_maxima_that_are_none_are_refused"], {
+        check_smoothing: |act, weight, alpha| {
+            let last = act.iter().rposition(|&absmax| absmax == 0.0);
+            match (solution::smoothing_scales(act, weight, alpha), last) {
+                (Err(SmoothError::DeadChannel { .. }), Some(channel)) => {
+                    Err(SmoothError::DeadChannel { channel })
+                }
+                (checked, _) => checked.map(drop),
+            }
+        },
+    }
+
     "dead_is_a_scale_of_0",
     "at alpha 0 the activation does not matter",
     "a channel that was 0 in the calibration has no known range at any alpha",
@@ -538,6 +639,37 @@ wrong_answers! {
         },
     }
 
+    "migrates_with_1_minus_alpha",
+    "alpha is what stays in the activations",
+    "alpha is the share that moves to the weights, and `smoothing_scales` takes it as given",
+    ["a_migrated_layer_is_the_smoothed_weight_quantized"],
+    { migrate: |batches, w, alpha| solution::migrate(batches, w, 1.0 - alpha) }
+
+    "takes_the_maxima_of_the_weights_rows",
+    "a channel of a weight is its output",
+    "smoothing works on input channels, which are columns of the weight",
+    ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        migrate: |batches, w, alpha| {
+            if !w.is_square() {
+                return solution::migrate(batches, w, alpha);
+            }
+            let rows = solution::channel_absmax(&w.t().to_owned())?;
+            let smoothing = smoothing_scales(&solution::calibrate(batches)?, &rows, alpha)?;
+            Ok(Migrated { weight: (answer().migrated_weight)(w, &smoothing)?, smoothing })
+        },
+    }
+
+    "normalizes_the_scales",
+    "scales should be 1 on average",
+    "the reference uses the scales as they are, and a common factor changes what the norm must hold",
+    ["a_migrated_layer_is_the_smoothed_weight_quantized"], {
+        migrate: |batches, w, alpha| {
+            let right = solution::migrate(batches, w, alpha)?.smoothing;
+            let smoothing = &right / right.mean().unwrap_or(1.0);
+            Ok(Migrated { weight: (answer().migrated_weight)(w, &smoothing)?, smoothing })
+        },
+    }
+
     "alpha_is_always_one_half",
     "0.5 is what everybody uses",
     "alpha is an argument, and the scales must follow the alpha that is given",
@@ -587,7 +719,8 @@ pub mod chosen {
     use super::*;
 
     fn quantize(x: &Matrix, scales: Matrix) -> Smooth<Quantized> {
-        Ok(Quantized::new((x / &scales).map(|&steps| (answer().code)(steps)), scales)?)
+        let steps = (answer().steps)(x, &scales);
+        Ok(Quantized::new(steps.map(|&steps| (answer().code)(steps)), scales)?)
     }
 
     /// See [`solution::quantize_activations_per_tensor`].

@@ -3,6 +3,7 @@
 //! `LAB_IMPL=starter cargo test -p lab-04-activation-outliers-smoothquant` grades `src/starter.rs`.
 
 use kit::data::{normal_matrix, with_outlier_channel, with_outlier_row};
+use kit::difference::assert_same;
 use kit::meters::relative_error;
 use kit::reference::linear_f64;
 use ndarray::{Array1, Array2, Axis, array, concatenate};
@@ -57,6 +58,11 @@ fn migrated_error(
     relative_error(&linear_f64(x, &weight()), &must(migrated_linear(x, &layer, granularity)))
 }
 
+/// The same matrix, kept column by column in memory.
+fn by_columns(m: &Array2<f32>) -> Array2<f32> {
+    m.t().as_standard_layout().into_owned().reversed_axes()
+}
+
 /// Back to numbers, without the code under test.
 fn dequantize(q: &Quantized) -> Array2<f32> {
     q.q().mapv(f32::from) * q.scales()
@@ -66,23 +72,41 @@ fn dequantize(q: &Quantized) -> Array2<f32> {
 
 #[test]
 fn the_absmax_of_a_channel_is_over_its_column_and_without_its_sign() {
-    let m = array![[1.0, -5.0, 0.5], [-2.0, 3.0, 0.25]];
-    let absmax = must(channel_absmax(&m)).to_vec();
-    let signatures: [(&[f32], &str); 4] = [
-        (&[5.0, 3.0], "the maxima of the rows: a channel is a column, so fold along Axis(0)"),
+    // The maxima are in the first, the last and a middle row.
+    let m = array![[-6.0, 1.0, 0.5], [2.0, 3.0, 0.25], [1.0, -4.0, -1.0], [3.0, -5.0, 0.75]];
+    let signatures: [(&[f32], &str); 8] = [
         (
-            &[1.0, 3.0, 0.5],
+            &[6.0, 3.0, 4.0, 5.0],
+            "the maxima of the rows: a channel is a column, so fold along Axis(0)",
+        ),
+        (
+            &[3.0, 3.0, 0.75],
             "the largest values: take the magnitude first, because |-5| is larger than 3",
         ),
         (
-            &[1.5, 4.0, 0.375],
+            &[3.0, 3.25, 0.625],
             "the means of the magnitudes: take the maximum, which must not be clipped",
         ),
-        (&[0.5, 1.0, 0.375], "the magnitude of the means: signs cancel in it"),
+        (&[0.0, 1.25, 0.125], "the magnitude of the means: signs cancel in it"),
+        (
+            &[6.0, 4.0, 1.0],
+            "the maxima without the last row: a range to `nrows() - 1` ends before it",
+        ),
+        (&[3.0, 5.0, 1.0], "the maxima without the first row: rows are counted from 0"),
+        (&[6.0, 1.0, 0.5], "the magnitudes of the first row: go over all rows"),
+        (&[3.0, 5.0, 0.75], "the magnitudes of the last row: keep the larger of old and new"),
     ];
-    let meant = signatures.iter().find(|(pattern, _)| *pattern == absmax);
-    let diagnosis = meant.map_or("look at `channel_absmax`", |(_, meaning)| meaning);
-    assert_eq!(absmax, [2.0, 5.0, 0.5], "\nchannel_absmax of {m}: you returned {diagnosis}");
+    for m in [m.clone(), by_columns(&m)] {
+        let absmax = must(channel_absmax(&m)).to_vec();
+        let meant = signatures.iter().find(|(pattern, _)| *pattern == absmax);
+        let diagnosis = meant.map_or("look at `channel_absmax`", |(_, meaning)| meaning);
+        assert_eq!(
+            absmax,
+            [6.0, 5.0, 1.0],
+            "\nchannel_absmax of {m}, strides {:?}: you returned {diagnosis}",
+            m.strides()
+        );
+    }
 }
 
 #[test]
@@ -90,17 +114,21 @@ fn calibration_keeps_the_largest_magnitude_over_all_batches() {
     let batches = [
         array![[1.0, -9.0, 0.0], [2.0, 1.0, 0.5]],
         array![[-4.0, 3.0, 0.25]],
-        array![[3.0, 2.0, -0.125], [0.0, 0.0, 0.0]],
+        array![[0.0, 0.0, 0.0], [3.0, 2.0, -0.625]],
     ];
+    // One channel has its maximum in each batch, the last one in the last token.
     let absmax = must(calibrate(&batches)).to_vec();
     let diagnosis = match absmax.as_slice() {
-        [3.0, 2.0, 0.125] => "the last batch alone: keep the larger of old and new",
+        [3.0, 2.0, 0.625] => "the last batch alone: keep the larger of old and new",
         [2.0, 9.0, 0.5] => "the first batch alone: go over all of them",
-        [9.0, 14.0, 0.875] => "sums: keep the larger, do not add",
+        [4.0, 9.0, 0.5] => "the batches without the last: go over all of them",
+        [4.0, 3.0, 0.625] => "the batches without the first: begin with 0 or with the first",
+        [3.0, 9.0, 0.625] => "the first and the last batch: go over all of them",
+        [9.0, 14.0, 1.375] => "sums: keep the larger, do not add",
         [3.0, _, _] => "means over the batches: keep the larger of old and new",
         _ => "look at `calibrate`: a running maximum of `channel_absmax`",
     };
-    assert_eq!(absmax, [4.0, 9.0, 0.5], "\ncalibrate on three batches gave {diagnosis}");
+    assert_eq!(absmax, [4.0, 9.0, 0.625], "\ncalibrate on three batches gave {diagnosis}");
     let with_empty = [Array2::zeros((0, 2)), array![[1.0, -2.0]], Array2::zeros((0, 2))];
     assert_eq!(
         calibrate(&with_empty),
@@ -132,14 +160,15 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
             ("calibrate, second batch", calibrate(&[good, bad])),
         ] {
             let found = match result.err() {
-                Some(SmoothError::Quant(QuantError::NotFinite { row, column, .. })) => {
-                    (row, column)
+                Some(SmoothError::Quant(QuantError::NotFinite { row, column, value })) => {
+                    (row, column, value.to_string())
                 }
                 other => {
                     panic!("{what} on {value} gave {other:?}: `f32::max` drops NaN, so look first")
                 }
             };
-            assert_eq!(found, (1, 1), "{what}: the {value} is in row 1, column 1");
+            let expected = (1, 1, value.to_string());
+            assert_eq!(found, expected, "{what}: the {value} is in row 1, column 1");
         }
     }
 }
@@ -148,14 +177,37 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
 
 #[test]
 fn per_tensor_has_one_scale_the_largest_magnitude_over_127() {
-    let q = must(quantize_activations_per_tensor(&array![[0.5, -254.0], [1.0, 127.0], [4.0, 0.0]]));
-    assert_eq!(q.scales(), &array![[2.0]], "254 over 127, in the shape [1, 1]: one for all tokens");
-    assert_eq!(q.q(), &array![[0, -127], [0, 64], [2, 0]], "each value over 2, half to even");
+    let x = array![[0.5, -63.5, 1.0], [8.0, 95.25, -127.0], [-190.5, 0.0, -254.0]];
+    for x in [x.clone(), by_columns(&x)] {
+        let q = must(quantize_activations_per_tensor(&x));
+        let scales: Vec<f32> = q.scales().iter().copied().collect();
+        let diagnosis = match scales.as_slice() {
+            [0.5] => "that is the first token alone: the maximum is over all tokens",
+            [1.0] => "that misses the last token: the maximum is over all tokens",
+            [1.5] => "that misses the last channel: the maximum is over all channels",
+            [0.75] => {
+                "that is the largest value: take magnitudes, because -254 is the largest here"
+            }
+            [1.984_375] => "that is over 128, and there is no code 128",
+            [_] => "the scale is the largest magnitude over 127",
+            _ => "one scale for all tokens has the shape [1, 1]",
+        };
+        assert_eq!(
+            q.scales(),
+            array![[2.0]],
+            "\n254 over 127, of the last token and channel: {diagnosis}"
+        );
+        let codes = array![[0, -32, 0], [4, 48, -64], [-95, 0, -127]];
+        assert_eq!(q.q(), codes, "each value over 2, half to even");
+    }
+    let q = must(quantize_activations_per_tensor(&array![[-254.0, 0.0], [1.0, 2.0]]));
+    assert_eq!(q.scales(), array![[2.0]], "254 over 127, of the first token and channel");
 }
 
 #[test]
 fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
-    let x = array![[0.5, -254.0, 2.0], [0.25, 127.0, 3.0]];
+    // One maximum is in the first channel and one in the last.
+    let x = array![[-254.0, 0.5, 2.0], [0.25, 3.0, 127.0]];
     let q = must(quantize_activations_per_token(&x));
     assert_eq!(
         q.scales().dim(),
@@ -164,7 +216,19 @@ fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
          product can use that"
     );
     assert_eq!(q.scales(), &array![[2.0], [1.0]], "each row's largest magnitude over 127");
-    assert_eq!(q.q(), &array![[0, -127, 1], [0, 127, 3]], "each value over its row's scale");
+    assert_eq!(q.q(), &array![[-127, 0, 1], [0, 3, 127]], "each value over its row's scale");
+    // Square, so that neither a wrong axis nor a walk through the memory shows in a shape.
+    let square = array![[127.0, 1.0], [254.0, 2.0]];
+    for x in [square.clone(), by_columns(&square)] {
+        let q = must(quantize_activations_per_token(&x));
+        assert_eq!(
+            q.scales(),
+            array![[1.0], [2.0]],
+            "a token is a row of x, [[127, 1], [254, 2]] in strides of {:?}: index by row and \
+             column, not by place in memory",
+            x.strides()
+        );
+    }
 }
 
 #[test]
@@ -185,6 +249,23 @@ fn the_codes_are_those_of_vllms_dynamic_int8() {
 }
 
 #[test]
+fn a_code_is_the_value_divided_by_its_scale() {
+    // A scale of 11 bits, so that its multiples are exact in f32 and 127 of them over 127 are it.
+    let scale = 0.122_985_84;
+    let x = array![[6.5 * scale, 127.0 * scale]];
+    for q in [quantize_activations_per_token(&x), quantize_activations_per_tensor(&x)] {
+        let q = must(q);
+        assert_eq!(q.scales(), array![[scale]], "127 scales over 127");
+        assert_eq!(
+            q.q(),
+            array![[6, 127]],
+            "6.5 steps exactly, so to even. Times 1 / scale, or times 127 / max as in vLLM's kernel, \
+             it is 6.5000005 and becomes 7: this lab divides"
+        );
+    }
+}
+
+#[test]
 fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
     let q = must(quantize_activations_per_token(&array![[0.0, 0.0], [127.0, 0.0]]));
     assert_eq!(q.scales(), &array![[1.0], [1.0]], "padding is a token of zeros: 0 / 0 is NaN");
@@ -194,11 +275,14 @@ fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
     for quantize in [quantize_activations_per_tensor, quantize_activations_per_token] {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let error = quantize(&array![[1.0, 2.0], [value, 0.0]]).err();
+            let named = match &error {
+                Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, value })) => {
+                    value.to_string()
+                }
+                _ => String::new(),
+            };
             assert!(
-                matches!(
-                    error,
-                    Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, .. }))
-                ),
+                named == value.to_string(),
                 "{value} at row 1, column 0 gave {error:?}: a fold with `f32::max` does not see \
                  NaN, and infinity over infinity is NaN"
             );
@@ -221,7 +305,12 @@ fn small_tokens(quantize: fn(&Array2<f32>) -> Result<Quantized, SmoothError>) {
     assert_eq!(
         q.q(),
         &array![[-127, 1]],
-        "clip to -127: `clamp` to -128, or `as i8` by itself, leaves the symmetric grid"
+        "\n190 and 1 steps of the smallest f32: {}",
+        match q.q()[(0, 0)] {
+            -128 =>
+                "clip to -127: `clamp` to -128, or `as i8` by itself, leaves the symmetric grid",
+            _ => "divide by the scale, because 1 / scale and 127 / max are infinite here",
+        }
     );
     let q = must(quantize(&array![[smallest, 0.0]]));
     assert_eq!(
@@ -291,10 +380,19 @@ fn a_square_product_takes_its_scales_along_the_right_axes() {
         "the token's scale is missing"
     } else if y == array![[1.0, 2.0], [100.0, 200.0]] {
         "the output channel's scale is missing"
+    } else if y == array![[2.0, 10.0], [200.0, 1000.0]] {
+        "that is x @ W, and an output is the product of x with a row of W: x @ W.T"
     } else {
         "look at `w8a8_linear`"
     };
     assert_eq!(y, array![[1.0, 20.0], [100.0, 2000.0]], "\n{diagnosis}");
+    let turned = w.q().t().as_standard_layout().into_owned().reversed_axes();
+    let turned = must(Quantized::new(turned, w.scales().clone()));
+    assert_eq!(
+        must(w8a8_linear(&x, &turned)),
+        y,
+        "the same codes, kept column by column: index by row and column, not by place in memory"
+    );
 }
 
 #[test]
@@ -324,10 +422,10 @@ fn the_sum_does_not_overflow() {
     let code = |(row, k): (usize, usize)| 127 - ((k * k * (row + 2) + k) % 11) as i8;
     let w = must(Quantized::new(Array2::from_shape_fn((16, 8192), code), array![[1.0]]));
     let sums = x.q().mapv(i64::from).dot(&w.q().mapv(i64::from).t());
-    assert_eq!(
-        must(w8a8_linear(&x, &w)),
-        sums.mapv(|sum| sum as f32),
-        "codes summed in f32 are rounded again and again; an i32 is rounded once, when it is scaled"
+    assert_same(
+        must(w8a8_linear(&x, &w)).view(),
+        sums.mapv(|sum| sum as f32).view(),
+        "Codes summed in f32 are rounded again and again; an i32 is rounded once, when it is scaled",
     );
 }
 
@@ -446,8 +544,12 @@ fn hint(alpha: f32, channel: usize) -> &'static str {
 fn alpha_outside_0_to_1_is_refused() {
     for alpha in [-0.1, 1.1, f32::NAN, f32::INFINITY] {
         let refused = smoothing_scales(&array![1.0], &array![1.0], alpha);
+        let named = match &refused {
+            Err(SmoothError::AlphaOutOfRange(named)) => named.to_string(),
+            _ => String::new(),
+        };
         assert!(
-            matches!(refused, Err(SmoothError::AlphaOutOfRange(_))),
+            named == alpha.to_string(),
             "alpha {alpha} gave {refused:?}. NaN is in no range: ask whether it is inside"
         );
     }
@@ -466,15 +568,22 @@ fn dead_channels_and_maxima_that_are_none_are_refused() {
              Clamped to 1e-5 its scale would be a trap"
         );
     }
+    assert_eq!(
+        smoothing_scales(&array![1.0, 0.0, 0.0], &array![1.0, 1.0, 1.0], 0.5).err(),
+        Some(SmoothError::DeadChannel { channel: 1 }),
+        "channels 1 and 2 are dead: the first is named"
+    );
     assert!(
         smoothing_scales(&array![1.0], &array![0.0], 0.5).is_ok(),
         "a column of zeros in the weight is harmless: whatever it multiplies is 0"
     );
     for value in [-1.0, f32::NAN, f32::INFINITY] {
         for (act, weight, name) in [(value, 1.0, "act_absmax"), (1.0, value, "weight_absmax")] {
-            match smoothing_scales(&array![1.0, act], &array![1.0, weight], 0.5).err() {
-                Some(SmoothError::NotAMagnitude { what, channel: 1, .. }) => {
+            let (act, weight) = (array![1.0, act, act], array![1.0, weight, weight]);
+            match smoothing_scales(&act, &weight, 0.5).err() {
+                Some(SmoothError::NotAMagnitude { what, channel: 1, value: found }) => {
                     assert_eq!(what, name, "`what` is the name of the parameter");
+                    assert_eq!(found.to_string(), value.to_string(), "`value` is what was found");
                 }
                 other => panic!("{name} of {value} gave {other:?}: no largest magnitude is that"),
             }
@@ -495,12 +604,14 @@ fn lengths_that_differ_are_refused_and_both_are_named() {
     differ(fold_into_norm(&three, &one).err(), [1, 3], "fold_into_norm with 1 scale");
     differ(fold_into_norm(&one, &three).err(), [1, 3], "fold_into_norm with a norm of 1 channel");
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        let scales = array![1.0, value, 1.0];
+        let scales = array![1.0, value, value];
         for error in [smooth(&x, &w, &scales).err(), fold_into_norm(&three, &scales).err()] {
-            assert!(
-                matches!(error, Some(SmoothError::NotAScale { channel: 1, .. })),
-                "a scale of {value} in channel 1 gave {error:?}"
-            );
+            match error {
+                Some(SmoothError::NotAScale { channel: 1, value: found }) => {
+                    assert_eq!(found.to_string(), value.to_string(), "`value` is what was found");
+                }
+                other => panic!("a scale of {value} in channels 1 and 2 gave {other:?}"),
+            }
         }
     }
 }
@@ -531,7 +642,12 @@ fn the_product_is_the_same_before_anything_is_quantized() {
     // Powers of two only move exponents, so nothing is rounded: the same bits.
     let powers = Array1::from_shape_fn(SHAPE[1], |channel| 2f32.powi(channel as i32 % 13 - 6));
     let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &powers));
-    assert_eq!(linear_f64(&smoothed_x, &smoothed_w), exact, "with powers of two, to the bit");
+    assert_same(
+        linear_f64(&smoothed_x, &smoothed_w).view(),
+        exact.view(),
+        "With powers of two the product is the same to the bit: each column of x is divided by its \
+         scale, and the same column of W is multiplied by it",
+    );
     // Any other scale rounds x / s and w * s once each: every term moves by 2^-23 of itself at
     // most, and the result is rounded to f32.
     let scales =
@@ -568,16 +684,77 @@ fn columns(w: &Array2<f32>) -> Array1<f32> {
 
 #[test]
 fn a_migrated_layer_is_the_smoothed_weight_quantized() {
-    // The outlier channels are in the second batch alone.
-    let layer = must(migrate(&[healthy(3), planted(1)], &weight(), 0.5));
-    let act = columns(&concatenate![Axis(0), healthy(3), planted(1)]);
-    let smoothing = must(smoothing_scales(&act, &columns(&weight()), 0.5));
-    assert_eq!(layer.smoothing, smoothing, "calibrated on all batches, alpha as given");
-    assert_eq!(
-        layer.weight,
-        must(quantize_weight(&(weight() * &smoothing))),
-        "multiply first and quantize then: scales on top of codes would sit inside the sum"
-    );
+    // The outlier channels are in the middle batch alone. The second weight is square, so that its
+    // rows are as many as its columns.
+    let batches = [healthy(3), planted(1), healthy(4)];
+    for w in [weight(), normal_matrix(5, SHAPE[1], SHAPE[1])] {
+        for alpha in [0.5, 0.25, 0.75] {
+            let layer = must(migrate(&batches, &w, alpha));
+            let act = columns(&concatenate![Axis(0), batches[0], batches[1], batches[2]]);
+            let smoothing = must(smoothing_scales(&act, &columns(&w), alpha));
+            assert_same(
+                layer.smoothing.view(),
+                smoothing.view(),
+                format_args!(
+                    "These are smoothing scales at alpha {alpha}: {}",
+                    scales_of_what(&layer.smoothing, &smoothing, &batches, &w, alpha)
+                ),
+            );
+            let codes = |w: Array2<f32>| must(quantize_weight(&w));
+            let expected = codes(&w * &smoothing);
+            let why = if layer.weight == codes(w.clone()) {
+                "the weight is quantized as it was: multiply it by the scales first"
+            } else if layer.weight == codes(&w / &smoothing) {
+                "the weight was divided: the activation is divided, and the weight multiplied"
+            } else {
+                "multiply first and quantize then: scales on top of codes would sit inside the sum"
+            };
+            let why = format_args!("These are of the weight at alpha {alpha}: {why}");
+            assert_same(layer.weight.scales().view(), expected.scales().view(), why);
+            assert_same(layer.weight.q().view(), expected.q().view(), why);
+        }
+    }
+}
+
+/// Which mistake gives the smoothing scales `found`.
+fn scales_of_what(
+    found: &Array1<f32>,
+    expected: &Array1<f32>,
+    batches: &[Array2<f32>; 3],
+    w: &Array2<f32>,
+    alpha: f32,
+) -> String {
+    let all = columns(&concatenate![Axis(0), batches[0], batches[1], batches[2]]);
+    let of = |act: &Array1<f32>, weight: &Array1<f32>, alpha| {
+        smoothing_scales(act, weight, alpha).is_ok_and(|scales| scales == *found)
+    };
+    let first_two = columns(&concatenate![Axis(0), batches[0], batches[1]]);
+    let rows = columns(&w.t().to_owned());
+    let known = [
+        (of(&all, &columns(w), 1.0 - alpha), "those for 1 - alpha: pass alpha as given"),
+        (of(&all, &columns(w), 0.5), "those for alpha 0.5: pass alpha as given"),
+        (of(&columns(&batches[0]), &columns(w), alpha), "those of the first batch: take all"),
+        (of(&columns(&batches[1]), &columns(w), alpha), "those of the middle batch: take all"),
+        (of(&columns(&batches[2]), &columns(w), alpha), "those of the last batch: take all"),
+        (of(&first_two, &columns(w), alpha), "the last batch is missing"),
+        (
+            of(&all, &rows, alpha),
+            "with the maxima of the weight's rows: a channel is a column of w",
+        ),
+        (of(&columns(w), &all, alpha), "activation and weight have changed places"),
+    ];
+    if let Some((_, meaning)) = known.into_iter().find(|(matches, _)| *matches) {
+        return meaning.into();
+    }
+    let ratios = found / expected;
+    let spread =
+        ratios.iter().fold(0.0, |max: f32, ratio| max.max((ratio / ratios[0] - 1.0).abs()));
+    if spread < 1e-5 {
+        let ratio = ratios[0];
+        return format!("each is {ratio} times the right one: use the scales as they are");
+    }
+    "`smoothing_scales` of `calibrate` on all batches, of `channel_absmax` of w, and of alpha"
+        .into()
 }
 
 #[test]
@@ -602,11 +779,18 @@ fn each_granularity_of_a_migrated_layer_is_the_one_asked_for() {
         (Granularity::PerTensor, quantize_activations_per_tensor(&smoothed)),
         (Granularity::PerToken, quantize_activations_per_token(&smoothed)),
     ] {
-        assert_eq!(
-            must(migrated_linear(&x, &layer, granularity)),
-            must(w8a8_linear(&must(quantized), &layer.weight)),
-            "{granularity:?}: divide by the smoothing, quantize, multiply in int8"
-        );
+        let found = must(migrated_linear(&x, &layer, granularity));
+        let of = |q| must(w8a8_linear(&must(q), &layer.weight));
+        let why = if found
+            == of(match granularity {
+                Granularity::PerTensor => quantize_activations_per_token(&smoothed),
+                Granularity::PerToken => quantize_activations_per_tensor(&smoothed),
+            }) {
+            "that is the other granularity"
+        } else {
+            "divide by the smoothing, quantize, multiply in int8"
+        };
+        assert_same(found.view(), of(quantized).view(), format_args!("{granularity:?}: {why}"));
     }
 }
 

@@ -194,6 +194,12 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 /// | gptq | gptq | bits, group_size, sym, desc_act, checkpoint_format `gptq`, modules_to_not_convert |
 ///
 /// `left_alone` are the modules that stay in floats, which is `ignore` of compressed-tensors.
+///
+/// compressed-tensors also has the `quantization_status` `compressed`, and in `config_groups` one
+/// group, under any key, with `targets` `["Linear"]`, `weights`, `input_activations` and no
+/// `output_activations`. Weights and activations have `num_bits`, `type` (`int` or `float`),
+/// `symmetric`, `strategy` and, in groups, `group_size`. Weights are never `dynamic`, because their
+/// scales are in the file.
 pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
     let on_channels = |bits: u64, kind: &str| {
         json!({"num_bits": bits, "type": kind, "symmetric": true, "strategy": "channel",

@@ -96,6 +96,57 @@ wrong_answers! {
         },
     }
 
+    "compares_the_heads_full_name",
+    "the head is always `lm_head`",
+    "a model inside another has a longer path, so the last word of the module's name decides",
+    ["the_embedding_and_the_head_stay_floats_and_say_why"], {
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::Head) if tensor.name != "lm_head.weight" => Decision::Quantize,
+            decision => decision,
+        },
+    }
+
+    "looks_for_the_words_anywhere",
+    "a name with `embed_tokens` or `lm_head` in it is the embedding or the head",
+    "other modules may have such a word in their path, so the whole last word is compared",
+    ["the_embedding_and_the_head_stay_floats_and_say_why"], {
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Quantize if tensor.name.contains("embed_tokens") => {
+                Decision::Keep(Reason::Embedding)
+            }
+            Decision::Quantize if tensor.name.contains("lm_head") => Decision::Keep(Reason::Head),
+            decision => decision,
+        },
+    }
+
+    "looks_at_the_shape_first",
+    "the order of the checks does not matter",
+    "an embedding that does not divide is kept because it is the embedding, and an engine is told \
+     only of linear layers",
+    ["the_embedding_and_the_head_stay_floats_and_say_why"], {
+        decide: |tensor, scheme| {
+            let name = tensor.name.replace("embed_tokens", "q").replace("lm_head", "q");
+            match solution::decide(&Tensor { name, ..tensor.clone() }, scheme) {
+                Decision::Keep(reason @ Reason::Indivisible { .. }) => Decision::Keep(reason),
+                _ => solution::decide(tensor, scheme),
+            }
+        },
+    }
+
+    "asks_for_multiples_of_16",
+    "a kernel reads 16 codes at once, so a row has whole runs of 16",
+    "the format stores any row of bytes, and an engine pads for its kernel",
+    ["rows_are_whole_groups_and_layouts_whole_words"], {
+        decide: |tensor, scheme| match (scheme, tensor.shape.as_slice()) {
+            (Scheme::Fp8 | Scheme::W8A8, &[_, size])
+                if solution::decide(tensor, scheme) == Decision::Quantize && size % 16 != 0 =>
+            {
+                Decision::Keep(Reason::Indivisible { axis: "in_features", size, by: 16 })
+            }
+            _ => solution::decide(tensor, scheme),
+        },
+    }
+
     "quantizes_all_that_is_called_weight",
     "a name in `.weight` is a weight matrix",
     "the weight of a norm is a vector, so the number of axes decides",
@@ -243,6 +294,64 @@ wrong_answers! {
         },
     }
 
+    "quantizes_w8a16_per_tensor",
+    "a scale repeated for each row is a scale per channel",
+    "each row has the scale of its own maximum",
+    ["w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte",
+     "what_is_written_reads_back_as_what_the_labs_made"], {
+        quantize: |w, scheme| {
+            let right = solution::quantize(w, scheme)?;
+            if scheme != Scheme::W8A16 {
+                return Ok(right);
+            }
+            let rows = w.nrows();
+            let w = fake_quant_linear::solution::quantize_per_tensor(w)?;
+            let codes = w.q().mapv(|code| code.cast_unsigned() ^ 0x80);
+            let scales = Array2::from_elem((rows, 1), w.scales()[(0, 0)]);
+            Ok(vec![crate::bytes::of(&codes), crate::bytes::of(&scales), right[2].clone()])
+        },
+    }
+
+    "ends_fp8_at_240",
+    "FP8 ends at 240",
+    "240 ends e4m3fnuz, and the grid of this scheme is e4m3fn, which ends at 448",
+    ["fp8_puts_the_largest_magnitude_of_a_row_on_448",
+     "what_is_written_reads_back_as_what_the_labs_made"], {
+        quantize: |w, scheme| {
+            if scheme != Scheme::Fp8 {
+                return solution::quantize(w, scheme);
+            }
+            let (_, scales) = crate::fp8::quantize_per_channel(w)?;
+            let scales = scales * (448.0 / 240.0);
+            let codes = (w / &scales).mapv(crate::fp8::encode);
+            Ok(vec![crate::bytes::of(&codes), crate::bytes::of(&scales)])
+        },
+    }
+
+    "walks_through_the_memory",
+    "the memory of a matrix is its rows",
+    "a matrix may be kept column by column, so the iterator of the matrix has to be used",
+    ["a_matrix_kept_column_by_column_gives_the_same_bytes"], {
+        quantize: |w, scheme| {
+            let memory = w.as_slice_memory_order().unwrap_or_default().to_vec();
+            let taken = Array2::from_shape_vec(w.dim(), memory).unwrap_or_else(|_| w.clone());
+            solution::quantize(&taken, scheme)
+        },
+    }
+
+    "cuts_blocks_out_of_columns",
+    "a block is 32 outputs of an input",
+    "a block of GGML is 32 neighbours inside a row",
+    ["gguf_blocks_hold_what_llama_cpps_rule_gives"], {
+        quantize: |w, scheme| {
+            let columns = w.t().iter().copied().collect();
+            match (scheme, Array2::from_shape_vec(w.dim(), columns)) {
+                (Scheme::Gguf(_), Ok(turned)) => solution::quantize(&turned, scheme),
+                _ => solution::quantize(w, scheme),
+            }
+        },
+    }
+
     "packs_w8a16_in_twos_complement",
     "a code is stored as its byte",
     "compressed-tensors adds 128 to each code before packing",
@@ -313,6 +422,32 @@ wrong_answers! {
         },
     }
 
+    "names_every_shape_that_does_not_divide",
+    "what does not divide by its shape is left alone",
+    "the embedding is no linear layer and the head is named already, whatever their shapes",
+    ["the_head_is_named_even_where_no_tensor_has_its_name"], {
+        left_alone: |tensors, scheme| {
+            let names = tensors.iter().filter_map(|tensor| {
+                let plain = Tensor { name: "q_proj.weight".into(), ..tensor.clone() };
+                let decision = solution::decide(&plain, scheme);
+                let divides = !matches!(decision, Decision::Keep(Reason::Indivisible { .. }));
+                if divides { None } else { tensor.name.strip_suffix(".weight") }
+            });
+            ["lm_head"].into_iter().chain(names).map(Into::into).collect()
+        },
+    }
+
+    "sorts_the_names",
+    "a list of names is sorted",
+    "the promise is the order of `tensors` after the head, so that the file is the same each time",
+    ["what_cannot_be_divided_is_named_by_its_module"], {
+        left_alone: |tensors, scheme| {
+            let mut left = solution::left_alone(tensors, scheme);
+            left.sort();
+            left
+        },
+    }
+
     "names_tensors_not_modules",
     "a module is named by its weight",
     "a module's name is the tensor's name without `.weight`",
@@ -320,6 +455,64 @@ wrong_answers! {
         left_alone: |tensors, scheme| {
             let left = solution::left_alone(tensors, scheme).into_iter();
             left.map(|name| if name == "lm_head" { name } else { name + ".weight" }).collect()
+        },
+    }
+
+    "calls_weights_dynamic",
+    "a scale that is computed is dynamic",
+    "a dynamic scale is computed when the model runs, and those of weights are in the file",
+    ["weights_are_static_and_of_the_type_that_is_stored"], {
+        quantization_config: |scheme, left_alone| {
+            let right = solution::quantization_config(scheme, left_alone);
+            config_with(right, "/config_groups/group_0/weights/dynamic", json!(true))
+        },
+    }
+
+    "calls_4_bit_weights_floats",
+    "weights are floats, so their type is `float`",
+    "the type is that of the codes, and codes of 4 bits are integers here",
+    ["weights_are_static_and_of_the_type_that_is_stored"], {
+        quantization_config: |scheme, left_alone| {
+            let right = solution::quantization_config(scheme, left_alone);
+            if !matches!(scheme, Scheme::W4A16(_)) {
+                return right;
+            }
+            config_with(right, "/config_groups/group_0/weights/type", json!("float"))
+        },
+    }
+
+    "calls_w8a16_4_bits",
+    "packed weights have 4 bits",
+    "four codes of 8 bits are packed into a word as well, and `num_bits` says which",
+    ["weights_are_static_and_of_the_type_that_is_stored"], {
+        quantization_config: |scheme, left_alone| {
+            let right = solution::quantization_config(scheme, left_alone);
+            if scheme != Scheme::W8A16 {
+                return right;
+            }
+            config_with(right, "/config_groups/group_0/weights/num_bits", json!(4))
+        },
+    }
+
+    "leaves_the_status_out",
+    "a file with codes says by itself that it is compressed",
+    "`quantization_status` tells a loader that the file holds codes, not floats to be quantized",
+    ["weights_are_static_and_of_the_type_that_is_stored"], {
+        quantization_config: |scheme, left_alone| {
+            let right = solution::quantization_config(scheme, left_alone);
+            config_with(right, "/quantization_status", Value::Null)
+        },
+    }
+
+    "quantizes_the_outputs_too",
+    "activations are inputs and outputs",
+    "the output of an int8 product is rescaled to floats, and the next layer quantizes its input",
+    ["activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else"], {
+        quantization_config: |scheme, left_alone| {
+            let right = solution::quantization_config(scheme, left_alone)?;
+            let inputs = right.pointer("/config_groups/group_0/input_activations").cloned();
+            let path = "/config_groups/group_0/output_activations";
+            config_with(Some(right), path, inputs.unwrap_or_default())
         },
     }
 
@@ -404,6 +597,27 @@ wrong_answers! {
     ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
         bits_per_weight: |tensors, recipe| {
             solution::bits_per_weight(tensors, recipe).map(f64::floor)
+        },
+    }
+
+    "averages_the_matrices",
+    "the mean of the matrices is the mean of the weights",
+    "a wide matrix has more weights and fewer bits for each, so all bits are divided by all weights",
+    ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
+        bits_per_weight: |tensors, recipe| {
+            let one = |tensor: &Tensor| solution::bits_per_weight(std::slice::from_ref(tensor), recipe);
+            let bits: Vec<f64> = tensors.iter().filter_map(one).collect();
+            (!bits.is_empty()).then(|| bits.iter().sum::<f64>() / bits.len() as f64)
+        },
+    }
+
+    "takes_the_first_matrix",
+    "every matrix has the same bits per weight",
+    "a scale per row costs a wide matrix less than a narrow one",
+    ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
+        bits_per_weight: |tensors, recipe| {
+            let one = |tensor: &Tensor| solution::bits_per_weight(std::slice::from_ref(tensor), recipe);
+            tensors.iter().find_map(one)
         },
     }
 

@@ -12,8 +12,9 @@ use formats::registry::{self, StorageFormat, StoredPart};
 use formats::rules::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
 use int4_groups::solution::{dequantize_groups, quantize_groups};
 use kit::data::normal_matrix;
+use kit::difference::assert_same;
 use model::Weights;
-use ndarray::{Array2, array};
+use ndarray::{Array2, ArrayView1, array};
 use quantize_model::{
     Decision, Dtype, Float, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType,
     bits_per_weight, decide, fp8, left_alone, part, parts, predicted_bytes, quantization_config,
@@ -121,12 +122,14 @@ fn the_weights_of_linear_layers_are_quantized_by_every_scheme() {
 #[test]
 fn the_embedding_and_the_head_stay_floats_and_say_why() {
     for scheme in all(64) {
-        let head = decide(&tensor("lm_head.weight", &[49152, 576]), scheme);
-        assert_eq!(
-            head,
-            Decision::Keep(Reason::Head),
-            "{scheme}: the head makes the logits, and engines expect it in floats"
-        );
+        for name in ["lm_head.weight", "model.language_model.lm_head.weight"] {
+            assert_eq!(
+                decide(&tensor(name, &[49152, 576]), scheme),
+                Decision::Keep(Reason::Head),
+                "{scheme}: {name} makes the logits, and engines expect it in floats. Look at the last \
+                 word of the module's name"
+            );
+        }
         for name in ["model.embed_tokens.weight", "model.language_model.embed_tokens.weight"] {
             assert_eq!(
                 decide(&tensor(name, &[49152, 576]), scheme),
@@ -135,6 +138,24 @@ fn the_embedding_and_the_head_stay_floats_and_say_why() {
                  product, no kernel for codes. Look at the last word of the module's name"
             );
         }
+        for name in ["embed_tokens.proj", "lm_head_norm.proj", "layers.0.headwise", "embed_tokens2"]
+        {
+            assert_eq!(
+                decide(&tensor(&format!("model.{name}.weight"), &[64, 64]), scheme),
+                Decision::Quantize,
+                "{scheme}: the last word of model.{name} is neither `embed_tokens` nor `lm_head`: \
+                 compare the whole word, and only the last"
+            );
+        }
+    }
+    for (name, reason) in
+        [("model.embed_tokens.weight", Reason::Embedding), ("lm_head.weight", Reason::Head)]
+    {
+        assert_eq!(
+            decide(&tensor(name, &[49152, 576]), Scheme::W4A16(128)),
+            Decision::Keep(reason),
+            "{name} would not divide either, but it is kept for what it is: ask for the name first"
+        );
     }
 }
 
@@ -189,7 +210,21 @@ fn rows_are_whole_groups_and_layouts_whole_words() {
         "both axes are indivisible: `out_features` is named first"
     );
     assert_eq!(decision(&[9, 70], Scheme::W8A16), keep("in_features", 70, 4), "four codes a word");
-    assert_eq!(decision(&[9, 70], Scheme::W8A8), Decision::Quantize, "int8 codes are not packed");
+    for (shape, scheme) in
+        [([9, 70], Scheme::W8A8), ([9, 70], Scheme::Fp8), ([9, 72], Scheme::W8A16)]
+    {
+        assert_eq!(
+            decision(&shape, scheme),
+            Decision::Quantize,
+            "{scheme}: {shape:?} needs no padding, because a code is a byte. What a kernel would like \
+             to divide is not the format's business"
+        );
+    }
+    assert_eq!(
+        decision(&[9, 64], Scheme::W4A16(32)),
+        Decision::Quantize,
+        "w4a16: 9 outputs are 9 rows of words: nothing is packed along the outputs"
+    );
     for kind in GGUF {
         assert_eq!(
             decision(&[64, 80], Scheme::Gguf(kind)),
@@ -331,15 +366,20 @@ fn w8a8_stores_the_codes_and_scales_of_lab_01() {
 
 #[test]
 fn w8a16_words_hold_each_code_plus_128_the_first_in_the_lowest_byte() {
-    let data = must(quantize(&array![[-127.0, -1.0, 0.0, 127.0]], Scheme::W8A16));
+    let w = array![[-127.0, -1.0, 0.0, 127.0], [-254.0, -2.0, 0.0, 2.0]];
+    let data = must(quantize(&w, Scheme::W8A16));
     let word = u32::from_le_bytes([data[0][0], data[0][1], data[0][2], data[0][3]]);
     let why = match word {
         0x7f00_ff81 => "your codes are in two's complement: compressed-tensors adds 128 to each",
         0x017f_80ff => "your first code is in the highest byte: a word is little-endian",
+        0xc080_8040 => "both rows have one scale: per channel, each row has its own",
         _ => "each code plus 128, the first in the lowest byte",
     };
     assert_eq!(format!("{word:08x}"), "ff807f01", "codes -127, -1, 0, 127: {why}");
-    let shape: Vec<u8> = [1i64, 4].into_iter().flat_map(i64::to_le_bytes).collect();
+    assert_eq!(data[0][4..], [0x01, 0x7f, 0x80, 0x81], "the word of row 1: codes -127, -1, 0, 1");
+    let scales: Vec<u8> = [1.0f32, 2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    assert_eq!(data[1], scales, "max|row| / 127 as little-endian f32, one a row: 1 and 2");
+    let shape: Vec<u8> = [2i64, 4].into_iter().flat_map(i64::to_le_bytes).collect();
     assert_eq!(data[2], shape, "weight_shape is [out_features, in_features] in i64");
 }
 
@@ -350,10 +390,48 @@ fn three_layouts_of_four_bits_hold_the_same_numbers() {
     for scheme in [Scheme::W4A16(32), Scheme::Awq(32), Scheme::Gptq(32)] {
         let data = must(quantize(&w, scheme));
         let decoded = must(decoded(scheme, [64, 128], data));
+        assert_same(
+            decoded.view(),
+            expected.view(),
+            format_args!(
+                "{scheme}: the file decodes to other numbers than lab 03's groups: the layouts differ \
+                 in where a code lies, not in the code"
+            ),
+        );
+    }
+}
+
+#[test]
+fn fp8_puts_the_largest_magnitude_of_a_row_on_448() {
+    let data = must(quantize(&array![[448.0, -1.0], [0.5, -224.0], [896.0, 0.0]], Scheme::Fp8));
+    let scales: Vec<f32> =
+        data[1].as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let diagnosis = match scales.as_slice() {
+        [first, ..] if *first == 448.0 / 240.0 => {
+            "448 over 240, which ends e4m3fnuz. The grid of this scheme is e4m3fn, which ends at 448"
+        }
+        [first, ..] if *first == 448.0 / 127.0 => "448 over 127, which ends int8",
+        [2.0, ..] => "one scale for all rows: per channel, each row has its own",
+        _ => "the largest magnitude of each row over 448",
+    };
+    assert_eq!(scales, [1.0, 0.5, 2.0], "\nscales of rows up to 448, 224 and 896: {diagnosis}");
+    assert_eq!(
+        data[0],
+        [0x7e, 0xb8, 0x38, 0xfe, 0x7e, 0x00],
+        "448, -1, 1, -448, 448 and 0 in e4m3fn"
+    );
+}
+
+#[test]
+fn a_matrix_kept_column_by_column_gives_the_same_bytes() {
+    let w = normal_matrix(10, 64, 64);
+    let turned = w.t().as_standard_layout().into_owned().reversed_axes();
+    for scheme in all(32) {
+        let (found, expected) = (must(quantize(&turned, scheme)), must(quantize(&w, scheme)));
         assert!(
-            decoded == expected,
-            "{scheme}: the file decodes to other numbers than lab 03's groups: the layouts differ in \
-             where a code lies, not in the code"
+            found == expected,
+            "{scheme}: the same matrix in another order in memory became other bytes: iterate over \
+             the matrix, which goes row by row, and not over its memory"
         );
     }
 }
@@ -379,11 +457,21 @@ fn gguf_blocks_hold_what_llama_cpps_rule_gives() {
     for (kind, rule) in GGUF.into_iter().zip([&GGML_Q8_0, &GGML_Q4_0, &GGML_Q4_1]) {
         let data = must(quantize(&w, Scheme::Gguf(kind)));
         let decoded = must(decoded(Scheme::Gguf(kind), [4, 64], data));
-        let values: Vec<f32> = w.iter().copied().collect();
-        let expected: Vec<f32> =
-            values.chunks(32).flat_map(|block| must(rule.encode(block)).values).collect();
+        let by_rule = |values: Vec<f32>| -> Vec<f32> {
+            values.chunks(32).flat_map(|block| must(rule.encode(block)).values).collect()
+        };
+        let expected = by_rule(w.iter().copied().collect());
         let decoded: Vec<f32> = decoded.iter().copied().collect();
-        assert!(decoded == expected, "{kind}: other numbers than {}", rule.function);
+        let why = if decoded == by_rule(w.t().iter().copied().collect()) {
+            "your blocks run down the columns, and a block is 32 neighbours inside a row"
+        } else {
+            "a block is 32 neighbours inside a row, and `ggml::encode` or a rule rounds it"
+        };
+        assert_same(
+            ArrayView1::from(&decoded),
+            ArrayView1::from(&expected),
+            format_args!("{kind} decodes to other numbers than {} gives: {why}", rule.function),
+        );
     }
 }
 
@@ -416,6 +504,15 @@ fn the_head_is_named_even_where_no_tensor_has_its_name() {
         let untied = [tied.to_vec(), vec![tensor("lm_head.weight", &[320, 64])]].concat();
         assert_eq!(left_alone(&untied, scheme), ["lm_head"], "{scheme}: named once");
     }
+    // 576 does not divide by 128.
+    let wide = ["model.embed_tokens.weight", "lm_head.weight"];
+    let wide = wide.map(|name| tensor(name, &[49152, 576]));
+    assert_eq!(
+        left_alone(&wide, Scheme::W4A16(128)),
+        ["lm_head"],
+        "the embedding is no linear layer and the head is named already: ask `decide` for the reason, \
+         not the shape"
+    );
 }
 
 #[test]
@@ -429,6 +526,11 @@ fn what_cannot_be_divided_is_named_by_its_module() {
     assert_eq!(left(Scheme::W4A16(32)), ["lm_head", "model.layers.0.mlp.down_proj"]);
     assert_eq!(left(Scheme::Awq(16)), ["lm_head", "model.layers.0.mlp.up_proj"]);
     assert_eq!(left(Scheme::W8A8), ["lm_head"], "norms are no linear layers: no engine asks");
+    assert_eq!(
+        left(Scheme::Awq(128)),
+        ["lm_head", "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj"],
+        "both are left alone, in the order of `tensors`: not sorted"
+    );
 }
 
 #[test]
@@ -443,7 +545,10 @@ fn config_and_shapes_agree_says_the_inspector() {
         let parts: Vec<Tensor> =
             weights.tensors().iter().flat_map(|tensor| parts(tensor, half(scheme))).collect();
         let (inventory, problems) = examine(&parts, Some(&parsed));
-        assert!(problems.is_empty(), "{scheme}: {problems:#?}\nthe config is {config:#}");
+        if let Some(problem) = problems.first() {
+            let count = problems.len();
+            panic!("{scheme}: {count} problems, the first: {problem:?}\nthe config is {config}");
+        }
         let quantized =
             weights.tensors().iter().filter(|t| decide(t, scheme) == Decision::Quantize).count();
         assert_eq!(inventory.quantized.len(), quantized, "{scheme}: matrices that it recognizes");
@@ -452,55 +557,92 @@ fn config_and_shapes_agree_says_the_inspector() {
             assert_eq!(matrix.group, expected, "{scheme}: the granularity of {}", matrix.module);
             let said = parsed.expected(&matrix.module);
             let said = said.unwrap_or_else(|| panic!("{scheme}: no word on {}", matrix.module));
-            assert!(
-                said.bits.is_some() && said.group.is_some(),
-                "{scheme}: the config gives no bits or no group"
+            let bits = if scheme.group_size().is_some() { 4 } else { 8 };
+            assert_eq!(
+                (said.bits, said.group),
+                (Some(bits), Some(expected)),
+                "{scheme}: bits and granularity of {} in the config, {config}",
+                matrix.module
             );
         }
     }
 }
 
+/// The config of compressed-tensors, and its group, which may have any name.
+fn config_and_group(scheme: Scheme) -> (Value, Value) {
+    let config = quantization_config(scheme, &["lm_head".into()]).unwrap_or(Value::Null);
+    let groups = config["config_groups"].as_object();
+    let group = groups.and_then(|groups| groups.values().next().cloned());
+    let group = group.unwrap_or_else(|| panic!("{scheme}: config_groups has no group in {config}"));
+    (config, group)
+}
+
+#[test]
+fn weights_are_static_and_of_the_type_that_is_stored() {
+    for (scheme, kind, bits, strategy) in [
+        (Scheme::W8A8, "int", 8, "channel"),
+        (Scheme::Fp8, "float", 8, "channel"),
+        (Scheme::W8A16, "int", 8, "channel"),
+        (Scheme::W4A16(32), "int", 4, "group"),
+    ] {
+        let (config, group) = config_and_group(scheme);
+        assert_eq!(group["targets"], json!(["Linear"]), "{scheme}: the class of the layers");
+        let weights = &group["weights"];
+        for (key, value, why) in [
+            ("num_bits", json!(bits), "the width of a stored code"),
+            ("type", json!(kind), "FP8 codes are floats, and all other codes are integers"),
+            ("symmetric", json!(true), "no zero points are stored"),
+            ("strategy", json!(strategy), "who shares a scale"),
+        ] {
+            assert_eq!(weights[key], value, "{scheme}: weights.{key}, {why}");
+        }
+        assert!(
+            matches!(weights.get("dynamic"), None | Some(Value::Bool(false))),
+            "{scheme}: weights.dynamic is {}: the scales of weights are in the file, and vLLM refuses \
+             dynamic weights. Only activations are dynamic",
+            weights["dynamic"]
+        );
+        assert_eq!(
+            config["quantization_status"], "compressed",
+            "{scheme}: quantization_status says that the file holds codes and not floats that are to \
+             be quantized"
+        );
+    }
+}
+
 #[test]
 fn activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else() {
-    let group = |scheme| {
-        let config = quantization_config(scheme, &["lm_head".into()]).unwrap_or(Value::Null);
-        (config["format"].clone(), config["config_groups"]["group_0"].clone())
-    };
     for (scheme, format, kind) in
         [(Scheme::W8A8, "int-quantized", "int"), (Scheme::Fp8, "float-quantized", "float")]
     {
-        let (found, group) = group(scheme);
-        assert_eq!(found, format, "{scheme}: format");
-        assert_eq!(group["targets"], json!(["Linear"]), "{scheme}: the class of the layers");
+        let (config, group) = config_and_group(scheme);
+        assert_eq!(config["format"], format, "{scheme}: format");
         let activations = &group["input_activations"];
-        for (key, value) in [
-            ("num_bits", json!(8)),
-            ("type", json!(kind)),
-            ("symmetric", json!(true)),
-            ("strategy", json!("token")),
-            ("dynamic", json!(true)),
+        for (key, value, why) in [
+            (
+                "dynamic",
+                json!(true),
+                "without dynamic activations an engine looks for an input_scale in the file, and \
+                 finds none",
+            ),
+            ("num_bits", json!(8), "A8 are 8 bits"),
+            ("type", json!(kind), "activations multiply with weights of the same type"),
+            ("symmetric", json!(true), "no zero points of activations"),
+            ("strategy", json!("token"), "each token has a scale of its own"),
         ] {
-            assert_eq!(
-                activations[key], value,
-                "{scheme}: input_activations.{key}. Without dynamic activations an engine looks for \
-                 an input_scale in the file, and finds none"
-            );
+            assert_eq!(activations[key], value, "{scheme}: input_activations.{key}, {why}");
         }
-        assert_eq!(group["weights"]["strategy"], "channel", "{scheme}: weights.strategy");
-        assert_eq!(group["weights"]["type"], kind, "{scheme}: weights.type");
+        assert!(
+            group["output_activations"].is_null(),
+            "{scheme}: only the input of a layer is quantized, and the output stays in floats"
+        );
     }
     for scheme in [Scheme::W8A16, Scheme::W4A16(32)] {
-        let (found, group) = group(scheme);
-        assert_eq!(found, "pack-quantized", "{scheme}: format");
-        assert!(
-            group["input_activations"].is_null(),
-            "{scheme}: A16 means that activations stay floats"
-        );
-        assert_eq!(
-            group["weights"]["symmetric"],
-            json!(true),
-            "{scheme}: no zero points are stored"
-        );
+        let (config, group) = config_and_group(scheme);
+        assert_eq!(config["format"], "pack-quantized", "{scheme}: format");
+        for key in ["input_activations", "output_activations"] {
+            assert!(group[key].is_null(), "{scheme}: A16 means that {key} stay floats");
+        }
     }
 }
 
@@ -580,29 +722,47 @@ fn the_prediction_is_the_size_of_the_file_to_the_byte() {
 
 #[test]
 fn bits_per_weight_count_every_part_and_quantized_matrices_only() {
+    // Two matrices of different widths, so that a mean over matrices is not one over weights.
+    let matrices = [[64, 128], [64, 1024]];
     let tensors = [
-        tensor(Q_PROJ, &[64, 128]),
+        tensor(Q_PROJ, &matrices[0]),
+        tensor("model.layers.0.mlp.down_proj.weight", &matrices[1]),
         tensor("model.norm.weight", &[64]),
         tensor("model.embed_tokens.weight", &[320, 64]),
     ];
-    let (weights, shape) = (64.0 * 128.0, 128.0);
-    for (scheme, bits) in [
-        (Scheme::W8A8, 8.0 + 32.0 / 128.0),
-        (Scheme::Fp8, 8.0 + 32.0 / 128.0),
-        (Scheme::W8A16, 8.0 + 32.0 / 128.0 + shape / weights),
-        (Scheme::W4A16(32), 4.0 + 16.0 / 32.0 + shape / weights),
-        (Scheme::Awq(32), 4.0 + 16.0 / 32.0 + 4.0 / 32.0),
-        (Scheme::Gptq(32), 4.0 + 16.0 / 32.0 + 4.0 / 32.0 + 32.0 / 64.0),
-        (Scheme::Gguf(TensorType::Q8_0), 8.5),
-        (Scheme::Gguf(TensorType::Q4_0), 4.5),
-        (Scheme::Gguf(TensorType::Q4_1), 5.0),
-    ] {
-        assert_eq!(
-            bits_per_weight(&tensors, half(scheme)),
-            Some(bits),
-            "{scheme}: codes, scales, zero points and all else that the matrix needs; the embedding \
-             and the norm are not quantized and do not count"
-        );
+    // Bits of a matrix beside its codes, for outputs and inputs.
+    type Overhead = fn(u64, u64) -> u64;
+    let cases: [(Scheme, u64, Overhead); 9] = [
+        (Scheme::W8A8, 8, |out, _| 32 * out),
+        (Scheme::Fp8, 8, |out, _| 32 * out),
+        (Scheme::W8A16, 8, |out, _| 32 * out + 128),
+        (Scheme::W4A16(32), 4, |out, inputs| 16 * out * inputs / 32 + 128),
+        (Scheme::Awq(32), 4, |out, inputs| (16 + 4) * out * inputs / 32),
+        (Scheme::Gptq(32), 4, |out, inputs| (16 + 4) * out * inputs / 32 + 32 * inputs),
+        (Scheme::Gguf(TensorType::Q8_0), 8, |out, inputs| 16 * out * inputs / 32),
+        (Scheme::Gguf(TensorType::Q4_0), 4, |out, inputs| 16 * out * inputs / 32),
+        (Scheme::Gguf(TensorType::Q4_1), 4, |out, inputs| 32 * out * inputs / 32),
+    ];
+    for (scheme, code_bits, overhead) in cases {
+        let share = |matrices: &[[u64; 2]]| {
+            let bits = matrices.iter().map(|[out, i]| code_bits * out * i + overhead(*out, *i));
+            bits.sum::<u64>() as f64 / matrices.iter().map(|[out, i]| out * i).sum::<u64>() as f64
+        };
+        let [first, last] = [share(&matrices[..1]), share(&matrices[1..])];
+        let found = bits_per_weight(&tensors, half(scheme));
+        let why = match found {
+            Some(found) if found == code_bits as f64 => "those are the codes alone",
+            Some(found) if found == f64::midpoint(first, last) => {
+                "that is the mean over the matrices: divide all bits by all weights"
+            }
+            Some(found) if found == first => "that is the first matrix alone",
+            Some(found) if found == last => "that is the last matrix alone",
+            _ => {
+                "codes, scales, zero points and all else that the matrices need; the embedding and \
+                 the norm are not quantized and do not count"
+            }
+        };
+        assert_eq!(found, Some(share(&matrices)), "{scheme}: {why}");
     }
     assert_eq!(bits_per_weight(&tensors, half(Scheme::Plain)), None, "nothing is quantized");
 }
@@ -626,12 +786,23 @@ fn what_is_written_reads_back_as_what_the_labs_made() {
         let (_, checkpoint, _folder) = written(&weights, half(scheme));
         for tensor in weights.tensors() {
             let original = must(weights.read(&tensor.name));
-            let found = must(checkpoint.read(&tensor.name));
+            let found = checkpoint.read(&tensor.name);
+            let found = found.unwrap_or_else(|error| {
+                panic!("{scheme}: what you wrote cannot be read back: {error}")
+            });
             let expected = match decide(tensor, scheme) {
                 Decision::Quantize => by_the_labs(&original, scheme),
                 Decision::Keep(_) => original.mapv(|value| half::f16::from_f32(value).to_f32()),
             };
-            assert!(found == expected, "{scheme}: {} reads back as something else", tensor.name);
+            assert_same(
+                found.view(),
+                expected.view(),
+                format_args!(
+                    "{scheme}: {} reads back as something else. It is decoded by your config and by \
+                     the shapes of your parts, so look there if the bytes of task 3 are right",
+                    tensor.name
+                ),
+            );
         }
     }
 }

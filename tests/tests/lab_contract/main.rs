@@ -48,7 +48,9 @@ fn every_wrong_answer_is_caught() -> Result<()> {
         ensure!(names.len() == wrong_answers.len(), "{}: a name is used twice", lab.package);
         let mut problems = Vec::new();
         for wrong in &wrong_answers {
-            problems.extend(escaped(wrong, &spec.run_all(&wrong.name, &[])?));
+            let outcomes = spec.run_all(&wrong.name, &[])?;
+            problems.extend(escaped(wrong, &outcomes));
+            problems.extend(outcomes.iter().filter_map(|(test, outcome)| long(test, outcome)));
             problems.extend(badly_told(wrong));
         }
         ensure!(problems.is_empty(), "{}:\n  {}", lab.package, problems.join("\n  "));
@@ -119,6 +121,14 @@ fn escaped(wrong: &WrongAnswer, outcomes: &BTreeMap<String, Outcome>) -> Vec<Str
         }
     }
     problems
+}
+
+/// What is wrong with a failure that fills the terminal.
+fn long(test: &str, outcome: &Outcome) -> Option<String> {
+    // Twenty lines of 100 characters, of which the message and the place are a few.
+    let (lines, bytes) = (outcome.report.lines().count(), outcome.report.len());
+    let is_long = lines > 20 || bytes > 2000;
+    is_long.then(|| format!("`{test}` fails with {lines} lines, {bytes} bytes: use `assert_same`"))
 }
 
 /// What makes a wrong answer unreadable in "its author believed that ..., but ...".
@@ -213,6 +223,15 @@ mod bites {
         assert!(problems(&["misses"])[0].contains("passes `misses`"));
         assert!(problems(&["typo"])[0].contains("no such test"));
         assert!(problems(&[])[0].contains("names no test"));
+    }
+
+    #[test]
+    fn a_failure_that_prints_an_array_is_reported() {
+        let of = |report: &str| Outcome { passed: false, report: report.into() };
+        assert_eq!(long("a", &of("left: 1\nright: 2")), None);
+        for report in ["[1, 2]\n".repeat(30), "1, ".repeat(1000)] {
+            assert!(long("a", &of(&report)).is_some_and(|problem| problem.contains("`a`")));
+        }
     }
 
     #[test]
