@@ -124,7 +124,8 @@ fn read_file(
     Ok(())
 }
 
-/// The tensors of a GGUF file, as those of any other. One of a type without a known size has 0 bytes.
+/// The tensors of a GGUF file, as those of any other. One of a type that is not known takes the bytes up to
+/// the next.
 pub fn gguf_tensors<R>(gguf: &Gguf<R>) -> Vec<Tensor>
 where
     R: Read + std::io::Seek,
@@ -134,7 +135,7 @@ where
         name: info.name.clone(),
         storage: Storage::Blocks(info.kind),
         shape: info.shape.iter().map(|&length| length as u64).collect(),
-        bytes: info.bytes.unwrap_or(0) as u64,
+        bytes: info.bytes.map_or(info.room, |bytes| bytes as u64),
     };
     tensors.map(tensor).collect()
 }
