@@ -174,7 +174,13 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
     let (config, problems) = (&inspection.config, &inspection.problems);
     let describes_itself = |tensor: &Quantized| matches!(tensor.scheme, Scheme::Ggml(_));
     match config {
-        None if inspection.inventory.quantized.iter().any(describes_itself) => {
+        None if inspection.inventory.quantized.iter().any(describes_itself)
+            || inspection
+                .inventory
+                .unknown
+                .iter()
+                .any(|module| module.layout.starts_with("GGML")) =>
+        {
             lines.push("config: none is needed, a GGUF file names the type of each tensor".into());
         }
         None => {
@@ -197,8 +203,23 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
             }
         }
     }
+    lines.extend(missing_parts(inspection));
     lines.extend(contradictions(problems));
     lines
+}
+
+/// The parts of a GGUF model that are not here, in a sentence.
+fn missing_parts(inspection: &Inspection) -> Option<String> {
+    let parts: Vec<_> = inspection.files.iter().filter_map(|file| file.part).collect();
+    let count = parts.first()?.count;
+    let here: Vec<String> = parts.iter().map(|part| part.number.to_string()).collect();
+    (here.len() as u64 != count).then(|| {
+        format!(
+            "note: part {} of {count} of a GGUF model in several files: the other parts are not in this \
+             folder, and every sum is of the parts that are here",
+            here.join(", ")
+        )
+    })
 }
 
 /// The problems in sentences, layers collapsed.
@@ -221,6 +242,7 @@ pub fn to_json(inspection: &Inspection) -> Value {
             "path": file.path.display().to_string(),
             "bytes": file.bytes,
             "header_bytes": file.header_bytes,
+            "part": file.part.map(|part| [part.number, part.count]),
         })).collect::<Vec<_>>(),
         "total": sum_json(&total),
         "schemes": sums_json(&quantized),
