@@ -33,11 +33,14 @@ pub struct TensorInfo {
     pub room: u64,
 }
 
+/// Where values begin, their type included, and their bytes, by key.
+type Spans = BTreeMap<String, (u64, u64)>;
+
 /// A header that has been read whole and checked against the length of the file.
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Value>,
-    /// Where each value begins, its type included, and its bytes.
-    pub(super) spans: BTreeMap<String, (u64, u64)>,
+    /// Where each metadata value lies.
+    pub(super) spans: Spans,
     pub(super) tensors: Vec<TensorInfo>,
     /// Where the last tensor's entry ends.
     pub(super) bytes: u64,
@@ -79,8 +82,8 @@ fn check_start<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<(), GgufError> 
 fn read_metadata<R: Read + Seek>(
     cursor: &mut Cursor<R>,
     entries: usize,
-) -> Result<(BTreeMap<String, Value>, BTreeMap<String, (u64, u64)>), GgufError> {
-    let (mut metadata, mut spans) = (BTreeMap::new(), BTreeMap::new());
+) -> Result<(BTreeMap<String, Value>, Spans), GgufError> {
+    let (mut metadata, mut spans) = (BTreeMap::new(), Spans::new());
     for _ in 0..entries {
         let key = cursor.text("a metadata key")?;
         let begin = cursor.position();

@@ -2,7 +2,7 @@
 //! the shapes stand for.
 
 use super::floats::group_of_scales;
-use super::module::{Found, Module, NAMELESS, Wrong, is, whole};
+use super::module::{Found, Module, NAMELESS, Wrong, group_of, is, whole};
 use crate::checkpoint::config::expected::Expected;
 use crate::checkpoint::config::quant_config::QuantConfig;
 use crate::checkpoint::dtype::Dtype::{
@@ -10,6 +10,7 @@ use crate::checkpoint::dtype::Dtype::{
 };
 use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
 use crate::format::Group;
+use crate::printable::printable;
 
 /// What the config says, where shapes have several readings.
 #[derive(Clone, Copy)]
@@ -91,7 +92,7 @@ pub(super) fn named(module: &Module, said: Said) -> Result<Option<Quantized>, Wr
 pub(super) fn shapes(module: &Module) -> String {
     let parts = module.parts().filter(|(name, _)| *name != "bias");
     let parts = parts.take(4).map(|(name, tensor)| {
-        let name = crate::printable::printable(name);
+        let name = printable(name);
         format!("{name} {} {:?}", tensor.storage, tensor.shape)
     });
     parts.collect::<Vec<_>>().join(", ")
@@ -126,14 +127,8 @@ fn exl2(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
 /// the config or in `shape`, which is data.
 fn hqq(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
     let (codes, scale) = (module.matrix("W_q")?, module.matrix("scale")?);
-    let (packed, size, groups) = match scale {
-        [groups, 1] => (codes[0], codes[1], groups),
-        [1, groups] if codes[1] == groups => {
-            // Groups lie along the first axis, which is packed, so the size of a group needs the bits.
-            return None;
-        }
-        _ => return None,
-    };
+    // `[1, groups]`: groups lie along the first axis, which is packed, so that their size needs the bits.
+    let ([packed, size], [groups, 1]) = (codes, scale) else { return None };
     let bits = match module.has("W_q", &[U8]) {
         true => whole(packed.checked_mul(8)?, groups).filter(|bits| [1, 2, 4, 8].contains(bits))?,
         // Ten codes of 3 bits in a word of 32.
@@ -156,8 +151,8 @@ fn aqlm(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
     let shape = Some(vec![rows.checked_mul(height)?, columns.checked_mul(width)?]);
     let index = entries.checked_ilog2().filter(|_| count == books && entries.is_power_of_two())?;
     let bits = whole(books.checked_mul(index.into())?, height.checked_mul(width)?);
-    let group = if height == 1 { Group::Channel } else { Group::Block(height, u64::MAX) };
-    let group = if group == Group::Channel { group } else { Group::Unread };
+    // A scale for each row of codes, which is an output where codes stand for one.
+    let group = if height == 1 { Group::Channel } else { Group::Unread };
     Some(module.quantized(Found { scheme, bits, group, zeros: ZeroPoints::Table, shape }))
 }
 
@@ -179,7 +174,7 @@ fn marlin(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
     let ([tiles, words], [groups, out]) = (module.matrix("B")?, module.matrix("s")?);
     let bits = whole(words.checked_mul(2)?, out).filter(|bits| [4, 8].contains(bits))?;
     let inputs = tiles.checked_mul(16)?;
-    let group = super::module::group_of(inputs, groups, group(said)).ok()?;
+    let group = group_of(inputs, groups, group(said)).ok()?;
     Some(module.quantized(Found::of(scheme, bits, group, vec![out, inputs])))
 }
 
@@ -263,7 +258,7 @@ fn int4_modelopt(module: &Module, scheme: Scheme, said: Said) -> Option<Quantize
     let ([pairs, inputs], [out, groups]) =
         (module.matrix("weight")?, module.matrix("weight_scale")?);
     let fits = module.has("weight_scale", &[F32, F16, BF16]) && pairs.checked_mul(2) == Some(out);
-    let group = super::module::group_of(inputs, groups, group(said)).ok().filter(|_| fits)?;
+    let group = group_of(inputs, groups, group(said)).ok().filter(|_| fits)?;
     Some(module.quantized(Found::of(scheme, 4, group, vec![out, inputs])))
 }
 
@@ -287,7 +282,7 @@ fn int4_quark(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> 
         Some(shape) if shape == [groups, words] => ZeroPoints::Always(1 << (bits - 1)),
         Some(_) => return None,
     };
-    let group = super::module::group_of(inputs, groups, group(said)).ok()?;
+    let group = group_of(inputs, groups, group(said)).ok()?;
     let found = Found::of(scheme, bits, group, vec![out, inputs]);
     Some(module.quantized(Found { zeros, ..found }))
 }
