@@ -65,6 +65,9 @@ fn text(inspection: &Inspection, all: bool) -> String {
     if all && !inspection.inventory.quantized.is_empty() {
         add(inspection_report::parts(inspection));
     }
+    if !inspection.inventory.unknown.is_empty() {
+        add(inspection_report::unknown(inspection, all));
+    }
     if !inspection.inventory.plain.is_empty() {
         add(inspection_report::plain(inspection, all));
     }

@@ -33,6 +33,14 @@ fn problem(tensors: &[(&str, Dtype, &[u64])]) -> String {
     inventory.problems.first().map(ToString::to_string).expect("a problem")
 }
 
+#[track_caller]
+fn unknown(tensors: &[(&str, Dtype, &[u64])]) -> String {
+    let inventory = classified(tensors);
+    assert_eq!((inventory.quantized.len(), inventory.problems.len()), (0, 0), "{tensors:?}");
+    let found = inventory.unknown.first().expect("a layout that is not known");
+    format!("{}, {}: {}", found.module, found.layout, found.because)
+}
+
 use Dtype::{F8E4M3, F16, F32, I8, I32, U8};
 
 #[test]
@@ -58,7 +66,7 @@ fn awq_and_gptq_of_the_same_square_matrix_are_told_apart_by_the_scales() {
         ("m.g_idx", I32, &[4096]),
     ]);
     assert_eq!((gptq.bits, gptq.shape), (Some(4), Some(vec![64, 4096])));
-    let neither = problem(&[("m.qweight", I32, &[512, 64])]);
+    let neither = unknown(&[("m.qweight", I32, &[512, 64])]);
     assert!(neither.contains("could be AWQ's [in, out/8] or GPTQ's [in/8, out]"), "{neither}");
 }
 
@@ -83,13 +91,20 @@ fn without_zero_points_g_idx_or_config_gptqs_bits_are_not_guessed() {
 }
 
 #[test]
-fn rows_of_576_in_groups_of_128_are_refused_with_the_sizes_that_work() {
-    // Rounded up, as auto-gptq allocates: five groups, the last of 64.
-    let refused = problem(&[
-        ("m.qweight", I32, &[72, 576]),
-        ("m.qzeros", I32, &[5, 72]),
-        ("m.scales", F16, &[5, 576]),
-    ]);
+fn a_short_last_group_leaves_its_size_to_the_config() {
+    // Rounded up, as auto-gptq allocates: five groups of 576, the last of 64.
+    let tensors: [(&str, Dtype, &[u64]); 3] =
+        [("m.qweight", I32, &[72, 576]), ("m.qzeros", I32, &[5, 72]), ("m.scales", F16, &[5, 576])];
+    let found = only(&tensors);
+    assert_eq!((found.bits, found.group, found.weights), (Some(4), Group::Unread, Some(576 * 576)));
+    let tensors: Vec<Tensor> = tensors.iter().map(|(n, d, s)| tensor(n, *d, s)).collect();
+    let with = |group: u64| {
+        let json = json!({ "quant_method": "gptq", "bits": 4, "group_size": group });
+        let config = QuantConfig::parse("quantize_config.json", &json);
+        classify(&tensors, config.as_ref())
+    };
+    assert_eq!(with(128).quantized[0].group, Group::Size(128));
+    let refused = with(64).problems[0].to_string();
     assert!(refused.contains("5 groups of scales for 576 inputs"), "{refused}");
     assert!(refused.contains("8, 16, 24, 32, 48, 64, 72, 96, 144, 192, 288, 576"), "{refused}");
 }
@@ -119,13 +134,8 @@ fn parts_that_do_not_fit_each_other_are_named() {
             &[("m.weight_packed", I32, &[8, 8]), ("m.weight_scale", F16, &[9, 2])],
         ),
         (
-            "no weight_global_scale",
-            &[("m.weight_packed", U8, &[8, 8]), ("m.weight_scale", F8E4M3, &[8, 1])],
-        ),
-        ("weight_scale is here without codes", &[("m.weight_scale", F16, &[9, 2])]),
-        (
-            "and its scales [3, 5]",
-            &[("m.weight", F8E4M3, &[64, 64]), ("m.weight_scale", F32, &[3, 5])],
+            "and its scales [65, 5]",
+            &[("m.weight", F8E4M3, &[64, 64]), ("m.weight_scale", F32, &[65, 5])],
         ),
     ] {
         let problem = problem(tensors);
@@ -206,9 +216,21 @@ fn a_plain_model_is_plain_and_a_bias_is_no_part() {
 fn any_tensor() -> impl Strategy<Value = Tensor> {
     const PARTS: &str = "qweight qzeros scales g_idx weight weight_packed weight_scale \
         weight_scale_inv weight_zero_point weight_scale_2 weight_global_scale SCB weight.absmax \
-        weight.quant_state.bitsandbytes__nf4 x_blocks x_scales blocks";
+        weight.quant_state.bitsandbytes__nf4 x_blocks x_scales blocks trellis suh svh q_weight q_scale \
+        q_groups q_invperm W_q scale zero codes codebooks compressed bitmask B s _weight_qdata \
+        _weight_scale weight._data weight._scale weight_scales biases x x_scale x_weight_scale_2 meta";
     let parts = prop::sample::select(PARTS.split_whitespace().collect::<Vec<_>>());
-    let dtype = prop::sample::select(vec![I32, U8, I8, F16, F32, F8E4M3, Dtype::F8E8M0]);
+    let dtype = prop::sample::select(vec![
+        I32,
+        U8,
+        I8,
+        F16,
+        F32,
+        F8E4M3,
+        Dtype::F8E8M0,
+        Dtype::U32,
+        Dtype::I16,
+    ]);
     let length = prop_oneof![0u64..9, Just(32), Just(64), Just(576), any::<u64>()];
     let shape = prop::collection::vec(length, 0..5);
     (parts, dtype, shape).prop_map(|(part, dtype, shape)| Tensor {
@@ -225,7 +247,7 @@ proptest! {
         tensors in prop::collection::vec(any_tensor(), 0..8),
         bits in any::<i64>(),
         group in any::<i64>(),
-        method in prop::sample::select(vec!["awq", "gptq", "fp8", "modelopt", "mxfp4", "other"]),
+        method in prop::sample::select(vec!["awq", "gptq", "fp8", "modelopt", "mxfp4", "bitnet", "auto-round"]),
     ) {
         let mut names = std::collections::HashSet::new();
         let tensors: Vec<Tensor> =
@@ -237,6 +259,7 @@ proptest! {
         let config = QuantConfig::parse("config.json", &json);
         let (inventory, _) = formats::checkpoint::examine(&tensors, config.as_ref());
         let parts: usize = inventory.quantized.iter().map(|q| q.parts.len()).sum();
-        prop_assert_eq!(parts + inventory.plain.len(), tensors.len());
+        let unknown: usize = inventory.unknown.iter().map(|module| module.parts).sum();
+        prop_assert_eq!(parts + unknown + inventory.plain.len(), tensors.len());
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use formats::checkpoint::{golden, inspect};
+use formats::checkpoint::{golden, inspect, inspection_report};
 
 fn error_of(path: impl AsRef<Path>) -> String {
     inspect(path).map(drop).expect_err("no checkpoint was missed").to_string()
@@ -44,6 +44,44 @@ fn an_error_inside_a_file_names_the_file() -> std::io::Result<()> {
     fs::write(&path, tiny("a"))?;
     let error = error_of(folder.path());
     assert!(error.contains("config.json: not valid JSON"), "{error}");
+    Ok(())
+}
+
+/// A part of a GGUF model: one tensor, and the number of the part from 0.
+fn gguf_part(number: u32, count: u32) -> Vec<u8> {
+    let metadata = [("split.no", number), ("split.count", count)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.into())).into();
+    let name = format!("blk.{number}.attn_q.weight");
+    let tensor = (name.as_str(), formats::gguf::TensorType::Q4_0, &[4, 64][..]);
+    let layout = formats::gguf::layout(&metadata, &[tensor]).expect("Q4_0 has a block");
+    let mut bytes = layout.header;
+    bytes.resize(layout.bytes as usize, 0);
+    bytes
+}
+
+#[test]
+fn the_parts_of_a_gguf_model_are_found_and_missing_ones_named() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let part = |number: u32| folder.path().join(format!("m-{:05}-of-00003.gguf", number + 1));
+    for number in [0, 2] {
+        fs::write(part(number), gguf_part(number, 3))?;
+    }
+    let read = |path: &Path| inspect(path).map_err(std::io::Error::other);
+    let found = read(folder.path())?;
+    assert_eq!((found.files.len(), found.inventory.quantized.len()), (2, 2));
+    let verdict = inspection_report::verdict(&found).join("\n");
+    assert!(verdict.contains("part 1, 3 of 3 of a GGUF model in several files"), "{verdict}");
+    assert_eq!(found.problems, []);
+
+    fs::write(part(1), gguf_part(1, 3))?;
+    fs::write(folder.path().join("other-00001-of-00003.gguf"), gguf_part(0, 3))?;
+    let found = read(&part(2))?;
+    assert_eq!((found.files.len(), found.inventory.quantized.len()), (3, 3));
+    assert!(!inspection_report::verdict(&found).join("\n").contains("several files"));
+    // Under another name a part says what it is.
+    fs::write(folder.path().join("renamed.gguf"), gguf_part(0, 3))?;
+    let verdict = inspection_report::verdict(&read(&folder.path().join("renamed.gguf"))?);
+    assert!(verdict.join("\n").contains("part 1 of 3"), "{verdict:?}");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod card_configs;
 mod card_strings;
 mod checkpoint_golden;
 mod checkpoint_header;
+mod checkpoint_layouts;
 mod checkpoint_shapes;
 mod checkpoint_source;
 mod dequantize;

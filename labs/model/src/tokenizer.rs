@@ -32,7 +32,7 @@ impl Tokenizer {
     /// If the tokenizer is missing or not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         match source(path.as_ref())? {
-            Source::Gguf(file) => Self::from_gguf(&Gguf::open(file)?),
+            Source::Gguf(file) => Self::from_gguf(&mut Gguf::open(file)?),
             Source::HuggingFace(folder) => Self::from_json(&folder.join("tokenizer.json")),
         }
     }
@@ -50,9 +50,9 @@ impl Tokenizer {
     /// Builds the byte-level BPE tokenizer of a GGUF file by the rules of SmolLM: each digit by
     /// itself, then GPT-2's rules. (What transformers 5.23 builds from the same metadata leaves the rule
     /// for digits out, and gives other tokens where two spaces precede a number.)
-    fn from_gguf<R: Read + Seek>(gguf: &Gguf<R>) -> Result<Self, ModelError> {
+    fn from_gguf<R: Read + Seek>(gguf: &mut Gguf<R>) -> Result<Self, ModelError> {
         check_rules(gguf)?;
-        let tokens = texts(gguf, "tokenizer.ggml.tokens")?;
+        let tokens = gguf.texts("tokenizer.ggml.tokens")?;
         let bpe = BPE::builder().vocab_and_merges(vocabulary(&tokens)?, merges(gguf)?);
         let mut inner = tokenizers::Tokenizer::new(bpe.build().map_err(failed)?);
         let rules: [PreTokenizerWrapper; 2] =
@@ -116,17 +116,9 @@ fn check_rules<R: Read + Seek>(gguf: &Gguf<R>) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// The metadata of `key` as texts.
-fn texts<'a, R: Read + Seek>(gguf: &'a Gguf<R>, key: &str) -> Result<Vec<&'a str>, ModelError> {
-    let array = gguf.value(key)?.as_array();
-    array
-        .and_then(|array| array.iter().map(Value::as_str).collect())
-        .ok_or_else(|| ModelError::Tokenizer(format!("`{key}` is no array of texts")))
-}
-
-fn vocabulary(tokens: &[&str]) -> Result<Vocab, ModelError> {
+fn vocabulary(tokens: &[String]) -> Result<Vocab, ModelError> {
     let ids = 0..u32::try_from(tokens.len()).map_err(failed)?;
-    let vocabulary: Vocab = tokens.iter().map(ToString::to_string).zip(ids).collect();
+    let vocabulary: Vocab = tokens.iter().cloned().zip(ids).collect();
     if vocabulary.len() != tokens.len() {
         let twice = tokens.len() - vocabulary.len();
         return Err(ModelError::Tokenizer(format!("{twice} of its tokens are there twice")));
@@ -134,29 +126,29 @@ fn vocabulary(tokens: &[&str]) -> Result<Vocab, ModelError> {
     Ok(vocabulary)
 }
 
-fn merges<R: Read + Seek>(gguf: &Gguf<R>) -> Result<Merges, ModelError> {
+fn merges<R: Read + Seek>(gguf: &mut Gguf<R>) -> Result<Merges, ModelError> {
     let pair = |merge: &str| {
         let (left, right) = merge.split_once(' ').ok_or_else(|| {
             ModelError::Tokenizer(format!("the merge `{merge}` is not two tokens and a space"))
         })?;
         Ok((left.to_string(), right.to_string()))
     };
-    texts(gguf, "tokenizer.ggml.merges")?.into_iter().map(pair).collect()
+    gguf.texts("tokenizer.ggml.merges")?.iter().map(|merge| pair(merge)).collect()
 }
 
 /// The tokens that are matched as a whole.
 fn whole_tokens<R: Read + Seek>(
-    gguf: &Gguf<R>,
-    tokens: &[&str],
+    gguf: &mut Gguf<R>,
+    tokens: &[String],
 ) -> Result<Vec<AddedToken>, ModelError> {
-    let kinds = gguf.value("tokenizer.ggml.token_type")?.as_array().unwrap_or_default();
+    let kinds = gguf.integers("tokenizer.ggml.token_type")?;
     if kinds.len() != tokens.len() {
         let problem = format!("{} tokens, but {} token types", tokens.len(), kinds.len());
         return Err(ModelError::Tokenizer(problem));
     }
-    let whole = tokens.iter().zip(kinds).filter_map(|(token, kind)| match kind.as_u64()? {
-        CONTROL => Some(AddedToken::from(*token, true)),
-        USER_DEFINED => Some(AddedToken::from(*token, false)),
+    let whole = tokens.iter().zip(kinds).filter_map(|(token, kind)| match kind {
+        CONTROL => Some(AddedToken::from(token.as_str(), true)),
+        USER_DEFINED => Some(AddedToken::from(token.as_str(), false)),
         _ => None,
     });
     Ok(whole.collect())

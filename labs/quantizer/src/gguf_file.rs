@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use formats::checkpoint::{Storage, Tensor};
-use formats::gguf::{Gguf, TensorType, Value, layout};
+use formats::gguf::{Gguf, TensorType, layout};
 
 use crate::WriteError;
 use crate::safetensors_file::Sink;
@@ -18,8 +18,8 @@ pub(crate) fn create(
     kind: TensorType,
     tensors: &[Tensor],
 ) -> Result<Sink, WriteError> {
-    let mut metadata = Gguf::open(input)?.metadata().clone();
-    metadata.insert(FILE_TYPE.into(), Value::U32(file_type(kind)));
+    let mut metadata = Gguf::open(input)?.raw_metadata()?;
+    metadata.insert(FILE_TYPE.into(), file_type(kind).into());
     let entries = tensors.iter().map(|tensor| match tensor.storage {
         Storage::Blocks(kind) => Ok((tensor.name.as_str(), kind, tensor.shape.as_slice())),
         other => {

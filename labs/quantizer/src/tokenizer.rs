@@ -39,7 +39,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), WriteError> {
 }
 
 fn make(file: &Path, folder: &Path) -> Result<(), WriteError> {
-    let gguf = Gguf::open(file)?;
+    let mut gguf = Gguf::open(file)?;
     // No error, because a model without a tokenizer can be served with token ids.
     if !gguf.metadata().contains_key("tokenizer.ggml.tokens") {
         return Ok(());
@@ -47,7 +47,7 @@ fn make(file: &Path, folder: &Path) -> Result<(), WriteError> {
     let tokenizer = Tokenizer::load(file)?.to_json()?;
     let path = folder.join("tokenizer.json");
     std::fs::write(&path, tokenizer).map_err(WriteError::io(&path))?;
-    json_file(&folder.join("tokenizer_config.json"), &tokenizer_config(&gguf))?;
+    json_file(&folder.join("tokenizer_config.json"), &tokenizer_config(&mut gguf)?)?;
     json_file(&folder.join("generation_config.json"), &generation_config(&gguf))
 }
 
@@ -66,17 +66,17 @@ fn id(gguf: &File, name: &str) -> Option<u64> {
     gguf.metadata().get(&format!("tokenizer.ggml.{name}_token_id")).and_then(Metadata::as_u64)
 }
 
-fn tokenizer_config(gguf: &File) -> Value {
+fn tokenizer_config(gguf: &mut File) -> Result<Value, WriteError> {
     // This class uses tokenizer.json unchanged; a model's own class may build other rules.
     let mut config = Map::from_iter([
         ("tokenizer_class".into(), json!("PreTrainedTokenizerFast")),
         ("clean_up_tokenization_spaces".into(), json!(false)),
     ]);
-    let tokens = gguf.metadata().get("tokenizer.ggml.tokens").and_then(Metadata::as_array);
+    let tokens = gguf.texts("tokenizer.ggml.tokens")?;
     for (theirs, ours) in SPECIAL {
         let index = id(gguf, ours).and_then(|id| usize::try_from(id).ok());
-        let token = index.and_then(|index| tokens?.get(index)?.as_str());
-        config.extend(token.map(|token| (format!("{theirs}_token"), token.into())));
+        let token = index.and_then(|index| tokens.get(index));
+        config.extend(token.map(|token| (format!("{theirs}_token"), token.as_str().into())));
     }
     if let Ok(length) = gguf.u64("llama.context_length") {
         config.insert("model_max_length".into(), length.into());
@@ -84,7 +84,7 @@ fn tokenizer_config(gguf: &File) -> Value {
     if let Ok(template) = gguf.text("tokenizer.chat_template") {
         config.insert("chat_template".into(), template.into());
     }
-    Value::Object(config)
+    Ok(Value::Object(config))
 }
 
 fn generation_config(gguf: &File) -> Value {

@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = inspection_report::summary(&inspection);
     let _ = inspection_report::quantized(&inspection, false);
     let _ = inspection_report::parts(&inspection);
+    let _ = inspection_report::unknown(&inspection, false);
     let _ = inspection_report::plain(&inspection, true);
     let _ = inspection_report::verdict(&inspection);
     let _ = inspection_report::to_json(&inspection);

@@ -10,10 +10,15 @@ fuzz_target!(|data: &[u8]| {
     let Ok(mut gguf) = Gguf::from_bytes(data) else { return };
     let tensors = gguf_tensors(&gguf);
     let _ = examine(&tensors, None);
+    let keys: Vec<String> = gguf.metadata().keys().cloned().collect();
+    for key in keys {
+        let _ = (gguf.texts(&key), gguf.integers(&key));
+    }
+    let _ = gguf.raw_metadata();
     let names: Vec<String> = gguf.tensors().iter().map(|tensor| tensor.name.clone()).collect();
     for name in names {
         let info = gguf.info(&name).expect("a name from the list").clone();
-        let end = info.offset + info.bytes.unwrap_or(0) as u64;
+        let end = info.offset + info.bytes.map_or(info.room, |bytes| bytes as u64);
         assert!(end <= data.len() as u64, "`{name}` lies outside the file");
         if gguf.tensor(&name).is_err() {
             let _ = gguf.bytes(&name);

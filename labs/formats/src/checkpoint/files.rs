@@ -14,6 +14,7 @@ use super::error::CheckpointError;
 use super::names::printable;
 use super::problem::Problem;
 use super::safetensors_header::read_header;
+use super::split_gguf::{self, SplitPart};
 use super::tensor::Tensor;
 use crate::gguf::Gguf;
 
@@ -29,6 +30,8 @@ pub struct FileSummary {
     pub bytes: u64,
     /// Bytes of its header: all of it that was read.
     pub header_bytes: u64,
+    /// Which part it is, of a GGUF model in several files.
+    pub part: Option<SplitPart>,
 }
 
 /// The headers of a checkpoint, and its config.
@@ -56,7 +59,11 @@ pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
     if file.extension().is_some_and(|extension| extension == "json") {
         read_shards(&file, folder, &mut files, &mut tensors, &mut problems)?;
     } else {
-        read_file(&file, &mut files, &mut tensors)?;
+        let is_gguf = file.extension().is_some_and(|extension| extension == "gguf");
+        let beside = if is_gguf { files_ending_with(folder, "gguf")? } else { Vec::new() };
+        for part in split_gguf::parts(&file, beside) {
+            read_file(&part, &mut files, &mut tensors)?;
+        }
     }
     let is_gguf = tensors.iter().any(|tensor| matches!(tensor.storage, Storage::Blocks(_)));
     let config = if is_gguf { None } else { QuantConfig::find(folder)? };
@@ -75,6 +82,9 @@ fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
     }
     for extension in ["safetensors", "gguf"] {
         let mut found = files_ending_with(folder, extension)?;
+        if let Some(first) = split_gguf::first_of_one_model(&found) {
+            return Ok(first.clone());
+        }
         if found.len() > 1 {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
             let problem =
@@ -90,6 +100,8 @@ fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
 }
 
 fn files_ending_with(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, CheckpointError> {
+    // The folder of a bare name is the current one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = folder.read_dir().map_err(CheckpointError::io(folder))?;
     let mut paths = Vec::new();
     for entry in entries {
@@ -110,21 +122,22 @@ fn read_file(
     let file = File::open(path).map_err(CheckpointError::io(path))?;
     file.take(4).read_to_end(&mut start).map_err(CheckpointError::io(path))?;
     let mut file = File::open(path).map_err(CheckpointError::io(path))?;
-    let (bytes, header_bytes) = if start == b"GGUF" {
+    let (bytes, header_bytes, part) = if start == b"GGUF" {
         let gguf = Gguf::read(BufReader::new(file));
         let gguf = gguf.map_err(|error| CheckpointError::from(error).within(path))?;
         tensors.extend(gguf_tensors(&gguf));
-        (gguf.file_bytes(), gguf.header_bytes())
+        (gguf.file_bytes(), gguf.header_bytes(), SplitPart::of(&gguf))
     } else {
         let header = read_header(&mut file).map_err(|error| error.within(path))?;
         tensors.extend(header.tensors);
-        (header.file_bytes, header.header_bytes)
+        (header.file_bytes, header.header_bytes, None)
     };
-    files.push(FileSummary { path: path.into(), bytes, header_bytes });
+    files.push(FileSummary { path: path.into(), bytes, header_bytes, part });
     Ok(())
 }
 
-/// The tensors of a GGUF file, as those of any other. One of a type without a known size has 0 bytes.
+/// The tensors of a GGUF file, as those of any other. One of a type that is not known takes the bytes up to
+/// the next.
 pub fn gguf_tensors<R>(gguf: &Gguf<R>) -> Vec<Tensor>
 where
     R: Read + std::io::Seek,
@@ -134,7 +147,7 @@ where
         name: info.name.clone(),
         storage: Storage::Blocks(info.kind),
         shape: info.shape.iter().map(|&length| length as u64).collect(),
-        bytes: info.bytes.unwrap_or(0) as u64,
+        bytes: info.bytes.map_or(info.room, |bytes| bytes as u64),
     };
     tensors.map(tensor).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::classify::inventory::UnknownLayout;
 use super::contradictions::unverifiable;
 use super::inspection::Inspection;
 use super::names::{collapse, printable};
@@ -14,9 +15,6 @@ use kit::table::count;
 
 /// How many names a row shows, unless all are asked for.
 const NAMES: usize = 4;
-
-/// The row of matrices whose layout is not known here.
-const UNKNOWN: &str = "quantized, in a layout not known here";
 
 /// What is summed over the tensors of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -55,7 +53,7 @@ pub fn sums(inspection: &Inspection) -> (BTreeMap<String, Sum>, BTreeMap<String,
         total.add(tensor.weights, tensor.bytes());
     }
     for module in &inspection.inventory.unknown {
-        quantized.entry(UNKNOWN.to_owned()).or_default().add(None, module.bytes);
+        quantized.entry(module.layout.clone()).or_default().add(None, module.bytes);
         total.add(None, module.bytes);
     }
     for tensor in &inspection.inventory.plain {
@@ -103,12 +101,35 @@ pub fn quantized(inspection: &Inspection, all: bool) -> Table {
 fn key(tensor: &Quantized) -> [String; 6] {
     [
         tensor.scheme.to_string(),
-        tensor.bits.map_or("?".into(), |bits| bits.to_string()),
+        match tensor.scheme {
+            Scheme::Ggml(kind) => kind.code_bits(),
+            _ => tensor.bits.map_or("?".into(), |bits| bits.to_string()),
+        },
         tensor.group.to_string(),
         tensor.shape.as_ref().map_or("?".into(), |shape| format!("{shape:?}")),
         bits(tensor.bits_per_weight()),
         tensor.zeros.to_string(),
     ]
+}
+
+/// The modules whose layout is not known here, and why. Modules that are alike share a row.
+pub fn unknown(inspection: &Inspection, all: bool) -> Table {
+    let mut rows: BTreeMap<(&str, &str), Vec<&UnknownLayout>> = BTreeMap::new();
+    for module in &inspection.inventory.unknown {
+        rows.entry((&module.layout, &module.because)).or_default().push(module);
+    }
+    let bytes = |modules: &[&UnknownLayout]| {
+        modules.iter().fold(0, |sum: u64, module| sum.saturating_add(module.bytes))
+    };
+    Table::of("Layouts not known here", rows)
+        .text("modules", |(_, modules)| {
+            names(modules.iter().map(|m| m.module.as_str()).collect(), all)
+        })
+        .number("count", |(_, modules)| count(modules.len()))
+        .text("stored as", |((layout, _), _)| (*layout).to_owned())
+        .number("bytes", |(_, modules)| whole(bytes(modules)))
+        .text("not checked, because", |((_, because), _)| (*because).to_owned())
+        .done()
 }
 
 /// The plain tensors. Tensors that are alike share a row.
@@ -153,7 +174,13 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
     let (config, problems) = (&inspection.config, &inspection.problems);
     let describes_itself = |tensor: &Quantized| matches!(tensor.scheme, Scheme::Ggml(_));
     match config {
-        None if inspection.inventory.quantized.iter().any(describes_itself) => {
+        None if inspection.inventory.quantized.iter().any(describes_itself)
+            || inspection
+                .inventory
+                .unknown
+                .iter()
+                .any(|module| module.layout.starts_with("GGML")) =>
+        {
             lines.push("config: none is needed, a GGUF file names the type of each tensor".into());
         }
         None => {
@@ -176,8 +203,23 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
             }
         }
     }
+    lines.extend(missing_parts(inspection));
     lines.extend(contradictions(problems));
     lines
+}
+
+/// The parts of a GGUF model that are not here, in a sentence.
+fn missing_parts(inspection: &Inspection) -> Option<String> {
+    let parts: Vec<_> = inspection.files.iter().filter_map(|file| file.part).collect();
+    let count = parts.first()?.count;
+    let here: Vec<String> = parts.iter().map(|part| part.number.to_string()).collect();
+    (here.len() as u64 != count).then(|| {
+        format!(
+            "note: part {} of {count} of a GGUF model in several files: the other parts are not in this \
+             folder, and every sum is of the parts that are here",
+            here.join(", ")
+        )
+    })
 }
 
 /// The problems in sentences, layers collapsed.
@@ -200,10 +242,17 @@ pub fn to_json(inspection: &Inspection) -> Value {
             "path": file.path.display().to_string(),
             "bytes": file.bytes,
             "header_bytes": file.header_bytes,
+            "part": file.part.map(|part| [part.number, part.count]),
         })).collect::<Vec<_>>(),
         "total": sum_json(&total),
         "schemes": sums_json(&quantized),
         "plain": sums_json(&plain),
+        "unknown": inspection.inventory.unknown.iter().map(|module| json!({
+            "module": module.module,
+            "layout": module.layout,
+            "bytes": module.bytes,
+            "because": module.because,
+        })).collect::<Vec<_>>(),
         "quantized": inspection.inventory.quantized.iter().map(quantized_json).collect::<Vec<_>>(),
         "config": inspection.config.as_ref().map(|config| json!({
             "file": config.file,

@@ -27,6 +27,7 @@ mod problem;
 mod raw_header;
 mod safetensors_header;
 mod scheme;
+mod split_gguf;
 mod tensor;
 
 pub use classify::classify;
@@ -40,4 +41,5 @@ pub use names::{collapse, printable};
 pub use problem::Problem;
 pub use safetensors_header::{Header, read_header};
 pub use scheme::{GptqVersion, Part, Quantized, Scheme, ZeroPoints, bits_per_weight};
+pub use split_gguf::SplitPart;
 pub use tensor::Tensor;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::printable::printable;
+
 /// The names with their numbers collapsed: `model.layers.{0..29}.mlp.up_proj`.
 ///
 /// Names that differ in nothing but numbers between dots become one. Where the numbers are not every
@@ -88,12 +90,6 @@ fn width(numbers: &BTreeSet<u32>) -> u64 {
         (Some(first), Some(last)) => u64::from(last - first) + 1,
         _ => 1,
     }
-}
-
-/// `text` without control characters, because a forged name could move the cursor of a terminal or colour
-/// its text.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

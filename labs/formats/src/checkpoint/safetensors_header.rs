@@ -117,7 +117,11 @@ fn read_json<R: Read>(reader: &mut R, length: u64) -> Result<RawHeader, Checkpoi
         Some(kind) if kind != std::io::ErrorKind::UnexpectedEof => {
             CheckpointError::Read(kind.into())
         }
-        _ => CheckpointError::Damaged(format!("{error}; fetch the file again")),
+        // The error quotes the file.
+        _ => CheckpointError::Damaged(format!(
+            "{}; fetch the file again",
+            printable(&error.to_string())
+        )),
     })
 }
 

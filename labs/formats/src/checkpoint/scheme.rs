@@ -43,6 +43,13 @@ pub enum Scheme {
     BnbInt8,
     /// A type of GGML, in a GGUF file.
     Ggml(TensorType),
+    /// Another layout, by its name. Only its size is known here, and no config is compared with its name.
+    Named(&'static str),
+}
+
+impl Scheme {
+    /// The experts of DeepSeek-V4, whose type is beside the quantization config (`expert_dtype`) and not in it.
+    pub(super) const EXPERTS: Self = Self::Named("MXFP4, DeepSeek-V4 names");
 }
 
 /// How GPTQ's zero points are stored.
@@ -79,6 +86,7 @@ impl Display for Scheme {
             }
             Self::BnbInt8 => "bitsandbytes int8",
             Self::Ggml(kind) => return write!(f, "GGML {kind}"),
+            Self::Named(name) => name,
         };
         f.write_str(name)
     }

@@ -12,6 +12,11 @@ const MAX_NESTING: usize = 4;
 /// vocabulary. A forged header in a huge sparse file could otherwise fill the memory with zeros.
 const MAX_HEADER: u64 = 128 << 20;
 
+/// The number of the type of texts.
+const TEXT: u32 = 8;
+/// The number of the type of arrays.
+const ARRAY: u32 = 9;
+
 /// A reader that knows where it is and how many bytes are left.
 pub(super) struct Cursor<'a, R> {
     reader: &'a mut R,
@@ -26,6 +31,13 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
         let end = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
         Ok(Self { reader, at: 0, end })
+    }
+
+    /// Starts at byte `at`.
+    pub(super) fn starting_at(reader: &'a mut R, at: u64) -> Result<Self, GgufError> {
+        let mut cursor = Self::new(reader)?;
+        cursor.at = cursor.reader.seek(SeekFrom::Start(at))?;
+        Ok(cursor)
     }
 
     /// Bytes read so far.
@@ -57,11 +69,13 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
         usize::try_from(count).map_err(|_| GgufError::Damaged(format!("{what}: {count} of them")))
     }
 
-    /// A length and that many bytes of UTF-8.
+    /// A length and that many bytes of text. GGUF does not say that they are UTF-8, and tokens often
+    /// are a part of a character, so other bytes become U+FFFD.
     pub(super) fn text(&mut self, what: &str) -> Result<String, GgufError> {
         let mut bytes = vec![0; self.count(1, what)?];
         self.fill(&mut bytes, what)?;
-        String::from_utf8(bytes).map_err(|_| GgufError::Damaged(format!("{what} is not UTF-8")))
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into_owned()))
     }
 
     /// The next `N` bytes.
@@ -86,17 +100,10 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
             4 => Value::U32(self.u32(what)?),
             5 => Value::I32(i32::from_le_bytes(self.array(what)?)),
             6 => Value::F32(f32::from_le_bytes(self.array(what)?)),
-            7 => match self.array(what)? {
-                [0] => Value::Bool(false),
-                [1] => Value::Bool(true),
-                // Readers may take another byte as true or as false, so the byte is refused.
-                [other] => {
-                    let problem = format!("{what}: a truth value is {other}, not 0 or 1");
-                    return Err(GgufError::Damaged(problem));
-                }
-            },
-            8 => Value::Text(self.text(what)?),
-            9 => self.values(what, nesting)?,
+            // llama.cpp takes every byte but 0 as true.
+            7 => Value::Bool(self.array(what)? != [0]),
+            TEXT => Value::Text(self.text(what)?),
+            ARRAY => self.skip_array(what, nesting)?,
             10 => Value::U64(self.u64(what)?),
             11 => Value::I64(i64::from_le_bytes(self.array(what)?)),
             12 => Value::F64(f64::from_le_bytes(self.array(what)?)),
@@ -104,17 +111,55 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
         })
     }
 
-    fn values(&mut self, what: &str, nesting: usize) -> Result<Value, GgufError> {
+    /// Passes over an array: its elements can take many times the memory of their bytes, and most
+    /// questions need none of them.
+    fn skip_array(&mut self, what: &str, nesting: usize) -> Result<Value, GgufError> {
         let Some(nesting) = nesting.checked_sub(1) else {
             return Err(GgufError::Damaged(format!("{what}: arrays nested too deep")));
         };
+        let (kind, size, count) = self.array_start(what)?;
+        match kind {
+            TEXT => {
+                for _ in 0..count {
+                    let length = self.count(1, what)?;
+                    self.skip(length as u64, what)?;
+                }
+            }
+            ARRAY => {
+                for _ in 0..count {
+                    self.skip_array(what, nesting)?;
+                }
+            }
+            _ => self.skip(size.saturating_mul(count as u64), what)?,
+        }
+        Ok(Value::Array(count))
+    }
+
+    /// The type of an array's elements, the fewest bytes of one, and how many there are.
+    fn array_start(&mut self, what: &str) -> Result<(u32, u64, usize), GgufError> {
         let kind = self.u32(what)?;
         let size = least_size(kind).ok_or_else(|| unknown_kind(kind, what))?;
-        let count = self.count(size, what)?;
-        (0..count)
-            .map(|_| self.value_of(kind, what, nesting))
-            .collect::<Result<_, _>>()
-            .map(Value::Array)
+        Ok((kind, size, self.count(size, what)?))
+    }
+
+    /// The elements of the array whose type and count come next, each as `convert` gives it; `None`
+    /// at the first that `convert` refuses.
+    pub(super) fn elements<T>(
+        &mut self,
+        what: &str,
+        convert: impl Fn(Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, GgufError> {
+        let (kind, _, count) = self.array_start(what)?;
+        let values = (0..count).map(|_| self.value_of(kind, what, 1).map(&convert));
+        values.collect()
+    }
+
+    fn skip(&mut self, bytes: u64, what: &str) -> Result<(), GgufError> {
+        self.require(bytes, what)?;
+        // Within the buffer this moves no file. `require` bounds the number, so it fits.
+        self.reader.seek_relative(bytes as i64)?;
+        self.at += bytes;
+        Ok(())
     }
 
     fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), GgufError> {
@@ -147,8 +192,8 @@ fn least_size(kind: u32) -> Option<u64> {
         0 | 1 | 7 => Some(1),
         2 | 3 => Some(2),
         4..=6 => Some(4),
-        8 | 10..=12 => Some(8),
-        9 => Some(12),
+        TEXT | 10..=12 => Some(8),
+        ARRAY => Some(12),
         _ => None,
     }
 }

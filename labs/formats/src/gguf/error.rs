@@ -11,12 +11,24 @@ pub enum GgufError {
     /// The first four bytes are not `GGUF`.
     #[error("not a GGUF file: it starts with {0:02x?}, not with \"GGUF\"")]
     Magic([u8; 4]),
-    /// Another version of the format.
+    /// The first version, whose lengths have 32 bits.
     #[error(
-        "GGUF version {0} is not supported, only version 3 (little-endian) is: convert the model \
-         again with a current llama.cpp"
+        "GGUF version {0} is not supported, versions 2 and 3 are: convert the model again with a \
+         current llama.cpp"
     )]
-    Version(u32),
+    Older(u32),
+    /// A version after the last that is known here.
+    #[error(
+        "GGUF version {0} is newer than this program, which reads versions 2 and 3: look for a newer \
+         version of this program"
+    )]
+    Newer(u32),
+    /// A file for big-endian machines.
+    #[error(
+        "a big-endian GGUF file (version {0}), and only little-endian ones are read: fetch the \
+         little-endian file of the same model, or convert the model again"
+    )]
+    BigEndian(u32),
     /// The file ends too early.
     #[error(
         "the GGUF file is cut short: {what} needs {needed} bytes at byte {at}, {left} are left; \
@@ -65,7 +77,7 @@ pub enum GgufError {
         shape: Vec<usize>,
     },
     /// A type that is not decoded here.
-    #[error("blocks of type {0} are not decoded here; F32, F16, Q4_0, Q4_1 and Q8_0 are")]
+    #[error("blocks of {0} are not decoded here; F32, F16, Q4_0, Q4_1 and Q8_0 are")]
     Undecodable(TensorType),
     /// Bytes that end inside a block.
     #[error("{bytes} bytes are not a whole number of {kind} blocks of {block} bytes")]

@@ -5,15 +5,16 @@ use std::io::{Read, Seek};
 
 use super::cursor::Cursor;
 use super::{GgufError, TensorType, Value};
+use crate::printable::printable;
 
-/// The only version that is read; it is little-endian.
-const VERSION: u32 = 3;
+/// The versions that are read: 3 has the layout of 2, and allows big-endian files besides.
+const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
 /// Every tensor starts at a multiple of this, where the metadata name no other alignment.
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// The fewest bytes of a metadata entry: an empty key, a type, one byte.
 const LEAST_ENTRY: u64 = 8 + 4 + 1;
-/// The fewest bytes of a tensor's entry: an empty name, one axis, a type, an offset.
-const LEAST_TENSOR: u64 = 8 + 4 + 8 + 4 + 8;
+/// The fewest bytes of a tensor's entry: an empty name, no axis, a type, an offset.
+const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
 
 /// A tensor as the header lists it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +27,20 @@ pub struct TensorInfo {
     pub kind: TensorType,
     /// Where its bytes start, counted from the start of the file.
     pub offset: u64,
-    /// How many bytes it takes; `None` for a type whose number GGML does not use.
+    /// How many bytes it takes; `None` for a type that is not listed here.
     pub bytes: Option<usize>,
+    /// Bytes from its start to that of the next tensor, or to the end of the file.
+    pub room: u64,
 }
+
+/// Where values begin, their type included, and their bytes, by key.
+type Spans = BTreeMap<String, (u64, u64)>;
 
 /// A header that has been read whole and checked against the length of the file.
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Value>,
+    /// Where each metadata value lies.
+    pub(super) spans: Spans,
     pub(super) tensors: Vec<TensorInfo>,
     /// Where the last tensor's entry ends.
     pub(super) bytes: u64,
@@ -49,11 +57,11 @@ impl Header {
         // the metadata, so the bound is loose and still safe.
         let tensors = cursor.count(LEAST_TENSOR, "the list of tensors")?;
         let entries = cursor.count(LEAST_ENTRY, "the list of metadata")?;
-        let metadata = read_metadata(&mut cursor, entries)?;
+        let (metadata, spans) = read_metadata(&mut cursor, entries)?;
         let mut tensors = read_tensors(&mut cursor, tensors)?;
         let (bytes, file_bytes) = (cursor.position(), cursor.end());
         locate(&mut tensors, bytes, file_bytes, alignment(&metadata)?)?;
-        Ok(Self { metadata, tensors, bytes, file_bytes })
+        Ok(Self { metadata, spans, tensors, bytes, file_bytes })
     }
 }
 
@@ -63,25 +71,31 @@ fn check_start<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<(), GgufError> 
         return Err(GgufError::Magic(magic));
     }
     match cursor.u32("the version")? {
-        VERSION => Ok(()),
-        other => Err(GgufError::Version(other)),
+        version if VERSIONS.contains(&version) => Ok(()),
+        // The version of a big-endian file has its one byte at the other end.
+        version if version.swap_bytes() <= 0xFF => Err(GgufError::BigEndian(version.swap_bytes())),
+        version if version > *VERSIONS.end() => Err(GgufError::Newer(version)),
+        version => Err(GgufError::Older(version)),
     }
 }
 
 fn read_metadata<R: Read + Seek>(
     cursor: &mut Cursor<R>,
     entries: usize,
-) -> Result<BTreeMap<String, Value>, GgufError> {
-    let mut metadata = BTreeMap::new();
+) -> Result<(BTreeMap<String, Value>, Spans), GgufError> {
+    let (mut metadata, mut spans) = (BTreeMap::new(), Spans::new());
     for _ in 0..entries {
         let key = cursor.text("a metadata key")?;
-        let value = cursor.value(&format!("the value of metadata `{key}`"))?;
+        let begin = cursor.position();
+        let value = cursor.value(&format!("the value of metadata `{}`", printable(&key)))?;
+        spans.insert(key.clone(), (begin, cursor.position() - begin));
         // A second entry is refused, because readers may disagree about which of two entries counts.
         if metadata.insert(key.clone(), value).is_some() {
+            let key = printable(&key);
             return Err(GgufError::Damaged(format!("the metadata key `{key}` is there twice")));
         }
     }
-    Ok(metadata)
+    Ok((metadata, spans))
 }
 
 fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
@@ -89,7 +103,11 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, GgufError> {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(&Value::U32(alignment)) if alignment.is_power_of_two() => Ok(alignment.into()),
         Some(other) => {
-            let problem = format!("general.alignment is {other:?}, not a power of two in a u32");
+            let found = match other {
+                Value::U32(number) => number.to_string(),
+                other => other.type_name().to_owned(),
+            };
+            let problem = format!("general.alignment is {found}, not a power of two in a u32");
             Err(GgufError::Damaged(problem))
         }
     }
@@ -105,7 +123,8 @@ fn read_tensors<R: Read + Seek>(
         let tensor = read_tensor(cursor)?;
         // Tensors are looked up by name, so a second one could never be read.
         if !names.insert(tensor.name.clone()) {
-            return Err(GgufError::Damaged(format!("tensor `{}` is there twice", tensor.name)));
+            let name = printable(&tensor.name);
+            return Err(GgufError::Damaged(format!("tensor `{name}` is there twice")));
         }
         tensors.push(tensor);
     }
@@ -115,20 +134,21 @@ fn read_tensors<R: Read + Seek>(
 /// One entry. Its offset still counts from the start of the data.
 fn read_tensor<R: Read + Seek>(cursor: &mut Cursor<R>) -> Result<TensorInfo, GgufError> {
     let name = cursor.text("the name of a tensor")?;
-    let what = format!("the entry of tensor `{name}`");
+    let shown = printable(&name);
+    let what = format!("the entry of tensor `{shown}`");
     let axes = cursor.u32(&what)?;
-    // Checked before the shape is read: 4 is GGML_MAX_DIMS.
-    if !(1..=4).contains(&axes) {
-        return Err(GgufError::Damaged(format!("tensor `{name}` has {axes} axes, not 1 to 4")));
+    // Checked before the shape is read: 4 is GGML_MAX_DIMS. A tensor without an axis is one number.
+    if axes > 4 {
+        return Err(GgufError::Damaged(format!("tensor `{shown}` has {axes} axes, not 0 to 4")));
     }
-    let length = |_| usize::try_from(cursor.u64(&what)?).map_err(|_| too_large(&name));
+    let length = |_| usize::try_from(cursor.u64(&what)?).map_err(|_| too_large(&shown));
     let mut shape = (0..axes).map(length).collect::<Result<Vec<_>, _>>()?;
     // The file lists the innermost axis first.
     shape.reverse();
     let kind = TensorType::from_id(cursor.u32(&what)?);
     let offset = cursor.u64(&what)?;
-    let bytes = byte_length(&name, &shape, kind)?;
-    Ok(TensorInfo { name, shape, kind, offset, bytes })
+    let bytes = byte_length(&shown, &shape, kind)?;
+    Ok(TensorInfo { name, shape, kind, offset, bytes, room: 0 })
 }
 
 fn byte_length(name: &str, shape: &[usize], kind: TensorType) -> Result<Option<usize>, GgufError> {
@@ -161,7 +181,7 @@ fn locate(
 ) -> Result<(), GgufError> {
     let data = header.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
     for tensor in tensors.iter_mut() {
-        let name = &tensor.name;
+        let name = printable(&tensor.name);
         if !tensor.offset.is_multiple_of(alignment) {
             let offset = tensor.offset;
             let problem =
@@ -178,7 +198,14 @@ fn locate(
             return Err(GgufError::Truncated { what, at, needed, left });
         }
     }
-    check_no_gaps(tensors, data, alignment)
+    check_no_gaps(tensors, data, alignment)?;
+    let mut next = end;
+    for tensor in tensors.iter_mut().rev() {
+        // After a type of unknown size a forged offset may go back.
+        tensor.room = next.saturating_sub(tensor.offset);
+        next = tensor.offset;
+    }
+    Ok(())
 }
 
 /// Writers lay the tensors one after the other, each padded to the alignment; llama.cpp refuses
@@ -189,6 +216,7 @@ fn check_no_gaps(tensors: &[TensorInfo], data: u64, alignment: u64) -> Result<()
         if let Some(expected) = expected
             && *offset != expected
         {
+            let name = printable(name);
             let problem = format!(
                 "tensor `{name}` starts at byte {offset} and the one before it ends at {expected}: \
                  tensors lie one after the other"

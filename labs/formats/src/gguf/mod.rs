@@ -34,16 +34,19 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use crate::printable::printable;
+
 pub use blocks::{BLOCK, dequantize};
+use cursor::Cursor;
 pub use error::GgufError;
 use header::Header;
 pub use header::TensorInfo;
 pub use rotary::unpermute_rotary;
 pub use tensor_type::TensorType;
 pub use value::Value;
-pub use write::{Layout, layout};
+pub use write::{Layout, RawValue, layout};
 
-/// An opened GGUF file, version 3.
+/// An opened GGUF file, version 2 or 3.
 pub struct Gguf<R> {
     reader: R,
     header: Header,
@@ -53,7 +56,7 @@ impl Gguf<BufReader<File>> {
     /// Opens the file at `path` and reads its header.
     ///
     /// # Errors
-    /// If the file cannot be read, is not GGUF version 3, is cut short or damaged.
+    /// If the file cannot be read, is not GGUF version 2 or 3, is cut short or damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GgufError> {
         let path = path.as_ref();
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
@@ -104,6 +107,59 @@ impl<R: Read + Seek> Gguf<R> {
         self.metadata().get(key).ok_or_else(|| GgufError::NoKey(key.into()))
     }
 
+    /// The elements of the array `key`, as texts.
+    ///
+    /// # Errors
+    /// If there is none, it is not an array of texts, or the file cannot be read.
+    pub fn texts(&mut self, key: &str) -> Result<Vec<String>, GgufError> {
+        self.elements(key, "an array of texts", |value| match value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// The elements of the array `key`, as whole numbers.
+    ///
+    /// # Errors
+    /// If there is none, an element is not a whole number from 0 up, or the file cannot be read.
+    pub fn integers(&mut self, key: &str) -> Result<Vec<u64>, GgufError> {
+        self.elements(key, "an array of whole numbers from 0 up", |value| value.as_u64())
+    }
+
+    fn elements<T>(
+        &mut self,
+        key: &str,
+        wanted: &'static str,
+        convert: impl Fn(Value) -> Option<T>,
+    ) -> Result<Vec<T>, GgufError> {
+        let found = self.value(key)?.type_name();
+        let other = || GgufError::WrongType { key: printable(key), found, wanted };
+        let (Value::Array(_), Some(&(begin, _))) = (self.value(key)?, self.header.spans.get(key))
+        else {
+            return Err(other());
+        };
+        // The elements come after the number of the array's own type.
+        let mut cursor = Cursor::starting_at(&mut self.reader, begin + 4)?;
+        let elements = cursor.elements(&format!("metadata `{}`", printable(key)), convert)?;
+        elements.ok_or_else(other)
+    }
+
+    /// All metadata as the bytes of the file, for a file with the same metadata.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn raw_metadata(&mut self) -> Result<BTreeMap<String, RawValue>, GgufError> {
+        let mut raw = BTreeMap::new();
+        for (key, &(begin, bytes)) in &self.header.spans {
+            // The length is safe to allocate, because the value was passed when the header was read.
+            let mut value = vec![0; bytes as usize];
+            self.reader.seek(SeekFrom::Start(begin))?;
+            self.reader.read_exact(&mut value)?;
+            raw.insert(key.clone(), RawValue(value));
+        }
+        Ok(raw)
+    }
+
     /// The metadata value of `key` as a whole number.
     ///
     /// # Errors
@@ -150,7 +206,7 @@ impl<R: Read + Seek> Gguf<R> {
     /// [`GgufError::NoTensor`] if there is none.
     pub fn info(&self, name: &str) -> Result<&TensorInfo, GgufError> {
         self.tensors().iter().find(|tensor| tensor.name == name).ok_or_else(|| {
-            GgufError::NoTensor { name: name.into(), nearest: nearest(name, self.tensors()) }
+            GgufError::NoTensor { name: printable(name), nearest: nearest(name, self.tensors()) }
         })
     }
 
@@ -167,7 +223,7 @@ impl<R: Read + Seek> Gguf<R> {
         Ok(bytes)
     }
 
-    /// The tensor `name`, dequantized: `[out_features, in_features]`, a vector as `[1, features]`.
+    /// The tensor `name`, dequantized: `[out_features, in_features]`, a vector as `[1, features]`, one number as `[1, 1]`.
     ///
     /// # Errors
     /// If there is no such tensor, it has more than two axes, its type is not decoded here, or
@@ -175,8 +231,9 @@ impl<R: Read + Seek> Gguf<R> {
     pub fn tensor(&mut self, name: &str) -> Result<Array2<f32>, GgufError> {
         let info = self.info(name)?;
         let (kind, shape) = (info.kind, info.shape.clone());
-        let not_a_matrix = || GgufError::NotAMatrix { name: name.into(), shape: shape.clone() };
+        let not_a_matrix = || GgufError::NotAMatrix { name: printable(name), shape: shape.clone() };
         let dim = match *shape.as_slice() {
+            [] => (1, 1),
             [columns] => (1, columns),
             [rows, columns] => (rows, columns),
             _ => return Err(not_a_matrix()),
@@ -191,6 +248,6 @@ fn nearest(name: &str, tensors: &[TensorInfo]) -> String {
     let common = |other: &str| name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     names.sort_by_key(|other| std::cmp::Reverse(common(other)));
-    names.truncate(4);
+    let names: Vec<String> = names.into_iter().take(4).map(printable).collect();
     names.join(", ")
 }

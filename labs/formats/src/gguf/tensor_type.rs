@@ -40,9 +40,26 @@ impl TensorType {
         }
     }
 
-    /// Weights in a block and bytes of a block, `None` for a number that GGML does not use.
+    /// Weights in a block and bytes of a block, `None` for a type that is not listed here.
     pub fn block(self) -> Option<(usize, usize)> {
-        listed(self.id()).map(|&(_, _, weights, bytes)| (weights, bytes))
+        listed(self.id()).map(|&(_, _, weights, bytes, _)| (weights, bytes))
+    }
+
+    /// Weights that share a scale, which can be a part of a block; `None` for plain numbers and for types
+    /// that are not listed here.
+    pub fn group(self) -> Option<u64> {
+        listed(self.id()).map(|&(.., group)| group).filter(|&group| group > 0)
+    }
+
+    /// Bits of a code as text, because those of [`TQ1_0`](Self::Other) are no whole number.
+    pub fn code_bits(self) -> String {
+        let name = self.to_string();
+        let digit = name.chars().find(char::is_ascii_digit).filter(|_| self.group().is_some());
+        match (name.as_str(), digit) {
+            // Five digits of three values in a byte.
+            ("TQ1_0", _) => "1.6".into(),
+            (_, digit) => digit.map_or("?".into(), String::from),
+        }
     }
 
     /// Whether [`dequantize`](super::dequantize) knows the type.
@@ -54,8 +71,8 @@ impl TensorType {
 impl Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match listed(self.id()) {
-            Some((_, name, _, _)) => f.write_str(name),
-            None => write!(f, "number {}", self.id()),
+            Some((_, name, ..)) => f.write_str(name),
+            None => write!(f, "type {}", self.id()),
         }
     }
 }

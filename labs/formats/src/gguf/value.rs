@@ -25,10 +25,11 @@ pub enum Value {
     F64(f64),
     /// True or false.
     Bool(bool),
-    /// UTF-8 text.
+    /// Text; bytes that are not UTF-8 are U+FFFD.
     Text(String),
-    /// Values of one type, in order.
-    Array(Vec<Value>),
+    /// An array of so many values. They stay in the file: [`Gguf::texts`](super::Gguf::texts) and
+    /// [`Gguf::integers`](super::Gguf::integers) read them.
+    Array(usize),
 }
 
 impl Value {
@@ -76,10 +77,5 @@ impl Value {
     /// The text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::Text(v) = self { Some(v) } else { None }
-    }
-
-    /// The elements, if it is an array.
-    pub fn as_array(&self) -> Option<&[Value]> {
-        if let Self::Array(v) = self { Some(v) } else { None }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{GgufError, TensorType, Value};
+use super::{GgufError, TensorType};
 
 /// The data of a tensor begin at a multiple of this: the default of the format.
 const ALIGNMENT: u64 = 32;
@@ -25,7 +25,7 @@ pub struct Layout {
 /// # Errors
 /// [`GgufError::Undecodable`] for a type without a known block, because its size is unknown.
 pub fn layout(
-    metadata: &BTreeMap<String, Value>,
+    metadata: &BTreeMap<String, RawValue>,
     tensors: &[(&str, TensorType, &[u64])],
 ) -> Result<Layout, GgufError> {
     // The metadata come from another file, whose alignment does not hold for the offsets below.
@@ -35,10 +35,8 @@ pub fn layout(
     header.extend((tensors.len() as u64).to_le_bytes());
     header.extend((metadata.clone().count() as u64).to_le_bytes());
     for (key, value) in metadata {
-        let (kind, bytes) = encoded(value);
         header.extend(text(key));
-        header.extend(kind.to_le_bytes());
-        header.extend(bytes);
+        header.extend(&value.0);
     }
     let (mut begins, mut offset) = (Vec::new(), 0u64);
     for &(name, kind, shape) in tensors {
@@ -61,33 +59,29 @@ pub fn layout(
     Ok(Layout { header, begins, bytes: data + offset })
 }
 
+/// A metadata value as the bytes of a file: the number of its type, then the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawValue(pub(super) Vec<u8>);
+
+impl From<u32> for RawValue {
+    fn from(value: u32) -> Self {
+        Self([4u32.to_le_bytes(), value.to_le_bytes()].concat())
+    }
+}
+
+impl From<f32> for RawValue {
+    fn from(value: f32) -> Self {
+        Self([6u32.to_le_bytes(), value.to_le_bytes()].concat())
+    }
+}
+
+impl From<&str> for RawValue {
+    fn from(value: &str) -> Self {
+        Self([&8u32.to_le_bytes(), text(value).as_slice()].concat())
+    }
+}
+
 /// A length and the bytes of a text. GGUF has no terminating zero.
 fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
-}
-
-/// The number of a value's type, and the value's bytes.
-fn encoded(value: &Value) -> (u32, Vec<u8>) {
-    match value {
-        Value::U8(v) => (0, v.to_le_bytes().into()),
-        Value::I8(v) => (1, v.to_le_bytes().into()),
-        Value::U16(v) => (2, v.to_le_bytes().into()),
-        Value::I16(v) => (3, v.to_le_bytes().into()),
-        Value::U32(v) => (4, v.to_le_bytes().into()),
-        Value::I32(v) => (5, v.to_le_bytes().into()),
-        Value::F32(v) => (6, v.to_le_bytes().into()),
-        Value::Bool(v) => (7, vec![(*v).into()]),
-        Value::Text(v) => (8, text(v)),
-        Value::Array(values) => {
-            // [`Value`] does not keep the type of an empty array, and no reader asks for the type.
-            let kind = values.first().map_or(8, |value| encoded(value).0);
-            let mut bytes = kind.to_le_bytes().to_vec();
-            bytes.extend((values.len() as u64).to_le_bytes());
-            values.iter().for_each(|value| bytes.extend(encoded(value).1));
-            (9, bytes)
-        }
-        Value::U64(v) => (10, v.to_le_bytes().into()),
-        Value::I64(v) => (11, v.to_le_bytes().into()),
-        Value::F64(v) => (12, v.to_le_bytes().into()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use formats::gguf::{GgufError, TensorType, Value, layout};
+use formats::gguf::{GgufError, RawValue, TensorType, layout};
 
 /// The tensor's name in llama.cpp.
 pub const TENSOR: &str = "blk.0.ffn_down.weight";
@@ -17,18 +17,18 @@ pub fn header(
     in_features: usize,
     kind: TensorType,
 ) -> Result<Vec<u8>, GgufError> {
-    let number = |value: usize| Value::U32(value as u32);
+    let number = |value: usize| RawValue::from(value as u32);
     let metadata = BTreeMap::from(
         [
-            ("general.architecture", Value::Text("llama".into())),
+            ("general.architecture", "llama".into()),
             ("llama.attention.head_count", number(32)),
-            ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("llama.attention.layer_norm_rms_epsilon", 1e-5f32.into()),
             ("llama.block_count", number(1)),
             ("llama.context_length", number(512)),
             ("llama.embedding_length", number(out_features)),
             ("llama.feed_forward_length", number(in_features)),
             ("llama.vocab_size", number(32)),
-            ("tokenizer.ggml.model", Value::Text("none".into())),
+            ("tokenizer.ggml.model", "none".into()),
         ]
         .map(|(key, value)| (key.to_string(), value)),
     );

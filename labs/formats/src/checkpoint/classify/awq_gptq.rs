@@ -9,9 +9,10 @@
 //! So qweight has an eighth of the columns of scales, or as many. Every shape of a qweight alone fits
 //! both layouts.
 
-use super::module::{Found, Module, Wrong, group_of, no_such_group, whole};
+use super::module::{Found, Module, Wrong, group_of, whole};
 use crate::checkpoint::config::expected::Expected;
 use crate::checkpoint::config::quant_config::QuantConfig;
+use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::scheme::{GptqVersion, Quantized, Scheme, ZeroPoints};
 use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
@@ -27,27 +28,34 @@ pub(super) fn awq_or_gptq(
     let (Some([rows, columns]), Some([groups, out])) =
         (module.matrix("qweight"), module.matrix("scales"))
     else {
-        return Err((
-            "qweight has no scales of two axes beside it".into(),
-            "a qweight alone could be AWQ's [in, out/8] or GPTQ's [in/8, out]".into(),
+        return Err(Wrong::not_known(
+            "qweight has no scales of two axes beside it; a qweight alone could be AWQ's [in, out/8] \
+             or GPTQ's [in/8, out]",
         ));
     };
-    if columns.checked_mul(8) == Some(out) && out > 0 {
-        return awq(module, rows, groups, out);
+    let said = expected.and_then(|expected| expected.group);
+    let words = module.has("qweight", &[Dtype::I32, Dtype::U32]) && out > 0;
+    if words && columns.checked_mul(8) == Some(out) {
+        return awq(module, rows, groups, out, said);
     }
-    if columns == out && out > 0 {
+    if words && columns == out {
         return gptq(module, rows, groups, out, config, expected);
     }
-    Err((
-        format!("qweight is [{rows}, {columns}] and scales [{groups}, {out}]"),
-        "the columns of qweight are an eighth of those of scales in AWQ and the same in GPTQ"
-            .into(),
-    ))
+    Err(Wrong::not_known(format!(
+        "qweight is [{rows}, {columns}] and scales [{groups}, {out}]; the columns of qweight are an \
+         eighth of those of scales in AWQ gemm and the same in GPTQ, both in words of 32 bits"
+    )))
 }
 
-fn awq(module: &Module, inputs: u64, groups: u64, out: u64) -> Result<Quantized, Wrong> {
+fn awq(
+    module: &Module,
+    inputs: u64,
+    groups: u64,
+    out: u64,
+    said: Option<Group>,
+) -> Result<Quantized, Wrong> {
     let zeros = zeros(module, groups, out / 8, 4)?;
-    let group = group_of(inputs, groups).ok_or_else(|| no_such_group(inputs, groups))?;
+    let group = group_of(inputs, groups, said)?;
     let shape = Some(vec![out, inputs]);
     Ok(module.quantized(Found { scheme: Scheme::AwqGemm, bits: Some(4), group, zeros, shape }))
 }
@@ -69,13 +77,18 @@ fn gptq(
     let inputs = rows.checked_mul(WORD).and_then(|codes| whole(codes, bits));
     let inputs = inputs.ok_or_else(|| {
         let file = format!("qweight has {rows} rows, and codes of {bits} bits do not fill them");
-        (file, "GPTQ packs 32 bits of codes in a row".to_owned())
+        Wrong::contradiction(file, "GPTQ packs 32 bits of codes in a row")
     })?;
     let zeros = zeros(module, groups, out.saturating_mul(bits) / WORD, bits)?;
-    check_g_idx(module.get("g_idx"), inputs)?;
-    let group = group_of(inputs, groups).ok_or_else(|| no_such_group(inputs, groups))?;
+    check_g_idx(g_idx(module), inputs)?;
+    let group = group_of(inputs, groups, expected.and_then(|expected| expected.group))?;
     let shape = Some(vec![out, inputs]);
     Ok(module.quantized(Found { scheme, bits: Some(bits), group, zeros, shape }))
+}
+
+/// The list of groups. Some tools leave an empty one in files without an order of activations.
+fn g_idx<'a>(module: &Module<'a>) -> Option<&'a Tensor> {
+    module.get("g_idx").filter(|g_idx| g_idx.elements() > 0)
 }
 
 /// The bits of GPTQ's codes: from the zero points, else from the list of groups, else from the config.
@@ -88,16 +101,16 @@ fn gptq_bits(
     // qzeros packs a code of each output and qweight a code of each input, so the number of words and
     // the number of codes give the bits. g_idx has an entry for each input.
     let from_zeros = module.matrix("qzeros").map(|[_, words]| (words.checked_mul(WORD), out));
-    let from_g_idx = module.get("g_idx").map(|g_idx| (rows.checked_mul(WORD), g_idx.elements()));
+    let from_g_idx = g_idx(module).map(|g_idx| (rows.checked_mul(WORD), g_idx.elements()));
     let Some((bits, codes)) = from_zeros.or(from_g_idx) else {
         return Ok(expected.and_then(|expected| expected.bits).filter(|&bits| bits > 0));
     };
     match bits.and_then(|bits| whole(bits, codes)) {
-        Some(bits @ (2 | 3 | 4 | 8)) => Ok(Some(bits)),
-        _ => Err((
-            format!("qweight, qzeros and g_idx leave no whole number of bits for {codes} codes"),
-            "GPTQ's codes have 2, 3, 4 or 8 bits".into(),
-        )),
+        Some(bits @ 2..=8) => Ok(Some(bits)),
+        _ => Err(Wrong::not_known(format!(
+            "qweight, qzeros and g_idx leave no whole number of bits for {codes} codes; GPTQ's codes \
+             have 2 to 8 bits"
+        ))),
     }
 }
 
@@ -106,7 +119,7 @@ fn zeros(module: &Module, groups: u64, words: u64, bits: u64) -> Result<ZeroPoin
     match module.matrix("qzeros") {
         None => Ok(ZeroPoints::Absent),
         Some(shape) if shape == [groups, words] => Ok(ZeroPoints::Always(1 << (bits - 1))),
-        Some([rows, columns]) => Err((
+        Some([rows, columns]) => Err(Wrong::contradiction(
             format!("qzeros is [{rows}, {columns}]"),
             format!("the scales need zero points of [{groups}, {words}]"),
         )),
@@ -115,7 +128,7 @@ fn zeros(module: &Module, groups: u64, words: u64, bits: u64) -> Result<ZeroPoin
 
 fn check_g_idx(g_idx: Option<&Tensor>, inputs: u64) -> Result<(), Wrong> {
     match g_idx {
-        Some(g_idx) if g_idx.elements() != inputs => Err((
+        Some(g_idx) if g_idx.elements() != inputs => Err(Wrong::contradiction(
             format!("g_idx names the group of {} inputs", g_idx.elements()),
             format!("qweight has {inputs}"),
         )),

@@ -3,7 +3,7 @@
 use super::floats::group_of_scales;
 use super::module::{Found, Module, Wrong, is, whole};
 use crate::checkpoint::config::expected::Expected;
-use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::dtype::{Dtype, Storage};
 use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
 use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
@@ -31,29 +31,26 @@ pub(super) fn int8(
     })))
 }
 
-/// A `weight` of bytes: two codes each, of bitsandbytes or of ModelOpt. `None` for plain bytes.
-pub(super) fn bytes(module: &Module, weight: &Tensor) -> Result<Option<Quantized>, Wrong> {
-    for table in ["nf4", "fp4"] {
-        if module.get(&format!("weight.quant_state.bitsandbytes__{table}")).is_some() {
-            return bitsandbytes(module, weight, table).map(Some);
-        }
-    }
-    if module.get("weight_scale_2").is_some() {
-        return modelopt(module, weight).map(Some);
-    }
-    Ok(None)
+/// The table of bitsandbytes' codes, if they are such. The codes may be stored as elements of any type.
+pub(super) fn bitsandbytes_table(module: &Module) -> Option<&'static str> {
+    let state = |table: &&str| format!("weight.quant_state.bitsandbytes__{table}");
+    ["nf4", "fp4"].into_iter().find(|table| module.get(&state(table)).is_some())
 }
 
 /// The shape is in the quant state, which is data and is not read. The number of weights follows from the
 /// bytes.
-fn bitsandbytes(module: &Module, weight: &Tensor, table: &'static str) -> Result<Quantized, Wrong> {
-    let Some(absmax) = module.get("weight.absmax") else {
-        return Err((
-            "there is no weight.absmax".into(),
-            "it holds the scale of each block".into(),
+pub(super) fn bitsandbytes(module: &Module, table: &'static str) -> Result<Quantized, Wrong> {
+    let (Some(weight), Some(absmax)) = (module.get("weight"), module.get("weight.absmax")) else {
+        return Err(Wrong::NotKnown(
+            "bitsandbytes",
+            "the weight or its weight.absmax, which has the scale of each block, is not in this file".into(),
         ));
     };
-    let weights = weight.elements().saturating_mul(2);
+    let Storage::Elements(dtype) = weight.storage else {
+        return Err(Wrong::not_known("its weight is in GGML's blocks"));
+    };
+    // Not the bytes of the file, because a header that is made up for a test has none.
+    let weights = weight.elements().saturating_mul(dtype.bits() / 4);
     let double = module.get("weight.nested_absmax").is_some();
     let group = whole(weights, absmax.elements()).map_or(Group::Unread, Group::Size);
     let mut quantized = module.quantized(Found {
@@ -67,10 +64,10 @@ fn bitsandbytes(module: &Module, weight: &Tensor, table: &'static str) -> Result
     Ok(quantized)
 }
 
-fn modelopt(module: &Module, weight: &Tensor) -> Result<Quantized, Wrong> {
-    let misfit = |what: &str| {
-        (what.to_owned(), "ModelOpt's NVFP4 has an F8_E4M3 scale for 16 neighbours".to_owned())
-    };
+/// ModelOpt's FP4: `weight` of bytes, an FP8 scale for 16 neighbours, `weight_scale_2` for the tensor.
+pub(super) fn modelopt(module: &Module, weight: &Tensor) -> Result<Quantized, Wrong> {
+    const NAME: &str = "FP4, ModelOpt names";
+    let misfit = |what: &str| Wrong::NotKnown(NAME, what.to_owned());
     let scale = module.get("weight_scale").filter(|scale| is(Some(scale), Dtype::F8E4M3));
     let scale =
         scale.ok_or_else(|| misfit("weight_scale_2 has no 8-bit weight_scale beside it"))?;
@@ -81,35 +78,23 @@ fn modelopt(module: &Module, weight: &Tensor) -> Result<Quantized, Wrong> {
     };
     let inputs = bytes.saturating_mul(2);
     let size = whole(inputs, groups).filter(|_| rows == outer && !outer.is_empty());
-    let size = size.ok_or_else(|| misfit("weight and weight_scale do not fit each other"))?;
+    let size =
+        size.ok_or_else(|| misfit("weight_scale is padded, or cuts the weight in another way"))?;
     let mut shape = outer.to_vec();
     shape.push(inputs);
-    Ok(module.quantized(Found {
-        scheme: Scheme::Nvfp4ModelOpt,
-        bits: Some(4),
-        group: Group::Size(size),
-        zeros: ZeroPoints::Absent,
-        shape: Some(shape),
-    }))
+    Ok(module.quantized(Found::of(Scheme::Nvfp4ModelOpt, 4, Group::Size(size), shape)))
 }
 
 /// A tensor of a GGUF file: `None` for plain floats and integers.
 pub(super) fn ggml(module: &Module, weight: &Tensor, kind: TensorType) -> Option<Quantized> {
-    let (block, _) = kind.block().filter(|&(block, _)| block > 1)?;
-    let name = kind.to_string();
+    let group = Group::Size(kind.group()?);
     Some(module.quantized(Found {
         scheme: Scheme::Ggml(kind),
-        bits: digits(&name),
-        group: Group::Size(block as u64),
-        zeros: zeros(&name),
+        bits: kind.code_bits().parse().ok(),
+        group,
+        zeros: zeros(&kind.to_string()),
         shape: Some(weight.shape.clone()),
     }))
-}
-
-/// The number in the type's name is the bits of a code: `Q4_K`, `IQ2_XXS`, `MXFP4`.
-fn digits(name: &str) -> Option<u64> {
-    let digit = name.chars().find_map(|c| c.to_digit(10));
-    digit.map(u64::from)
 }
 
 fn zeros(name: &str) -> ZeroPoints {

@@ -3,12 +3,22 @@
 use super::module::{Found, Module, Wrong, is, whole};
 use crate::checkpoint::config::expected::Expected;
 use crate::checkpoint::dtype::Dtype;
-use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::scheme::{Quantized, Scheme};
 use crate::checkpoint::tensor::Tensor;
 use crate::format::Group;
 
 /// The block of DeepSeek's checkpoints, tried where no config names one.
 const USUAL_BLOCK: Group = Group::Block(128, 128);
+
+/// The names of the scale of an FP8 matrix, and what each tells of the tool. A weight is the product of code
+/// and scale in all of them, also where DeepSeek names the scale after the factor that made the codes.
+const SCALES: [(&str, Scheme); 5] = [
+    ("weight_scale_inv", Scheme::Fp8ScaleInv),
+    ("weight_scale", Scheme::Fp8),
+    ("scale", Scheme::Named("FP8, DeepSeek-V4 names")),
+    ("scale_weight", Scheme::Named("FP8, ComfyUI names")),
+    ("qscale_weight", Scheme::Named("FP8, Mistral names")),
+];
 
 /// FP8: `None` where it has no scales at all, as a plain cast.
 pub(super) fn fp8(
@@ -16,46 +26,53 @@ pub(super) fn fp8(
     weight: &Tensor,
     expected: Option<&Expected>,
 ) -> Result<Option<Quantized>, Wrong> {
-    let (scale, scheme) = match (module.get("weight_scale_inv"), module.get("weight_scale")) {
-        // DeepSeek names the scale after the factor that made the codes, of which it is the inverse. A
-        // weight is the product of code and scale, as in the other scheme.
-        (Some(scale), _) => (scale, Scheme::Fp8ScaleInv),
-        // A scale of MX blocks is one byte of exponent.
-        (None, Some(scale)) if is(Some(scale), Dtype::U8) || is(Some(scale), Dtype::F8E8M0) => {
-            (scale, Scheme::Mxfp8)
-        }
-        (None, Some(scale)) => (scale, Scheme::Fp8),
-        (None, None) => return Ok(None),
-    };
+    let found = SCALES.into_iter().find_map(|(name, scheme)| Some((module.get(name)?, scheme)));
+    let Some((scale, scheme)) = found else { return Ok(None) };
     let said = expected.and_then(|expected| expected.group);
-    let group = group_of_scales(&weight.shape, &scale.shape, said)?;
-    Ok(Some(module.quantized(Found {
-        scheme,
-        bits: Some(8),
-        group,
-        zeros: ZeroPoints::Absent,
-        shape: Some(weight.shape.clone()),
-    })))
+    let (group, shape) = match channels_of_fused(&weight.shape, &scale.shape) {
+        Some(shape) => (Group::Channel, shape),
+        None => (group_of_scales(&weight.shape, &scale.shape, said)?, weight.shape.clone()),
+    };
+    // A scale of MX blocks is one byte of exponent, and so may be the scale of another block.
+    let is_exponent = is(Some(scale), Dtype::U8) || is(Some(scale), Dtype::F8E8M0);
+    let is_mx = is_exponent && group == Group::Size(32) && scheme == Scheme::Fp8;
+    let scheme = if is_mx { Scheme::Mxfp8 } else { scheme };
+    Ok(Some(module.quantized(Found::of(scheme, 8, group, shape))))
 }
 
-/// The granularity from the shapes of `[.., out, in]` and of the scales.
+/// Fused experts of Llama 4 are `[experts, in, out]`, with the scales of channels `[experts, 1, out]`. The
+/// shape with `out` before `in`, if these are such experts.
+fn channels_of_fused(weight: &[u64], scales: &[u64]) -> Option<Vec<u64>> {
+    let &[experts, inputs, out] = weight else { return None };
+    (scales == [experts, 1, out] && inputs > 1 && out > 1).then(|| vec![experts, out, inputs])
+}
+
+/// The granularity from the shapes of `[.., out, in]` and of the scales. A grid of scales that does not cut
+/// the weight evenly leaves the size of a block open, unless the config names it.
 pub(super) fn group_of_scales(
     weight: &[u64],
     scales: &[u64],
     said: Option<Group>,
 ) -> Result<Group, Wrong> {
-    let misfit = || {
-        let file = format!("the weight is {weight:?} and its scales {scales:?}");
-        (file, "scales are one, one for each row, or a grid that cuts the weight evenly".to_owned())
+    let Some(&[out, inputs]) = weight.last_chunk() else {
+        return Err(Wrong::not_known(format!(
+            "the weight is {weight:?} and its scales {scales:?}"
+        )));
     };
-    let &[out, inputs] = weight.last_chunk().ok_or_else(misfit)?;
     // Fused experts have one more axis in front, of the weight and of its scales.
     let experts = weight.get(..weight.len() - 2).unwrap_or_default();
     let scales = scales.strip_prefix(experts).unwrap_or(scales);
     match *scales {
         [] | [1] | [1, 1] => Ok(Group::Tensor),
         [rows] | [rows, 1] if rows == out => Ok(Group::Channel),
-        [rows, columns] => {
+        // ModelOpt keeps the axes that it sums over: [rows, 1, columns, 1].
+        [rows, columns] | [rows, 1, columns, 1] => {
+            if rows > out || columns > inputs {
+                return Err(Wrong::contradiction(
+                    format!("the weight is {weight:?} and its scales {scales:?}"),
+                    "scales are one, one for each row, or a grid of no more than the weights",
+                ));
+            }
             let fits = |group: &Group| group.grid(out, inputs) == Some([rows, columns]);
             // The edge may cut off a block, so that several blocks fit one grid: the config decides.
             let guess = said.filter(fits).or(Some(USUAL_BLOCK).filter(fits));
@@ -63,9 +80,9 @@ pub(super) fn group_of_scales(
                 (1, size) => Some(Group::Size(size)),
                 (height, width) => Some(Group::Block(height, width)),
             };
-            guess.or_else(even).ok_or_else(misfit)
+            Ok(guess.or_else(even).unwrap_or(Group::Unread))
         }
-        _ => Err(misfit()),
+        _ => Ok(Group::Unread),
     }
 }
 
@@ -74,21 +91,17 @@ pub(super) fn gpt_oss(module: &Module) -> Result<Quantized, Wrong> {
     let blocks = module.get("blocks").map(|tensor| tensor.shape.as_slice()).unwrap_or_default();
     let scales = module.get("scales").map(|tensor| tensor.shape.as_slice()).unwrap_or_default();
     let misfit = || {
-        let file = format!("blocks are {blocks:?} and scales {scales:?}");
-        (file, "gpt-oss has 16 bytes of codes for each byte of scale".to_owned())
+        Wrong::not_known(format!(
+            "blocks are {blocks:?} and scales {scales:?}, and gpt-oss has 16 bytes of codes for each byte \
+             of scale"
+        ))
     };
     let Some((&16, grid)) = blocks.split_last() else { return Err(misfit()) };
     let Some((&groups, outer)) = grid.split_last() else { return Err(misfit()) };
-    if grid != scales || !is(module.get("blocks"), Dtype::U8) || outer.is_empty() {
+    if grid != scales || !module.has("blocks", &[Dtype::U8]) || outer.is_empty() {
         return Err(misfit());
     }
     let mut shape = outer.to_vec();
     shape.push(groups.checked_mul(32).ok_or_else(misfit)?);
-    Ok(module.quantized(Found {
-        scheme: Scheme::Mxfp4GptOss,
-        bits: Some(4),
-        group: Group::Size(32),
-        zeros: ZeroPoints::Absent,
-        shape: Some(shape),
-    }))
+    Ok(module.quantized(Found::of(Scheme::Mxfp4GptOss, 4, Group::Size(32), shape)))
 }

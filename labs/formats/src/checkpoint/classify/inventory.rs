@@ -25,7 +25,11 @@ pub struct Inventory {
 pub struct UnknownLayout {
     /// The module: `model.layers.0.self_attn.q_proj`.
     pub module: String,
-    /// Bytes of all its parts.
+    /// The layout, as far as it can be named: `MLX`, `GGML type 139`; else the words for none.
+    pub layout: String,
+    /// How many tensors it is made of, a bias left out.
+    pub parts: usize,
+    /// Bytes of all its parts; in a GGUF file with the padding that follows.
     pub bytes: u64,
     /// Why the layout is not known, as the end of a sentence that begins with "not checked, because".
     pub because: String,
@@ -37,9 +41,13 @@ impl Inventory {
         let (name, part) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
         let mut module = Module::new(name);
         module.add(part, tensor);
-        match ggml(&module, tensor, kind) {
-            Some(quantized) => self.quantized.push(quantized),
-            None => self.plain.push(tensor.clone()),
+        match (ggml(&module, tensor, kind), kind.block()) {
+            (Some(quantized), _) => self.quantized.push(quantized),
+            (None, Some(_)) => self.plain.push(tensor.clone()),
+            (None, None) => {
+                let because = "llama.cpp has no type of this number that is known here";
+                self.unknown.push(module.unknown(&format!("GGML {kind}"), because));
+            }
         }
     }
 
@@ -49,5 +57,12 @@ impl Inventory {
         let rest = module.parts().filter(|(name, _)| !is_part(name));
         self.plain.extend(rest.map(|(_, tensor)| tensor.clone()));
         self.quantized.push(quantized);
+    }
+
+    /// Adds a module whose layout is not known. A bias is plain, as in every module.
+    pub(super) fn add_unknown(&mut self, module: &Module, layout: &str, because: &str) {
+        let bias = module.parts().filter(|(name, _)| *name == "bias");
+        self.plain.extend(bias.map(|(_, tensor)| tensor.clone()));
+        self.unknown.push(module.unknown(layout, because));
     }
 }

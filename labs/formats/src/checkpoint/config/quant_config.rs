@@ -84,6 +84,9 @@ impl QuantConfig {
 
     /// Whether files of this method look like `scheme`; `None` for a method that is not known here.
     pub fn allows(&self, scheme: Scheme, expected: Option<&Expected>) -> Option<bool> {
+        if matches!(scheme, Scheme::Named(_)) {
+            return None;
+        }
         let format = expected.and_then(|expected| expected.format.as_deref());
         Some(match self.method.as_deref()? {
             "awq" => scheme == Scheme::AwqGemm,

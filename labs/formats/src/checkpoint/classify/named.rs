@@ -1,0 +1,292 @@
+//! Layouts that are told by the names of their parts. Of each only the size is known here: how many weights
+//! the shapes stand for.
+
+use super::floats::group_of_scales;
+use super::module::{Found, Module, NAMELESS, Wrong, group_of, is, whole};
+use crate::checkpoint::config::expected::Expected;
+use crate::checkpoint::config::quant_config::QuantConfig;
+use crate::checkpoint::dtype::Dtype::{
+    self, BF16, F8E4M3, F8E5M2, F8E8M0, F16, F32, I8, I16, I32, U8, U32,
+};
+use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::format::Group;
+use crate::printable::printable;
+
+/// What the config says, where shapes have several readings.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) config: Option<&'a QuantConfig>,
+    pub(super) expected: Option<&'a Expected>,
+}
+
+/// The name, the part with the codes and its types (none: any), the parts that have to be beside it, and what the
+/// shapes tell. `None` from the last: they do not tell the size, or the parts are another tool's.
+struct Layout(&'static str, &'static str, &'static [Dtype], &'static [&'static str], Size);
+
+type Size = fn(&Module, Scheme, Said) -> Option<Quantized>;
+
+/// Every layout with names of its own, the most particular names first.
+const LAYOUTS: &[Layout] = &[
+    Layout("EXL3", "trellis", &[I16], &["suh", "svh"], exl3),
+    Layout("EXL3", "trellis", &[], &[], unsized_),
+    Layout("EXL2", "q_weight", &[I32], &["q_scale", "q_groups"], exl2),
+    Layout("HQQ", "W_q", &[], &[], hqq),
+    Layout("AQLM", "codes", &[], &["codebooks"], aqlm),
+    Layout("2:4 sparse, bit mask", "compressed", &[], &["bitmask"], sparse_24),
+    Layout("Marlin 2:4", "B_24", &[], &[], unsized_),
+    Layout("Marlin 2:4", "weight_packed", &[], &["meta"], unsized_),
+    Layout("Marlin", "B", &[I32], &["s"], marlin),
+    Layout("torchao", "_weight_qdata", &[], &["_weight_scale"], torchao),
+    Layout("torchao", "_weight_qdata", &[], &[], unsized_),
+    Layout("quanto", "weight._data", &[I8, F8E4M3, F8E5M2], &["weight._scale"], quanto),
+    Layout("quanto", "weight._data", &[], &[], unsized_),
+    Layout("quanto", "weight._data._data", &[], &[], unsized_),
+    Layout("VPTQ", "indices", &[], &["centroids.weight"], unsized_),
+    Layout("VPTQ", "indices", &[], &["centroids"], unsized_),
+    Layout("QuIP#", "Qidxs", &[], &[], unsized_),
+    Layout("SpQR", "dense_weights", &[], &[], unsized_),
+    Layout("SqueezeLLM", "qweight", &[], &["lookup_table"], unsized_),
+    Layout("EETQ", "qweight", &[I8], &["weight_scales"], |m, s, _| eetq(m, s, "qweight")),
+    Layout("EETQ", "weight", &[I8], &["weight_scales"], |m, s, _| eetq(m, s, "weight")),
+    Layout("MLX", "weight", &[U32], &["scales"], mlx),
+    Layout("MXFP4, DeepSeek-V4 names", "weight", &[I8], &["scale"], |m, s, _| mx(m, s, "scale", 4)),
+    Layout("INT4, ModelOpt names", "weight", &[U8], &["weight_scale"], int4_modelopt),
+    Layout("MXFP4, Quark names", "weight", &[U8], &["weight_scale"], |m, s, _| {
+        mx(m, s, "weight_scale", 4)
+    }),
+    Layout("MXFP6, Quark names", "weight", &[U8], &["weight_scale"], |m, s, _| {
+        mx(m, s, "weight_scale", 6)
+    }),
+    Layout("MXFP8, in bytes", "weight", &[U8], &["weight_scale"], |m, s, _| {
+        mx(m, s, "weight_scale", 8)
+    }),
+    Layout("BitNet", "weight", &[U8], &["weight_scale"], bitnet),
+    Layout("INT4, Quark names", "weight", &[I32], &["weight_scale"], int4_quark),
+];
+
+/// The matrix, if its parts have the names of a layout; `None` if they have not.
+pub(super) fn named(module: &Module, said: Said) -> Result<Option<Quantized>, Wrong> {
+    let has_names = |Layout(_, codes, dtypes, beside, _): &&Layout| {
+        module.get(codes).is_some()
+            && (dtypes.is_empty() || module.has(codes, dtypes))
+            && beside.iter().all(|part| module.get(part).is_some())
+    };
+    let mut name = None;
+    for Layout(layout, .., size) in LAYOUTS.iter().filter(has_names) {
+        if let Some(quantized) = size(module, Scheme::Named(layout), said) {
+            return Ok(Some(quantized));
+        }
+        // Several layouts share these names: none of them is claimed.
+        name = Some(if name.is_none_or(|name| name == *layout) { *layout } else { NAMELESS });
+    }
+    match name {
+        None => Ok(None),
+        Some(name) => Err(Wrong::NotKnown(
+            name,
+            format!("names and shapes do not tell how many weights it holds: {}", shapes(module)),
+        )),
+    }
+}
+
+/// The parts with their types and shapes, for a message; four at most.
+pub(super) fn shapes(module: &Module) -> String {
+    let parts = module.parts().filter(|(name, _)| *name != "bias");
+    let parts = parts.take(4).map(|(name, tensor)| {
+        let name = printable(name);
+        format!("{name} {} {:?}", tensor.storage, tensor.shape)
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn unsized_(_: &Module, _: Scheme, _: Said) -> Option<Quantized> {
+    None
+}
+
+/// `trellis [in/16, out/16, 16 * bits]` in words of 16 bits, a scale for each input and each output.
+fn exl3(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+    let &[rows, columns, words] = module.get("trellis")?.shape.as_slice() else { return None };
+    let shape = vec![columns.checked_mul(16)?, rows.checked_mul(16)?];
+    let sides = [module.get("svh")?.elements(), module.get("suh")?.elements()];
+    let bits = whole(words, 16).filter(|bits| (1..=8).contains(bits) && sides[..] == shape)?;
+    let zeros = ZeroPoints::Table;
+    let group = Group::Channel;
+    Some(module.quantized(Found { scheme, bits: Some(bits), group, zeros, shape: Some(shape) }))
+}
+
+/// `q_weight [words, out]`, whose rows mix bits; `q_invperm [in]` lists the inputs.
+fn exl2(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+    let [_, out] = module.matrix("q_weight")?;
+    let [groups, _] = module.matrix("q_scale")?;
+    let inputs = module.get("q_invperm").or_else(|| module.get("q_perm"))?.elements();
+    let group = whole(inputs, groups).map_or(Group::Unread, Group::Size);
+    let shape = Some(vec![out, inputs]);
+    Some(module.quantized(Found { scheme, bits: None, group, zeros: ZeroPoints::Absent, shape }))
+}
+
+/// `W_q [groups * bits / 8, size]` or its transpose, and a scale for each group. The shape of the matrix is in
+/// the config or in `shape`, which is data.
+fn hqq(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+    let (codes, scale) = (module.matrix("W_q")?, module.matrix("scale")?);
+    // `[1, groups]`: groups lie along the first axis, which is packed, so that their size needs the bits.
+    let ([packed, size], [groups, 1]) = (codes, scale) else { return None };
+    let bits = match module.has("W_q", &[U8]) {
+        true => whole(packed.checked_mul(8)?, groups).filter(|bits| [1, 2, 4, 8].contains(bits))?,
+        // Ten codes of 3 bits in a word of 32.
+        false if is(module.get("W_q"), I32) && packed == groups.div_ceil(10) => 3,
+        false => return None,
+    };
+    let (bits, group) = (Some(bits), Group::Size(size));
+    let zeros = if module.get("zero").is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent };
+    let mut quantized = module.quantized(Found { scheme, bits, group, zeros, shape: None });
+    quantized.weights = Some(groups.checked_mul(size)?);
+    Some(quantized)
+}
+
+/// `codes [out/a, in/b, books]` and `codebooks [books, entries, a, b]`.
+fn aqlm(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+    let &[rows, columns, books] = module.get("codes")?.shape.as_slice() else { return None };
+    let &[count, entries, height, width] = module.get("codebooks")?.shape.as_slice() else {
+        return None;
+    };
+    let shape = Some(vec![rows.checked_mul(height)?, columns.checked_mul(width)?]);
+    let index = entries.checked_ilog2().filter(|_| count == books && entries.is_power_of_two())?;
+    let bits = whole(books.checked_mul(index.into())?, height.checked_mul(width)?);
+    // A scale for each row of codes, which is an output where codes stand for one.
+    let group = if height == 1 { Group::Channel } else { Group::Unread };
+    Some(module.quantized(Found { scheme, bits, group, zeros: ZeroPoints::Table, shape }))
+}
+
+/// `compressed [out, in/2]`, the half of the weights that is not zero, and a bit for every weight.
+fn sparse_24(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let ([out, half], [rows, mask]) = (module.matrix("compressed")?, module.matrix("bitmask")?);
+    let inputs = half.checked_mul(2).filter(|inputs| out == rows && inputs.div_ceil(8) == mask)?;
+    let shape = vec![out, inputs];
+    let group = match module.get("weight_scale") {
+        Some(scale) => group_of_scales(&shape, &scale.shape, group(said)).ok()?,
+        None => Group::Unread,
+    };
+    let bits = if module.has("compressed", &[F8E4M3, F8E5M2, I8]) { 8 } else { 16 };
+    Some(module.quantized(Found::of(scheme, bits, group, shape)))
+}
+
+/// `B [in/16, out * bits / 2]` in tiles of 16, and `s [groups, out]`.
+fn marlin(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let ([tiles, words], [groups, out]) = (module.matrix("B")?, module.matrix("s")?);
+    let bits = whole(words.checked_mul(2)?, out).filter(|bits| [4, 8].contains(bits))?;
+    let inputs = tiles.checked_mul(16)?;
+    let group = group_of(inputs, groups, group(said)).ok()?;
+    Some(module.quantized(Found::of(scheme, bits, group, vec![out, inputs])))
+}
+
+/// A code for each element of `_weight_qdata`, or two in a byte with `_weight_scale [groups, out]`.
+fn torchao(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let (codes, scale) = (module.get("_weight_qdata")?, module.get("_weight_scale")?);
+    let zeros = match module.get("_weight_zero_point") {
+        Some(_) => ZeroPoints::Stored,
+        None => ZeroPoints::Absent,
+    };
+    if module.has("_weight_qdata", &[I8, F8E4M3, F8E5M2]) {
+        let group = group_of_scales(&codes.shape, &scale.shape, group(said)).ok()?;
+        let found = Found::of(scheme, 8, group, codes.shape.clone());
+        return Some(module.quantized(Found { zeros, ..found }));
+    }
+    let ([out, bytes], [groups, rows]) =
+        (module.matrix("_weight_qdata")?, module.matrix("_weight_scale")?);
+    let inputs = bytes.checked_mul(2).filter(|_| is(Some(codes), U8) && rows == out)?;
+    let found = Found::of(scheme, 4, Group::Size(whole(inputs, groups)?), vec![out, inputs]);
+    Some(module.quantized(Found { zeros, ..found }))
+}
+
+fn quanto(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let codes = module.get("weight._data")?;
+    let scale = &module.get("weight._scale")?.shape;
+    let group = group_of_scales(&codes.shape, scale, group(said)).ok()?;
+    Some(module.quantized(Found::of(scheme, 8, group, codes.shape.clone())))
+}
+
+/// int8 `[in, out]`, a scale for each output.
+fn eetq(module: &Module, scheme: Scheme, codes: &str) -> Option<Quantized> {
+    let [inputs, out] = module.matrix(codes)?;
+    let fits = module.get("weight_scales")?.shape == [out];
+    fits.then(|| module.quantized(Found::of(scheme, 8, Group::Channel, vec![out, inputs])))
+}
+
+/// `weight [.., out, in * bits / 32]`, and for each group a scale and a bias, or a byte of scale for the floats.
+/// Bits and size of a group are one product, which the config takes apart.
+fn mlx(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let (weight, scales) = (module.get("weight")?, module.get("scales")?);
+    let ((&words, outer), (&groups, rows)) =
+        (weight.shape.split_last()?, scales.shape.split_last()?);
+    let a_group =
+        whole(words.checked_mul(32)?, groups).filter(|_| outer == rows && !outer.is_empty())?;
+    let affine = module.get("biases").is_some();
+    let (bits, sizes): (&[u64], &[u64]) = match is(Some(scales), U8) {
+        true => (&[4, 8], &[16, 32]),
+        false => (&[2, 3, 4, 5, 6, 8], &[32, 64, 128]),
+    };
+    let pairs = bits.iter().flat_map(|&bits| sizes.iter().map(move |&size| (bits, size)));
+    let mut fitting =
+        pairs.filter(|(bits, size)| bits * size == a_group && (*size, *bits) != (16, 8));
+    let expected = said.expected.and_then(|expected| expected.bits);
+    let (bits, size) = match (fitting.clone().count(), expected) {
+        (1, _) => fitting.next()?,
+        (_, said) => fitting.find(|(bits, _)| Some(*bits) == said)?,
+    };
+    let mut shape = outer.to_vec();
+    shape.push(groups.checked_mul(size)?);
+    let found = Found::of(scheme, bits, Group::Size(size), shape);
+    let zeros = if affine { ZeroPoints::Minimum } else { ZeroPoints::Absent };
+    Some(module.quantized(Found { zeros, ..found }))
+}
+
+/// Floats of `bits` bits in bytes, and a byte of exponent for 32 of them.
+fn mx(module: &Module, scheme: Scheme, scale: &str, bits: u64) -> Option<Quantized> {
+    let (weight, scales) = (module.get("weight")?, module.get(scale)?);
+    let ((&bytes, outer), (&groups, rows)) =
+        (weight.shape.split_last()?, scales.shape.split_last()?);
+    let fits = module.has(scale, &[U8, F8E8M0])
+        && outer == rows
+        && !outer.is_empty()
+        && whole(bytes, groups) == Some(4 * bits);
+    let mut shape = outer.to_vec();
+    shape.push(groups.checked_mul(32).filter(|_| fits)?);
+    Some(module.quantized(Found::of(scheme, bits, Group::Size(32), shape)))
+}
+
+/// `weight [out/2, in]`: two outputs in a byte, and `weight_scale [out, groups]`.
+fn int4_modelopt(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let ([pairs, inputs], [out, groups]) =
+        (module.matrix("weight")?, module.matrix("weight_scale")?);
+    let fits = module.has("weight_scale", &[F32, F16, BF16]) && pairs.checked_mul(2) == Some(out);
+    let group = group_of(inputs, groups, group(said)).ok().filter(|_| fits)?;
+    Some(module.quantized(Found::of(scheme, 4, group, vec![out, inputs])))
+}
+
+/// `weight [out/4, in]`: four codes of three values in a byte. The same names and shapes can be another tool's,
+/// so only the config tells.
+fn bitnet(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let [quarter, inputs] = module.matrix("weight")?;
+    let is_bitnet = said.config?.method.as_deref() == Some("bitnet");
+    let fits = is_bitnet && module.get("weight_scale")?.elements() == 1;
+    let shape = vec![quarter.checked_mul(4).filter(|_| fits)?, inputs];
+    Some(module.quantized(Found::of(scheme, 2, Group::Tensor, shape)))
+}
+
+/// `weight [in, out * bits / 32]` and `weight_scale [groups, out]`.
+fn int4_quark(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+    let ([inputs, words], [groups, out]) =
+        (module.matrix("weight")?, module.matrix("weight_scale")?);
+    let bits = whole(words.checked_mul(32)?, out).filter(|bits| [2, 4, 8].contains(bits))?;
+    let zeros = match module.matrix("weight_zero_point") {
+        None => ZeroPoints::Absent,
+        Some(shape) if shape == [groups, words] => ZeroPoints::Always(1 << (bits - 1)),
+        Some(_) => return None,
+    };
+    let group = group_of(inputs, groups, group(said)).ok()?;
+    let found = Found::of(scheme, bits, group, vec![out, inputs]);
+    Some(module.quantized(Found { zeros, ..found }))
+}
+
+fn group(said: Said) -> Option<Group> {
+    said.expected?.group
+}
