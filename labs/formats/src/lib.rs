@@ -21,6 +21,7 @@ pub mod float8;
 pub mod format;
 pub mod gguf;
 pub mod layouts;
+pub mod model_sizes;
 pub mod registry;
 pub mod rules;
 
