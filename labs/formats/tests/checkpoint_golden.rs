@@ -202,8 +202,11 @@ fn a_method_that_is_not_known_is_no_contradiction_and_no_agreement() {
 #[test]
 fn a_config_for_a_plain_file_is_a_contradiction() {
     let tensors = formats::checkpoint::open(&golden("autoawq")).expect("a fixture").tensors;
-    let plain: Vec<_> = tensors.into_iter().filter(|t| t.name.contains("norm")).collect();
+    let mut plain: Vec<_> = tensors.into_iter().filter(|t| t.name.contains("norm")).collect();
     let config = inspected("autoawq").config.expect("a config");
+    assert_eq!(examine(&plain, Some(&config)).1, [], "a shard may hold nothing but norms");
+    plain[0].name = "model.layers.0.mlp.up_proj.weight".into();
+    plain[0].shape = vec![8, 4];
     let (_, problems) = examine(&plain, Some(&config));
     assert!(problems[0].to_string().contains("no tensor is quantized"), "{problems:?}");
 }

@@ -2,7 +2,7 @@
 //! they do not.
 
 use formats::checkpoint::{
-    Dtype, Inspection, QuantConfig, Storage, Tensor, examine, inspection_report,
+    Checkpoint, Dtype, Inspection, QuantConfig, Storage, Tensor, examine, inspection_report,
 };
 use formats::gguf::TensorType;
 use serde_json::{Value, json};
@@ -21,8 +21,7 @@ fn inspected(parts: Parts, config: Value) -> Inspection {
         })
         .collect();
     let config = QuantConfig::parse("config.json", &json!({ "quantization_config": config }));
-    let (inventory, problems) = examine(&tensors, config.as_ref());
-    Inspection { files: Vec::new(), inventory, config, problems }
+    Inspection::of(Checkpoint { files: Vec::new(), tensors, config, problems: Vec::new() })
 }
 
 /// A layout's parts, what a config says of it, its name, the bits of a code, the weights that share a scale,
@@ -505,7 +504,7 @@ fn packed(
 fn ggml(id: u32) -> Inspection {
     let storage = Storage::Blocks(TensorType::from_id(id));
     let shape = vec![4, 256];
-    let tensors = [
+    let tensors = vec![
         Tensor { name: "a.weight".into(), storage, shape, bytes: 576 },
         Tensor {
             name: "norm.weight".into(),
@@ -514,8 +513,7 @@ fn ggml(id: u32) -> Inspection {
             bytes: 1024,
         },
     ];
-    let (inventory, problems) = examine(&tensors, None);
-    Inspection { files: Vec::new(), inventory, config: None, problems }
+    Inspection::of(Checkpoint { files: Vec::new(), tensors, config: None, problems: Vec::new() })
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::word::Field::{
 use super::word::{Fact, Field};
 use crate::checkpoint::config::{
     ActGranularity, Activations, Expected, KvCache, Numbers, QuantConfig, ScaleTime, WeightGrid,
+    parse_json,
 };
 use crate::checkpoint::printable;
 
@@ -28,7 +29,7 @@ const NAMED: usize = 4;
 /// [`CardError::Config`] if it is not JSON or does not speak of quantization, and those of
 /// [`read`](super::read).
 pub(super) fn read(text: &str) -> Result<Card, CardError> {
-    let json: Value = serde_json::from_str(text)
+    let json: Value = parse_json(text.as_bytes())
         .map_err(|error| CardError::Config(format!("not valid JSON: {error}")))?;
     let config = config(&json).ok_or_else(|| {
         CardError::Config(
@@ -39,7 +40,11 @@ pub(super) fn read(text: &str) -> Result<Card, CardError> {
     })?;
     check_fields(&json)?;
     let mut groups = config.groups();
-    let first = groups.next().ok_or_else(|| CardError::Config(config.notes.join("; ")))?;
+    let first = groups.next().ok_or_else(|| {
+        let reasons: Vec<&str> =
+            config.notes.iter().chain(&config.unread).map(String::as_str).collect();
+        CardError::Config(reasons.join("; "))
+    })?;
     let facts = facts(first, &config)?;
     let mut card = Card::new(&facts, &[]);
     describe(&mut card.answers, &config, &facts)?;
@@ -260,6 +265,7 @@ fn describe(answers: &mut Answers, config: &QuantConfig, facts: &Facts) -> Resul
         }
     }
     answers.notes.extend(config.notes.iter().cloned());
+    answers.notes.extend(config.unread.iter().map(|reason| format!("cannot be read: {reason}")));
     let alone: Vec<String> = config.left_alone().map(printable).collect();
     if !alone.is_empty() {
         let more = alone.len().saturating_sub(NAMED);

@@ -1,131 +1,424 @@
 //! Compares the shapes with the config: two statements about one file.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::classify::inventory::Inventory;
-use super::config::expected::Expected;
+use super::config::expected::{Activations, Expected, KvCache, Numbers, ScaleTime};
 use super::config::quant_config::{ModuleRule, QuantConfig};
+use super::dtype::{Dtype, Storage};
 use super::names::{pattern, printable};
 use super::problem::Problem;
 use super::scheme::{GptqVersion, Quantized, Scheme};
+use super::tensor::Tensor;
+use crate::format::Group;
 
-/// Where the config says one thing and the file another.
-///
-/// Only what a shape can show is compared. `QuantConfig::unverifiable` has the rest.
-pub fn contradictions(inventory: &Inventory, config: &QuantConfig) -> Vec<Problem> {
-    let mut problems = Vec::new();
+/// Names of linear layers that every loader quantizes together with their neighbours. Where one of them is
+/// plain beside a quantized one, the config has to say so.
+const LINEAR: [&str; 9] = [
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "qkv_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "gate_up_proj",
+];
+
+/// Methods whose loaders decide by other rules which layers are quantized: by experts, by the data.
+const CHOOSY: [&str; 3] = ["mxfp4", "bitsandbytes", "mlx"];
+
+/// A field of a config that the header confirms or contradicts, in the order in which a verdict names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aspect {
+    /// The method and the layout.
+    Method,
+    /// Bits of a code.
+    Bits,
+    /// Neighbours that share a scale.
+    GroupSize,
+    /// Blocks that share a scale.
+    Block,
+    /// One scale for the tensor, or one for each channel.
+    Granularity,
+    /// The table of bitsandbytes.
+    Table,
+    /// Whether scales are quantized too.
+    Double,
+    /// Whether zero points are stored.
+    ZeroPoints,
+    /// Static scales of activations.
+    Activations,
+    /// The modules that are left alone.
+    Ignored,
+    /// Scales of the KV cache.
+    KvCache,
+}
+
+impl Aspect {
+    /// The aspect in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Bits => "bits",
+            Self::GroupSize => "group size",
+            Self::Block => "block",
+            Self::Granularity => "granularity",
+            Self::Table => "table",
+            Self::Double => "quantized scales",
+            Self::ZeroPoints => "zero points",
+            Self::Activations => "activations",
+            Self::Ignored => "ignored modules",
+            Self::KvCache => "KV cache",
+        }
+    }
+}
+
+/// What the comparison of a file with its config came to.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    /// Where the config says one thing and the file another.
+    pub problems: Vec<Problem>,
+    /// What the header confirms or contradicts.
+    pub compared: BTreeSet<Aspect>,
+    /// The statements of the config that no shape of this file shows.
+    pub words: Vec<String>,
+    /// Why something was not compared, each with a module.
+    pub unchecked: Vec<String>,
+    /// Where loaders differ, so that nothing is held against the file.
+    pub notes: Vec<String>,
+}
+
+/// Compares the file with its config.
+pub fn compare(inventory: &Inventory, config: &QuantConfig) -> Comparison {
+    let mut checker = Checker::new(config);
     for quantized in &inventory.quantized {
-        check_module(quantized, config, &mut problems);
+        checker.module(quantized);
     }
-    problems.extend(missing(inventory, config));
-    let is_plain = inventory.quantized.is_empty()
-        && inventory.unknown.is_empty()
-        && inventory.problems.is_empty();
-    if is_plain && config.is_specific() {
-        let method = config.method.as_deref().unwrap_or("?");
-        let expected = format!("{} says quant_method {}", config.file, printable(method));
-        problems.push(Problem::new("the whole file", "no tensor is quantized", expected));
-    }
-    problems
+    checker.plain_modules(inventory);
+    checker.whole_file(inventory);
+    checker.kv_cache(&inventory.plain);
+    checker.finish(inventory)
 }
 
-fn check_module(quantized: &Quantized, config: &QuantConfig, problems: &mut Vec<Problem>) {
-    let mut disagree = |file: String, expected: String| {
-        let expected = format!("{} says {expected}", config.file);
-        problems.push(Problem::new(printable(&quantized.module), file, expected));
-    };
-    let expected = match config.rule(&quantized.module) {
-        ModuleRule::Quantized(expected) => Some(expected),
-        ModuleRule::LeftAlone(entry) => {
-            let entry = printable(entry);
-            disagree(format!("it is {}", quantized.scheme), format!("to leave `{entry}` alone"));
-            None
-        }
-        ModuleRule::Silent if config.is_complete() => {
-            disagree(format!("it is {}", quantized.scheme), "nothing about it".into());
-            None
-        }
-        ModuleRule::Silent => None,
-    };
-    if config.allows(quantized.scheme, expected) == Some(false) {
-        let method = printable(config.method.as_deref().unwrap_or("?"));
-        let format = expected.and_then(|expected| expected.format.as_deref());
-        let format =
-            format.map_or(String::new(), |format| format!(", format {}", printable(format)));
-        disagree(format!("it is {}", quantized.scheme), format!("quant_method {method}{format}"));
-    } else if let Some(expected) = expected.filter(|_| quantized.scheme != Scheme::EXPERTS) {
-        check_numbers(quantized, expected, &mut disagree);
-    }
-    let is_gptq = matches!(quantized.scheme, Scheme::Gptq(_));
-    if is_gptq && config.desc_act == Some(true) && !has_part(quantized, "g_idx") {
-        disagree("it has no g_idx".into(), "desc_act true, which needs one".into());
-    }
+/// The comparison while it is made.
+struct Checker<'a> {
+    config: &'a QuantConfig,
+    found: Comparison,
+    /// Statements of the config by whether the header showed them.
+    said: BTreeMap<(Aspect, String), bool>,
+    /// Entries in doubt, with the first module that each may name.
+    doubts: BTreeMap<(&'a str, bool), String>,
 }
 
-/// Bits, group and symmetry of one matrix.
-fn check_numbers(
-    quantized: &Quantized,
-    expected: &Expected,
-    disagree: &mut impl FnMut(String, String),
-) {
-    if let (Some(found), Some(said)) = (quantized.bits, expected.bits)
-        && found != said
-    {
-        disagree(format!("its codes have {found} bits"), format!("{said} bits"));
-        return;
+impl<'a> Checker<'a> {
+    fn new(config: &'a QuantConfig) -> Self {
+        let (found, said, doubts) = Default::default();
+        Self { config, found, said, doubts }
     }
-    if let (Some([out, inputs]), Some(said)) = (quantized.matrix(), expected.group) {
+
+    fn disagree(&mut self, module: &str, file: String, expected: &str) {
+        let expected = format!("{} {expected}", self.config.file);
+        self.found.problems.push(Problem::new(printable(module), file, expected));
+    }
+
+    /// Remembers a statement, and whether the header shows it.
+    fn said(&mut self, aspect: Aspect, words: impl FnOnce() -> String, is_shown: bool) {
+        if is_shown {
+            self.found.compared.insert(aspect);
+        } else {
+            self.said.insert((aspect, words()), true);
+        }
+    }
+
+    fn doubt(&mut self, entry: &'a str, is_unread: bool, module: &str) {
+        self.doubts.entry((entry, is_unread)).or_insert_with(|| printable(module));
+    }
+
+    fn module(&mut self, quantized: &Quantized) {
+        let name = &quantized.module;
+        let it_is = format!("it is {}", quantized.scheme);
+        let expected = match self.config.rule(name) {
+            ModuleRule::Quantized(expected) => Some(expected),
+            ModuleRule::LeftAlone(entry) => {
+                self.disagree(name, it_is, &format!("says to leave `{}` alone", printable(entry)));
+                return;
+            }
+            ModuleRule::Silent => {
+                if self.config.is_complete() {
+                    self.disagree(name, it_is.clone(), "says nothing about it");
+                }
+                None
+            }
+            ModuleRule::Doubt { entry, is_unread } => {
+                self.doubt(entry, is_unread, name);
+                None
+            }
+        };
+        let allowed = self.config.allows(quantized.scheme, expected);
+        if allowed.is_some() {
+            self.found.compared.insert(Aspect::Method);
+        }
+        if allowed == Some(false) {
+            let method = printable(self.config.method.as_deref().unwrap_or("?"));
+            let format = expected.and_then(|expected| expected.format.as_deref());
+            let format =
+                format.map_or(String::new(), |format| format!(", format {}", printable(format)));
+            self.disagree(name, it_is, &format!("says quant_method {method}{format}"));
+        } else if let Some(expected) = expected.filter(|_| quantized.scheme != Scheme::EXPERTS)
+            && self.bits(quantized, expected)
+        {
+            self.group(quantized, expected);
+            self.zero_points(quantized, expected);
+            self.tables(quantized, expected);
+            self.activations(quantized, expected);
+        }
+        let is_gptq = matches!(quantized.scheme, Scheme::Gptq(_));
+        if is_gptq && self.config.desc_act == Some(true) && !has_part(quantized, "g_idx") {
+            self.disagree(name, "it has no g_idx".into(), "says desc_act true, which needs one");
+        }
+    }
+
+    /// Compares the bits of a code, and tells whether the rest can be compared.
+    fn bits(&mut self, quantized: &Quantized, expected: &Expected) -> bool {
+        let (Some(found), Some(said)) = (quantized.bits, expected.bits) else { return true };
+        if found != said {
+            self.found.compared.insert(Aspect::Bits);
+            let file = format!("its codes have {found} bits");
+            self.disagree(&quantized.module, file, &format!("says {said} bits"));
+            return false;
+        }
+        self.said(Aspect::Bits, || format!("{said} bits"), shows_bits(quantized));
+        true
+    }
+
+    fn group(&mut self, quantized: &Quantized, expected: &Expected) {
+        let Some(said) = expected.group.or(expected.implied_group) else { return };
+        let aspect = match said {
+            Group::Size(_) => Aspect::GroupSize,
+            Group::Block(..) => Aspect::Block,
+            _ => Aspect::Granularity,
+        };
         // The grids of scales are compared and not the groups, because a group of `in` neighbours is a
         // channel.
-        let (found, said_grid) = (quantized.group.grid(out, inputs), said.grid(out, inputs));
-        if let (Some(found), Some([rows, columns])) = (found, said_grid)
-            && found != [rows, columns]
-        {
+        let grids = quantized.matrix().and_then(|[out, inputs]| {
+            let grids = (quantized.group.grid(out, inputs)?, said.grid(out, inputs)?);
+            Some((out, inputs, grids))
+        });
+        let Some((out, inputs, (found, wanted))) = grids else {
+            return self.said(aspect, || format!("group {said}"), false);
+        };
+        self.found.compared.insert(aspect);
+        if found != wanted {
             let group = quantized.group;
-            disagree(
-                format!("[{out}, {inputs}] has scales of {found:?}: group {group}"),
-                format!("group {said}, which takes [{rows}, {columns}]"),
-            );
+            let file = format!("[{out}, {inputs}] has scales of {found:?}: group {group}");
+            let [rows, columns] = wanted;
+            let says = if expected.group.is_some() { "says" } else { "means, without a field," };
+            let expected = format!("{says} group {said}, which takes [{rows}, {columns}]");
+            self.disagree(&quantized.module, file, &expected);
         }
     }
-    if let (Some(found), Some(said)) = (quantized.zeros.symmetric(), expected.symmetric)
-        && found != said
-    {
-        // AWQ and GPTQ matrices without qzeros cannot be asymmetric.
-        let stored = if found { "no zero points are stored" } else { "zero points are stored" };
-        disagree(stored.into(), if said { "symmetric".into() } else { "asymmetric".into() });
+
+    fn zero_points(&mut self, quantized: &Quantized, expected: &Expected) {
+        let (Some(found), Some(said)) = (quantized.zeros.symmetric(), expected.symmetric) else {
+            return;
+        };
+        self.found.compared.insert(Aspect::ZeroPoints);
+        if found != said {
+            // AWQ and GPTQ matrices without qzeros cannot be asymmetric.
+            let stored = if found { "no zero points are stored" } else { "zero points are stored" };
+            let said = if said { "says symmetric" } else { "says asymmetric" };
+            self.disagree(&quantized.module, stored.into(), said);
+        }
+    }
+
+    /// The table of bitsandbytes' codes, and whether its scales are quantized.
+    fn tables(&mut self, quantized: &Quantized, expected: &Expected) {
+        let Scheme::BnbTable { table, double } = quantized.scheme else { return };
+        if let Some(said) = &expected.table {
+            self.found.compared.insert(Aspect::Table);
+            if said != table {
+                let file = format!("its quant_state is of {table}");
+                self.disagree(&quantized.module, file, &format!("says {}", printable(said)));
+            }
+        }
+        if let Some(said) = expected.double {
+            self.found.compared.insert(Aspect::Double);
+            if said != double {
+                let file = if double { "it has nested_absmax" } else { "it has no nested_absmax" };
+                let said = format!("says bnb_4bit_use_double_quant {said}");
+                self.disagree(&quantized.module, file.into(), &said);
+            }
+        }
+    }
+
+    fn activations(&mut self, quantized: &Quantized, expected: &Expected) {
+        if expected.input_scale {
+            self.found.compared.insert(Aspect::Activations);
+            if !quantized.parts.iter().any(|part| is_input_scale(&part.name)) {
+                let file = "it has no input_scale".to_owned();
+                self.disagree(&quantized.module, file, "says static activations, which need one");
+            }
+        } else if let Some(activations) = &expected.activations
+            && (activations.bits < 16 || self.config.speaks_of_activations())
+        {
+            self.said(Aspect::Activations, || in_words(activations), false);
+        }
+    }
+
+    /// Modules that stayed plain although the config wants them quantized: the same module of another
+    /// layer is quantized, or a neighbour of a name that loaders quantize with it.
+    fn plain_modules(&mut self, inventory: &Inventory) {
+        if self.config.left_alone().next().is_some() && self.config.is_specific() {
+            self.found.compared.insert(Aspect::Ignored);
+        }
+        let quantized = || inventory.quantized.iter().map(|quantized| quantized.module.as_str());
+        let patterns: HashSet<String> = quantized().map(pattern).collect();
+        let parent = |module: &str| module.rsplit_once('.').map(|(parent, _)| parent.to_owned());
+        let parents: HashSet<String> = quantized().filter_map(parent).collect();
+        let is_choosy = self.config.method.as_deref().is_none_or(|name| CHOOSY.contains(&name));
+        for tensor in inventory.plain.iter().filter(|tensor| is_float(tensor)) {
+            let Some(module) = tensor.name.strip_suffix(".weight") else { continue };
+            let beside = if patterns.contains(&pattern(module)) {
+                "quantized in another layer"
+            } else if !is_choosy
+                && is_linear(module)
+                && tensor.shape.len() == 2
+                && parent(module).is_some_and(|parent| parents.contains(&parent))
+            {
+                "its neighbour is quantized"
+            } else {
+                continue;
+            };
+            match self.config.rule(module) {
+                ModuleRule::Quantized(_) => {
+                    let file = format!("it is plain {}, and {beside}", tensor.storage);
+                    self.disagree(module, file, "does not leave it alone");
+                }
+                ModuleRule::Doubt { entry, is_unread } => self.doubt(entry, is_unread, module),
+                ModuleRule::LeftAlone(_) | ModuleRule::Silent => {}
+            }
+        }
+    }
+
+    /// A file in which nothing is quantized. Only matrices that the config wants quantized contradict it:
+    /// a shard can hold nothing but norms.
+    fn whole_file(&mut self, inventory: &Inventory) {
+        let is_silent = inventory.quantized.is_empty() && inventory.problems.is_empty();
+        if !is_silent || !self.config.is_specific() {
+            return;
+        }
+        let wanted = |tensor: &&Tensor| {
+            let module = tensor.name.strip_suffix(".weight");
+            let rule = module.filter(|module| is_linear(module)).map(|m| self.config.rule(m));
+            tensor.shape.len() == 2 && matches!(rule, Some(ModuleRule::Quantized(_)))
+        };
+        let is_plain = inventory.plain.iter().filter(|tensor| is_float(tensor)).any(|t| wanted(&t));
+        if is_plain
+            && inventory.unknown.is_empty()
+            && self.config.method.as_deref() != Some("mxfp4")
+        {
+            let method = printable(self.config.method.as_deref().unwrap_or("?"));
+            let file = "no tensor is quantized".to_owned();
+            self.disagree("the whole file", file, &format!("says quant_method {method}"));
+        } else if inventory.unknown.is_empty() {
+            let reason = "no matrix is here that the config wants quantized";
+            self.found.unchecked.push(reason.into());
+        }
+    }
+
+    /// Scales of keys and values, which vLLM and ModelOpt store beside the layer.
+    fn kv_cache(&mut self, plain: &[Tensor]) {
+        let Some(cache) = self.config.kv_cache else { return };
+        let is_scale = |tensor: &Tensor| {
+            let ends = [".k_scale", ".v_scale", "k_proj.output_scale", "v_proj.output_scale"];
+            ends.iter().any(|end| tensor.name.ends_with(end))
+        };
+        let is_shown = plain.iter().any(is_scale);
+        self.said(Aspect::KvCache, || format!("KV cache in {}", kv_name(cache)), is_shown);
+    }
+
+    fn finish(self, inventory: &Inventory) -> Comparison {
+        let Self { config, mut found, said, doubts } = self;
+        found.words = config.unverifiable.clone();
+        found.words.extend(said.into_keys().map(|(_, words)| words));
+        let is_gptq = inventory.quantized.iter().any(|q| matches!(q.scheme, Scheme::Gptq(_)));
+        if is_gptq && config.gptq_version == GptqVersion::Unsaid {
+            let words = "no checkpoint_format: loaders take GPTQ v1, zero points minus one";
+            found.words.push(words.into());
+        }
+        found.unchecked.extend(config.unread.iter().cloned());
+        for ((entry, is_unread), module) in doubts {
+            let entry = printable(entry);
+            if is_unread {
+                let reason = format!("`{entry}` may name {module}, and cannot be read here");
+                found.unchecked.push(reason);
+            } else {
+                let note = format!("loaders read `{entry}` differently, as for {module}");
+                found.notes.push(note);
+            }
+        }
+        let mut unknown: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        for module in &inventory.unknown {
+            unknown.entry(&module.because).or_insert((0, &module.module)).0 += 1;
+        }
+        found.unchecked.extend(unknown.into_iter().map(|(because, (count, first))| {
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            format!("{}{more}: {because}", printable(first))
+        }));
+        found
     }
 }
 
-/// Modules that stayed plain although the same module of another layer is quantized, and the config
-/// wants them quantized.
-fn missing<'a>(
-    inventory: &'a Inventory,
-    config: &'a QuantConfig,
-) -> impl Iterator<Item = Problem> + 'a {
-    let patterns: HashSet<String> =
-        inventory.quantized.iter().map(|quantized| pattern(&quantized.module)).collect();
-    inventory.plain.iter().filter_map(move |tensor| {
-        let module = tensor.name.strip_suffix(".weight")?;
-        let is_wanted = matches!(config.rule(module), ModuleRule::Quantized(_));
-        (is_wanted && patterns.contains(&pattern(module))).then(|| {
-            let file = format!("it is plain {}, and quantized in another layer", tensor.storage);
-            let expected = format!("{} does not leave it alone", config.file);
-            Problem::new(printable(module), file, expected)
-        })
-    })
+/// Whether the header alone shows the bits. A word of 32 bits holds 4 codes or 8, and only zero points, a
+/// list of groups or the type of the codes tell which.
+fn shows_bits(quantized: &Quantized) -> bool {
+    match quantized.scheme {
+        Scheme::PackQuantized => has_part(quantized, "weight_zero_point"),
+        Scheme::Gptq(_) => has_part(quantized, "qzeros") || has_part(quantized, "g_idx"),
+        _ => true,
+    }
 }
 
 fn has_part(quantized: &Quantized, name: &str) -> bool {
     quantized.parts.iter().any(|part| part.name == name)
 }
 
-/// The statements of the config that no shape can show.
-pub fn unverifiable(inventory: &Inventory, config: &QuantConfig) -> Vec<String> {
-    let mut words = config.unverifiable.clone();
-    let is_gptq = inventory.quantized.iter().any(|q| matches!(q.scheme, Scheme::Gptq(_)));
-    if is_gptq && config.gptq_version == GptqVersion::Unsaid {
-        words.push("no checkpoint_format: loaders take GPTQ v1, zero points minus one".into());
+/// `input_scale` and its kin; `act_scale` is the name in older files.
+fn is_input_scale(part: &str) -> bool {
+    part.starts_with("input_") || part.starts_with("act")
+}
+
+fn is_linear(module: &str) -> bool {
+    LINEAR.contains(&module.rsplit('.').next().unwrap_or(module))
+}
+
+/// Whether a tensor holds numbers that nobody quantized.
+fn is_float(tensor: &Tensor) -> bool {
+    let floats = [Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64].map(Storage::Elements);
+    floats.contains(&tensor.storage)
+}
+
+fn kv_name(cache: KvCache) -> String {
+    match cache {
+        KvCache::Fp8E4m3 => "FP8".into(),
+        KvCache::Nvfp4 => "NVFP4".into(),
+        KvCache::Int(bits) => format!("int{bits}"),
     }
-    words
+}
+
+fn in_words(activations: &Activations) -> String {
+    let Activations { bits, numbers, scale, .. } = activations;
+    let numbers = match numbers {
+        Some(Numbers::Float) => " float",
+        Some(Numbers::Int) => " int",
+        _ => "",
+    };
+    let scale = match scale {
+        Some(ScaleTime::Static) => ", static",
+        Some(ScaleTime::Dynamic) => ", dynamic",
+        None => "",
+    };
+    format!("activations of {bits} bits{numbers}{scale}")
 }

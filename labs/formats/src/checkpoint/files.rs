@@ -1,16 +1,16 @@
 //! From a path to the tensors behind it: a file, an index of shards, a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::config_files::read_json;
+use super::config::config_files::read_bytes;
 use super::config::quant_config::QuantConfig;
 use super::dtype::Storage;
-use super::error::CheckpointError;
+use super::error::{CheckpointError, MAX_HEADER};
 use super::names::printable;
 use super::problem::Problem;
 use super::safetensors_header::read_header;
@@ -80,6 +80,12 @@ fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
     if let Some(found) = named.into_iter().find(|path| path.is_file()) {
         return Ok(found);
     }
+    // Diffusion models name their weights otherwise, and the index after the weights.
+    let mut indices = files_ending_with(folder, "json")?;
+    indices.retain(|path| path.to_string_lossy().ends_with(".safetensors.index.json"));
+    if let [only] = indices.as_slice() {
+        return Ok(only.clone());
+    }
     for extension in ["safetensors", "gguf"] {
         let mut found = files_ending_with(folder, extension)?;
         if let Some(first) = split_gguf::first_of_one_model(&found) {
@@ -95,7 +101,12 @@ fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
             return Ok(only);
         }
     }
-    let problem = format!("no .safetensors, no .gguf and no {INDEX} in this folder");
+    let below = folders_below(folder)?;
+    let advice = match below.first() {
+        Some(first) => format!("; there is one in {}: give that folder", first.display()),
+        None => String::new(),
+    };
+    let problem = format!("no .safetensors, no .gguf and no {INDEX} in this folder{advice}");
     Err(CheckpointError::NoCheckpoint { path: folder.into(), problem })
 }
 
@@ -110,6 +121,18 @@ fn files_ending_with(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Che
     paths.retain(|path| path.is_file() && path.extension().is_some_and(|found| found == extension));
     paths.sort();
     Ok(paths)
+}
+
+/// The folders in this one that hold files of weights, as the parts of a diffusion model do.
+fn folders_below(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let entries = std::fs::read_dir(folder).map_err(CheckpointError::io(folder))?;
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let holds = |folder: &PathBuf, extension| {
+        files_ending_with(folder, extension).is_ok_and(|found| !found.is_empty())
+    };
+    folders.retain(|path| path.is_dir() && (holds(path, "safetensors") || holds(path, "gguf")));
+    folders.sort();
+    Ok(folders)
 }
 
 /// Reads one file, in the format of its first bytes. Names are not trusted, because people rename files.
@@ -152,6 +175,12 @@ where
     tensors.map(tensor).collect()
 }
 
+/// An index of shards. Other fields of the file are not kept.
+#[derive(serde::Deserialize)]
+struct Index {
+    weight_map: Option<BTreeMap<String, Value>>,
+}
+
 /// Reads every shard that the index names, and compares the index with the shards.
 fn read_shards(
     index: &Path,
@@ -162,17 +191,26 @@ fn read_shards(
 ) -> Result<(), CheckpointError> {
     let not_an_index =
         |problem: String| CheckpointError::NoCheckpoint { path: index.into(), problem };
-    let json = read_json(index)?.unwrap_or_default();
-    let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
+    let bytes = read_bytes(index, MAX_HEADER, "index")?.unwrap_or_default();
+    let json: Index = serde_json::from_slice(&bytes)
+        .map_err(|error| not_an_index(format!("not valid JSON: {error}")))?;
+    let map = json.weight_map.ok_or_else(|| {
         not_an_index(format!("JSON without a weight_map is no index of shards; give {INDEX}"))
     })?;
+    let itself = index.file_name().and_then(|name| name.to_str());
     let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, shard) in map {
-        let shard = shard.as_str().filter(|shard| is_plain_name(shard)).ok_or_else(|| {
+    for (name, shard) in &map {
+        let named = shard.as_str().filter(|shard| stays_inside(shard)).ok_or_else(|| {
             let (name, shard) = (printable(name), printable(&shard.to_string()));
             not_an_index(format!("tensor `{name}` is in {shard}, which is no name of a file here"))
         })?;
-        shards.entry(shard).or_default().push(name);
+        if Some(named) == itself {
+            let name = printable(name);
+            let problem =
+                format!("tensor `{name}` is said to be in this index, which holds no data");
+            return Err(not_an_index(problem));
+        }
+        shards.entry(named).or_default().push(name);
     }
     for (shard, listed) in shards {
         let before = tensors.len();
@@ -180,21 +218,33 @@ fn read_shards(
         let found = tensors.get(before..).unwrap_or_default();
         let found: Vec<&str> = found.iter().map(|tensor| tensor.name.as_str()).collect();
         compare(shard, &listed, &found, problems);
+        // A tensor that is in two shards is counted where the index lists it.
+        let listed: HashSet<&str> = listed.into_iter().collect();
+        let mut at = 0..tensors.len();
+        tensors.retain(|tensor| {
+            let name = tensor.name.as_str();
+            at.next().is_some_and(|at| at < before)
+                || listed.contains(name)
+                || !map.contains_key(name)
+        });
     }
     Ok(())
 }
 
-/// Whether a name stays inside the folder, because a forged index must not open other files of the
-/// machine.
-fn is_plain_name(name: &str) -> bool {
-    let leads_out = |c: char| c.is_control() || ['/', '\\', ':'].contains(&c);
-    !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."
+/// Whether a path stays inside the folder, because a forged index must not open other files of the
+/// machine. Shards may lie in a folder of their own.
+fn stays_inside(path: &str) -> bool {
+    let is_name = |name: &str| {
+        let leads_out = |c: char| c.is_control() || ['\\', ':'].contains(&c);
+        !name.is_empty() && !name.contains(leads_out) && name != "." && name != ".."
+    };
+    path.split('/').all(is_name)
 }
 
 /// Reports tensors that the index lists in another shard, and tensors that the shard lacks.
 fn compare(shard: &str, listed: &[&str], found: &[&str], problems: &mut Vec<Problem>) {
     let (shard, index) = (printable(shard), format!("{INDEX} lists it there"));
-    let sets = [listed, found].map(|names| names.iter().collect::<std::collections::HashSet<_>>());
+    let sets = [listed, found].map(|names| names.iter().collect::<HashSet<_>>());
     for name in listed.iter().filter(|name| !sets[1].contains(name)) {
         problems.push(Problem::new(printable(name), format!("it is not in {shard}"), &index));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::classify::classify;
 use super::classify::inventory::Inventory;
 use super::config::quant_config::QuantConfig;
-use super::contradictions::contradictions;
+use super::contradictions::{Comparison, compare};
 use super::error::CheckpointError;
 use super::files::{Checkpoint, FileSummary, open};
 use super::problem::Problem;
@@ -20,8 +20,22 @@ pub struct Inspection {
     pub inventory: Inventory,
     /// The config, if there is one.
     pub config: Option<QuantConfig>,
+    /// What of the config was compared with the shapes, and what was not.
+    pub comparison: Comparison,
     /// Every contradiction: between parts, between index and shards, between config and shapes.
     pub problems: Vec<Problem>,
+}
+
+impl Inspection {
+    /// Classifies the tensors of `checkpoint` and compares them with its config. No file is read.
+    pub fn of(checkpoint: Checkpoint) -> Self {
+        let Checkpoint { files, tensors, config, mut problems } = checkpoint;
+        let inventory = classify(&tensors, config.as_ref());
+        let comparison = config.as_ref().map(|config| compare(&inventory, config));
+        let comparison = comparison.unwrap_or_default();
+        problems.extend(inventory.problems.iter().chain(&comparison.problems).cloned());
+        Self { files, inventory, config, comparison, problems }
+    }
 }
 
 /// Reads the headers behind `path`, a file or a folder, and classifies the tensors.
@@ -29,16 +43,13 @@ pub struct Inspection {
 /// # Errors
 /// As [`open`]. A contradiction is not an error: it is in [`Inspection::problems`].
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, CheckpointError> {
-    let Checkpoint { files, tensors, config, problems } = open(path.as_ref())?;
-    let (inventory, found) = examine(&tensors, config.as_ref());
-    let problems = problems.into_iter().chain(found).collect();
-    Ok(Inspection { files, inventory, config, problems })
+    open(path.as_ref()).map(Inspection::of)
 }
 
-/// Classifies `tensors` and compares them with `config`. No file is read.
+/// The inventory of `tensors` and its contradictions with `config`.
 pub fn examine(tensors: &[Tensor], config: Option<&QuantConfig>) -> (Inventory, Vec<Problem>) {
     let inventory = classify(tensors, config);
     let mut problems = inventory.problems.clone();
-    problems.extend(config.into_iter().flat_map(|config| contradictions(&inventory, config)));
+    problems.extend(config.into_iter().flat_map(|config| compare(&inventory, config).problems));
     (inventory, problems)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::classify::inventory::UnknownLayout;
-use super::contradictions::unverifiable;
+use super::contradictions::Comparison;
 use super::inspection::Inspection;
 use super::names::{collapse, printable};
 use super::problem::Problem;
@@ -171,7 +171,7 @@ pub fn parts(inspection: &Inspection) -> Table {
 /// Whether config and file agree, in sentences; problems that are alike share one.
 pub fn verdict(inspection: &Inspection) -> Vec<String> {
     let mut lines = Vec::new();
-    let (config, problems) = (&inspection.config, &inspection.problems);
+    let Inspection { config, comparison, problems, .. } = inspection;
     let describes_itself = |tensor: &Quantized| matches!(tensor.scheme, Scheme::Ggml(_));
     match config {
         None if inspection.inventory.quantized.iter().any(describes_itself)
@@ -187,20 +187,26 @@ pub fn verdict(inspection: &Inspection) -> Vec<String> {
             lines.push("config: there is none beside the file that speaks of quantization".into())
         }
         Some(config) => {
+            let Comparison { compared, words, unchecked, notes, .. } = comparison;
             let method = printable(config.method.as_deref().unwrap_or("none"));
-            let checked = config.is_specific() && problems.is_empty();
-            let word = match (checked, problems.len()) {
-                (true, _) => "agrees",
-                (false, 0) => "not checked",
-                _ => "see the contradictions",
+            let word = match (problems.is_empty(), compared.is_empty(), unchecked.is_empty()) {
+                (false, ..) => "see the contradictions",
+                (true, true, _) => "not checked",
+                (true, false, true) => "agrees",
+                (true, false, false) => "not checked in full",
             };
             lines.push(format!("config: {word} ({}, quant_method {method})", config.file));
-            lines.extend(config.notes.iter().map(|note| format!("note: {note}")));
-            let words = unverifiable(&inspection.inventory, config);
+            if !compared.is_empty() {
+                let names: Vec<&str> = compared.iter().map(|aspect| aspect.name()).collect();
+                lines.push(format!("compared with the shapes: {}", names.join(", ")));
+            }
             if !words.is_empty() {
                 lines
                     .push(format!("on the config's word, no shape shows it: {}", words.join("; ")));
             }
+            lines.extend(unchecked.iter().map(|reason| format!("not checked: {reason}")));
+            let notes = config.notes.iter().chain(notes);
+            lines.extend(notes.map(|note| format!("note: {note}")));
         }
     }
     lines.extend(missing_parts(inspection));
@@ -258,7 +264,9 @@ pub fn to_json(inspection: &Inspection) -> Value {
             "file": config.file,
             "quant_method": config.method,
             "notes": config.notes,
-            "unverifiable": unverifiable(&inspection.inventory, config),
+            "compared": inspection.comparison.compared.iter().map(|a| a.name()).collect::<Vec<_>>(),
+            "unverifiable": inspection.comparison.words,
+            "unchecked": inspection.comparison.unchecked,
         })),
         "problems": inspection.problems.iter().map(|problem| json!({
             "name": problem.name,

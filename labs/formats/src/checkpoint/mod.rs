@@ -33,6 +33,7 @@ mod tensor;
 pub use classify::classify;
 pub use classify::inventory::{Inventory, UnknownLayout};
 pub use config::{ActGranularity, Activations, Expected, Numbers, QuantConfig, ScaleTime};
+pub use contradictions::{Aspect, Comparison};
 pub use dtype::{Dtype, Storage};
 pub use error::CheckpointError;
 pub use files::{Checkpoint, FileSummary, gguf_tensors, open};

@@ -46,7 +46,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format!("the name `{name}` is there twice")));
             }
             if name == "__metadata__" {
-                raw.metadata = map.next_value()?;
+                // Some writers leave a `null` where they have no metadata.
+                raw.metadata = map.next_value::<Option<_>>()?.unwrap_or_default();
             } else {
                 let entry = map.next_value()?;
                 raw.tensors.push((name, entry));

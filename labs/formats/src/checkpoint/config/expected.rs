@@ -12,16 +12,22 @@ pub struct Expected {
     pub group: Option<Group>,
     /// Whether the grid is symmetric.
     pub symmetric: Option<bool>,
-    /// compressed-tensors' name for the layout.
+    /// The tool's name for the layout: `format` of compressed-tensors, `packing_format` of auto-round.
     pub format: Option<String>,
     /// The grid of the weights.
     pub grid: Option<WeightGrid>,
-    /// The granularity that the method implies. The loader decides, so no shape is compared with it.
+    /// The granularity that the method implies where the config has no field for it.
     pub implied_group: Option<Group>,
     /// The activations; `None` if nothing is said of them.
     pub activations: Option<Activations>,
     /// Whether the rows were quantized in the order of their activations.
     pub act_order: Option<bool>,
+    /// Whether the config says that scales of activations are in the file.
+    pub input_scale: bool,
+    /// bitsandbytes: the table, where the config names it.
+    pub table: Option<String>,
+    /// bitsandbytes: whether scales are quantized too, where the config says so.
+    pub double: Option<bool>,
 }
 
 /// The grid of the weights, with the layout where the grid has one of its own.
