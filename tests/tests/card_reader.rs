@@ -127,7 +127,7 @@ const MISTAKES: [(&str, &str); 8] = [
     ("named && word.cardOnly", "word.cardOnly"),
     ("onePiece || !word.onePiece", "true"),
     ("Math.floor(total * 1e4 + 0.5) / 1e4", "Math.floor(total * 1e4) / 1e4"),
-    ("const usual = isWhole(among) ? 16 : 32;", "const usual = 16;"),
+    ("usualScale = among => isWhole(among) ? 16 : 32;", "usualScale = among => 16;"),
     ("number.replace(/^0+(?=[0-9])/, \"\")", "number"),
     ("if (said === \"w\") return weightBits;", ""),
 ];

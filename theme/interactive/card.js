@@ -7,7 +7,7 @@
 
     // Places in the list of fields: kit::card::Field, in its order.
     const [LAYOUT, WEIGHT_BITS, WEIGHT_KIND, GROUP, SYMMETRIC, ACT_BITS, ACT_KIND, ACT_WHEN, ACT_GROUP, KV, ORDER,
-        METHOD, MEAN, BESIDE, SCALE_BITS, ZERO_BITS] = Array(16).keys();
+        METHOD, MEAN, BESIDE, SCALE_BITS, ZERO_BITS, REST] = Array(17).keys();
 
     class Refusal extends Error {}
 
@@ -82,6 +82,7 @@
             needs: texts[needs],
             cardOnly: (flags & 1) !== 0,
             onePiece: (flags & 2) !== 0,
+            computes: (flags & 4) !== 0,
         }));
         return { labels, words: unpacked, families, examples, longest };
     }
@@ -154,8 +155,8 @@
             throw new Refusal("there is no card to read: give one, such as `W4A16 group_size=128`");
         }
         const spelled = (from, to) => text.slice(from.start, to.end).join("");
-        const found = [];
-        let last = { start: 0, end: 0 };
+        const [found, unread] = [[], []];
+        let [last, scheme] = [{ start: 0, end: 0 }, null];
         for (let at = 0; at < atoms.length;) {
             const named = isName(grammar, text, atoms, atoms[at].chunk);
             const best = longestWord(grammar, atoms.slice(at), named);
@@ -164,25 +165,39 @@
                 const as = spelled(atoms[at], atoms[at + length - 1]);
                 if (word.needs !== "") throw new Refusal(`\`${as}\` needs ${word.needs}`);
                 found.push({ word, spelled: as, numbers });
-                if (word.says.length > 0) last = { start: at, end: at + length };
+                if (word.says.length > 0) [last, scheme] = [{ start: at, end: at + length }, atoms[at].chunk];
                 at += length;
                 continue;
             }
-            const tied = atoms[at].tied && last.end === at;
+            // Only the types of GGUF have names of several parts.
+            const isType = found.length > 0
+                && found.at(-1).word.says.some(([field, value]) => field === METHOD && value === "GGUF");
+            const tied = atoms[at].tied && last.end === at && isType;
             if (tied || !named) {
                 const word = spelled(atoms[tied ? last.start : at], atoms[at]);
                 throw new Refusal(`\`${word}\` is not known; ${hint(grammar, [word])}`);
             }
+            if (scheme === atoms[at].chunk) unread.push(`\`${spelled(atoms[at], atoms[at])}\``);
             at++;
         }
         if (found.every(({ word }) => word.says.length === 0 && word.open.length === 0)) {
             const pieces = hint(grammar, atoms.map(atom => atom.text));
             throw new Refusal(`no word of \`${given}\` states a scheme; ${pieces}`);
         }
-        return found;
+        return { found, unread: unread.length === 0 ? [] : [`not read: ${unread.join(", ")}`] };
     }
 
     // ---- facts
+
+    // The words without the types to compute in, where another word names the bits of the weights.
+    function setApart(found) {
+        const quantizes = ({ word }) => !word.computes
+            && [...word.says, ...word.usual].some(([field]) => [WEIGHT_BITS, MEAN, LAYOUT].includes(field));
+        if (!found.some(quantizes)) return { scheme: found, apart: [] };
+        const apart = found.filter(({ word }) => word.computes).map(({ spelled }) =>
+            `\`${spelled}\`: what layers compute in, or what is not quantized, beside the scheme`);
+        return { scheme: found.filter(({ word }) => !word.computes), apart };
+    }
 
     function fill(value, numbers) {
         for (const [place, number] of numbers) {
@@ -198,7 +213,7 @@
     }
 
     function gather(grammar, found) {
-        const known = Array(16).fill(null);
+        const known = Array(17).fill(null);
         for (const field of known.keys()) {
             for (const { word, spelled, numbers } of found) {
                 for (const [, template] of word.says.filter(([said]) => said === field)) {
@@ -221,6 +236,8 @@
 
     const valueOf = (known, field) => (known[field] === null ? null : known[field].value);
     const isWhole = text => text !== null && /^[0-9]+$/.test(text);
+    const isPlain = bits => bits === "16" || bits === "32";
+    const isFloat = kind => kind === "float" || kind === "e5m2";
     const isStated = (known, field) => known[field] !== null && !known[field].usual;
 
     // ---- what no scheme can be
@@ -232,8 +249,9 @@
             const said = value(field);
             if (said !== null && said !== "w" && !list.includes(Number(said))) throw refuse(field, problem);
         };
-        oneOf(WEIGHT_BITS, [1, 2, 3, 4, 5, 6, 7, 8, 16], "bits of a weight are 1 to 8, or 16");
-        oneOf(ACT_BITS, [4, 6, 8, 16], "bits of an activation are 4, 6, 8 or 16");
+        oneOf(WEIGHT_BITS, [1, 2, 3, 4, 5, 6, 7, 8, 16, 32],
+            "bits of a weight are 1 to 8, or 16; 32 where nothing is quantized");
+        oneOf(ACT_BITS, [4, 6, 8, 16, 32], "bits of an activation are 4, 6, 8 or 16");
         oneOf(SCALE_BITS, [8, 16, 32], "a scale has 8, 16 or 32 bits");
         oneOf(ZERO_BITS, [0, 1, 2, 3, 4, 5, 6, 7, 8, 16], "a zero point has up to 8 bits, or 16; 0 is none");
         for (const field of [GROUP, ACT_GROUP]) {
@@ -242,8 +260,9 @@
             if (said.includes("x")) {
                 const isSide = side => isWhole(side) && Number(side) >= 1 && Number(side) <= 1024;
                 if (!said.split("x").every(isSide)) throw refuse(field, "the sides of a block are 1 to 1024 weights");
-            } else if (![16, 32, 64, 128, 256, 512, 1024].includes(Number(said))) {
-                throw refuse(field, "a group has 16, 32, 64, 128, 256, 512 or 1024 weights, or -1: the whole row");
+            } else if (!(Number(said) >= 8 && Number(said) <= 16384 && Number(said) % 8 === 0)) {
+                throw refuse(field,
+                    "a group has 8, 16, 24 or another multiple of 8 weights, up to 16384, or -1: the whole row");
             }
         }
         const kv = value(KV);
@@ -255,16 +274,17 @@
             throw refuse(MEAN, "mean bits of a weight are between 1 and 16");
         }
         suppose(known);
-        for (const [kind, bits, list] of [[WEIGHT_KIND, WEIGHT_BITS, [4, 8, 16]], [ACT_KIND, ACT_BITS, [4, 6, 8, 16]]]) {
+        for (const [kind, bits, list] of [[WEIGHT_KIND, WEIGHT_BITS, [4, 8, 16, 32]],
+            [ACT_KIND, ACT_BITS, [4, 6, 8, 16, 32]]]) {
             const number = value(bits);
             if (value(kind) === "float" && number !== null && !list.includes(Number(number))) {
                 throw refuse(bits, `no float of ${number} bits is known, only of ${list.join(", ")}`);
             }
         }
-        if (value(WEIGHT_KIND) === "float" && isStated(known, SYMMETRIC) && value(SYMMETRIC) === "no") {
+        if (isFloat(value(WEIGHT_KIND)) && isStated(known, SYMMETRIC) && value(SYMMETRIC) === "no") {
             throw contradiction(grammar, SYMMETRIC, known[WEIGHT_KIND].by, "yes", known[SYMMETRIC].by, "no");
         }
-        if (value(ACT_BITS) !== "16") return;
+        if (!isPlain(value(ACT_BITS))) return;
         for (const field of [ACT_KIND, ACT_WHEN, ACT_GROUP]) {
             if (isStated(known, field) && value(field) !== "float") {
                 throw contradiction(grammar, field, known[ACT_BITS].by, "none", known[field].by, value(field));
@@ -277,10 +297,10 @@
         if (known[WEIGHT_BITS] === null) return;
         const { value: bits, by } = known[WEIGHT_BITS];
         const usually = (field, value) => { known[field] ??= { value, by, usual: true }; };
-        usually(WEIGHT_KIND, bits === "16" ? "float" : "int");
+        usually(WEIGHT_KIND, isPlain(bits) ? "float" : "int");
         const both = [ACT_KIND, ACT_WHEN, ACT_GROUP].some(field => isStated(known, field)) && ["4", "8"].includes(bits);
         usually(ACT_BITS, both ? bits : "16");
-        if (valueOf(known, ACT_BITS) !== "16") usually(ACT_KIND, valueOf(known, WEIGHT_KIND) === "float" ? "float" : "int");
+        if (!isPlain(valueOf(known, ACT_BITS))) usually(ACT_KIND, isFloat(valueOf(known, WEIGHT_KIND)) ? "float" : "int");
     }
 
     // ---- answers
@@ -292,7 +312,9 @@
     }
 
     function gridName(kind, bits) {
-        if (bits === "16") return "16-bit floats";
+        if (isPlain(bits)) return `${bits}-bit floats`;
+        if (kind === "ternary") return "three values: -1, 0 and 1";
+        if (kind === "e5m2") return "FP8 E5M2";
         if (kind === "float") return { 8: "FP8 E4M3", 4: "FP4 E2M1" }[bits] ?? `floats of ${bits} bits`;
         return kind === "table" ? `indices of ${bits} bits into a table` : `int${bits}`;
     }
@@ -317,12 +339,12 @@
         }
         const grid = marked(known, [WEIGHT_BITS, WEIGHT_KIND], gridName(kind, bits));
         const symmetric = valueOf(known, SYMMETRIC);
-        if (kind !== "int" || bits === "16" || symmetric === null) return grid;
+        if (kind !== "int" || isPlain(bits) || symmetric === null) return grid;
         return `${grid}, ${marked(known, [SYMMETRIC], symmetric === "yes" ? "symmetric" : "asymmetric")}`;
     }
 
     function granularity(known) {
-        if (valueOf(known, WEIGHT_BITS) === "16") return "no scale";
+        if (isPlain(valueOf(known, WEIGHT_BITS))) return "no scale";
         const group = valueOf(known, GROUP);
         return group === null ? SILENT : marked(known, [GROUP], sharers(group));
     }
@@ -330,9 +352,9 @@
     function activations(known) {
         const bits = valueOf(known, ACT_BITS);
         if (bits === null) return SILENT;
-        if (bits === "16") {
-            const only = valueOf(known, WEIGHT_BITS) === "16" ? "" : ": weights only";
-            return marked(known, [ACT_BITS], `16-bit floats${only}`);
+        if (isPlain(bits)) {
+            const only = isPlain(valueOf(known, WEIGHT_BITS)) ? "" : ": weights only";
+            return marked(known, [ACT_BITS], `${bits}-bit floats${only}`);
         }
         let text = marked(known, [ACT_BITS, ACT_KIND], gridName(valueOf(known, ACT_KIND), bits));
         const [when, group] = [valueOf(known, ACT_WHEN), valueOf(known, ACT_GROUP)];
@@ -343,16 +365,18 @@
 
     // Floats have no zero point.
     function zeroBits(known, weightBits) {
-        if (valueOf(known, WEIGHT_KIND) === "float") return 0;
+        if (isFloat(valueOf(known, WEIGHT_KIND))) return 0;
         const said = valueOf(known, ZERO_BITS);
         if (said === "w") return weightBits;
         if (said !== null) return Number(said);
         return valueOf(known, SYMMETRIC) === "no" ? weightBits : 0;
     }
 
+    const usualScale = among => isWhole(among) ? 16 : 32;
+
     // What lies beside the codes: bits, and who shares them; null if that is not known.
     function beside(known, weightBits) {
-        if (weightBits === 16) return [];
+        if (isPlain(String(weightBits))) return [];
         const parts = valueOf(known, BESIDE);
         if (parts !== null) return parts.split(" ").map(part => part.split("@")).map(([bits, among]) => [Number(bits), among]);
         const among = valueOf(known, GROUP);
@@ -360,8 +384,7 @@
         if (among === null || among === "token") return null;
         const scale = valueOf(known, SCALE_BITS);
         const zero = zeroBits(known, weightBits);
-        const usual = isWhole(among) ? 16 : 32;
-        return [[scale === null ? usual : Number(scale), among], ...(zero > 0 ? [[zero, among]] : [])];
+        return [[scale === null ? usualScale(among) : Number(scale), among], ...(zero > 0 ? [[zero, among]] : [])];
     }
 
     const SIDE = 4096;
@@ -419,7 +442,7 @@
         else if (acts !== null) parts.push(`A${acts}`);
         if (layout === null) parts.push(...gridWords(known));
         else if (acts !== null) parts.push(`A${acts}`);
-        if (acts !== null && acts !== "16") {
+        if (acts !== null && !isPlain(acts)) {
             const group = value(ACT_GROUP);
             if (value(ACT_KIND) !== null) parts.push(`act-${value(ACT_KIND)}`);
             if (value(ACT_WHEN) !== null) parts.push(value(ACT_WHEN));
@@ -434,8 +457,8 @@
 
     function saysAll(known) {
         const all = fields => fields.every(field => known[field] !== null);
-        return valueOf(known, WEIGHT_BITS) === "16"
-            || (all([GROUP]) && (valueOf(known, WEIGHT_KIND) === "float" || all([SYMMETRIC])) && (valueOf(known, ACT_BITS) === "16" || all([ACT_WHEN, ACT_GROUP])));
+        return isPlain(valueOf(known, WEIGHT_BITS))
+            || (all([GROUP]) && (isFloat(valueOf(known, WEIGHT_KIND)) || all([SYMMETRIC])) && (isPlain(valueOf(known, ACT_BITS)) || all([ACT_WHEN, ACT_GROUP])));
     }
 
     function gridWords(known) {
@@ -443,15 +466,15 @@
         const words = [];
         const [kind, group, symmetric] = [value(WEIGHT_KIND), value(GROUP), value(SYMMETRIC)];
         if (kind !== null && kind !== "mixed") words.push(kind);
-        if (value(WEIGHT_BITS) === "16") return words;
+        if (isPlain(value(WEIGHT_BITS))) return words;
         if (group === "tensor" || group === "channel") words.push(`per-${group}`);
         else if (group !== null) words.push(group.includes("x") ? `block=${group}` : `group_size=${group}`);
-        if (kind !== "float" && symmetric !== null) words.push(symmetric === "yes" ? "sym" : "asym");
-        if (value(SCALE_BITS) !== null) words.push(`scales=${value(SCALE_BITS)}`);
+        if (!isFloat(kind) && symmetric !== null) words.push(symmetric === "yes" ? "sym" : "asym");
+        if (value(SCALE_BITS) !== null && (group === null || group === "token" || Number(value(SCALE_BITS)) !== usualScale(group))) words.push(`scales=${value(SCALE_BITS)}`);
         const bits = Number(value(WEIGHT_BITS));
         if (value(WEIGHT_BITS) !== null) {
             const zero = zeroBits(known, bits);
-            if (kind !== "float" && zero !== (symmetric === "no" ? bits : 0)) words.push(`zeros=${zero}`);
+            if (!isFloat(kind) && zero !== (symmetric === "no" ? bits : 0)) words.push(`zeros=${zero}`);
         }
         return words;
     }
@@ -459,9 +482,12 @@
     // The answers that kit::card::read gives, or `{ error }`.
     function readCard(grammar, text) {
         try {
-            const found = findWords(grammar, text);
+            const { found: all, unread } = findWords(grammar, text);
+            const { scheme: found, apart } = setApart(all);
             const known = gather(grammar, found);
             complete(grammar, known);
+            const rest = known[REST] === null ? []
+                : [`only experts are quantized so: attention, router, embedding and head have ${valueOf(known, REST)}`];
             return {
                 canonical: canonical(known),
                 weights: weights(known),
@@ -470,7 +496,7 @@
                 kv: valueOf(known, KV) ?? SILENT,
                 bits: bitsAWeight(known),
                 open: openQuestions(known, found),
-                notes: unique(found.map(({ word }) => word.note)),
+                notes: [...unique([...found.map(({ word }) => word.note), ...rest]), ...apart, ...unread],
             };
         } catch (error) {
             if (error instanceof Refusal) return { error: error.message };

@@ -8,16 +8,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use formats::architecture::{self, Architecture};
+use formats::architecture;
 use formats::card::{Card, read, weight_bytes};
-use formats::device::{self, Device};
-use formats::format::{Format, Grid};
+use formats::device;
+use formats::model_sizes::{ModelSizes, SizesError};
 use kit::table::{count, sig3};
-use quantize_and_eval::{
-    BLOCK_TOKENS, CostError, ModelFormat, Served, UTILIZATION, concurrency, crossover_batch,
-    decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, prefill_tokens_per_s,
-};
 use serde_json::Value;
+
+use super::serving;
 
 /// Reads a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
 #[derive(clap::Args)]
@@ -60,11 +58,14 @@ fn text(args: &Args) -> Result<String> {
     match (&model, &args.device) {
         (None, Some(_)) => bail!("--device needs a model: --model llama-3.1-8b, or --config"),
         (None, None) => {}
-        (Some((name, model)), device) => {
+        (Some((name, Err(error))), _) => {
+            lines.extend([line(name, ""), line("weights", format!("not counted: {error}"))]);
+        }
+        (Some((name, Ok(model))), device) => {
             lines.extend(weights(&card, name, model));
             if let Some(device) = device {
                 let (name, device) = named("device", device, &device::PUBLISHED)?;
-                lines.extend(serving(&card, model, name, device, args.context)?);
+                lines.extend(serving::serving(&card, model, name, device, args.context)?);
             }
         }
     }
@@ -72,7 +73,7 @@ fn text(args: &Args) -> Result<String> {
 }
 
 /// A line of the report: its subject and its text. A line without text is the heading of a part.
-type Line = (String, String);
+pub(super) type Line = (String, String);
 
 fn aligned(lines: &[Line]) -> String {
     let width = lines.iter().filter(|(_, said)| !said.is_empty());
@@ -85,15 +86,26 @@ fn aligned(lines: &[Line]) -> String {
     })
 }
 
-fn line(what: &str, said: impl Into<String>) -> Line {
+pub(super) fn line(what: &str, said: impl Into<String>) -> Line {
     (what.into(), said.into())
 }
+
+/// Configs of a folder, in the order in which they are looked for.
+const CONFIGS: [&str; 4] =
+    ["config.json", "hf_quant_config.json", "quantize_config.json", "quant_config.json"];
 
 /// The text to parse as a card, and the JSON if `given` is the path of a config.
 fn card_text(given: &str) -> Result<(String, Option<String>)> {
     let path = Path::new(given);
-    let path = if path.is_dir() { path.join("config.json") } else { path.into() };
+    let path = if path.is_dir() {
+        let configs = CONFIGS.iter().map(|name| path.join(name));
+        let found = configs.into_iter().find(|config| config.is_file());
+        found.with_context(|| format!("the folder `{given}` has no config.json"))?
+    } else {
+        path.into()
+    };
     if !path.is_file() {
+        ensure!(!is_path(given), "there is no file or folder `{given}`");
         return Ok((given.into(), None));
     }
     // A quantized model's weights can lie under a name that is a card itself.
@@ -103,6 +115,12 @@ fn card_text(given: &str) -> Result<(String, Option<String>)> {
     }
     let text = json_text(&path)?;
     Ok((text.clone(), Some(text)))
+}
+
+/// Whether a text can only be a path. `owner/name` is a repository, and `name.gguf` a name.
+fn is_path(text: &str) -> bool {
+    ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start))
+        || [".json", "/"].iter().any(|end| text.ends_with(end)) && !text.starts_with('{')
 }
 
 /// The longest config that is read, in bytes, because a wrong path may name a file of weights.
@@ -133,27 +151,32 @@ fn answers(card: &Card) -> Vec<Line> {
     lines
 }
 
+/// A name and sizes, or why the sizes are not known.
+type Model = (String, Result<ModelSizes, SizesError>);
+
 /// The model whose bytes are counted: the arguments name it, or else the file or the card.
-fn model(args: &Args, card: &str, file: Option<&str>) -> Result<Option<(String, Architecture)>> {
+fn model(args: &Args, card: &str, file: Option<&str>) -> Result<Option<Model>> {
     if let Some(name) = &args.model {
         let (name, model) = named("model", name, &architecture::PUBLISHED)?;
-        return Ok(Some((name.into(), *model)));
+        return Ok(Some((name.into(), Ok(model.into()))));
     }
     if let Some(path) = &args.config {
         let json: Value = serde_json::from_str(&json_text(path)?)
             .with_context(|| format!("{} is not valid JSON", path.display()))?;
-        let model = sizes(&json).with_context(|| format!("{}", path.display()))?;
-        return Ok(Some((path.display().to_string(), model)));
+        return Ok(Some((path.display().to_string(), ModelSizes::from_config(&json))));
     }
-    if let Some(file) = file {
-        let json: Value = serde_json::from_str(file)?;
+    if file.is_some() || card.trim_start().starts_with('{') {
+        let json: Value = serde_json::from_str(card)?;
         // A quantization config alone has no sizes, and that is no fault.
-        return Ok(sizes(&json).ok().map(|model| ("the model of the config".into(), model)));
+        let keys = ["model_type", "text_config", "hidden_size"];
+        let has_sizes = keys.iter().any(|key| json.get(key).is_some());
+        let model = || ("the model of the config".into(), ModelSizes::from_config(&json));
+        return Ok(has_sizes.then(model));
     }
     let card = card.to_ascii_lowercase();
     let known = architecture::PUBLISHED.iter();
     let named = known.rev().find(|(name, _)| card.contains(&name.to_ascii_lowercase()));
-    Ok(named.map(|(name, model)| ((*name).into(), *model)))
+    Ok(named.map(|(name, model)| ((*name).into(), Ok(model.into()))))
 }
 
 /// The entry of a list by its name or the first word of its name, in any case.
@@ -172,40 +195,13 @@ fn named<'a, T>(
     Ok((known, value))
 }
 
-/// The sizes in a config.json.
-fn sizes(json: &Value) -> Result<Architecture> {
-    let size = |key: &str| {
-        json[key]
-            .as_u64()
-            .with_context(|| format!("no `{key}` in it: is it a Llama-like config.json?"))
-    };
-    ensure!(
-        json.get("num_experts").or_else(|| json.get("num_local_experts")).is_none(),
-        "a mixture of experts: only dense models are counted here"
-    );
-    let (hidden, heads) = (size("hidden_size")?, size("num_attention_heads")?);
-    let is = |kind: &str| json["model_type"].as_str().is_some_and(|found| found.starts_with(kind));
-    let model = Architecture {
-        layers: size("num_hidden_layers")?,
-        hidden,
-        intermediate: size("intermediate_size")?,
-        heads,
-        kv_heads: size("num_key_value_heads").unwrap_or(heads),
-        head_dim: size("head_dim").unwrap_or(hidden / heads.max(1)),
-        vocabulary: size("vocab_size")?,
-        tied: json["tie_word_embeddings"] == true,
-        qkv_bias: is("qwen2"),
-        qk_norm: is("qwen3"),
-    };
-    model.check()?;
-    Ok(model)
-}
-
 /// Bytes of the weights.
-fn weights(card: &Card, name: &str, model: &Architecture) -> Vec<Line> {
+fn weights(card: &Card, name: &str, model: &ModelSizes) -> Vec<Line> {
     let mut lines = vec![line(name, "")];
+    lines.extend(model.notes.iter().map(|note| line("note", note)));
     let Some(bytes) = weight_bytes(card, model) else {
-        lines.push(line("weights", "not known: the card leaves grid or granularity open"));
+        let why = "not known: the card leaves grid or granularity open, or names several";
+        lines.push(line("weights", why));
         return lines;
     };
     if bytes.rest > 0 {
@@ -220,108 +216,21 @@ fn weights(card: &Card, name: &str, model: &Architecture) -> Vec<Line> {
         "weights",
         format!("{about}{} GB, {share} times smaller than in 16 bits", gb(total)),
     ));
+    if model.is_mixture() {
+        let [stored, active] = model.linear_weights();
+        let all = model.parameters();
+        let of_token = [all - (stored - active), all].map(|weights| sig3(weights as f64 / 1e9));
+        let [active, all] = of_token;
+        lines.push(line("experts", format!("a token passes {active} of {all} billion weights")));
+    }
     lines
 }
 
-/// KV blocks and roofline bounds on a device.
-fn serving(
-    card: &Card,
-    model: &Architecture,
-    name: &str,
-    device: &Device,
-    context: u64,
-) -> Result<Vec<Line>> {
-    let format = card.format.clone().context(
-        "the card leaves grid or granularity open, so there are no ceilings: add words, such as \
-         group_size=128, or give the config",
-    )?;
-    let mut lines = vec![line(&format!("{name}, sequences of {} tokens", number(context)), "")];
-    let (served, in_16) = served(card, model, device, format, context)?;
-    let per_token = kv_bytes_per_token(model, served.kv)?;
-    let taken = weight_bytes(card, model).map_or(0, |bytes| bytes.total());
-    let blocks = kv_available_bytes(device.memory_bytes, UTILIZATION, taken)
-        .and_then(|bytes| kv_blocks(bytes, BLOCK_TOKENS, per_token));
-    lines.push(line("KV cache", format!("{} bytes a token", number(per_token))));
-    match blocks {
-        Err(error @ CostError::NoRoom { .. }) => lines.push(line("room", error.to_string())),
-        Err(error) => return Err(error.into()),
-        Ok(blocks) => {
-            let at_once = concurrency(blocks, BLOCK_TOKENS, context)?;
-            let text = format!(
-                "{} of {BLOCK_TOKENS} tokens, if nothing else takes memory",
-                number(blocks)
-            );
-            lines.push(line("KV blocks", text));
-            let fits = if at_once < 1.0 { ": not one fits" } else { "" };
-            lines.push(line("at once", format!("{} sequences{fits}", sig3(at_once))));
-        }
-    }
-    for batch in [1, 8, 64] {
-        let ceiling = decode_tokens_per_s(&served, device, batch, context)?;
-        lines.push(line(&format!("decode, batch {batch}"), per_second(ceiling)));
-    }
-    lines.push(line("prefill", per_second(prefill_tokens_per_s(&served, device, context)?)));
-    lines.push(line(
-        "binding",
-        match crossover_batch(&served, device, context)? {
-            Some(batch) => format!("memory up to batch {}, then arithmetic", sig3(batch)),
-            None => "memory at every batch: the KV cache grows with it".into(),
-        },
-    ));
-    if in_16 {
-        let text = format!("{name} has no unit for these activations: multiplied in 16 bits");
-        lines.push(line("note", text));
-    }
-    if card.mean_bits.is_some() {
-        lines.push(line("note", "ceilings count the base type alone: a mix reads more bytes"));
-    }
-    Ok(lines)
-}
-
-/// The served model, and whether its activations are multiplied in 16 bits, because the device has no
-/// unit for their grid.
-fn served(
-    card: &Card,
-    model: &Architecture,
-    device: &Device,
-    mut linear: Format,
-    context: u64,
-) -> Result<(Served, bool)> {
-    let of = |linear: Format| {
-        let mut format = ModelFormat::of(linear.clone());
-        if card.embedding_too {
-            format.embedding = linear;
-        }
-        Served { architecture: *model, format, kv: kv_grid(card.kv_bits) }
-    };
-    let served = of(linear.clone());
-    match prefill_tokens_per_s(&served, device, context) {
-        Err(CostError::NoRate(_)) => {
-            linear.activations = Grid::Sixteen;
-            Ok((of(linear), true))
-        }
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok((served, false)),
-    }
-}
-
-/// The grid of a KV cache with numbers of so many bits.
-fn kv_grid(bits: Option<f64>) -> Grid {
-    match bits.map(f64::ceil) {
-        None | Some(16.0) => Grid::Sixteen,
-        Some(bits) => Grid::Int(bits as u32),
-    }
-}
-
-fn per_second(tokens: f64) -> String {
-    format!("at most {} tokens a second", number(tokens as u64))
-}
-
-fn gb(bytes: u64) -> String {
+pub(super) fn gb(bytes: u64) -> String {
     sig3(bytes as f64 / 1e9)
 }
 
-fn number(number: u64) -> String {
+pub(super) fn number(number: u64) -> String {
     usize::try_from(number).map_or_else(|_| number.to_string(), count)
 }
 

@@ -6,6 +6,7 @@ mod check_map;
 mod inspect;
 mod perplexity;
 mod quantize;
+mod serving;
 mod slice;
 
 use std::path::PathBuf;

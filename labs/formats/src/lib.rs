@@ -23,6 +23,7 @@ pub mod float8;
 pub mod format;
 pub mod gguf;
 pub mod layouts;
+pub mod model_sizes;
 mod printable;
 pub mod registry;
 pub mod rules;

@@ -69,7 +69,7 @@ const CONFIGS: [(&str, &str, &str); 20] = [
     ),
     (
         r#"{"bits":4,"group_size":-1,"desc_act":false,"sym":true,"damp_percent":0.01}"#,
-        "W4A16 int per-channel sym zeros=4",
+        "W4A16 int per-channel sym scales=16 zeros=4",
         "",
     ),
     (
@@ -167,7 +167,11 @@ fn a_config_that_cannot_be_read_is_refused_with_the_reason() {
         (r#"{"quant_method":"modelopt","quant_algo":"W9"}"#, "quant_algo W9 is not known"),
         (r#"{"quant_method":"compressed-tensors","config_groups":{}}"#, "no group with weights"),
         (r#"{"quant_method":"awq","bits":4,"group_size":0}"#, "group_size: 0"),
-        (r#"{"quant_method":"awq","bits":4,"group_size":100}"#, "a group has 16, 32, 64, 128"),
+        (r#"{"quant_method":"awq","bits":4,"group_size":100}"#, "another multiple of 8 weights"),
+        (r#"{"quant_method":"awq","bits":"4","group_size":128}"#, "`bits` is \"4\": it is a whole"),
+        (r#"{"quant_method":"gptq","bits":4,"sym":"false"}"#, "`sym` is \"false\": it is true or"),
+        (r#"{"quant_method":"gptq","bits":4,"group_size":1.5}"#, "`group_size` is 1.5"),
+        (r#"{"w_bit":4,"q_group_size":-2,"zero_point":true}"#, "q_group_size: -2"),
         (r#"{"quant_method":"gptq","bits":9,"group_size":128}"#, "bits of a weight are 1 to 8"),
         (
             r#"{"quant_method":"compressed-tensors","format":"nvfp4-pack-quantized","config_groups":

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::arithmetic::overhead;
+use super::arithmetic::{is_plain, overhead};
 use super::canonical::canonical;
 use super::stated::{Facts, Found};
 use super::word::Field;
@@ -46,9 +46,18 @@ impl Answers {
             kv: facts.value(Field::Kv).unwrap_or(SILENT).to_owned(),
             bits: bits(facts),
             open: open(facts, found),
-            notes: unique(found.iter().map(|word| word.word.note.as_str())),
+            notes: notes(facts, found),
         }
     }
+}
+
+/// The notes of the words, and what only experts are.
+fn notes(facts: &Facts, found: &[Found]) -> Vec<String> {
+    let rest = facts.value(Field::Rest).map(|rest| {
+        format!("only experts are quantized so: attention, router, embedding and head have {rest}")
+    });
+    let words = found.iter().map(|word| word.word.note.as_str());
+    unique(words.chain(rest.as_deref()))
 }
 
 /// The texts that are not empty, each once.
@@ -88,7 +97,9 @@ fn marked(facts: &Facts, fields: &[Field], text: String) -> String {
 
 fn grid_name(kind: Option<&str>, bits: &str) -> String {
     match (kind, bits) {
-        (_, "16") => "16-bit floats".into(),
+        (_, "16" | "32") => format!("{bits}-bit floats"),
+        (Some("ternary"), _) => "three values: -1, 0 and 1".into(),
+        (Some("e5m2"), _) => "FP8 E5M2".into(),
         (Some("float"), "8") => "FP8 E4M3".into(),
         (Some("float"), "4") => "FP4 E2M1".into(),
         (Some("float"), _) => format!("floats of {bits} bits"),
@@ -109,7 +120,7 @@ fn weights(facts: &Facts) -> String {
         };
     };
     let grid = marked(facts, &[Field::WeightBits, Field::WeightKind], grid_name(kind, bits));
-    let symmetry = facts.value(Field::Symmetric).filter(|_| kind == Some("int") && bits != "16");
+    let symmetry = facts.value(Field::Symmetric).filter(|_| kind == Some("int") && !is_plain(bits));
     match symmetry {
         None => grid,
         Some(yes) => {
@@ -120,7 +131,7 @@ fn weights(facts: &Facts) -> String {
 }
 
 fn granularity(facts: &Facts) -> String {
-    if facts.value(Field::WeightBits) == Some("16") {
+    if facts.value(Field::WeightBits).is_some_and(is_plain) {
         return "no scale".into();
     }
     let Some(group) = facts.value(Field::Group) else { return SILENT.into() };
@@ -140,9 +151,10 @@ fn scale_for(group: &str) -> String {
 
 fn activations(facts: &Facts) -> String {
     let Some(bits) = facts.value(Field::ActBits) else { return SILENT.into() };
-    if bits == "16" {
-        let only = if facts.value(Field::WeightBits) == Some("16") { "" } else { ": weights only" };
-        return marked(facts, &[Field::ActBits], format!("16-bit floats{only}"));
+    if is_plain(bits) {
+        let plain = facts.value(Field::WeightBits).is_some_and(is_plain);
+        let only = if plain { "" } else { ": weights only" };
+        return marked(facts, &[Field::ActBits], format!("{bits}-bit floats{only}"));
     }
     let fields = [Field::ActBits, Field::ActKind];
     let mut text = marked(facts, &fields, grid_name(facts.value(Field::ActKind), bits));
@@ -157,8 +169,10 @@ fn activations(facts: &Facts) -> String {
 
 fn bits(facts: &Facts) -> String {
     let mean = facts.value(Field::Mean);
-    let sum =
-        facts.number(Field::WeightBits).zip(overhead(facts)).map(|(bits, parts)| sum(bits, &parts));
+    let sum = facts
+        .number(Field::WeightBits)
+        .zip(overhead(facts))
+        .map(|(bits, parts)| sum(bits.to_string(), f64::from(bits), &parts));
     let rests_on =
         if facts.value(Field::Overhead).is_some() { Field::Overhead } else { Field::Group };
     let sum = sum.map(|sum| marked(facts, &[Field::WeightBits, rests_on], sum));
@@ -172,10 +186,16 @@ fn bits(facts: &Facts) -> String {
     }
 }
 
+/// The bits of a weight where two codes of four are stored, and a mask that says which.
+pub(super) fn sparse_bits(facts: &Facts) -> String {
+    let known = facts.number(Field::WeightBits).zip(overhead(facts));
+    known.map_or(SILENT.into(), |(bits, parts)| {
+        sum(format!("{bits}/2 + 1"), f64::from(bits) / 2.0 + 1.0, &parts)
+    })
+}
+
 /// The sum of the bits of a code and of the overhead, spelled out and worked out.
-fn sum(bits: u32, overhead: &[Overhead]) -> String {
-    let mut text = bits.to_string();
-    let mut total = f64::from(bits);
+fn sum(mut text: String, mut total: f64, overhead: &[Overhead]) -> String {
     let (mut of_inputs, mut of_outputs) = (false, false);
     for Overhead { bits, per } in overhead {
         let (divisor, weights) = match *per {

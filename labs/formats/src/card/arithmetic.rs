@@ -21,11 +21,14 @@ pub(super) fn format(facts: &Facts, name: &str) -> Option<Format> {
 fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
     match (kind, bits) {
         (_, 16) => Some(Grid::Sixteen),
+        (_, 32) => Some(Grid::F32),
+        // Of the same bits, and of the same rate where a device multiplies both.
+        (Some("e5m2"), 8) => Some(Grid::E4M3),
         (Some("float"), 8) => Some(Grid::E4M3),
         (Some("float"), 4) => Some(Grid::E2M1),
         (Some("float"), _) => None,
         (Some("table"), bits) => Some(Grid::Table(bits)),
-        (Some("int") | None, bits) => Some(Grid::Int(bits)),
+        (Some("int" | "ternary") | None, bits) => Some(Grid::Int(bits)),
         _ => None,
     }
 }
@@ -33,24 +36,44 @@ fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
 /// The overhead of the format; `None` if it is not known.
 pub(super) fn overhead(facts: &Facts) -> Option<Vec<Overhead>> {
     let weight_bits = facts.number(Field::WeightBits)?;
-    if weight_bits == 16 {
+    if is_plain(&weight_bits.to_string()) {
         return Some(Vec::new());
     }
     if let Some(parts) = facts.value(Field::Overhead) {
         return parts.split(' ').map(overhead_part).collect();
     }
     let per = group(facts.value(Field::Group)?)?;
-    // Writers store the many scales of groups in 16 bits, and the few of rows and tensors in f32.
-    let usual_scale = if matches!(per, Group::Size(_)) { 16 } else { 32 };
-    let scale = facts.number(Field::ScaleBits).unwrap_or(usual_scale);
+    let scale = facts.number(Field::ScaleBits).unwrap_or(usual_scale(per));
     let zero = zero_bits(facts, weight_bits);
     let zero = (zero > 0).then_some(Overhead { bits: zero, per });
     Some([Overhead { bits: scale, per }].into_iter().chain(zero).collect())
 }
 
+/// Bits of a scale where no word says them: writers store the many scales of groups in 16 bits, and the
+/// few of rows and tensors in f32.
+fn usual_scale(per: Group) -> u32 {
+    if matches!(per, Group::Size(_)) { 16 } else { 32 }
+}
+
+/// The bits of a scale, where they are others than is usual.
+pub(super) fn unusual_scale(facts: &Facts) -> Option<u32> {
+    let per = facts.value(Field::Group).and_then(group);
+    facts.number(Field::ScaleBits).filter(|bits| per.is_none_or(|per| usual_scale(per) != *bits))
+}
+
+/// Whether numbers of so many bits have no scale.
+pub(super) fn is_plain(bits: &str) -> bool {
+    ["16", "32"].contains(&bits)
+}
+
+/// Whether a kind of grid is one of floats.
+pub(super) fn is_float(kind: Option<&str>) -> bool {
+    matches!(kind, Some("float" | "e5m2"))
+}
+
 /// Bits of a zero point: as stated, or the bits of a code where the grid is asymmetric. Floats have none.
 pub(super) fn zero_bits(facts: &Facts, weight_bits: u32) -> u32 {
-    if facts.value(Field::WeightKind) == Some("float") {
+    if is_float(facts.value(Field::WeightKind)) {
         return 0;
     }
     let asymmetric = facts.value(Field::Symmetric) == Some("no");

@@ -1,6 +1,6 @@
 //! A card again, in the words of the vocabulary. The printed text reads as the same card.
 
-use super::arithmetic::zero_bits;
+use super::arithmetic::{is_float, is_plain, unusual_scale, zero_bits};
 use super::stated::Facts;
 use super::word::Field;
 
@@ -28,7 +28,7 @@ pub(super) fn canonical(facts: &Facts) -> String {
     } else {
         parts.extend(grid_words(facts));
     }
-    if acts.is_some_and(|bits| bits != "16") {
+    if acts.is_some_and(|bits| !is_plain(bits)) {
         parts.extend(facts.value(Field::ActKind).map(|kind| format!("act-{kind}")));
         parts.extend(facts.value(Field::ActWhen).map(str::to_owned));
         parts.extend(facts.value(Field::ActGroup).map(|group| match group {
@@ -50,11 +50,11 @@ pub(super) fn canonical(facts: &Facts) -> String {
 /// Whether no field is left that a default could fill in.
 fn says_all(facts: &Facts) -> bool {
     let known = |fields: &[Field]| fields.iter().all(|&field| facts.value(field).is_some());
-    facts.value(Field::WeightBits) == Some("16")
+    let plain = |field| facts.value(field).is_some_and(is_plain);
+    plain(Field::WeightBits)
         || known(&[Field::Group])
-            && (facts.value(Field::WeightKind) == Some("float") || known(&[Field::Symmetric]))
-            && (facts.value(Field::ActBits) == Some("16")
-                || known(&[Field::ActWhen, Field::ActGroup]))
+            && (is_float(facts.value(Field::WeightKind)) || known(&[Field::Symmetric]))
+            && (plain(Field::ActBits) || known(&[Field::ActWhen, Field::ActGroup]))
 }
 
 /// Kind, group and symmetry of the weights.
@@ -62,7 +62,7 @@ fn grid_words(facts: &Facts) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let kind = facts.value(Field::WeightKind).filter(|kind| *kind != "mixed");
     words.extend(kind.map(str::to_owned));
-    if facts.value(Field::WeightBits) == Some("16") {
+    if facts.value(Field::WeightBits).is_some_and(is_plain) {
         return words;
     }
     words.extend(facts.value(Field::Group).map(|group| match group {
@@ -70,18 +70,18 @@ fn grid_words(facts: &Facts) -> Vec<String> {
         block if block.contains('x') => format!("block={block}"),
         size => format!("group_size={size}"),
     }));
-    if kind != Some("float") {
+    if !is_float(kind) {
         words.extend(
             facts
                 .value(Field::Symmetric)
                 .map(|yes| if yes == "yes" { "sym".into() } else { "asym".to_owned() }),
         );
     }
-    words.extend(facts.value(Field::ScaleBits).map(|bits| format!("scales={bits}")));
+    words.extend(unusual_scale(facts).map(|bits| format!("scales={bits}")));
     if let Some(bits) = facts.number(Field::WeightBits) {
         let zero = zero_bits(facts, bits);
         let custom = if facts.value(Field::Symmetric) == Some("no") { bits } else { 0 };
-        words.extend((zero != custom && kind != Some("float")).then(|| format!("zeros={zero}")));
+        words.extend((zero != custom && !is_float(kind)).then(|| format!("zeros={zero}")));
     }
     words
 }

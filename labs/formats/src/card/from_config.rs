@@ -4,14 +4,14 @@
 
 use serde_json::Value;
 
-use super::answers::Answers;
+use super::answers::{Answers, sparse_bits};
 use super::error::CardError;
 use super::limits::complete;
 use super::reading::Card;
 use super::stated::Facts;
 use super::word::Field::{
-    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Method, Order, Overhead, ScaleBits,
-    Symmetric, WeightBits, WeightKind, ZeroBits,
+    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Method, Order, Overhead, Rest,
+    ScaleBits, Symmetric, WeightBits, WeightKind, ZeroBits,
 };
 use super::word::{Fact, Field};
 use crate::checkpoint::config::{
@@ -37,12 +37,14 @@ pub(super) fn read(text: &str) -> Result<Card, CardError> {
                 .into(),
         )
     })?;
-    group_size(&json)?;
+    check_fields(&json)?;
     let mut groups = config.groups();
     let first = groups.next().ok_or_else(|| CardError::Config(config.notes.join("; ")))?;
     let facts = facts(first, &config)?;
     let mut card = Card::new(&facts, &[]);
     describe(&mut card.answers, &config, &facts)?;
+    add_sparsity(&mut card, &json, &facts);
+    add_experts(&mut card, &json)?;
     Ok(card)
 }
 
@@ -63,21 +65,104 @@ fn config(json: &Value) -> Option<QuantConfig> {
     }
 }
 
-/// Checks the group size as the config writes it, because [`QuantConfig`] reads other sizes as absent. -1
-/// is the whole row.
+/// The object that speaks of quantization.
+fn inner(json: &Value) -> &Value {
+    json.get("quantization_config").or_else(|| json.get("quantization")).unwrap_or(json)
+}
+
+/// Checks fields as the config writes them, because [`QuantConfig`] reads those of a wrong type or range as
+/// absent. A group of -1 is the whole row.
 ///
 /// # Errors
-/// [`CardError::Number`] for 0, and for what is below -1.
-fn group_size(json: &Value) -> Result<(), CardError> {
-    let inner =
-        json.get("quantization_config").or_else(|| json.get("quantization")).unwrap_or(json);
-    match inner.get("group_size").and_then(Value::as_i64) {
-        Some(size) if size == 0 || size < -1 => Err(CardError::Number {
-            word: format!("group_size: {size}"),
-            problem: "a group has weights in it, or is -1: the whole row".into(),
-        }),
-        _ => Ok(()),
+/// [`CardError::Config`] for a wrong type, [`CardError::Number`] for a group of 0, and below -1.
+fn check_fields(json: &Value) -> Result<(), CardError> {
+    let field = |key| inner(json).get(key).filter(|value| !value.is_null());
+    let refuse = |key: &str, value: &Value, what: &str| {
+        let value = printable(&value.to_string());
+        Err(CardError::Config(format!("`{key}` is {value}: {what}")))
+    };
+    for key in ["bits", "w_bit", "group_size", "q_group_size"] {
+        match field(key) {
+            Some(value) if value.as_i64().is_none() => {
+                return refuse(key, value, "it is a whole number");
+            }
+            _ => {}
+        }
     }
+    for key in ["sym", "desc_act", "zero_point", "load_in_4bit", "load_in_8bit"] {
+        match field(key) {
+            Some(value) if !value.is_boolean() => return refuse(key, value, "it is true or false"),
+            _ => {}
+        }
+    }
+    for key in ["group_size", "q_group_size"] {
+        match field(key).and_then(Value::as_i64) {
+            Some(size) if size == 0 || size < -1 => {
+                return Err(CardError::Number {
+                    word: format!("{key}: {size}"),
+                    problem: "a group has weights in it, or is -1: the whole row".into(),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The formats of experts that a config names apart, and the words that read as each.
+const EXPERTS: [(&str, &str); 4] = [
+    ("fp4", "MXFP4A16"),
+    ("mxfp4", "MXFP4A16"),
+    ("nvfp4", "NVFP4A16"),
+    ("w4a16_nvfp4", "NVFP4A16"),
+];
+
+/// Adds the format of experts, where the config has another for them than for the rest.
+fn add_experts(card: &mut Card, json: &Value) -> Result<(), CardError> {
+    let places = [("moe_quant_algo", inner(json)), ("expert_dtype", json)];
+    let named = places.into_iter().find_map(|(key, json)| Some((key, json.get(key)?.as_str()?)));
+    let Some((key, name)) = named else { return Ok(()) };
+    let known = EXPERTS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+    if known.is_none() && name.to_ascii_lowercase().starts_with("fp8") {
+        return Ok(());
+    }
+    let experts = known.map(|(_, words)| super::read(words)).transpose()?;
+    let unknown = || {
+        let bits = "?".to_owned();
+        Answers { weights: printable(name), granularity: bits.clone(), bits, ..Answers::default() }
+    };
+    let said = experts.as_ref().map_or_else(unknown, |card| card.answers.clone());
+    for (text, of_experts) in [
+        (&mut card.answers.weights, said.weights),
+        (&mut card.answers.granularity, said.granularity),
+        (&mut card.answers.bits, said.bits),
+    ] {
+        *text = format!("{text}; experts: {of_experts}");
+    }
+    card.answers.notes.push(format!("`{key}` gives experts a format of their own"));
+    card.experts = experts.and_then(|card| card.format);
+    if card.experts.is_none() {
+        card.format = None;
+    }
+    Ok(())
+}
+
+/// Counts the codes that a sparse file leaves out.
+fn add_sparsity(card: &mut Card, json: &Value, facts: &Facts) {
+    let sparsity = &inner(json)["sparsity_config"]["format"];
+    let note = match sparsity.as_str() {
+        None | Some("dense") => return,
+        Some("sparse-24-bitmask") => {
+            card.answers.bits = sparse_bits(facts);
+            card.format = None;
+            "2:4: half of the codes are stored, and a mask of one bit a weight".into()
+        }
+        Some(other) => format!(
+            "sparsity_config `{}` is not read: the bits are those of a file with all codes",
+            printable(other)
+        ),
+    };
+    card.answers.notes.push(note);
 }
 
 /// What the config says of a group of modules, as the facts of a card.
@@ -123,13 +208,15 @@ fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
     }
 }
 
-/// The facts of a method. Files of AWQ and GPTQ have zero points even where the grid is symmetric.
+/// The facts of a method. Files of AWQ and GPTQ have zero points even where the grid is symmetric, and
+/// scales of 16 bits even where a row has one.
 fn of_method(method: Option<&str>) -> Vec<(Field, &'static str)> {
     match method {
-        Some("awq") => vec![(Method, "AWQ"), (ZeroBits, "w")],
-        Some("gptq") => vec![(Method, "GPTQ"), (ZeroBits, "w")],
+        Some("awq") => vec![(Method, "AWQ"), (ZeroBits, "w"), (ScaleBits, "16")],
+        Some("gptq") => vec![(Method, "GPTQ"), (ZeroBits, "w"), (ScaleBits, "16")],
         // auto-round packs as GPTQ or AWQ.
-        Some("auto-round") => vec![(ZeroBits, "w")],
+        Some("auto-round") => vec![(ZeroBits, "w"), (ScaleBits, "16")],
+        Some("mxfp4") => vec![(Rest, "16 bits")],
         Some("bitsandbytes") => vec![(Method, "bitsandbytes")],
         _ => Vec::new(),
     }

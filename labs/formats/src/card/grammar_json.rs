@@ -37,8 +37,8 @@ impl Texts {
         facts.iter().flat_map(|(field, text)| [*field as usize, self.index_of(text)]).collect()
     }
 
-    /// Pattern and name, then three lists of facts, two texts, and whether it is read in cards only
-    /// and in one piece only.
+    /// Pattern and name, then three lists of facts, two texts, and whether it is read in cards only,
+    /// in one piece only, and as a type to compute in.
     fn word(&mut self, word: &Word) -> Value {
         json!([
             word.pattern,
@@ -48,7 +48,7 @@ impl Texts {
             self.facts(&word.open),
             self.index_of(&word.note),
             self.index_of(&word.needs),
-            u8::from(word.card_only) + 2 * u8::from(word.one_piece),
+            u8::from(word.card_only) + 2 * u8::from(word.one_piece) + 4 * u8::from(word.computes),
         ])
     }
 }

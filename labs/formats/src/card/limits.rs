@@ -1,5 +1,6 @@
 //! Refuses numbers out of range, and answers that exclude each other.
 
+use super::arithmetic::{is_float, is_plain};
 use super::error::CardError;
 use super::stated::Facts;
 use super::word::Field;
@@ -10,10 +11,11 @@ use super::word::Field;
 /// [`CardError::Number`] for a number that no scheme has, [`CardError::Contradiction`] for a scale of
 /// activations that stay in 16 bits.
 pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
-    let up_to_8 = [1, 2, 3, 4, 5, 6, 7, 8, 16];
+    let up_to_8 = [1, 2, 3, 4, 5, 6, 7, 8, 16, 32];
+    let bits = "bits of a weight are 1 to 8, or 16; 32 where nothing is quantized";
     let zero_point = "a zero point has up to 8 bits, or 16; 0 is none";
-    number(facts, Field::WeightBits, &up_to_8, "bits of a weight are 1 to 8, or 16")?;
-    number(facts, Field::ActBits, &[4, 6, 8, 16], "bits of an activation are 4, 6, 8 or 16")?;
+    number(facts, Field::WeightBits, &up_to_8, bits)?;
+    number(facts, Field::ActBits, &[4, 6, 8, 16, 32], "bits of an activation are 4, 6, 8 or 16")?;
     number(facts, Field::ScaleBits, &[8, 16, 32], "a scale has 8, 16 or 32 bits")?;
     number(facts, Field::ZeroBits, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 16], zero_point)?;
     group(facts, Field::Group)?;
@@ -22,8 +24,8 @@ pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
     mean(facts)?;
     // The checks below are between fields, so the defaults come first.
     suppose(facts);
-    floats(facts, Field::WeightKind, Field::WeightBits, &[4, 8, 16])?;
-    floats(facts, Field::ActKind, Field::ActBits, &[4, 6, 8, 16])?;
+    floats(facts, Field::WeightKind, Field::WeightBits, &[4, 8, 16, 32])?;
+    floats(facts, Field::ActKind, Field::ActBits, &[4, 6, 8, 16, 32])?;
     zero_points(facts)?;
     activations(facts)
 }
@@ -41,8 +43,11 @@ fn number(facts: &Facts, field: Field, known: &[u32], problem: &str) -> Result<(
     }
 }
 
-/// The sizes of groups in real files.
-const SIZES: [u32; 7] = [16, 32, 64, 128, 256, 512, 1024];
+/// Whether a group may have so many weights. Kernels read codes in words, and rows of other lengths than
+/// powers of two have groups that divide them.
+fn is_group(size: u32) -> bool {
+    (8..=1 << 14).contains(&size) && size.is_multiple_of(8)
+}
 
 fn group(facts: &Facts, field: Field) -> Result<(), CardError> {
     let Some(value) = facts.value(field) else { return Ok(()) };
@@ -51,11 +56,11 @@ fn group(facts: &Facts, field: Field) -> Result<(), CardError> {
         ("tensor" | "channel" | "token", _) => Ok(()),
         (_, Some((Ok(rows), Ok(columns)))) if is_side(rows) && is_side(columns) => Ok(()),
         (_, Some(_)) => Err(refuse(facts, field, "the sides of a block are 1 to 1024 weights")),
-        (_, None) if facts.number(field).is_some_and(|size| SIZES.contains(&size)) => Ok(()),
+        (_, None) if facts.number(field).is_some_and(is_group) => Ok(()),
         _ => Err(refuse(
             facts,
             field,
-            "a group has 16, 32, 64, 128, 256, 512 or 1024 weights, or -1: the whole row",
+            "a group has 8, 16, 24 or another multiple of 8 weights, up to 16384, or -1: the whole row",
         )),
     }
 }
@@ -86,7 +91,7 @@ fn suppose(facts: &mut Facts) {
     let by = |facts: &Facts| facts.get(Field::WeightBits).map(|stated| stated.by.clone());
     let Some(by) = by(facts) else { return };
     let bits = facts.value(Field::WeightBits).unwrap_or_default().to_owned();
-    let kind = if bits == "16" { "float" } else { "int" };
+    let kind = if is_plain(&bits) { "float" } else { "int" };
     facts.suppose(Field::WeightKind, kind, &by);
     let speaks_of_activations = [Field::ActKind, Field::ActWhen, Field::ActGroup]
         .into_iter()
@@ -96,8 +101,8 @@ fn suppose(facts: &mut Facts) {
     let both = speaks_of_activations && ["4", "8"].contains(&bits.as_str());
     facts.suppose(Field::ActBits, if both { &bits } else { "16" }, &by);
     let kind = match (facts.value(Field::ActBits), facts.value(Field::WeightKind)) {
-        (Some("16"), _) => return,
-        (_, Some("float")) => "float",
+        (Some("16" | "32"), _) => return,
+        (_, kind) if is_float(kind) => "float",
         _ => "int",
     };
     facts.suppose(Field::ActKind, kind, &by);
@@ -121,7 +126,7 @@ fn floats(facts: &Facts, kind: Field, bits: Field, known: &[u32]) -> Result<(), 
 fn zero_points(facts: &Facts) -> Result<(), CardError> {
     let (kind, symmetric) = (facts.get(Field::WeightKind), facts.get(Field::Symmetric));
     match (kind, symmetric) {
-        (Some(kind), Some(no)) if kind.value == "float" && !no.usual && no.value == "no" => {
+        (Some(kind), Some(no)) if is_float(Some(&kind.value)) && !no.usual && no.value == "no" => {
             Err(CardError::Contradiction {
                 first: kind.by.clone(),
                 first_says: "yes".into(),
@@ -136,7 +141,7 @@ fn zero_points(facts: &Facts) -> Result<(), CardError> {
 
 /// Activations in 16 bits have no scale.
 fn activations(facts: &Facts) -> Result<(), CardError> {
-    let Some(bits) = facts.get(Field::ActBits).filter(|bits| bits.value == "16") else {
+    let Some(bits) = facts.get(Field::ActBits).filter(|bits| is_plain(&bits.value)) else {
         return Ok(());
     };
     for field in [Field::ActKind, Field::ActWhen, Field::ActGroup] {

@@ -32,7 +32,7 @@ pub use error::{CardError, LONGEST};
 pub use grammar::{Grammar, grammar};
 pub use grammar_json::export;
 pub use reading::Card;
-pub use weight_bytes::{WeightBytes, weight_bytes};
+pub use weight_bytes::{WeightBytes, step_bytes, weight_bytes};
 pub use word::{Fact, Field, Word};
 
 /// Reads a card: a name, words, or a config as JSON.
@@ -43,8 +43,11 @@ pub fn read(text: &str) -> Result<Card, CardError> {
     if text.trim_start().starts_with('{') {
         return from_config::read(text);
     }
-    let found = parser::parse(text)?;
+    let (mut found, unread) = parser::parse(text)?;
+    let apart = stated::set_apart(&mut found);
     let mut facts = stated::Facts::gather(&found)?;
     limits::complete(&mut facts)?;
-    Ok(Card::new(&facts, &found))
+    let mut card = Card::new(&facts, &found);
+    card.answers.notes.extend(apart.into_iter().chain(unread));
+    Ok(card)
 }

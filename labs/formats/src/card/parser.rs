@@ -4,13 +4,13 @@ use super::error::{CardError, LONGEST};
 use super::grammar::{EXAMPLES, grammar};
 use super::lexer::{Numbers, Token, read, tokens};
 use super::stated::Found;
-use super::word::Word;
+use super::word::{Fact, Field, Word};
 
-/// The words of `text`, in order.
+/// The words of `text`, in order, and a note about those that were not read.
 ///
 /// # Errors
 /// If there is none, or one that is not known.
-pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
+pub(super) fn parse(text: &str) -> Result<(Vec<Found<'static>>, Option<String>), CardError> {
     let characters: Vec<char> = text.chars().collect();
     if characters.len() > LONGEST {
         return Err(CardError::TooLong);
@@ -22,6 +22,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
     let spelled =
         |from: &Token, to: &Token| characters[from.start..to.end].iter().collect::<String>();
     let mut found: Vec<Found> = Vec::new();
+    // Words of a name behind its scheme, which may be the scheme's.
+    let mut unread: Vec<String> = Vec::new();
+    let mut scheme = None;
     // The tokens of the last word with a statement.
     let (mut at, mut last) = (0, 0..0);
     while let Some(token) = tokens.get(at) {
@@ -35,15 +38,19 @@ pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
                 found.push(Found { word, spelled, numbers });
                 if !word.says.is_empty() {
                     last = at..at + length;
+                    scheme = Some(token.chunk);
                 }
                 at += length;
             }
             None => {
-                // `Q4_K_X`: an underscore ties the unknown part to a word that is known.
-                let tied = token.tied && last.end == at;
+                // `Q4_K_X`: an underscore ties the unknown part to a type that is known.
+                let tied = token.tied && last.end == at && names_a_type(found.last());
                 if tied || !named {
                     let word = spelled(&tokens[if tied { last.start } else { at }], token);
                     return Err(CardError::Unknown { hint: hint(&[&word]), word });
+                }
+                if scheme == Some(token.chunk) {
+                    unread.push(format!("`{}`", spelled(token, token)));
                 }
                 at += 1;
             }
@@ -54,7 +61,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Found<'static>>, CardError> {
         let hint = hint(&pieces);
         return Err(CardError::NoScheme { text: characters.iter().collect(), hint });
     }
-    Ok(found)
+    let unread = (!unread.is_empty()).then(|| format!("not read: {}", unread.join(", ")));
+    Ok((found, unread))
+}
+
+/// Whether a word is a type of GGUF, whose names have several parts.
+fn names_a_type(found: Option<&Found>) -> bool {
+    let is_gguf = |(field, value): &Fact| *field == Field::Method && value == "GGUF";
+    found.is_some_and(|found| found.word.says.iter().any(is_gguf))
 }
 
 /// The word with the most tokens at the beginning of `tokens`, and how many it has.

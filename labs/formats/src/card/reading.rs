@@ -19,6 +19,10 @@ pub struct Card {
     pub kv_bits: Option<f64>,
     /// Whether embedding and head are quantized as well: in a GGUF file.
     pub embedding_too: bool,
+    /// Bits of a weight outside the experts, where only experts are in [`Self::format`].
+    pub rest_bits: Option<f64>,
+    /// The format of experts, where [`Self::format`] is that of everything else.
+    pub experts: Option<Format>,
 }
 
 impl Card {
@@ -31,6 +35,10 @@ impl Card {
             mean_bits: facts.value(Field::Mean).and_then(|mean| mean.parse().ok()),
             kv_bits: facts.value(Field::Kv).and_then(kv_bits),
             embedding_too: facts.value(Field::Method) == Some("GGUF"),
+            rest_bits: facts
+                .value(Field::Rest)
+                .and_then(|rest| rest.split(' ').next()?.parse().ok()),
+            experts: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::error::CardError;
 use super::lexer::Numbers;
+use super::word::Field::{Layout, Mean, WeightBits};
 use super::word::{Field, Word};
 
 /// A word that was found in a text.
@@ -12,6 +13,31 @@ pub(super) struct Found<'a> {
     pub(super) spelled: String,
     /// The numbers in it.
     pub(super) numbers: Numbers,
+}
+
+impl Found<'_> {
+    /// Whether it names the bits of quantized weights.
+    fn quantizes(&self) -> bool {
+        let mut facts = self.word.says.iter().chain(&self.word.usual);
+        !self.word.computes && facts.any(|(field, _)| [WeightBits, Mean, Layout].contains(field))
+    }
+}
+
+/// Takes the types to compute in out of `found`, if another word names the bits of the weights. Returns a
+/// note about each.
+pub(super) fn set_apart(found: &mut Vec<Found>) -> Vec<String> {
+    if !found.iter().any(Found::quantizes) {
+        return Vec::new();
+    }
+    let apart = found.extract_if(.., |word| word.word.computes);
+    apart
+        .map(|word| {
+            format!(
+                "`{}`: what layers compute in, or what is not quantized, beside the scheme",
+                word.spelled
+            )
+        })
+        .collect()
 }
 
 /// A value and where it comes from.
@@ -27,7 +53,7 @@ pub(super) struct Stated {
 /// The known facts, one entry for each of [`Field::ALL`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    known: [Option<Stated>; 16],
+    known: [Option<Stated>; 17],
 }
 
 impl Facts {

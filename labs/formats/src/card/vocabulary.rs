@@ -4,7 +4,7 @@
 //! compressed-tensors; `--quantization` and `--kv-cache-dtype` of vLLM 0.32.0.
 
 use super::word::Field::{
-    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Mean, Method, Order, Overhead,
+    ActBits, ActGroup, ActKind, ActWhen, Group, Kv, Layout, Mean, Method, Order, Overhead, Rest,
     ScaleBits, Symmetric, WeightBits, WeightKind, ZeroBits,
 };
 use super::word::{Field, Word};
@@ -23,12 +23,19 @@ const GROUP_OPEN: &str = "the group size: 128 is usual; the config decides";
 const SYMMETRY_OPEN: &str =
     "whether zero points are stored: symmetric is usual; the config decides";
 
+const MEAN: &str = "bits with a point are a mean: 1.58 is log2 of 3, and files store three values in 1.6 bits \
+    or 2";
+
 /// `W4A16` and its like: bits of weights and of activations.
 fn bits() -> Vec<Word> {
     let both = |name: &str, pattern: &str| {
         Word::new(name, pattern)
             .says(&[(WeightBits, "{w}"), (ActBits, "{a}")])
             .open(WeightKind, "the kind of grid: integers are usual, `FP8` would say floats")
+    };
+    let plain = |name: &str, bits: &str| {
+        let word = Word::new(name, &name.to_ascii_lowercase()).computes();
+        word.says(&[(WeightBits, bits), (WeightKind, "float"), (ActBits, bits)])
     };
     let eight = [(Group, "channel"), (Symmetric, "yes")];
     let token = [(ActWhen, "dynamic"), (ActGroup, "token")];
@@ -61,6 +68,14 @@ fn bits() -> Vec<Word> {
             .usual(&[(Group, "128"), (Symmetric, "yes")])
             .usual(&token)
             .open(Group, GROUP_OPEN),
+        // ModelOpt's scheme of that name: AWQ's int4 in groups, then FP8 activations.
+        Word::new("W4A8_AWQ", "w4a8 awq")
+            .says(&[(WeightBits, "4"), (WeightKind, "int"), (Method, "AWQ")])
+            .says(&[(ActBits, "8"), (ActKind, "float")])
+            .usual(&[(Group, "128"), (Symmetric, "yes")])
+            .usual(&[(ActWhen, "static"), (ActGroup, "tensor")])
+            .open(Group, GROUP_OPEN)
+            .open(ActWhen, "static or dynamic: ModelOpt's W4A8_AWQ has one static scale a tensor"),
         both("W4A8", "w{w}a{a}"),
         both("W4A8KV4", "w{w}a{a}kv{k}").says(&[(Kv, "int{k}")]),
         Word::new("W4", "w{w}").says(&[(WeightBits, "{w}")]).card_only(),
@@ -73,10 +88,17 @@ fn bits() -> Vec<Word> {
         Word::new("bits=4", "bits {w}").says(&[(WeightBits, "{w}")]).card_only(),
         Word::new("weights only", "weight only").says(&[(ActBits, "16")]).card_only(),
         Word::new("weights only", "weights only").says(&[(ActBits, "16")]).card_only(),
-        Word::new("BF16", "bf16").says(&[(WeightBits, "16"), (WeightKind, "float")]),
-        Word::new("FP16", "fp16").says(&[(WeightBits, "16"), (WeightKind, "float")]),
-        Word::new("float16", "float16").says(&[(WeightBits, "16"), (WeightKind, "float")]),
-        Word::new("bfloat16", "bfloat16").says(&[(WeightBits, "16"), (WeightKind, "float")]),
+        four_bits("4bitgs64", "{w}bitgs{g}").says(&[(Group, "{g}")]),
+        Word::new("1.58bit", "{d}bit").says(&[(Mean, "{d}")]).note(MEAN),
+        Word::new("1.58-bit", "{d} bit").says(&[(Mean, "{d}")]).note(MEAN),
+        plain("BF16", "16"),
+        plain("FP16", "16"),
+        plain("F16", "16"),
+        plain("float16", "16"),
+        plain("bfloat16", "16"),
+        plain("F32", "32"),
+        plain("FP32", "32"),
+        plain("float32", "32"),
     ]
 }
 
@@ -88,6 +110,8 @@ fn four_bits(name: &str, pattern: &str) -> Word {
         .open(ActBits, "activations: left in 16 bits where only one number of bits is named")
 }
 
+const OF_32_OPEN: &str = "the group size: 32 is usual; the config decides";
+
 /// `INT4`, `INT8`.
 fn integers() -> Vec<Word> {
     let while_loading = |name: &str, pattern: &str| {
@@ -96,11 +120,35 @@ fn integers() -> Vec<Word> {
             .usual(&[(Symmetric, "yes")])
             .note("vLLM makes the codes while it loads a 16-bit checkpoint, of experts only")
     };
+    let of_32 = [(Group, "32"), (Symmetric, "yes")];
+    let token = [(ActWhen, "dynamic"), (ActGroup, "token")];
+    let mlc = [(WeightBits, "4"), (WeightKind, "int"), (ActBits, "16"), (Method, "MLC")];
     vec![
         Word::new("INT4", "int{w}")
             .says(&[(WeightBits, "{w}"), (WeightKind, "int")])
             .open(Group, "who shares a scale; the config decides")
             .open(ActBits, "weights only, or activations too: weights only is usual"),
+        Word::new("INT8-INT4", "int{a} int4")
+            .says(&[(WeightBits, "4"), (WeightKind, "int"), (ActBits, "{a}"), (ActKind, "int")])
+            .says(&token)
+            .usual(&of_32)
+            .open(Group, OF_32_OPEN),
+        Word::new("8da4w", "{a}da{w}w")
+            .says(&[(WeightBits, "{w}"), (WeightKind, "int"), (ActBits, "{a}"), (ActKind, "int")])
+            .says(&token)
+            .usual(&of_32)
+            .open(Group, OF_32_OPEN),
+        Word::new("int4wo", "int{w}wo")
+            .says(&[(WeightBits, "{w}"), (WeightKind, "int"), (ActBits, "16")])
+            .open(Group, "who shares a scale; the config decides"),
+        Word::new("q4f16_1", "q4f{a} {z}").says(&mlc).usual(&of_32).open(Group, OF_32_OPEN),
+        Word::new("q4f16_1", "q{w}f{a} {z}")
+            .says(&[(WeightBits, "{w}"), (WeightKind, "int"), (ActBits, "16")])
+            .open(Group, "who shares a scale; MLC's config decides"),
+        Word::new("EETQ", "eetq")
+            .says(&[(Method, "EETQ"), (WeightBits, "8"), (WeightKind, "int"), (ActBits, "16")])
+            .says(&[(Group, "channel"), (Symmetric, "yes")])
+            .usual(&[(ScaleBits, "16")]),
         Word::new("table", "table").says(&[(WeightKind, "table")]).card_only(),
         Word::new("INT", "int").says(&[(WeightKind, "int")]).card_only(),
         while_loading("int8_per_channel_weight_only", "int8 per channel weight only"),
@@ -114,12 +162,30 @@ fn fp8(word: Word, group: &str, when: &str, act_group: &str) -> Word {
         .says(&[(Group, group), (ActWhen, when), (ActGroup, act_group), (ActBits, "8")])
 }
 
+const CACHE_TYPE: &str =
+    "read as the weights' type; the cache's is `--kv-cache-dtype fp8_e4m3`, or `kv=fp8_e4m3`";
+
+/// 8-bit floats with five bits of exponent.
+fn e5m2(name: &str, pattern: &str) -> Word {
+    Word::new(name, pattern)
+        .says(&[(WeightBits, "8"), (WeightKind, "e5m2")])
+        .open(Group, "who shares a scale, or whether there is one; the config decides")
+}
+
 /// `FP8` and its like.
 fn floats() -> Vec<Word> {
     let kv = "the KV cache is FP8 too, with a scale in the file or 1.0";
     vec![
         plain_fp8("FP8", "fp8"),
         plain_fp8("FP8", "float8"),
+        plain_fp8("fp8_e4m3", "fp8 e4m3").note(CACHE_TYPE),
+        plain_fp8("fp8_e4m3fn", "fp8 e4m3fn"),
+        plain_fp8("fp8_scaled", "fp8 scaled"),
+        e5m2("fp8_e5m2", "fp8 e5m2").note(CACHE_TYPE),
+        e5m2("E5M2", "e5m2"),
+        plain_fp8("FP8A16", "fp8a16").says(&[(ActBits, "16")]),
+        plain_fp8("float8wo", "float8wo").says(&[(ActBits, "16")]),
+        fp8(Word::new("float8dq", "float8dq"), "channel", "dynamic", "token"),
         plain_fp8("FP8-KV", "fp8 kv").one_piece().says(&[(Kv, "fp8_e4m3")]).note(kv),
         fp8(Word::new("FP8-dynamic", "fp8 dynamic"), "channel", "dynamic", "token"),
         fp8(Word::new("FP8-block", "fp8 block"), "128x128", "dynamic", "128"),
@@ -128,6 +194,7 @@ fn floats() -> Vec<Word> {
         ),
         fp8(Word::new("deepseek_v4_fp8", "deepseek v4 fp8"), "128x128", "dynamic", "128"),
         Word::new("E4M3", "e4m3").says(&[(WeightBits, "8"), (WeightKind, "float")]).card_only(),
+        Word::new("E4M3FN", "e4m3fn").says(&[(WeightBits, "8"), (WeightKind, "float")]),
         Word::new("float", "float").says(&[(WeightKind, "float")]).card_only(),
     ]
     .into_iter()
@@ -186,8 +253,16 @@ fn microscaled() -> Vec<Word> {
             .says(&[(WeightKind, "mixed"), (Layout, name)])
             .open(WeightBits, &open)
     };
-    let experts =
-        "only experts are quantized: attention, router, embedding and head stay in 16 bits";
+    let of_8 = |name: &str, pattern: &str| {
+        bare_nvfp4(name, pattern).says(&[(ActBits, "8"), (ActKind, "float")])
+    };
+    let rest = [(Rest, "16 bits")];
+    let q = |bits: &str| {
+        let name = format!("MXFP4-Q{bits}");
+        mxfp4(&name, &format!("mxfp4 q{bits}"))
+            .says(&[(ActBits, "16")])
+            .says(&[(Rest, &format!("{bits}.5 bits (MLX: {bits}-bit affine in groups of 64)"))])
+    };
     vec![
         nvfp4("NVFP4", "nvfp4"),
         nvfp4("FP4", "fp4")
@@ -203,8 +278,19 @@ fn microscaled() -> Vec<Word> {
             "activations: 16 bits in gpt-oss, MXFP4 or FP8 elsewhere; the config decides",
         ),
         mxfp4("MXFP4A16", "mxfp4a16").says(&[(ActBits, "16")]),
-        mxfp4("gpt_oss_mxfp4", "gpt oss mxfp4").says(&[(ActBits, "16")]).note(experts),
-        mxfp4("gpt-oss", "gpt oss").says(&[(ActBits, "16")]).note(experts),
+        mxfp4("gpt_oss_mxfp4", "gpt oss mxfp4").says(&[(ActBits, "16")]).usual(&rest),
+        mxfp4("gpt-oss", "gpt oss").says(&[(ActBits, "16")]).usual(&rest),
+        q("4"),
+        q("8"),
+        mxfp4("MXFP4_MOE", "mxfp4 moe").says(&[
+            (Method, "GGUF"),
+            (ActBits, "16"),
+            (Rest, "8.5 bits (Q8_0)"),
+        ]),
+        mxfp4("W4A8_MXFP4_FP8", "w4a8 mxfp4 fp8").says(&[(ActBits, "8"), (ActKind, "float")]),
+        mxfp4("WMXFP4", "wmxfp4"),
+        Word::new("AMXFP4", "amxfp4").says(&[(ActBits, "4"), (ActKind, "float"), (ActGroup, "32")]),
+        of_8("W4A8_NVFP4_FP8", "w4a8 nvfp4 fp8"),
         mxfp8("MXFP8", "mxfp8"),
         mxfp8("modelopt_mxfp8", "modelopt mxfp8"),
     ]
@@ -226,16 +312,18 @@ fn nvfp4(name: &str, pattern: &str) -> Word {
 fn methods() -> Vec<Word> {
     let awq = |name: &str, pattern: &str| {
         Word::new(name, pattern)
-            .says(&[(Method, "AWQ"), (WeightBits, "4"), (WeightKind, "int"), (ActBits, "16")])
-            .says(&[(Order, "no")])
+            .says(&[(Method, "AWQ"), (WeightKind, "int"), (Order, "no")])
+            // llm-compressor's AWQ is a rule for any bits.
+            .usual(&[(WeightBits, "4"), (ActBits, "16"), (ScaleBits, "16")])
             .usual(&[(Group, "128"), (Symmetric, "no"), (ZeroBits, "w")])
             .open(Group, "AWQ says nothing of the group size: 128 is usual; the config decides")
             .open(Symmetric, "whether zero points are used: AWQ's usual config has them")
     };
     let gptq = |name: &str, pattern: &str| {
         Word::new(name, pattern)
-            .says(&[(Method, "GPTQ"), (WeightKind, "int")])
-            .usual(&[(ActBits, "16"), (WeightBits, "4"), (Group, "128"), (Symmetric, "yes"), (ZeroBits, "w")])
+            .says(&[(Method, "GPTQ")])
+            .usual(&[(WeightKind, "int"), (ActBits, "16"), (WeightBits, "4"), (Group, "128")])
+            .usual(&[(Symmetric, "yes"), (ZeroBits, "w"), (ScaleBits, "16")])
             .open(WeightBits, "the bits: 4 is usual; the config decides")
             .open(Group, "GPTQ says nothing of the group size: 128 is usual; the config decides")
             .open(
@@ -256,6 +344,13 @@ fn methods() -> Vec<Word> {
     let reader = |name: &str, pattern: &str| {
         Word::new(name, pattern)
             .open(WeightBits, "says who reads the file and nothing of the grid: the config decides")
+    };
+    let eo8 = |name: &str, pattern: &str| {
+        Word::new(name, pattern)
+            .says(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "32")])
+            .says(&[(ActBits, "8"), (ActKind, "int"), (ActWhen, "dynamic"), (ActGroup, "token")])
+            .usual(&[(Symmetric, "yes")])
+            .note("EO8: embedding and output head in 8 bits, one scale a channel")
     };
     let qserve = |name: &str, pattern: &str| {
         Word::new(name, pattern)
@@ -280,6 +375,13 @@ fn methods() -> Vec<Word> {
             .says(&[(ActBits, "16")])
             .usual(&[(WeightKind, "int"), (Group, "64"), (Symmetric, "no"), (ZeroBits, "16")])
             .open(Group, "MLX says nothing of the group size: 64 is usual; the config decides"),
+        noted("calib", "calib: parameters were fitted on samples; the layout is the same"),
+        noted("GEMM", "GEMM: an order of the codes in a word; the bits are the same"),
+        noted("GEMV", "GEMV: an order of the codes in a word; the bits are the same"),
+        noted(
+            "2of4",
+            "2of4: two of four weights are 0; a file that leaves them out is smaller than the bits here",
+        ),
         noted("DWQ", "DWQ: scales and biases were tuned after rounding"),
         noted("QuaRot", "QuaRot: a rotation spreads outliers before rounding"),
         noted("SmoothQuant", "SmoothQuant: scales of channels moved from activations into weights"),
@@ -290,11 +392,8 @@ fn methods() -> Vec<Word> {
             .says(&[(Group, "128"), (Layout, "QServe-g128")])
             .says(&[(Overhead, "8@128 8@128 16@channel")])
             .note("QServe is W4A8KV4: the scales of groups are int8 themselves, one 16-bit scale a channel"),
-        Word::new("SpinQuant_INT4_EO8", "spinquant int4 eo8")
-            .says(&[(WeightBits, "4"), (WeightKind, "int"), (Group, "32")])
-            .says(&[(ActBits, "8"), (ActKind, "int"), (ActWhen, "dynamic"), (ActGroup, "token")])
-            .usual(&[(Symmetric, "yes")])
-            .note("EO8: embedding and output head in 8 bits, one scale a channel; weights were rotated"),
+        eo8("SpinQuant_INT4_EO8", "spinquant int4 eo8"),
+        eo8("QLORA_INT4_EO8", "qlora int4 eo8"),
         noted("SpinQuant", "SpinQuant: learned rotations spread outliers before rounding"),
         Word::new("QAT", "qat").open(
             WeightBits,
@@ -307,6 +406,12 @@ fn methods() -> Vec<Word> {
         reader("torchao", "torchao"),
         reader("INC", "inc"),
         reader("Humming", "humming"),
+        reader("quanto", "quanto"),
+        reader("VPTQ", "vptq"),
+        reader("QuIP", "quip"),
+        reader("SpQR", "spqr"),
+        reader("HIGGS", "higgs"),
+        reader("BitNet", "bitnet"),
         Word::new("fp_quant", "fp quant")
             .says(&[(WeightKind, "float"), (WeightBits, "4")])
             .open(Group, "MXFP4 (32) or NVFP4 (16); the config decides"),
@@ -340,6 +445,7 @@ fn tables() -> Vec<Word> {
             (Overhead, overhead),
         ])
     };
+    let twice = |name: &str| nf4(name, name).says(&[(Overhead, double)]);
     let either = |name: &str| {
         Word::new(name, name)
             .says(&[(Method, "bitsandbytes")])
@@ -362,6 +468,8 @@ fn tables() -> Vec<Word> {
             .open(Layout, "NF4 or FP4: NF4 is usual; the config decides"),
         nf4("NF4", "nf4").says(&[(Layout, "NF4")]),
         nf4("NF4 double", "nf4 double").says(&[(Layout, "NF4"), (Overhead, double)]),
+        twice("double quant"),
+        twice("double quantization"),
         nf4("NF4 plain", "nf4 plain").says(&[(Layout, "NF4"), (Overhead, "32@64")]),
         bnb_fp4("bnb FP4 double", "bnb fp4 double", double),
         bnb_fp4("bnb FP4 plain", "bnb fp4 plain", "32@64"),
@@ -404,7 +512,8 @@ fn caches() -> Vec<Word> {
         turboquant_k8v4 turboquant_4bit_nc turboquant_k3v4_nc turboquant_3bit_nc ultraquant_4bit \
         int4_per_token_head int8_per_token_head fp8_per_token_head nvfp4 nvfp4_4over6";
     // Alone, these words could be about weights.
-    const AMBIGUOUS: [&str; 4] = ["auto", "float16", "bfloat16", "fp8"];
+    const AMBIGUOUS: [&str; 7] =
+        ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4"];
     let mut words = Vec::new();
     for kind in TYPES.split_whitespace() {
         let atoms = kind.replace('_', " ");
@@ -413,13 +522,14 @@ fn caches() -> Vec<Word> {
         };
         add(&format!("kv-cache-dtype {kind}"), format!("kv cache dtype {atoms}"));
         add(&format!("kv={kind}"), format!("kv {atoms}"));
-        if !AMBIGUOUS.contains(&kind) && kind != "nvfp4" {
+        if !AMBIGUOUS.contains(&kind) {
             add(kind, atoms);
         }
     }
     words.push(
         Word::new("kv-cache-dtype", "kv cache dtype").needs("a type: kv-cache-dtype fp8_e4m3"),
     );
+    words.push(Word::new("KVFP8", "kvfp8").says(&[(Kv, "fp8_e4m3")]));
     words.push(Word::new("KV", "kv").needs("a type: kv=fp8_e4m3, KV8").card_only());
     for bits in ["8", "4", "16"] {
         let kind = format!("int{bits}");
@@ -448,6 +558,7 @@ fn details() -> Vec<Word> {
         group("groupsize 128", "groupsize {g}"),
         group("group 128", "group {g}"),
         group("g128", "g{g}"),
+        of(Group, "channel")("g-1", "g 1").one_piece(),
         group("128g", "{g}g"),
         group("gs128", "gs{g}"),
         Word::new("group_size=128", "group size").needs(size),

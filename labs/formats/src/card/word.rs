@@ -35,11 +35,13 @@ pub enum Field {
     ScaleBits,
     /// Bits of a stored zero point, 0 for none.
     ZeroBits,
+    /// Bits of the matrices outside the experts, where only experts are as the card says.
+    Rest,
 }
 
 impl Field {
     /// Every field, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Layout,
         Self::WeightBits,
         Self::WeightKind,
@@ -56,6 +58,7 @@ impl Field {
         Self::Overhead,
         Self::ScaleBits,
         Self::ZeroBits,
+        Self::Rest,
     ];
 
     /// What it is called in a message.
@@ -77,6 +80,7 @@ impl Field {
             Self::Overhead => "stored beside the codes",
             Self::ScaleBits => "bits of a scale",
             Self::ZeroBits => "bits of a zero point",
+            Self::Rest => "bits outside the experts",
         }
     }
 }
@@ -105,6 +109,8 @@ pub struct Word {
     pub card_only: bool,
     /// Read only where no space is inside it.
     pub one_piece: bool,
+    /// A type without scales, which beside another scheme is what the layers compute in.
+    pub computes: bool,
 }
 
 impl Word {
@@ -140,6 +146,11 @@ impl Word {
 
     pub(super) fn card_only(mut self) -> Self {
         self.card_only = true;
+        self
+    }
+
+    pub(super) fn computes(mut self) -> Self {
+        self.computes = true;
         self
     }
 
