@@ -165,7 +165,7 @@
                 const as = spelled(atoms[at], atoms[at + length - 1]);
                 if (word.needs !== "") throw new Refusal(`\`${as}\` needs ${word.needs}`);
                 found.push({ word, spelled: as, numbers });
-                if (word.says.length > 0) [last, scheme] = [{ start: at, end: at + length }, atoms[at].chunk];
+                if (word.says.length > 0) [last, scheme] = [{ start: at, end: at + length }, atoms[at + length - 1]];
                 at += length;
                 continue;
             }
@@ -177,7 +177,12 @@
                 const word = spelled(atoms[tied ? last.start : at], atoms[at]);
                 throw new Refusal(`\`${word}\` is not known; ${hint(grammar, [word])}`);
             }
-            if (scheme === atoms[at].chunk) unread.push(`\`${spelled(atoms[at], atoms[at])}\``);
+            // The name of an owner is no part of the scheme.
+            const rest = scheme === null ? [] : text.slice(scheme.end);
+            const end = rest.findIndex(isSpace);
+            const follows = scheme !== null && scheme.chunk === atoms[at].chunk
+                && !rest.slice(0, end < 0 ? rest.length : end).includes("/");
+            if (follows) unread.push(`\`${spelled(atoms[at], atoms[at])}\``);
             at++;
         }
         if (found.every(({ word }) => word.says.length === 0 && word.open.length === 0)) {

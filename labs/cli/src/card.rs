@@ -296,7 +296,7 @@ mod tests {
     fn a_file_is_read_for_its_scheme_and_its_sizes() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("config.json");
-        let sizes = r#""hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+        let sizes = r#""model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
             "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49152,
             "tie_word_embeddings": true"#;
         let scheme = r#""quantization_config": {"quant_method": "awq", "bits": 4,
@@ -315,6 +315,41 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_are_not_known_leave_the_format_answered() -> Result<()> {
+        let scheme =
+            r#""quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}"#;
+        for (sizes, words) in [
+            (
+                r#""model_type": "frob_h", "hidden_size": 64"#,
+                "sizes of `frob_h` are not known here",
+            ),
+            (r#""model_type": "llama", "hidden_size": 64.0"#, "`hidden_size` is 64.0"),
+        ] {
+            let text = report(&[&format!("{{{sizes}, {scheme}}}"), "--device", "h100"])?;
+            assert!(text.contains("8 + 32/(128 x 128) = 8.0020"), "{text}");
+            assert!(text.contains(&format!("not counted: {words}")), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_mixture_with_latents_is_counted_by_its_experts() -> Result<()> {
+        let config = r#"{"model_type": "deepseek_v3", "hidden_size": 1024, "intermediate_size": 2048,
+            "moe_intermediate_size": 512, "num_hidden_layers": 10, "first_k_dense_replace": 2,
+            "num_attention_heads": 16, "vocab_size": 32000, "n_routed_experts": 32,
+            "n_shared_experts": 1, "num_experts_per_tok": 4, "kv_lora_rank": 256,
+            "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64,
+            "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}"#;
+        let text = report(&[config, "--device", "h100"])?;
+        for words in
+            ["KV cache          5,760 bytes a token\n", "a token passes 0.186 of 0.539 billion"]
+        {
+            assert!(text.contains(words), "no `{words}` in\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn what_cannot_be_answered_is_an_error_that_names_it() {
         for (words, part) in [
             (&["W4A16 FP8"][..], "`W4A16` and `FP8` contradict each other"),
@@ -325,6 +360,9 @@ mod tests {
             (&["W4A16", "--model", "qwen3-8b", "--device", "h900"], "no device is called `h900`"),
             (&["W4A16", "--device", "h100"], "--device needs a model"),
             (&["AWQ", "--config", "no/such.json"], "cannot read no/such.json"),
+            (&["no/such.json"], "there is no file or folder `no/such.json`"),
+            (&["./AWQ"], "there is no file or folder `./AWQ`"),
+            (&["."], "the folder `.` has no config.json"),
             (&["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"], "there are no ceilings"),
             (&["W4A16", "--model", "qwen3-8b", "--device", "h100", "--context", "0"], "is 0"),
         ] {

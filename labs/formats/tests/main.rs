@@ -2,6 +2,7 @@
 
 mod card_configs;
 mod card_strings;
+mod card_words;
 mod checkpoint_golden;
 mod checkpoint_header;
 mod checkpoint_layouts;
@@ -16,4 +17,5 @@ mod layouts_field_notes;
 mod layouts_golden;
 mod layouts_properties;
 mod made_up_file;
+mod model_sizes;
 mod rules_golden;

@@ -24,7 +24,12 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Found<'static>>, Option<String>),
     let mut found: Vec<Found> = Vec::new();
     // Words of a name behind its scheme, which may be the scheme's.
     let mut unread: Vec<String> = Vec::new();
-    let mut scheme = None;
+    let mut scheme: Option<&Token> = None;
+    // The name of an owner is no part of the scheme.
+    let follows = |scheme: &Token, token: &Token| {
+        let mut rest = characters[scheme.end..].iter().take_while(|c| !c.is_ascii_whitespace());
+        scheme.chunk == token.chunk && rest.all(|c| *c != '/')
+    };
     // The tokens of the last word with a statement.
     let (mut at, mut last) = (0, 0..0);
     while let Some(token) = tokens.get(at) {
@@ -38,7 +43,7 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Found<'static>>, Option<String>),
                 found.push(Found { word, spelled, numbers });
                 if !word.says.is_empty() {
                     last = at..at + length;
-                    scheme = Some(token.chunk);
+                    scheme = Some(&tokens[at + length - 1]);
                 }
                 at += length;
             }
@@ -49,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Found<'static>>, Option<String>),
                     let word = spelled(&tokens[if tied { last.start } else { at }], token);
                     return Err(CardError::Unknown { hint: hint(&[&word]), word });
                 }
-                if scheme == Some(token.chunk) {
+                if scheme.is_some_and(|scheme| follows(scheme, token)) {
                     unread.push(format!("`{}`", spelled(token, token)));
                 }
                 at += 1;

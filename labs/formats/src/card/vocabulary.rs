@@ -321,8 +321,8 @@ fn methods() -> Vec<Word> {
     };
     let gptq = |name: &str, pattern: &str| {
         Word::new(name, pattern)
-            .says(&[(Method, "GPTQ")])
-            .usual(&[(WeightKind, "int"), (ActBits, "16"), (WeightBits, "4"), (Group, "128")])
+            .says(&[(Method, "GPTQ"), (WeightKind, "int")])
+            .usual(&[(ActBits, "16"), (WeightBits, "4"), (Group, "128")])
             .usual(&[(Symmetric, "yes"), (ZeroBits, "w"), (ScaleBits, "16")])
             .open(WeightBits, "the bits: 4 is usual; the config decides")
             .open(Group, "GPTQ says nothing of the group size: 128 is usual; the config decides")
