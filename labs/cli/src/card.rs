@@ -363,7 +363,10 @@ mod tests {
             (&["no/such.json"], "there is no file or folder `no/such.json`"),
             (&["./AWQ"], "there is no file or folder `./AWQ`"),
             (&["."], "the folder `.` has no config.json"),
-            (&["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"], "there are no ceilings"),
+            (
+                &["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"],
+                "there are no roofline bounds",
+            ),
             (&["W4A16", "--model", "qwen3-8b", "--device", "h100", "--context", "0"], "is 0"),
         ] {
             let error = report(words).expect_err(words[0]);
