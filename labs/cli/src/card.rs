@@ -342,7 +342,7 @@ mod tests {
             "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}"#;
         let text = report(&[config, "--device", "h100"])?;
         for words in
-            ["KV cache          5,760 bytes a token\n", "a token passes 0.186 of 0.539 billion"]
+            ["KV cache          5,760 bytes a token\n", "a token passes 0.176 of 0.528 billion"]
         {
             assert!(text.contains(words), "no `{words}` in\n{text}");
         }
@@ -363,7 +363,10 @@ mod tests {
             (&["no/such.json"], "there is no file or folder `no/such.json`"),
             (&["./AWQ"], "there is no file or folder `./AWQ`"),
             (&["."], "the folder `.` has no config.json"),
-            (&["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"], "there are no ceilings"),
+            (
+                &["NVFP4-FP8", "--model", "qwen3-8b", "--device", "h100"],
+                "there are no roofline bounds",
+            ),
             (&["W4A16", "--model", "qwen3-8b", "--device", "h100", "--context", "0"], "is 0"),
         ] {
             let error = report(words).expect_err(words[0]);

@@ -1,4 +1,4 @@
-//! A card's model on a device: the room for its KV cache, and the ceilings of decode and prefill.
+//! A card's model on a device: the room for its KV cache, and the roofline bounds of decode and prefill.
 //!
 //! A dense Llama-like model is computed by lab 02's functions. Mixtures, latents and windows are computed
 //! here, by the same roofline.
@@ -18,7 +18,7 @@ use quantize_and_eval::{
 
 use super::card::{Line, line, number};
 
-/// KV blocks and ceilings on a device.
+/// KV blocks and roofline bounds on a device.
 ///
 /// # Errors
 /// If the card leaves the format open, or a number is no number of tokens.
@@ -30,7 +30,7 @@ pub(super) fn serving(
     context: u64,
 ) -> Result<Vec<Line>> {
     let format = card.format.clone().context(
-        "the card leaves grid or granularity open, so there are no ceilings: add words, such as \
+        "the card leaves grid or granularity open, so there are no roofline bounds: add words, such as \
          group_size=128, or give the config",
     )?;
     let (format, in_16) = on_device(device, format)?;
@@ -41,12 +41,12 @@ pub(super) fn serving(
         Some(dense) => {
             let served = served(card, dense, format);
             lines.extend(dense_room(&served, available, context)?);
-            lines.extend(dense_ceilings(&served, device, context)?);
+            lines.extend(dense_bounds(&served, device, context)?);
         }
         None => {
             let other = Other { card, model, device, format, context };
             lines.extend(other.room(available)?);
-            lines.extend(other.ceilings()?);
+            lines.extend(other.bounds()?);
         }
     }
     if in_16 {
@@ -54,7 +54,10 @@ pub(super) fn serving(
         lines.push(line("note", text));
     }
     if card.mean_bits.is_some() {
-        lines.push(line("note", "ceilings count the base type alone: a mix reads more bytes"));
+        lines.push(line(
+            "note",
+            "roofline bounds count the base type alone: a mix reads more bytes",
+        ));
     }
     Ok(lines)
 }
@@ -116,14 +119,14 @@ fn at_once(sequences: f64) -> Line {
     line("at once", format!("{} sequences{fits}", sig3(sequences)))
 }
 
-/// The sizes of a batch whose ceiling is printed.
+/// The sizes of a batch whose bound is printed.
 const BATCHES: [u64; 3] = [1, 8, 64];
 
 fn decode(batch: u64, tokens_per_s: f64) -> Line {
     line(&format!("decode, batch {batch}"), per_second(tokens_per_s))
 }
 
-fn dense_ceilings(served: &Served, device: &Device, context: u64) -> Result<Vec<Line>> {
+fn dense_bounds(served: &Served, device: &Device, context: u64) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for batch in BATCHES {
         lines.push(decode(batch, decode_tokens_per_s(served, device, batch, context)?));
@@ -178,8 +181,8 @@ impl Other<'_> {
     }
 
     /// The least bytes of weights of a step, of decode or of prefill: the experts of one token. A batch may
-    /// pass more of them, so no engine is faster than these ceilings, and many are far slower.
-    fn ceilings(&self) -> Result<Vec<Line>> {
+    /// pass more of them, so no engine is faster than these bounds, and many are far slower.
+    fn bounds(&self) -> Result<Vec<Line>> {
         let weights = step_bytes(self.card, self.model).context("the bytes of a step")?;
         let mut lines = Vec::new();
         for batch in BATCHES {
@@ -193,15 +196,14 @@ impl Other<'_> {
         // A window cuts attention short, so it is left out of the bound there.
         let windowed = self.model.cache.iter().any(|part| part.window.is_some());
         let attention = if windowed { 0.0 } else { attention };
-        let head = 2.0 * (self.model.table[0] * self.model.table[1]) as f64;
-        let linear_s = tokens * (self.token_s()? - self.head_s(head)?);
+        // The head runs for the last token of a prompt alone. Two bytes a weight are the most it has.
+        let linear_s = tokens * (self.token_s()? - self.head_s()?);
         let attention_s = attention / operations_per_s(self.device, &Format::BF16)?;
-        let bytes = weights as f64 - head;
+        let bytes = weights as f64 - 2.0 * self.head_weights();
         let prefill = self.roofline(bytes.max(0.0), linear_s + attention_s);
         lines.push(line("prefill", per_second(tokens / bound_s(prefill)?)));
         if self.model.is_mixture() {
-            let note =
-                "ceilings count the experts of one token: a batch and a prompt pass more of them";
+            let note = "roofline bounds count the experts of one token: a batch and a prompt pass more of them";
             lines.push(line("note", note));
         }
         Ok(lines)
@@ -211,17 +213,21 @@ impl Other<'_> {
         Roofline { memory_s: bytes / self.device.bytes_per_s, arithmetic_s }
     }
 
-    fn head_s(&self, operations: f64) -> Result<f64> {
-        let format = if self.card.embedding_too { &self.format } else { &Format::BF16 };
-        Ok(operations / operations_per_s(self.device, format)?)
+    fn head_weights(&self) -> f64 {
+        let [vocabulary, hidden] = self.model.table;
+        (vocabulary * hidden) as f64
     }
 
-    /// Seconds of arithmetic of a token. Matrices in several formats count at the rate of the fastest.
+    fn head_s(&self) -> Result<f64> {
+        let format = if self.card.embedding_too { &self.format } else { &Format::BF16 };
+        Ok(2.0 * self.head_weights() / operations_per_s(self.device, format)?)
+    }
+
+    /// Seconds of arithmetic of a token. All linear layers count at the rate of the card's format.
     fn token_s(&self) -> Result<f64> {
         let [_, active] = self.model.linear_weights();
-        let head = 2.0 * (self.model.table[0] * self.model.table[1]) as f64;
         let rate = operations_per_s(self.device, &self.format)?;
-        Ok(2.0 * active as f64 / rate + self.head_s(head)?)
+        Ok(2.0 * active as f64 / rate + self.head_s()?)
     }
 }
 

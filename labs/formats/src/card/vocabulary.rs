@@ -254,7 +254,12 @@ fn microscaled() -> Vec<Word> {
             .open(WeightBits, &open)
     };
     let of_8 = |name: &str, pattern: &str| {
-        bare_nvfp4(name, pattern).says(&[(ActBits, "8"), (ActKind, "float")])
+        bare_nvfp4(name, pattern).says(&[
+            (ActBits, "8"),
+            (ActKind, "float"),
+            (ActWhen, "static"),
+            (ActGroup, "tensor"),
+        ])
     };
     let rest = [(Rest, "16 bits")];
     let q = |bits: &str| {
@@ -468,6 +473,7 @@ fn tables() -> Vec<Word> {
             .open(Layout, "NF4 or FP4: NF4 is usual; the config decides"),
         nf4("NF4", "nf4").says(&[(Layout, "NF4")]),
         nf4("NF4 double", "nf4 double").says(&[(Layout, "NF4"), (Overhead, double)]),
+        nf4("NF4 double", "nf4 double quant").says(&[(Layout, "NF4"), (Overhead, double)]),
         twice("double quant"),
         twice("double quantization"),
         nf4("NF4 plain", "nf4 plain").says(&[(Layout, "NF4"), (Overhead, "32@64")]),
