@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::classify::inventory::UnknownLayout;
 use super::contradictions::Comparison;
 use super::inspection::Inspection;
 use super::names::{collapse, printable};
 use super::problem::Problem;
-use super::scheme::{Quantized, Scheme, bits_per_weight};
+use super::scheme::{Quantized, Scheme, UnknownLayout, bits_per_weight};
 use kit::Table;
 use kit::table::count;
 

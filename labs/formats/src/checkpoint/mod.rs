@@ -31,7 +31,7 @@ mod split_gguf;
 mod tensor;
 
 pub use classify::classify;
-pub use classify::inventory::{Inventory, UnknownLayout};
+pub use classify::inventory::Inventory;
 pub use config::{ActGranularity, Activations, Expected, Numbers, QuantConfig, ScaleTime};
 pub use contradictions::{Aspect, Comparison};
 pub use dtype::{Dtype, Storage};
@@ -41,6 +41,8 @@ pub use inspection::{Inspection, examine, inspect};
 pub use names::{collapse, printable};
 pub use problem::Problem;
 pub use safetensors_header::{Header, read_header};
-pub use scheme::{GptqVersion, Part, Quantized, Scheme, ZeroPoints, bits_per_weight};
+pub use scheme::{
+    GptqVersion, Part, Quantized, Scheme, UnknownLayout, ZeroPoints, bits_per_weight,
+};
 pub use split_gguf::SplitPart;
 pub use tensor::Tensor;

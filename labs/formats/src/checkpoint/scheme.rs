@@ -166,6 +166,21 @@ pub struct Quantized {
     pub parts: Vec<Part>,
 }
 
+/// A module whose layout is not known here, so that nobody is told how many weights it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnknownLayout {
+    /// The module: `model.layers.0.self_attn.q_proj`.
+    pub module: String,
+    /// The layout, as far as it can be named: `MLX`, `GGML type 139`; else the words for none.
+    pub layout: String,
+    /// How many tensors it is made of, a bias left out.
+    pub parts: usize,
+    /// Bytes of all its parts; in a GGUF file with the padding that follows.
+    pub bytes: u64,
+    /// Why the layout is not known, as the end of a sentence that begins with "not checked, because".
+    pub because: String,
+}
+
 impl Quantized {
     /// Bytes of all parts.
     pub fn bytes(&self) -> u64 {

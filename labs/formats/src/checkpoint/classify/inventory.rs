@@ -3,7 +3,7 @@
 use super::byte_codes::ggml;
 use super::module::Module;
 use crate::checkpoint::problem::Problem;
-use crate::checkpoint::scheme::Quantized;
+use crate::checkpoint::scheme::{Quantized, UnknownLayout};
 use crate::checkpoint::tensor::Tensor;
 use crate::gguf::TensorType;
 
@@ -18,21 +18,6 @@ pub struct Inventory {
     pub unknown: Vec<UnknownLayout>,
     /// Parts that do not fit each other.
     pub problems: Vec<Problem>,
-}
-
-/// A module whose layout is not known here, so that nobody is told how many weights it has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnknownLayout {
-    /// The module: `model.layers.0.self_attn.q_proj`.
-    pub module: String,
-    /// The layout, as far as it can be named: `MLX`, `GGML type 139`; else the words for none.
-    pub layout: String,
-    /// How many tensors it is made of, a bias left out.
-    pub parts: usize,
-    /// Bytes of all its parts; in a GGUF file with the padding that follows.
-    pub bytes: u64,
-    /// Why the layout is not known, as the end of a sentence that begins with "not checked, because".
-    pub because: String,
 }
 
 impl Inventory {

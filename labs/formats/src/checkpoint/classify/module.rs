@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::inventory::UnknownLayout;
 use crate::checkpoint::dtype::{Dtype, Storage};
-use crate::checkpoint::scheme::{Part, Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::scheme::{Part, Quantized, Scheme, UnknownLayout, ZeroPoints};
 use crate::checkpoint::tensor::{Tensor, elements};
 use crate::format::Group;
 
