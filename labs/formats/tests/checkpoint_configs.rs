@@ -129,7 +129,7 @@ fn pack_quantized(ignore: &[&str], groups: &[Value]) -> Value {
 fn a_field_of_a_wrong_type_or_range_is_no_absent_field() {
     let base = json!({ "quant_method": "gptq", "bits": 4, "group_size": 64, "sym": true });
     let file = gptq("m.q_proj", 4, 64);
-    let good = agrees(&[file.clone()], &base);
+    let good = agrees(std::slice::from_ref(&file), &base);
     assert!(good.contains("compared with the shapes: method, bits, group size"), "{good}");
     assert!(good.contains("sym true"), "{good}");
     for (key, wrong) in [
