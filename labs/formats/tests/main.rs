@@ -3,6 +3,7 @@
 mod card_configs;
 mod card_strings;
 mod card_words;
+mod checkpoint_configs;
 mod checkpoint_golden;
 mod checkpoint_header;
 mod checkpoint_layouts;

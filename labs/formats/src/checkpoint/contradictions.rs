@@ -106,16 +106,16 @@ pub fn compare(inventory: &Inventory, config: &QuantConfig) -> Comparison {
 struct Checker<'a> {
     config: &'a QuantConfig,
     found: Comparison,
-    /// Statements of the config by whether the header showed them.
-    said: BTreeMap<(Aspect, String), bool>,
+    /// Statements of the config that the header does not show.
+    words: BTreeSet<(Aspect, String)>,
     /// Entries in doubt, with the first module that each may name.
     doubts: BTreeMap<(&'a str, bool), String>,
 }
 
 impl<'a> Checker<'a> {
     fn new(config: &'a QuantConfig) -> Self {
-        let (found, said, doubts) = Default::default();
-        Self { config, found, said, doubts }
+        let (found, words, doubts) = Default::default();
+        Self { config, found, words, doubts }
     }
 
     fn disagree(&mut self, module: &str, file: String, expected: &str) {
@@ -128,7 +128,7 @@ impl<'a> Checker<'a> {
         if is_shown {
             self.found.compared.insert(aspect);
         } else {
-            self.said.insert((aspect, words()), true);
+            self.words.insert((aspect, words()));
         }
     }
 
@@ -270,7 +270,7 @@ impl<'a> Checker<'a> {
     /// Modules that stayed plain although the config wants them quantized: the same module of another
     /// layer is quantized, or a neighbour of a name that loaders quantize with it.
     fn plain_modules(&mut self, inventory: &Inventory) {
-        if self.config.left_alone().next().is_some() && self.config.is_specific() {
+        if self.config.left_alone().next().is_some() && !inventory.quantized.is_empty() {
             self.found.compared.insert(Aspect::Ignored);
         }
         let quantized = || inventory.quantized.iter().map(|quantized| quantized.module.as_str());
@@ -340,9 +340,9 @@ impl<'a> Checker<'a> {
     }
 
     fn finish(self, inventory: &Inventory) -> Comparison {
-        let Self { config, mut found, said, doubts } = self;
+        let Self { config, mut found, words, doubts } = self;
         found.words = config.unverifiable.clone();
-        found.words.extend(said.into_keys().map(|(_, words)| words));
+        found.words.extend(words.into_iter().map(|(_, words)| words));
         let is_gptq = inventory.quantized.iter().any(|q| matches!(q.scheme, Scheme::Gptq(_)));
         if is_gptq && config.gptq_version == GptqVersion::Unsaid {
             let words = "no checkpoint_format: loaders take GPTQ v1, zero points minus one";

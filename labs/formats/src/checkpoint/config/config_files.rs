@@ -28,7 +28,7 @@ const SECTIONS: [&str; 3] = ["quantization_config", "compression_config", "quant
 const NESTED: [&str; 4] = ["text_config", "llm_config", "language_config", "thinker_config"];
 
 /// Other names of a method: of forks, of vLLM's registry, of older versions.
-const ALIASES: [(&str, &str); 17] = [
+const ALIASES: [(&str, &str); 16] = [
     ("intel/auto-round", "auto-round"),
     ("auto_round", "auto-round"),
     ("inc", "auto-round"),
@@ -44,7 +44,6 @@ const ALIASES: [(&str, &str); 17] = [
     ("modelopt_fp8", "modelopt"),
     ("modelopt_mixed", "modelopt"),
     ("modelopt_mxfp8", "modelopt"),
-    ("nvfp4", "modelopt"),
     ("bnb", "bitsandbytes"),
 ];
 
@@ -136,7 +135,7 @@ impl QuantConfig {
             "hf_quant_config.json" => Some("modelopt"),
             _ => None,
         };
-        if let (Some((key, method)), None) = (by_field, by_name) {
+        if let Some((key, method)) = by_field.filter(|(_, method)| by_name != Some(*method)) {
             self.notes
                 .push(format!("there is no quant_method: read as {method}, because of {key}"));
         }

@@ -242,6 +242,10 @@ fn begins(module: &str, text: &str) -> bool {
 
 /// Whether a pattern with `*` and `?` names the module, or a module around it.
 fn glob(pattern: &[u8], module: &[u8]) -> bool {
+    // Most patterns are a name and a star, and most modules have another name: one comparison decides.
+    let head = pattern.iter().position(|c| matches!(c, b'*' | b'?')).unwrap_or(pattern.len());
+    let Some(module) = module.strip_prefix(&pattern[..head]) else { return false };
+    let pattern = &pattern[head..];
     let (mut p, mut m) = (0, 0);
     // Where the last star stands, and where the text behind it begins.
     let mut star: Option<(usize, usize)> = None;
