@@ -7,15 +7,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::report::{Line, aligned, gb, line, number};
+use super::serving;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use formats::architecture;
 use formats::card::{Card, read, weight_bytes};
+use formats::checkpoint::config::parse_json;
 use formats::device;
 use formats::model_sizes::{ModelSizes, SizesError};
-use kit::table::{count, sig3};
-use serde_json::Value;
-
-use super::serving;
+use kit::table::sig3;
 
 /// Reads a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
 #[derive(clap::Args)]
@@ -70,24 +70,6 @@ fn text(args: &Args) -> Result<String> {
         }
     }
     Ok(aligned(&lines))
-}
-
-/// A line of the report: its subject and its text. A line without text is the heading of a part.
-pub(super) type Line = (String, String);
-
-fn aligned(lines: &[Line]) -> String {
-    let width = lines.iter().filter(|(_, said)| !said.is_empty());
-    let width = width.map(|(what, _)| what.chars().count()).max().unwrap_or(0);
-    lines.iter().fold(String::new(), |text, (what, said)| {
-        if said.is_empty() {
-            return text + "\n" + what + "\n";
-        }
-        text + format!("{what:<width$}  {said}").trim_end() + "\n"
-    })
-}
-
-pub(super) fn line(what: &str, said: impl Into<String>) -> Line {
-    (what.into(), said.into())
 }
 
 /// Configs of a folder, in the order in which they are looked for.
@@ -161,12 +143,12 @@ fn model(args: &Args, card: &str, file: Option<&str>) -> Result<Option<Model>> {
         return Ok(Some((name.into(), Ok(model.into()))));
     }
     if let Some(path) = &args.config {
-        let json: Value = serde_json::from_str(&json_text(path)?)
+        let json = parse_json(json_text(path)?.as_bytes())
             .with_context(|| format!("{} is not valid JSON", path.display()))?;
         return Ok(Some((path.display().to_string(), ModelSizes::from_config(&json))));
     }
     if file.is_some() || card.trim_start().starts_with('{') {
-        let json: Value = serde_json::from_str(card)?;
+        let json = parse_json(card.as_bytes())?;
         // A quantization config alone has no sizes, and that is no fault.
         let keys = ["model_type", "text_config", "hidden_size"];
         let has_sizes = keys.iter().any(|key| json.get(key).is_some());
@@ -210,7 +192,12 @@ fn weights(card: &Card, name: &str, model: &ModelSizes) -> Vec<Line> {
         lines.push(line("everything else", number(bytes.rest) + " bytes" + rest));
     }
     let plain = 2 * model.parameters();
-    let (about, total) = (if bytes.about { "about " } else { "" }, bytes.total());
+    let about = match (bytes.about, card.leaves_some && card.rest_bits.is_none()) {
+        (true, _) => "about ",
+        (false, true) => "at least ",
+        (false, false) => "",
+    };
+    let total = bytes.total();
     let share = sig3(plain as f64 / total as f64);
     lines.push(line(
         "weights",
@@ -224,14 +211,6 @@ fn weights(card: &Card, name: &str, model: &ModelSizes) -> Vec<Line> {
         lines.push(line("experts", format!("a token passes {active} of {all} billion weights")));
     }
     lines
-}
-
-pub(super) fn gb(bytes: u64) -> String {
-    sig3(bytes as f64 / 1e9)
-}
-
-pub(super) fn number(number: u64) -> String {
-    usize::try_from(number).map_or_else(|_| number.to_string(), count)
 }
 
 #[cfg(test)]
@@ -333,11 +312,24 @@ mod tests {
     }
 
     #[test]
+    fn modules_that_are_left_alone_make_a_size_a_bound() -> Result<()> {
+        let text = |alone: &str| {
+            let scheme =
+                r#""quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": true"#;
+            let config = format!(r#"{{{scheme}, "modules_to_not_convert": ["{alone}"]}}"#);
+            report(&[&config, "--model", "qwen3-8b"])
+        };
+        assert!(text("lm_head")?.contains("weights          6.10 GB"), "{}", text("lm_head")?);
+        assert!(text("self_attn")?.contains("at least 6.10 GB"), "{}", text("self_attn")?);
+        Ok(())
+    }
+
+    #[test]
     fn a_mixture_with_latents_is_counted_by_its_experts() -> Result<()> {
         let config = r#"{"model_type": "deepseek_v3", "hidden_size": 1024, "intermediate_size": 2048,
             "moe_intermediate_size": 512, "num_hidden_layers": 10, "first_k_dense_replace": 2,
             "num_attention_heads": 16, "vocab_size": 32000, "n_routed_experts": 32,
-            "n_shared_experts": 1, "num_experts_per_tok": 4, "kv_lora_rank": 256,
+            "n_shared_experts": 1, "num_experts_per_tok": 4, "kv_lora_rank": 256, "time_limit": [0.0, Infinity],
             "qk_nope_head_dim": 64, "qk_rope_head_dim": 32, "v_head_dim": 64,
             "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}"#;
         let text = report(&[config, "--device", "h100"])?;

@@ -6,6 +6,7 @@ mod check_map;
 mod inspect;
 mod perplexity;
 mod quantize;
+mod report;
 mod serving;
 mod slice;
 

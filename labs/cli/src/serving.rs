@@ -16,7 +16,7 @@ use quantize_and_eval::{
     operations_per_s, prefill_tokens_per_s,
 };
 
-use super::card::{Line, line, number};
+use super::report::{Line, line, number};
 
 /// KV blocks and roofline bounds on a device.
 ///

@@ -130,6 +130,13 @@ fn a_field_that_changes_the_answer_is_read_or_said_not_to_be() {
             "8 + 32/(64 x 64) = 8.0078; experts: 4 + 8/16 + 32/(out x in) = 4.5000",
             "`moe_quant",
         ),
+        (json!({"quantization": {"group_size": 32, "bits": 8}}), "8 + 16/32 + 16/32 = 9.0000", ""),
+        (
+            json!({"quant_method": "auto-round", "bits": 4, "group_size": 32, "sym": true,
+                "data_type": "mx_fp"}),
+            "4 + 8/32 = 4.2500",
+            "",
+        ),
         (sparse("sparse-24-bitmask"), "8/2 + 1 + 32/in = 5.0078 for 4096 inputs", "2:4"),
         (sparse("marlin-24"), "8 + 32/in = 8.0078 for 4096", "`marlin-24` is not read"),
         (sparse("dense"), "8 + 32/in = 8.0078 for 4096", ""),

@@ -47,7 +47,7 @@ pub(super) fn read(text: &str) -> Result<Card, CardError> {
     })?;
     let facts = facts(first, &config)?;
     let mut card = Card::new(&facts, &[]);
-    describe(&mut card.answers, &config, &facts)?;
+    describe(&mut card, &config, &facts)?;
     add_sparsity(&mut card, &json, &facts);
     add_experts(&mut card, &json)?;
     Ok(card)
@@ -182,8 +182,15 @@ fn facts(expected: &Expected, config: &QuantConfig) -> Result<Facts, CardError> 
 
 fn said(expected: &Expected, config: &QuantConfig) -> Vec<Fact> {
     let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
-    let fixed = expected.grid.iter().flat_map(of_grid).chain(of_method(config.method.as_deref()));
-    let mut said: Vec<Fact> = fixed.map(|(field, value)| (field, value.to_owned())).collect();
+    let mut fixed: Vec<(Field, &str)> = expected.grid.iter().flat_map(of_grid).collect();
+    // A grid with a layout of its own has that layout's scales, whatever the method.
+    for fact in of_method(config.method.as_deref()) {
+        if fixed.iter().all(|(field, _)| *field != fact.0) {
+            fixed.push(fact);
+        }
+    }
+    let mut said: Vec<Fact> =
+        fixed.into_iter().map(|(field, value)| (field, value.to_owned())).collect();
     said.extend(expected.bits.map(|bits| (WeightBits, bits.to_string())));
     let groups = [expected.group, expected.implied_group].into_iter().flatten();
     said.extend(groups.map(|group| (Group, group.to_string())));
@@ -221,6 +228,7 @@ fn of_method(method: Option<&str>) -> Vec<(Field, &'static str)> {
         Some("gptq") => vec![(Method, "GPTQ"), (ZeroBits, "w"), (ScaleBits, "16")],
         // auto-round packs as GPTQ or AWQ.
         Some("auto-round") => vec![(ZeroBits, "w"), (ScaleBits, "16")],
+        Some("mlx") => vec![(ZeroBits, "16"), (ScaleBits, "16")],
         Some("mxfp4") => vec![(Rest, "16 bits")],
         Some("bitsandbytes") => vec![(Method, "bitsandbytes")],
         _ => Vec::new(),
@@ -257,8 +265,15 @@ fn kv(cache: KvCache) -> String {
     }
 }
 
+/// Whether modules of this name are counted in 16 bits anyway, or not at all.
+fn is_small(name: &str) -> bool {
+    let parts = ["lm_head", "embed", "gate", "router", "norm", "vision", "visual", "projector"];
+    parts.iter().any(|part| name.contains(part)) && !name.contains("gate_")
+}
+
 /// Adds what stays open and what is left alone.
-fn describe(answers: &mut Answers, config: &QuantConfig, facts: &Facts) -> Result<(), CardError> {
+fn describe(card: &mut Card, config: &QuantConfig, facts: &Facts) -> Result<(), CardError> {
+    let answers = &mut card.answers;
     for (field, what) in [(WeightBits, "the bits"), (Group, "who shares a scale")] {
         if facts.value(field).is_none() {
             answers.open.push(format!("{what}: this config does not say"));
@@ -267,6 +282,7 @@ fn describe(answers: &mut Answers, config: &QuantConfig, facts: &Facts) -> Resul
     answers.notes.extend(config.notes.iter().cloned());
     answers.notes.extend(config.unread.iter().map(|reason| format!("cannot be read: {reason}")));
     let alone: Vec<String> = config.left_alone().map(printable).collect();
+    card.leaves_some = alone.iter().any(|name| !is_small(name));
     if !alone.is_empty() {
         let more = alone.len().saturating_sub(NAMED);
         let named = alone[..alone.len() - more].join(", ");
@@ -280,6 +296,7 @@ fn describe(answers: &mut Answers, config: &QuantConfig, facts: &Facts) -> Resul
         let other = Card::new(&self::facts(other, config)?, &[]).answers.canonical;
         if other != answers.canonical {
             answers.notes.push(format!("another group of modules: {other}"));
+            card.format = None;
         }
     }
     Ok(())

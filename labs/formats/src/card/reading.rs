@@ -19,6 +19,9 @@ pub struct Card {
     pub kv_bits: Option<f64>,
     /// Whether embedding and head are quantized as well: in a GGUF file.
     pub embedding_too: bool,
+    /// Whether the config leaves linear layers inside the blocks in 16 bits, so that bytes are at least
+    /// those of [`Self::format`].
+    pub leaves_some: bool,
     /// Bits of a weight outside the experts, where only experts are in [`Self::format`].
     pub rest_bits: Option<f64>,
     /// The format of experts, where [`Self::format`] is that of everything else.
@@ -39,6 +42,7 @@ impl Card {
                 .value(Field::Rest)
                 .and_then(|rest| rest.split(' ').next()?.parse().ok()),
             experts: None,
+            leaves_some: false,
         }
     }
 }
