@@ -1,7 +1,7 @@
 //! What is known of each `model_type`: where it differs from Llama.
 //!
-//! Source: the configuration and modelling files of transformers 4.57.3; `deepseek_v32`,
-//! `glm_moe_dsa`, `kimi_k2` and `minimax_m2` are those of the code that their repositories carry.
+//! Source: the configuration and modelling files of transformers 4.57.3. `kimi_k2` is read as
+//! DeepSeek-V3, whose keys its config has; the published number of weights agrees.
 
 /// A family of models, by the `model_type` of its config.json.
 #[derive(Clone, Copy)]
@@ -67,8 +67,6 @@ pub(super) enum Attention {
     Grouped,
     /// Multi-head latent attention: a token keeps `kv_lora_rank + qk_rope_head_dim` numbers.
     Latent,
-    /// The same, and the key of an indexer that chooses tokens.
-    Indexed,
 }
 
 #[derive(Clone, Copy)]
@@ -273,13 +271,6 @@ pub(super) const FAMILIES: &[Family] = &[
         ..LLAMA
     },
     Family {
-        types: "minimax_m2",
-        qk_norm: QkNorm::Full,
-        biases: NO_BIAS,
-        experts: Some(Experts { router_bias: true, ..MIXTRAL }),
-        ..LLAMA
-    },
-    Family {
         types: "gpt_oss",
         biases: [Bias::Key("attention_bias", true), Bias::Key("attention_bias", true), Bias::Yes],
         defaults: &[
@@ -316,12 +307,6 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         types: "deepseek_v3 kimi_k2",
-        defaults: &[("first_k_dense_replace", 3), ("num_experts_per_tok", 8)],
-        ..LATENT
-    },
-    Family {
-        types: "deepseek_v32 glm_moe_dsa",
-        attention: Attention::Indexed,
         defaults: &[("first_k_dense_replace", 3), ("num_experts_per_tok", 8)],
         ..LATENT
     },

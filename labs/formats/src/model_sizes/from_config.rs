@@ -151,7 +151,7 @@ impl Reader<'_> {
         };
         match self.family.attention {
             Attention::Grouped => self.grouped(&base, &mut sizes)?,
-            Attention::Latent | Attention::Indexed => self.latent(&base, &mut sizes)?,
+            Attention::Latent => self.latent(&base, &mut sizes)?,
         }
         let intermediate = match self.family.experts {
             None => {
@@ -269,7 +269,7 @@ impl Reader<'_> {
             [hidden, heads * value],
         ];
         let mut vectors = latent;
-        let mut cached = latent + rope;
+        let cached = latent + rope;
         let rank = self.number("q_lora_rank", false)?;
         match rank {
             Some(rank) => {
@@ -277,16 +277,6 @@ impl Reader<'_> {
                 vectors += rank;
             }
             None => shapes.push([queries, hidden]),
-        }
-        if self.family.attention == Attention::Indexed {
-            let (index_heads, width) = (self.size("index_n_heads")?, self.size("index_head_dim")?);
-            shapes.extend([[index_heads * width, rank.unwrap_or(hidden)], [width, hidden]]);
-            // The weights of the indexer's heads are kept as a router is, and its norm has a bias.
-            vectors += index_heads * hidden + 2 * width;
-            cached += width;
-            let note =
-                "the cache holds the indexer's keys as well, counted in the cache's own bits";
-            sizes.notes.push(note.into());
         }
         sizes.matrices.extend(shapes.into_iter().map(|shape| Matrices {
             shape,
