@@ -12,7 +12,7 @@ use super::serving;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use formats::architecture;
 use formats::card::{Card, read, weight_bytes};
-use formats::checkpoint::config::parse_json;
+use formats::checkpoint::config::{FILES, parse_json};
 use formats::device;
 use formats::model_sizes::{ModelSizes, SizesError};
 use kit::table::sig3;
@@ -72,15 +72,11 @@ fn text(args: &Args) -> Result<String> {
     Ok(aligned(&lines))
 }
 
-/// Configs of a folder, in the order in which they are looked for.
-const CONFIGS: [&str; 4] =
-    ["config.json", "hf_quant_config.json", "quantize_config.json", "quant_config.json"];
-
 /// The text to parse as a card, and the JSON if `given` is the path of a config.
 fn card_text(given: &str) -> Result<(String, Option<String>)> {
     let path = Path::new(given);
     let path = if path.is_dir() {
-        let configs = CONFIGS.iter().map(|name| path.join(name));
+        let configs = FILES.iter().map(|name| path.join(name));
         let found = configs.into_iter().find(|config| config.is_file());
         found.with_context(|| format!("the folder `{given}` has no config.json"))?
     } else {
@@ -249,7 +245,7 @@ mod tests {
             let card = read(words)?;
             let format = card.format.clone().context("a format")?;
             for (name, model) in architecture::PUBLISHED {
-                let counted = weight_bytes(&card, &model).context("bytes")?.linear;
+                let counted = weight_bytes(&card, &(&model).into()).context("bytes")?.linear;
                 let labs = quantize_and_eval::linear_bytes(&model, &format)?;
                 assert_eq!(counted, labs, "{words} on {name}");
             }

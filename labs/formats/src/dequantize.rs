@@ -37,46 +37,41 @@ impl Layout {
         Some(Self { scheme: found.scheme, bits: found.bits?, group: found.group })
     }
 
-    /// Whether [`dequantize`] reads it.
+    /// Whether [`dequantize`] reads the layout.
     pub fn is_read(self) -> bool {
-        matches!(
-            self.scheme,
-            Scheme::PackQuantized
-                | Scheme::IntQuantized
-                | Scheme::Fp8
-                | Scheme::Fp8ScaleInv
-                | Scheme::AwqGemm
-                | Scheme::Gptq(_)
-                | Scheme::Ggml(_)
-        )
+        decoder(self.scheme).is_some()
     }
+}
+
+type Decode = fn(&Matrix) -> Result<Array2<f32>, FormatError>;
+
+/// The decoder of a scheme; `None` for a scheme that is not decoded here.
+fn decoder(scheme: Scheme) -> Option<Decode> {
+    Some(match scheme {
+        Scheme::PackQuantized => |matrix| matrix.pack_quantized(),
+        Scheme::IntQuantized => |matrix| matrix.int_quantized(),
+        Scheme::Fp8 => |matrix| matrix.fp8("weight_scale"),
+        Scheme::Fp8ScaleInv => |matrix| matrix.fp8("weight_scale_inv"),
+        Scheme::AwqGemm => |matrix| matrix.awq(),
+        Scheme::Gptq(_) => |matrix| matrix.gptq(),
+        Scheme::Ggml(_) => |matrix| matrix.blocks(),
+        _ => return None,
+    })
 }
 
 /// The matrix of `shape`, `[out_features, in_features]`, that `parts` stand for. Scales may be of any
 /// float type, and the parts may come in any order.
 ///
 /// # Errors
-/// If a part is missing, or of another shape or type, if `layout` is not one that [`Layout::is_read`]
-/// knows, or if a group index names a group that is not there.
+/// If a part is missing, or of another shape or type, if [`Layout::is_read`] says no, or if a group index names a group that is not there.
 pub fn dequantize(
     layout: Layout,
     shape: [usize; 2],
     parts: &[StoredPart],
 ) -> Result<Array2<f32>, FormatError> {
-    let matrix = Matrix { layout, shape, parts };
-    match layout.scheme {
-        Scheme::PackQuantized => matrix.pack_quantized(),
-        Scheme::IntQuantized => matrix.int_quantized(),
-        Scheme::Fp8 => matrix.fp8("weight_scale"),
-        Scheme::Fp8ScaleInv => matrix.fp8("weight_scale_inv"),
-        Scheme::AwqGemm => matrix.awq(),
-        Scheme::Gptq(version) => matrix.gptq(version),
-        Scheme::Ggml(_) => match parts {
-            [blocks] => blocks.shaped(gguf::dequantize(blocks.blocks()?, &blocks.bytes)?, shape),
-            _ => Err(matrix.lacks("one tensor of blocks")),
-        },
-        other => Err(FormatError::NotDecoded(other.to_string())),
-    }
+    let decode = decoder(layout.scheme);
+    let decode = decode.ok_or_else(|| FormatError::NotDecoded(layout.scheme.to_string()))?;
+    decode(&Matrix { layout, shape, parts })
 }
 
 struct Matrix<'a> {
@@ -154,24 +149,17 @@ impl Matrix<'_> {
     fn awq(&self) -> Result<Array2<f32>, FormatError> {
         let [out, inputs] = self.shape;
         let scales = self.transposed_scales(None)?;
-        let codes = self.part("qweight")?.words([inputs, out / 8])?;
-        let zeros = self.part("qzeros")?.words([scales.values.ncols(), out / 8])?;
-        // Where output `i` of a word lies: the order lists the output of each nibble.
-        let mut nibble = [0; 8];
-        for (at, &output) in awq::WORDS.order.iter().enumerate() {
-            nibble[output] = at;
-        }
-        let code = |words: &Array2<i32>, row: usize, output: usize| {
-            f32::from((words[(row, output / 8)] >> (4 * nibble[output % 8]) & 15) as u8)
-        };
-        let zero = |output, group| code(&zeros, group, output);
-        Ok(self.weights(&scales, |row, column| code(&codes, column, row), zero))
+        let [codes, zeros] = [("qweight", inputs), ("qzeros", scales.values.ncols())]
+            .map(|(name, rows)| self.part(name)?.words([rows, out / 8]));
+        let (codes, zeros) = (awq::codes(&codes?, out), awq::codes(&zeros?, out));
+        let code = |row, column| f32::from(codes[(column, row)]);
+        Ok(self.weights(&scales, code, |row, group| f32::from(zeros[(group, row)])))
     }
 
     /// GPTQ: codes in words along the inputs, zero points in words along the outputs. Version 1 stores
     /// each zero point minus one, and loaders read a file without a version as version 1. A file
     /// without zero points is symmetric.
-    fn gptq(&self, version: GptqVersion) -> Result<Array2<f32>, FormatError> {
+    fn gptq(&self) -> Result<Array2<f32>, FormatError> {
         let [out, inputs] = self.shape;
         let scales = self.transposed_scales(self.found("g_idx"))?;
         let codes = Packed::Stream(self.bits()?);
@@ -179,13 +167,20 @@ impl Matrix<'_> {
         let zeros = self.found("qzeros");
         let zeros =
             zeros.map(|part| part.words([scales.values.ncols(), codes.words(out)])).transpose()?;
-        let plus = if version == GptqVersion::V2 { 0.0 } else { 1.0 };
+        let is_v2 = self.layout.scheme == Scheme::Gptq(GptqVersion::V2);
+        let plus = if is_v2 { 0.0 } else { 1.0 };
         let middle = 2f32.powi(self.bits()? as i32 - 1);
         let code = |row, column| codes.code(|word| words[(word, row)], column);
         Ok(self.weights(&scales, code, |row, group| match &zeros {
             Some(zeros) => codes.code(|word| zeros[(group, word)], row) + plus,
             None => middle,
         }))
+    }
+
+    /// GGML: one tensor of blocks, each with its scale.
+    fn blocks(&self) -> Result<Array2<f32>, FormatError> {
+        let [blocks] = self.parts else { return Err(self.lacks("one tensor of blocks")) };
+        blocks.shaped(gguf::dequantize(blocks.blocks()?, &blocks.bytes)?, self.shape)
     }
 
     /// Bits of a code in a word.

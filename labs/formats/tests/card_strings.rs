@@ -55,7 +55,7 @@ const LLAMA2_70B: Architecture = Architecture { vocabulary: 32_000, ..LLAMA31_70
 
 fn bytes(card: &str, model: &Architecture) -> WeightBytes {
     let card = read(card).unwrap_or_else(|error| panic!("{card}: {error}"));
-    weight_bytes(&card, model).expect("a card that says enough")
+    weight_bytes(&card, &model.into()).expect("a card that says enough")
 }
 
 /// TheBloke's, ISTA-DASLab's and bartowski's cards print GB of the file, with two digits behind the

@@ -136,7 +136,8 @@ impl Checkpoint {
         for id in model.layer_ids() {
             let Some(matrix) = self.matrices.get(&format!("{id}.weight")) else { continue };
             if let Some(inputs) = matrix.inputs {
-                let layer = layer(inputs, matrix.layout, matrix.shape, &self.parts_of(matrix)?)?;
+                let parts = self.parts_of(matrix)?;
+                let layer = layer(inputs, matrix.layout, &parts, model.linear(id)?)?;
                 model.replace(id, layer)?;
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use formats::checkpoint::{ActGranularity, Activations, Numbers, ScaleTime, Scheme};
-use formats::dequantize::{Layout, dequantize};
+use formats::dequantize::Layout;
 use formats::float8;
 use formats::format::{Grid, Group};
 use formats::registry::StoredPart;
@@ -63,21 +63,22 @@ impl InputScales {
     }
 }
 
-/// The layer with the matrix that `parts` stand for, its inputs quantized.
+/// The layer `decoded`, whose weights `parts` stand for in `layout`, with its inputs quantized.
 ///
 /// # Errors
 /// If a part is missing or damaged.
 pub(crate) fn layer(
     inputs: InputScales,
     layout: Layout,
-    shape: [usize; 2],
     parts: &[StoredPart],
+    decoded: &Arc<dyn Linear>,
 ) -> Result<Arc<dyn Linear>, WriteError> {
     let one_byte = matches!(layout.scheme, Scheme::IntQuantized | Scheme::Fp8);
     if let ([first, second], Scale::Token, Group::Channel, true) =
         (parts, inputs.scale, layout.group, one_byte)
     {
         let (codes, scales) = if first.is("weight") { (first, second) } else { (second, first) };
+        let shape = [decoded.out_features(), decoded.in_features()];
         return Ok(Arc::new(Codes::new(inputs.grid, shape, codes, scales)?));
     }
     let stored = match inputs.scale {
@@ -91,8 +92,7 @@ pub(crate) fn layer(
         }
         _ => None,
     };
-    let weights = Dense::new(dequantize(layout, shape, parts)?);
-    Ok(Arc::new(Rounded { inputs, stored, weights }))
+    Ok(Arc::new(Rounded { inputs, stored, weights: Arc::clone(decoded) }))
 }
 
 /// `x`, `[tokens, in_features]`, as numbers on `grid`, and the scale of each token, `[tokens, 1]`.
@@ -160,7 +160,7 @@ struct Rounded {
     inputs: InputScales,
     /// The scale in the file.
     stored: Option<f32>,
-    weights: Dense,
+    weights: Arc<dyn Linear>,
 }
 
 impl Rounded {
@@ -171,12 +171,16 @@ impl Rounded {
         // Each row of the view shares a scale, whichever inputs share one in the layer.
         let (tokens, features) = x.dim();
         let width = match self.inputs.scale {
-            Scale::Neighbours(size) => size,
+            // A group that ran on into the next token would scale one token by another.
+            Scale::Neighbours(size) if size > 0 && features.is_multiple_of(size) => size,
+            Scale::Neighbours(size) => {
+                return Err(format!("groups of {size} do not divide {features} activations").into());
+            }
             Scale::Call => tokens * features,
             Scale::Token | Scale::Stored => features,
         };
-        if width == 0 || !(tokens * features).is_multiple_of(width) {
-            return Err(format!("groups of {width} activations do not divide {features}").into());
+        if x.is_empty() {
+            return Ok(x.clone());
         }
         let shared = x.to_shape((tokens * features / width, width))?.into_owned();
         let (mut codes, scales) = quantize_tokens(self.inputs.grid, &shared)?;
@@ -208,5 +212,79 @@ impl Linear for Rounded {
 
     fn bytes(&self) -> usize {
         self.weights.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    /// A layer that hands its inputs on, with its inputs rounded.
+    fn rounded(grid: Grid, scale: Scale, stored: Option<f32>) -> Result<Array2<f32>, LinearError> {
+        let weights: Arc<dyn Linear> = Arc::new(Dense::new(Array2::eye(4)));
+        let inputs = InputScales { grid, scale };
+        // The largest magnitude of all in the last token and column, and of a pair in each place.
+        let x = array![[1.0, -2.0, 0.3, 0.5], [0.1, 4.0, -0.7, -8.0]];
+        Rounded { inputs, stored, weights }.forward(&x)
+    }
+
+    /// Each value on a grid of `qmax` steps up to the largest magnitude of those that share a scale.
+    fn expected(absmax: [[f32; 4]; 2]) -> Array2<f32> {
+        let x = array![[1.0f32, -2.0, 0.3, 0.5], [0.1, 4.0, -0.7, -8.0]];
+        Array2::from_shape_fn((2, 4), |(i, j)| {
+            let scale = absmax[i][j] / 127.0;
+            (x[(i, j)] / scale).round_ties_even() * scale
+        })
+    }
+
+    #[test]
+    fn inputs_share_the_scale_that_the_config_says() -> Result<(), LinearError> {
+        let int8 = Grid::Int(8);
+        for (scale, absmax) in [
+            (Scale::Token, [[2.0; 4], [8.0; 4]]),
+            (Scale::Call, [[8.0; 4]; 2]),
+            (Scale::Neighbours(2), [[2.0, 2.0, 0.5, 0.5], [4.0, 4.0, 8.0, 8.0]]),
+        ] {
+            assert_eq!(rounded(int8, scale, None)?, expected(absmax), "{scale:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_stored_scale_clips_what_lies_beyond_its_grid() -> Result<(), LinearError> {
+        let int8 = rounded(Grid::Int(8), Scale::Stored, Some(0.03125))?;
+        assert_eq!(int8[(1, 3)], -128.0 * 0.03125, "int8 ends at -128");
+        assert_eq!(int8[(1, 1)], 127.0 * 0.03125, "int8 ends at 127");
+        assert_eq!(int8[(0, 1)], -2.0);
+        let fp8 = rounded(Grid::E4M3, Scale::Stored, Some(0.0078125))?;
+        assert_eq!(fp8[(1, 3)], -448.0 * 0.0078125, "E4M3 ends at 448");
+        Ok(())
+    }
+
+    #[test]
+    fn a_group_that_does_not_divide_the_inputs_of_a_token_is_refused() {
+        // 8 divides the two tokens together.
+        for size in [3, 8, 0] {
+            let error = rounded(Grid::E4M3, Scale::Neighbours(size), None).expect_err("4 inputs");
+            assert!(error.to_string().contains(&format!("groups of {size}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_config_leaves_open_is_refused_and_sixteen_bits_stay_floats() {
+        let said = |bits, scale, granularity| Activations {
+            bits,
+            numbers: Some(Numbers::Int),
+            scale,
+            granularity,
+        };
+        assert_eq!(InputScales::of(&said(16, None, None)), Ok(None));
+        let token = Some(ActGranularity::Token);
+        assert!(InputScales::of(&said(8, Some(ScaleTime::Dynamic), token)).is_ok());
+        for open in [said(8, None, token), said(8, Some(ScaleTime::Dynamic), None)] {
+            assert!(InputScales::of(&open).is_err_and(|why| why.contains("which activations")));
+        }
+        assert!(InputScales::of(&said(4, None, token)).is_err_and(|why| why.contains("4 bits")));
     }
 }

@@ -61,8 +61,8 @@ fn card(name: &str) -> Result<Card> {
 pub fn strings() -> Result<Table> {
     let rows = NAMES.map(|name| {
         let card = card(name)?;
-        let bytes =
-            weight_bytes(&card, &LLAMA31_8B).with_context(|| format!("{name} has no bytes"))?;
+        let bytes = weight_bytes(&card, &(&LLAMA31_8B).into())
+            .with_context(|| format!("{name} has no bytes"))?;
         let about = if bytes.about { "about " } else { "" };
         Ok((name, card.answers, format!("{about}{}", sig3(bytes.total() as f64 / 1e9))))
     });

@@ -18,7 +18,7 @@ use crate::checkpoint::config::{
     ActGranularity, Activations, Expected, KvCache, Numbers, QuantConfig, ScaleTime, WeightGrid,
     parse_json,
 };
-use crate::checkpoint::printable;
+use crate::printable::printable;
 
 /// Modules left alone that are named; the others are counted.
 const NAMED: usize = 4;

@@ -27,8 +27,7 @@ impl WeightBytes {
 ///
 /// A mean over a whole file counts for all parameters. Otherwise the linear layers inside the blocks
 /// are quantized, and embedding and head stay in 16 bits, unless the card is that of a GGUF file.
-pub fn weight_bytes(card: &Card, model: impl Into<ModelSizes>) -> Option<WeightBytes> {
-    let model = model.into();
+pub fn weight_bytes(card: &Card, model: &ModelSizes) -> Option<WeightBytes> {
     if let Some(mean) = card.mean_bits {
         return Some(WeightBytes {
             linear: mean_bytes(model.parameters(), mean),
@@ -36,9 +35,9 @@ pub fn weight_bytes(card: &Card, model: impl Into<ModelSizes>) -> Option<WeightB
             about: true,
         });
     }
-    let linear = linear_bytes(card, &model, |matrices| matrices.stored)?;
+    let linear = linear_bytes(card, model, |matrices| matrices.stored)?;
     let tables = if model.tied { 1 } else { 2 };
-    let rest = tables * table_bytes(card, &model)? + vector_bytes(card, &model);
+    let rest = tables * table_bytes(card, model)? + vector_bytes(card, model);
     Some(WeightBytes { linear, rest, about: card.embedding_too })
 }
 

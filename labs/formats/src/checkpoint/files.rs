@@ -11,12 +11,12 @@ use super::config::config_files::read_bytes;
 use super::config::quant_config::QuantConfig;
 use super::dtype::Storage;
 use super::error::{CheckpointError, MAX_HEADER};
-use super::names::printable;
 use super::problem::Problem;
 use super::safetensors_header::read_header;
 use super::split_gguf::{self, SplitPart};
 use super::tensor::Tensor;
 use crate::gguf::Gguf;
+use crate::printable::printable;
 
 /// The index of a sharded checkpoint.
 const INDEX: &str = "model.safetensors.index.json";

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::names::printable;
+use crate::printable::printable;
 
 /// One tensor's entry, as it is written.
 #[derive(serde::Deserialize)]

@@ -8,9 +8,9 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::dtype::{Dtype, Storage};
 use super::error::{CheckpointError, MAX_HEADER};
-use super::names::printable;
 use super::raw_header::{Entry, RawHeader};
 use super::tensor::{Tensor, elements};
+use crate::printable::printable;
 
 /// Bytes of the length in front of the JSON.
 const LENGTH: u64 = 8;

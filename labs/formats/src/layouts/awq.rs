@@ -65,6 +65,11 @@ pub fn pack(w: &Grouped) -> Result<AwqTensors, LayoutError> {
     })
 }
 
+/// The codes or zero points, `[rows, out_features]`, in words of eight outputs each.
+pub(crate) fn codes(words: &Array2<i32>, out_features: usize) -> Array2<u8> {
+    unpack_rows(words.view(), out_features, |word| unpack_word(word, &WORDS.order))
+}
+
 /// Unpacks the tensors of an AutoAWQ checkpoint, whatever they hold.
 ///
 /// # Errors
@@ -76,10 +81,9 @@ pub fn unpack(tensors: &AwqTensors) -> Result<Grouped, LayoutError> {
     let words = out_features / 8;
     check_shape(LAYOUT, "qweight", tensors.qweight.shape(), &[tensors.qweight.nrows(), words])?;
     check_shape(LAYOUT, "qzeros", tensors.qzeros.shape(), &[groups, words])?;
-    let codes = |word| unpack_word(word, &WORDS.order);
     Grouped::new(
-        transposed(&unpack_rows(tensors.qweight.view(), out_features, codes)),
-        transposed(&unpack_rows(tensors.qzeros.view(), out_features, codes)),
+        transposed(&codes(&tensors.qweight, out_features)),
+        transposed(&codes(&tensors.qzeros, out_features)),
         transposed(&tensors.scales),
     )
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::families::{Attention, Bias, Experts, FAMILIES, Family, QkNorm, Shared, Window};
 use super::{CachePart, Matrices, ModelSizes};
 use crate::architecture::{Architecture, ArchitectureError};
-use crate::checkpoint::printable;
+use crate::printable::printable;
 
 /// Why the sizes of a model are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -85,12 +85,6 @@ impl ModelSizes {
     }
 }
 
-impl From<&Self> for ModelSizes {
-    fn from(sizes: &Self) -> Self {
-        sizes.clone()
-    }
-}
-
 impl From<&Architecture> for ModelSizes {
     fn from(model: &Architecture) -> Self {
         let matrices = model.layer_matrices().map(|shape| Matrices {

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::config::quant_config::QuantConfig;
 use super::dtype::{Dtype, Storage};
-use super::names::printable;
 use super::problem::Problem;
 use super::scheme::Quantized;
 use super::tensor::Tensor;
+use crate::printable::printable;
 use inventory::Inventory;
 use module::{Module, Wrong, is};
 use named::Said;

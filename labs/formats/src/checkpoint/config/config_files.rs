@@ -11,13 +11,13 @@ use serde_json::Value;
 use super::json_fields::Fields;
 use super::quant_config::QuantConfig;
 use crate::checkpoint::error::CheckpointError;
-use crate::checkpoint::names::printable;
+use crate::printable::printable;
 
 /// The longest config that is read, in bytes; real ones have some kilobytes.
 const MAX_CONFIG: u64 = 16 << 20;
 
 /// The files that may hold the config, in the order in which loaders ask.
-const FILES: [&str; 4] =
+pub const FILES: [&str; 4] =
     ["config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json"];
 
 /// Where config.json speaks of quantization. `compression_config` is the old name of compressed-tensors, and

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use crate::checkpoint::names::printable;
 use crate::format::Group;
+use crate::printable::printable;
 
 /// The longest value that a sentence repeats, in characters.
 const SHOWN: usize = 60;

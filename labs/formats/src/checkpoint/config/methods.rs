@@ -11,9 +11,9 @@ use super::expected::{
 use super::json_fields::Fields;
 use super::module_patterns::{Listed, Reading};
 use super::quant_config::{Outcome, QuantConfig};
-use crate::checkpoint::names::printable;
 use crate::checkpoint::scheme::GptqVersion;
 use crate::format::Group;
+use crate::printable::printable;
 
 /// Activations that are left in 16 bits: only the weights are quantized.
 const SIXTEEN: Option<Activations> =

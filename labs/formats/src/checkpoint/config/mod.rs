@@ -10,7 +10,7 @@ mod methods;
 mod module_patterns;
 pub(crate) mod quant_config;
 
-pub use config_files::parse_json;
+pub use config_files::{FILES, parse_json};
 pub use expected::{
     ActGranularity, Activations, Expected, KvCache, Numbers, ScaleTime, WeightGrid,
 };

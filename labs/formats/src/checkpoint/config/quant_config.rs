@@ -2,8 +2,8 @@
 
 use super::expected::{Expected, KvCache, Numbers, WeightGrid};
 use super::module_patterns::{Listed, Tier};
-use crate::checkpoint::names::printable;
 use crate::checkpoint::scheme::{GptqVersion, Scheme};
+use crate::printable::printable;
 
 /// Whether the config wants a module quantized.
 #[derive(Clone, Debug, PartialEq)]
