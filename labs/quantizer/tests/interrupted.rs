@@ -5,15 +5,15 @@
 
 #![cfg(unix)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use formats::bytes::Float;
-use formats::registry::StorageFormat;
 use model::Weights;
 use quantizer::loaded::Checkpoint;
-use quantizer::{Job, Plan, Progress, write};
+use quantizer::{Job, Progress, write};
+
+use crate::tiny::{golden, job};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -36,23 +36,9 @@ impl Progress for Deadline {
     }
 }
 
-fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden/tiny")
-}
-
 fn write_tiny(out: &Path, progress: &dyn Progress) -> Outcome {
-    let weights = Weights::open(tiny())?;
-    let plan = Plan::new(StorageFormat::named("w4a16", 16)?, Float::F16);
-    let job = Job {
-        weights: &weights,
-        plan,
-        transform: None,
-        rounding: None,
-        out,
-        shard_bytes: 20_000,
-        leave_out: true,
-        requantize: false,
-    };
+    let weights = Weights::open(golden("tiny"))?;
+    let job = Job { shard_bytes: 20_000, ..job(&weights, ("w4a16", 16), out) };
     Ok(write(&job, progress).map(drop)?)
 }
 
@@ -66,7 +52,7 @@ fn a_child_writes() -> Outcome {
 /// Runs [`a_child_writes`] through a shell that says `first`.
 fn child(first: &str, out: &Path, tensors: usize) -> std::io::Result<Output> {
     let program = std::env::current_exe()?;
-    let run = format!("{first}; exec \"$0\" --exact a_child_writes --nocapture");
+    let run = format!("{first}; exec \"$0\" --exact interrupted::a_child_writes --nocapture");
     let mut command = Command::new("sh");
     command.arg("-c").arg(run).arg(program).env(OUT, out);
     command.env(TENSORS, tensors.to_string()).env("RUST_BACKTRACE", "0").output()
@@ -79,7 +65,7 @@ fn names(folder: &Path) -> std::io::Result<Vec<String>> {
 
 #[test]
 fn a_write_that_is_killed_at_any_tensor_leaves_nothing_that_looks_finished() -> Outcome {
-    let count = Weights::open(tiny())?.tensors().len();
+    let count = Weights::open(golden("tiny"))?.tensors().len();
     assert!(count >= 20, "{count} tensors are fewer points than the test promises");
     for tensors in 1..=count {
         let folder = tempfile::tempdir()?;

@@ -1,12 +1,11 @@
 //! The writer, the reader and smoothing, with the plan of lab 05.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use formats::bytes::Float;
 use formats::checkpoint::{self, Dtype, Tensor};
 use formats::gguf::Gguf;
-use formats::registry::{self, Reader, StorageFormat, StoredPart, part};
+use formats::registry::{self, Reader, StoredPart, part};
 use model::{Cache, Config, Model, Weights};
 use ndarray::Array2;
 use quantize_model::file;
@@ -16,29 +15,9 @@ use quantizer::{Job, Plan, Report, Transform, WriteError, write};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::tiny::{format, golden, job};
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden").join(name)
-}
-
-/// The format of this name, in groups of `size` where there are groups.
-fn format(name: &str, size: u64) -> StorageFormat {
-    StorageFormat::named(name, size).expect("a format of the registry")
-}
-
-fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -> Job<'a> {
-    Job {
-        weights,
-        plan: Plan::new(format(name, size), Float::F16),
-        transform: None,
-        rounding: None,
-        out,
-        shard_bytes: u64::MAX,
-        leave_out: true,
-        requantize: true,
-    }
-}
 
 fn refusal(result: Result<Report, WriteError>) -> String {
     match result {

@@ -1,0 +1,30 @@
+//! The tiny model, and what is asked of the writer.
+
+use std::path::{Path, PathBuf};
+
+use formats::bytes::Float;
+use formats::registry::StorageFormat;
+use model::Weights;
+use quantizer::{Job, Plan};
+
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/golden").join(name)
+}
+
+/// The format of this name, in groups of `size` where there are groups.
+pub fn format(name: &str, size: u64) -> StorageFormat {
+    StorageFormat::named(name, size).expect("a format of the registry")
+}
+
+pub fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -> Job<'a> {
+    Job {
+        weights,
+        plan: Plan::new(format(name, size), Float::F16),
+        transform: None,
+        rounding: None,
+        out,
+        shard_bytes: u64::MAX,
+        leave_out: true,
+        requantize: true,
+    }
+}
