@@ -1,11 +1,9 @@
 //! What is refused, and that the message says what and why. Each case is the tiny model with one
 //! thing changed.
 
-mod golden;
-
 use std::path::Path;
 
-use golden::{load, logits, path, relative, tiny};
+use crate::golden::{load, logits, path, relative, tiny};
 use model::{Cache, Convention, Model, ModelError, Tokenizer, greedy, perplexity};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
