@@ -124,30 +124,18 @@ pub const LLAMA31_70B: Architecture = Architecture {
 };
 
 /// Why sizes are those of no model.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArchitectureError {
-    /// A size is 0.
     #[error("{0} is 0: copy it from config.json")]
     Zero(&'static str),
     /// A size that no model has; products of such sizes would leave 64 bits.
     #[error("{what} is {found}: no model has more than {LARGEST}, so this is not its {what}")]
-    TooLarge {
-        /// Which size.
-        what: &'static str,
-        /// What was given.
-        found: u64,
-    },
-    /// The parameters are more than arithmetic in 64 bits can count the bits of.
+    TooLarge { what: &'static str, found: u64 },
     #[error("{0} parameters are more than any model has: look at the sizes")]
     TooMany(u128),
-    /// Query heads share a key-value head in equal numbers, or the sizes are wrong.
     #[error("{heads} query heads do not share {kv_heads} key-value heads evenly")]
-    Uneven {
-        /// Query heads.
-        heads: u64,
-        /// Key-value heads.
-        kv_heads: u64,
-    },
+    Uneven { heads: u64, kv_heads: u64 },
 }
 
 /// The largest size that [`Architecture::check`] lets through.

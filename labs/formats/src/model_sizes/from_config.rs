@@ -8,29 +8,20 @@ use crate::architecture::{Architecture, ArchitectureError};
 use crate::printable::printable;
 
 /// Why the sizes of a model are not known.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizesError {
-    /// No `model_type`, so no family.
     #[error("no `model_type` in it: sizes are read by it, and by nothing else")]
     NoType,
-    /// A family that is not in the table.
     #[error("sizes of `{0}` are not known here; known are {names}", names = known())]
     UnknownType(String),
-    /// A key that the family needs.
     #[error("no `{0}` in it: a config.json of this model_type has one")]
     Missing(&'static str),
-    /// A value that is no size.
     #[error("`{key}` is {found}: a size is a whole number, above 0 and not absurd")]
-    NoSize {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
+    NoSize { key: &'static str, found: String },
     /// A key that this family has not.
     #[error("`{0}` in a model of this model_type: its sizes are not known here")]
     Unlike(String),
-    /// Sizes that no model has.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 }
