@@ -43,11 +43,7 @@ const LLAMA2_13B: Architecture = Architecture {
     intermediate: 13_824,
     heads: 40,
     kv_heads: 40,
-    head_dim: 128,
-    vocabulary: 32_000,
-    tied: false,
-    qkv_bias: false,
-    qk_norm: false,
+    ..LLAMA2_70B
 };
 
 /// Llama-2-70B.
