@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::dtype::{Dtype, Storage};
-use crate::checkpoint::scheme::{Part, Quantized, Scheme, UnknownLayout, ZeroPoints};
+use crate::checkpoint::scheme::{Quantized, Scheme, UnknownLayout, ZeroPoints};
 use crate::checkpoint::tensor::{Tensor, elements};
 use crate::format::Group;
 
@@ -99,12 +99,8 @@ impl<'a> Module<'a> {
     /// Puts the matrix together: every part but the bias, which a plain layer has too.
     pub(super) fn quantized(&self, scheme: Scheme, found: Found) -> Quantized {
         let Found { bits, group, zeros, shape, weights } = found;
-        let parts = self.parts().filter(|(name, _)| *name != "bias").map(|(name, tensor)| Part {
-            name: name.into(),
-            storage: tensor.storage,
-            shape: tensor.shape.clone(),
-            bytes: tensor.bytes,
-        });
+        let parts = self.parts().filter(|(name, _)| *name != "bias");
+        let parts = parts.map(|(name, tensor)| Tensor { name: name.into(), ..tensor.clone() });
         let weights = weights.or_else(|| shape.as_deref().and_then(elements));
         let module = self.name.into();
         Quantized { module, scheme, bits, group, zeros, weights, parts: parts.collect(), shape }
