@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use formats::checkpoint::{Inspection, QuantConfig, Tensor, inspect, inspection_report};
+use formats::checkpoint::{Inspection, QuantConfig, inspect, inspection_report};
 use serde_json::{Value, json};
 
-use crate::made_up_checkpoint::{inspected, tensors};
+use crate::made_up_checkpoint::{inspected, safetensors};
 
 fn plain(module: &str, shape: &str) -> String {
     format!("{module}.weight F16 {shape}")
@@ -339,22 +339,6 @@ fn methods_go_by_several_names_or_none() {
     assert_eq!(found.expected("m.k").and_then(|expected| expected.bits), Some(4));
 }
 
-/// A safetensors file with the parts, and zeros for data.
-fn write(path: &Path, parts: &str) -> std::io::Result<()> {
-    let mut header = json!({ "__metadata__": null });
-    let mut end = 0;
-    for Tensor { name, storage, shape, bytes } in tensors(parts) {
-        let offsets = [end, end + bytes];
-        header[name] =
-            json!({ "dtype": storage.to_string(), "shape": shape, "data_offsets": offsets });
-        end += bytes;
-    }
-    let header = header.to_string();
-    let length = (header.len() as u64).to_le_bytes();
-    let data = vec![0; usize::try_from(end).unwrap_or_default()];
-    fs::write(path, [&length[..], header.as_bytes(), &data].concat())
-}
-
 fn read(path: &Path) -> std::io::Result<(Inspection, String)> {
     let found = inspect(path).map_err(std::io::Error::other)?;
     let verdict = inspection_report::verdict(&found).join("\n");
@@ -364,7 +348,7 @@ fn read(path: &Path) -> std::io::Result<(Inspection, String)> {
 #[test]
 fn pythons_words_for_numbers_are_read_and_other_words_are_not() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
-    write(&folder.path().join("model.safetensors"), &nvfp4("m.up_proj"))?;
+    fs::write(folder.path().join("model.safetensors"), safetensors(&nvfp4("m.up_proj")))?;
     let config = |fields: &str| {
         let method = r#""quantization_config":{"quant_method":"modelopt","quant_algo":"NVFP4"}"#;
         fs::write(folder.path().join("config.json"), format!("{{{fields},{method}}}"))
@@ -388,7 +372,7 @@ fn pythons_words_for_numbers_are_read_and_other_words_are_not() -> std::io::Resu
 fn a_config_that_cannot_be_read_hides_none_and_two_that_differ_are_named() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
-    write(&file("model.safetensors"), &gptq("m.q_proj", 4, 64))?;
+    fs::write(file("model.safetensors"), safetensors(&gptq("m.q_proj", 4, 64)))?;
     let says =
         |bits: u64| json!({ "bits": bits, "group_size": 64, "desc_act": false, "sym": true });
     fs::write(file("config.json"), r#"{"quantization_config":{"quant_method":"novel"}}"#)?;
@@ -412,7 +396,10 @@ fn shards_lie_where_the_index_says_and_an_index_holds_no_data() -> std::io::Resu
         (folder.path().join("diffusion_pytorch_model.safetensors.index.json"), ["a", "parts/b"]);
     fs::create_dir(folder.path().join("parts"))?;
     for name in shards {
-        write(&folder.path().join(format!("{name}.safetensors")), &plain(name, "2x2"))?;
+        fs::write(
+            folder.path().join(format!("{name}.safetensors")),
+            safetensors(&plain(name, "2x2")),
+        )?;
     }
     let map = |entries: Value| fs::write(&index, json!({ "weight_map": entries }).to_string());
     map(json!({ "a.weight": "a.safetensors", "parts/b.weight": "parts/b.safetensors" }))?;
@@ -420,7 +407,7 @@ fn shards_lie_where_the_index_says_and_an_index_holds_no_data() -> std::io::Resu
     assert_eq!((found.files.len(), found.inventory.plain.len(), found.problems.len()), (2, 2, 0));
 
     // The same name in two shards is counted once.
-    write(&folder.path().join("parts/b.safetensors"), &plain("a", "2x2"))?;
+    fs::write(folder.path().join("parts/b.safetensors"), safetensors(&plain("a", "2x2")))?;
     map(json!({ "a.weight": "a.safetensors", "other": "parts/b.safetensors" }))?;
     let (found, verdict) = read(folder.path())?;
     assert_eq!(found.inventory.plain.len(), 1);
@@ -436,7 +423,10 @@ fn shards_lie_where_the_index_says_and_an_index_holds_no_data() -> std::io::Resu
 fn a_folder_whose_checkpoints_lie_deeper_says_where() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("transformer"))?;
-    write(&folder.path().join("transformer/model.safetensors"), &plain("a", "2x2"))?;
+    fs::write(
+        folder.path().join("transformer/model.safetensors"),
+        safetensors(&plain("a", "2x2")),
+    )?;
     let error = read(folder.path()).map(drop).expect_err("no checkpoint").to_string();
     assert!(error.contains("transformer: give that folder"), "{error}");
     Ok(())
@@ -445,7 +435,7 @@ fn a_folder_whose_checkpoints_lie_deeper_says_where() -> std::io::Result<()> {
 #[test]
 fn an_index_may_be_longer_than_any_config() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
-    write(&folder.path().join("a.safetensors"), &plain("a", "2x2"))?;
+    fs::write(folder.path().join("a.safetensors"), safetensors(&plain("a", "2x2")))?;
     let long = json!({ "metadata": { "filler": " ".repeat(17 << 20) },
         "weight_map": { "a.weight": "a.safetensors" } });
     fs::write(folder.path().join("model.safetensors.index.json"), long.to_string())?;

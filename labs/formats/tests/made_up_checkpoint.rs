@@ -19,6 +19,23 @@ fn tensor(part: &str) -> Tensor {
     Tensor { name: name.into(), storage: Storage::Elements(dtype), shape, bytes }
 }
 
+/// A safetensors file with these parts, and zeros for data.
+pub fn safetensors(parts: &str) -> Vec<u8> {
+    let (mut header, mut end) = (json!({ "__metadata__": null }), 0);
+    for Tensor { name, storage, shape, bytes } in tensors(parts) {
+        let (dtype, offsets) = (storage.to_string(), [end, end + bytes]);
+        header[name] = json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
+        end += bytes;
+    }
+    safetensors_of(&header.to_string(), end as usize)
+}
+
+/// A safetensors file with this JSON, and so many bytes of data.
+pub fn safetensors_of(json: &str, data: usize) -> Vec<u8> {
+    let length = (json.len() as u64).to_le_bytes();
+    [&length[..], json.as_bytes(), &vec![0; data]].concat()
+}
+
 /// What is said of a checkpoint with these parts and this quantization config, which may be `null`.
 pub fn inspected(parts: &str, config: &Value) -> Inspection {
     let config = QuantConfig::parse("config.json", &json!({ "quantization_config": config }));
