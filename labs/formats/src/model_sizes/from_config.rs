@@ -84,8 +84,7 @@ impl Reader<'_> {
     fn number(&self, key: &'static str, zero: bool) -> Result<Option<u64>, SizesError> {
         let Some(value) = self.value(key) else {
             // A null is a statement, and no default: Mistral's `sliding_window`.
-            let default = self.family.defaults.iter().find(|(known, _)| *known == key);
-            return Ok(default.map(|(_, size)| *size).filter(|_| self.json.get(key).is_none()));
+            return Ok(self.family.default(key).filter(|_| self.json.get(key).is_none()));
         };
         let most = if key == "num_hidden_layers" { MOST_LAYERS } else { LARGEST };
         match value.as_u64() {
