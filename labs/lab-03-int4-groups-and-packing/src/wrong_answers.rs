@@ -594,6 +594,16 @@ wrong_answers! {
         },
     }
 
+    "forgets_the_scales",
+    "codes are the weights",
+    "a code counts steps of its scale, so the sum of a group is multiplied by the scale of the group",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        int4_linear: |x, w| {
+            let ones = Int4Groups::new(w.q().clone(), w.scales().mapv(|_| f16::ONE))?;
+            solution::int4_linear(x, &ones)
+        },
+    }
+
     "uses_one_scale_for_the_row",
     "a scale can wait until the end of the row",
     "each group of a row has another scale, so the scale waits until the end of its group",

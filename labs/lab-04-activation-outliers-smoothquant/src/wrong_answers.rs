@@ -521,6 +521,15 @@ wrong_answers! {
     ["the_scales_are_those_of_the_reference_implementation"],
     { smoothing_scale: |act, weight, alpha| act.powf(alpha) / weight.powf(1.0 - alpha) }
 
+    "limits_the_weight_alone",
+    "a maximum of the weight at 1e-5 or above keeps the scale above it, too",
+    "a small activation maximum makes a small scale, so the scale has a lower limit of its own",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        smoothing_scale: |act, weight, alpha| {
+            act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)
+        },
+    }
+
     "any_alpha",
     "a large alpha is only a strong migration",
     "outside 0 to 1 one of the two exponents is negative, so such an alpha must be refused",
