@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_nibbles
 //! cargo test -p lab-03-int4-groups-and-packing --test spec` runs the spec on one wrong answer,
-//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! and the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use half::f16;
 use kit::{answered, wrong_answers};

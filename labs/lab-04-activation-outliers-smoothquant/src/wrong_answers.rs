@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_alpha cargo
 //! test -p lab-04-activation-outliers-smoothquant --test spec` runs the spec on one wrong answer,
-//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! and the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::{Array1, Array2, Axis, Zip};
@@ -732,7 +732,8 @@ wrong_answers! {
 
     "multiplies_by_127_over_the_maximum",
     "`127 / max` is the reciprocal of the scale",
-    "vLLM's kernel multiplies so, and a product may land on the other side of a tie: this lab divides",
+    "vLLM's kernel multiplies so, and this lab divides, because a product may land on the other side \
+     of a tie",
     ["a_code_is_the_value_divided_by_its_scale"],
     { steps: |x, scales| x * scales.mapv(|scale| QMAX / (scale * QMAX)) }
 
