@@ -112,7 +112,7 @@ pub fn inverse_factor(h: &Array2<f64>) -> Result<Array2<f64>, GptqError> {
 }
 
 /// The inverse of a lower triangular matrix, by forward substitution row by row.
-fn inverse_of_lower(l: &Array2<f64>) -> Array2<f64> {
+pub(crate) fn inverse_of_lower(l: &Array2<f64>) -> Array2<f64> {
     let mut inverse = Array2::eye(l.nrows());
     for row in 0..l.nrows() {
         let (done, mut rest) = inverse.view_mut().split_at(Axis(0), row);
