@@ -91,8 +91,8 @@ pub fn cholesky(a: &Array2<f64>) -> Result<Array2<f64>, GptqError> {
         let known = l.slice(s![row, ..row]);
         let pivot = a[(row, row)] - known.dot(&known);
         let rounding = n as f64 * f64::EPSILON * a[(row, row)];
-        // Not `pivot <= rounding`, which is false for NaN.
-        if !(pivot > rounding) {
+        // A comparison with NaN is false.
+        if pivot.is_nan() || pivot <= rounding {
             return Err(GptqError::NotPositiveDefinite { pivot });
         }
         l[(row, row)] = pivot.sqrt();

@@ -58,7 +58,7 @@ struct Steps {
     /// The ends of the blocks between two columns, for a block size.
     fresh_block: fn(usize, Range<usize>, usize) -> Vec<Range<usize>>,
     number_of_group: fn(GptqError, usize) -> GptqError,
-    round_fresh: fn(&Wide, &Wide, usize, usize, &Grid) -> Lab<(Codes, Matrix)>,
+    round_fresh: Fresh,
     activation_order: fn(&Wide) -> Vec<usize>,
     check_settings: fn(&Settings, usize) -> Lab<()>,
     damping: fn(&Settings) -> f64,
@@ -72,6 +72,8 @@ struct Steps {
 }
 
 type Block = fn(&mut ArrayViewMut2<f64>, ArrayView2<f64>, ArrayView2<f32>, &Grid) -> (Codes, Wide);
+
+type Fresh = fn(&Wide, &Wide, usize, usize, &Grid) -> Lab<(Codes, Matrix)>;
 
 const RIGHT: Steps = Steps {
     check_batch: |h, x| solution::add_batch(&mut h.clone(), x),
@@ -380,9 +382,9 @@ wrong_answers! {
 
     "nan_is_not_below_0",
     "`pivot <= 0.0` finds every bad pivot",
-    "every comparison with NaN is false, so the check has to be `!(pivot > ...)`",
+    "every comparison with NaN is false, so NaN is looked for by itself",
     ["a_matrix_that_is_not_positive_definite_is_an_error_that_names_damping"],
-    { is_pivot: |pivot, n, element| !(pivot <= n as f64 * f64::EPSILON * element) }
+    { is_pivot: |pivot, n, element| pivot.is_nan() || (RIGHT.is_pivot)(pivot, n, element) }
 
     "takes_the_root_of_a_magnitude",
     "a negative pivot is a rounding error",
