@@ -2,12 +2,14 @@
 //!
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
 //! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes (without one, the
-//! labs take the nearest), and the format of [`Plan`] stores them. [`loaded`] reads checkpoints in
+//! labs take the nearest; [`layer_by_layer`] is GPTQ), and the format of [`Plan`] stores them. [`loaded`] reads checkpoints in
 //! these formats and runs them, whichever program wrote them.
 
 mod config;
 mod error;
 mod gguf_file;
+mod kept_layers;
+pub mod layer_by_layer;
 pub mod loaded;
 mod plan;
 mod quantized_inputs;
