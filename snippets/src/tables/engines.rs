@@ -209,6 +209,13 @@ mod tests {
     }
 
     #[test]
+    fn the_chapter_quantizes_in_every_scheme_of_the_registry() {
+        let schemes = formats::registry::ALL.map(|description| description.name).join(" ");
+        let chapter = include_str!("../../../src/real-model/engines.md");
+        assert!(chapter.contains(&format!("for scheme in {schemes};")), "it is now: {schemes}");
+    }
+
+    #[test]
     fn the_engines_agree_on_files_that_are_not_quantized_in_activations() -> Result<()> {
         // An engine that reads weights as we do differs by the rounding of f32 sums only.
         let of = SERVED.data();
