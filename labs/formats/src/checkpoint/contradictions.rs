@@ -27,7 +27,7 @@ const LINEAR: [&str; 9] = [
 ];
 
 /// Methods whose loaders decide by other rules which layers are quantized: by experts, by the data.
-const CHOOSY: [&str; 3] = ["mxfp4", "bitsandbytes", "mlx"];
+const CHOOSY: [&str; 4] = ["mxfp4", "bitsandbytes", "mlx", "hqq"];
 
 /// A field of a config that the header confirms or contradicts, in the order in which a verdict names them.
 #[allow(missing_docs)] // `name` says what each is.
