@@ -88,13 +88,16 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
         leave_out: true,
         requantize: false,
     };
-    let report = write(&job, &());
-    report.unwrap_or_else(|error| {
+    // Without the folder, whose name is another one in each run.
+    let inside = |error: String| error.replace(&out.display().to_string(), "the checkpoint");
+    write(&job, &()).unwrap_or_else(|error| {
+        let error = inside(error.to_string());
         panic!("{}: your plan could not be written: {error}", recipe.scheme)
     });
     let bytes = must(out.join("model.safetensors").metadata()).len();
     let checkpoint = Checkpoint::open(&out);
     let checkpoint = checkpoint.unwrap_or_else(|error| {
+        let error = inside(error.to_string());
         panic!("{}: what you wrote cannot be read back: {error}", recipe.scheme)
     });
     (bytes, checkpoint, folder)
