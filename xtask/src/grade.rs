@@ -6,16 +6,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use console::style;
 use xtask::labs::{self, Lab};
-use xtask::recognition::{Recognized, recognize};
+use xtask::recognition::{SHOWN, recognize};
 use xtask::spec::{Outcome, Spec};
 
 use crate::graded::{compile, is_todo, look_first, relative};
 use crate::progress::Meter;
 use crate::starter::{self, Function};
 use crate::summary;
-
-/// At most so many known wrong answers are shown for one starter.
-const SHOWN: usize = 3;
 
 /// Which lab to grade.
 #[derive(clap::Args)]
@@ -72,16 +69,8 @@ fn tell_known(lab: &Lab, failures: &[(&str, Outcome)]) -> Result<()> {
     let failures = failures.iter().map(|(name, outcome)| (name.to_string(), outcome.clone()));
     let known = recognize(&spec, &failures.collect());
     meter.finish();
-    for Recognized { wrong, tests } in known?.iter().take(SHOWN) {
-        let counted = if tests.len() == 1 {
-            "1 test with the same message"
-        } else {
-            &format!("{} tests with the same messages", tests.len())
-        };
-        let name = style(format!("`{}`", wrong.name)).bold();
-        println!("\nYour code fails {counted} as the known wrong answer {name}.");
-        println!("    Its author believed that {},", wrong.misconception);
-        println!("    but {}.", wrong.correction);
+    for recognized in known?.iter().take(SHOWN) {
+        println!("\n{recognized}");
     }
     Ok(())
 }

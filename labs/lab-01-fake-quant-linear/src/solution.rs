@@ -123,7 +123,7 @@ fn same_features(x: usize, w: usize) -> Result<(), QuantError> {
 // ANCHOR: memory
 /// Bytes of the quantized matrix, one for each code and four for each scale.
 pub fn memory_bytes(w: &Quantized) -> usize {
-    w.q().len() * size_of::<i8>() + w.scales().len() * size_of::<f32>()
+    w.q().len() + w.scales().len() * size_of::<f32>()
 }
 
 /// Bytes of the same matrix in `f32`.

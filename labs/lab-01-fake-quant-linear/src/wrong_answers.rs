@@ -36,6 +36,12 @@ const RIGHT: Steps = Steps {
     memory_bytes: solution::memory_bytes,
 };
 
+/// A value rounded to the 11 bits of f16, where f16 has it.
+fn half(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x0FFF + (bits >> 13 & 1)) & !0x1FFF)
+}
+
 wrong_answers! {
     "truncates",
     "`as i8` rounds to the nearest code",
@@ -411,6 +417,80 @@ wrong_answers! {
     "a code is an `i8` and takes one byte, which is where the memory is saved",
     ["memory_is_about_a_quarter_with_the_scales_counted"],
     { memory_bytes: |w| (w.q().len() + w.scales().len()) * size_of::<f32>() }
+
+    "rounds_the_value_to_f16",
+    "a weight of a checkpoint has 16 bits",
+    "a value beside a tie is rounded onto the tie, and the values of this lab are f32",
+    ["codes_round_half_to_even_as_torch_does"], {
+        quantize_value: |value, scale| {
+            solution::quantize_value(half(value), scale)
+        },
+    }
+
+    "refuses_what_overflows_squared",
+    "a value whose square is infinite cannot be computed with",
+    "`f32::MAX` is finite and has a place on a grid, so only NaN and infinity are refused",
+    ["nan_and_infinity_are_refused_and_their_row_is_named"], {
+        check_finite: |w| match w.indexed_iter().find(|(_, value)| !(*value * *value).is_finite()) {
+            Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
+            None => Ok(()),
+        },
+    }
+
+    "takes_every_scale_for_a_rows",
+    "scales are one or one per row",
+    "scales of shape `[1, in_features]` stretch over the columns, and the layer multiplies with \
+     what `dequantize` gives",
+    ["dequantize_multiplies_each_code_by_the_scale_of_its_row"], {
+        dequantize: |w| {
+            let scale = |row: usize| w.scales()[(row % w.scales().nrows(), 0)];
+            Array2::from_shape_fn(w.q().dim(), |(r, c)| f32::from(w.q()[(r, c)]) * scale(r))
+        },
+    }
+
+    "scales_after_the_sum",
+    "a scale can wait until the end of the sum",
+    "a scale along `in_features` is inside the sum, and the layer is `x @ dequantize(w).T` for any \
+     scales",
+    ["quant_linear_is_x_times_w_transposed_exactly_where_f32_is_exact"], {
+        quant_linear: |x, w| {
+            solution::quant_linear(x, w)?;
+            let first = w.scales().column(0).insert_axis(Axis(1)).to_owned();
+            Ok(x.dot(&w.q().mapv(f32::from).t()) * first.t())
+        },
+    }
+
+    "counts_rows_of_scales",
+    "a row has one scale",
+    "the number of scales is rows times columns of `scales`",
+    ["memory_is_about_a_quarter_with_the_scales_counted"],
+    { memory_bytes: |w| w.q().len() + 4 * w.scales().nrows() }
+
+    "exchanges_the_two_widths",
+    "which of the two numbers is which does not matter",
+    "an error that swaps the widths sends the reader to the wrong matrix",
+    ["quant_linear_is_close_to_x_times_w_transposed"], {
+        quant_linear: |x, w| solution::quant_linear(x, w).map_err(|error| match error {
+            QuantError::FeaturesDiffer { x, w } => QuantError::FeaturesDiffer { x: w, w: x },
+            other => other,
+        }),
+    }
+
+    "multiplies_by_one_over_127",
+    "a product with `1 / 127` is a quotient by 127",
+    "`1 / 127` is rounded itself, so the product may be the neighbour of the quotient",
+    ["the_scale_is_the_maximum_over_127_or_exactly_1"], {
+        scale_for: |absmax| {
+            let scale = absmax * (1.0 / QMAX);
+            if scale > 0.0 { scale } else { 1.0 }
+        },
+    }
+
+    "returns_f16",
+    "the output of a layer has 16 bits",
+    "f16 has 11 bits and the sum has more, and this layer is computed in f32",
+    ["quant_linear_is_x_times_w_transposed_exactly_where_f32_is_exact"],
+    { quant_linear: |x, w| Ok(solution::quant_linear(x, w)?.mapv(half)) }
 }
 
 /// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.

@@ -48,6 +48,13 @@ fn codes_round_half_to_even_as_torch_does() {
     );
     assert_eq!(codes, expected, "\ncodes of {PROBES:?} at scale 1: {diagnosis}");
     assert_eq!(quantize_value(0.3, 0.1), 3, "0.3 at scale 0.1 is three steps: divide by the scale");
+    for (value, code) in [(2.500_000_2, 3), (2.499_999_8, 2)] {
+        assert_eq!(
+            quantize_value(value, 1.0),
+            code,
+            "{value} lies beside a tie: a value rounded to 16 bits first would be the tie itself"
+        );
+    }
     // A scale of 11 bits, so that 6.5 times the scale is exact in f32.
     let scale = 0.122_985_84;
     assert_eq!(
@@ -73,6 +80,11 @@ fn codes_are_clipped_to_127_on_both_sides() {
 #[test]
 fn the_scale_is_the_maximum_over_127_or_exactly_1() {
     assert_eq!(scale_for(254.0), 2.0, "`scale_for(254)`: 254 over 127 is 2");
+    assert_eq!(
+        scale_for(9.0),
+        9.0 / 127.0,
+        "`scale_for(9)`: divide by 127, because 1 / 127 is rounded itself"
+    );
     for absmax in [1e-6, 1e-7, 1e-12, 1e-30] {
         assert_eq!(
             scale_for(absmax),
@@ -200,7 +212,9 @@ fn nan_and_infinity_are_refused_and_their_row_is_named() {
             "of two such values `check_finite` names the first, row by row"
         );
     }
-    assert_eq!(check_finite(&normal_matrix(1, 3, 5)), Ok(()), "finite values must pass");
+    for finite in [normal_matrix(1, 3, 5), array![[f32::MAX, f32::MIN]]] {
+        assert_eq!(check_finite(&finite), Ok(()), "finite values must pass, also the largest");
+    }
 }
 
 #[test]
@@ -236,6 +250,12 @@ fn dequantize_multiplies_each_code_by_the_scale_of_its_row() {
     assert_eq!(dequantize(&rows), array![[0.5, -1.0, 63.5], [1.0, 0.0, -31.75]], "one scale a row");
     let tensor = must(Quantized::new(codes, array![[2.0]]));
     assert_eq!(dequantize(&tensor), array![[2.0, -4.0, 254.0], [8.0, 0.0, -254.0]], "one scale");
+    let columns = must(Quantized::new(array![[1, 2], [3, 4]], array![[0.5, 4.0]]));
+    assert_eq!(
+        dequantize(&columns),
+        array![[0.5, 8.0], [1.5, 16.0]],
+        "scales of shape [1, 2] stretch over the columns: each code times the scale of its own place"
+    );
     let tenth = must(Quantized::new(array![[3]], array![[0.1]]));
     assert_eq!(
         dequantize(&tenth),
@@ -325,11 +345,14 @@ fn quant_linear_is_x_times_w_transposed_exactly_where_f32_is_exact() {
     for (scales, y) in [
         (array![[0.5], [0.25]], array![[3.5, 51.25], [1025.5, 2585.0]]),
         (array![[0.5]], array![[3.5, 102.5], [1025.5, 5170.0]]),
+        (array![[0.5, 0.25]], array![[2.0, 52.5], [1024.75, 5145.0]]),
     ] {
         let w = must(Quantized::new(codes.clone(), scales));
         let found = must(quant_linear(&x, &w));
         let diagnosis = if found == x.dot(&dequantize(&w)) {
             "that is x @ W, and an output is the product of x with a row of W: x @ W.T"
+        } else if w.scales().ncols() > 1 {
+            "a scale along in_features is inside the sum: multiply with what `dequantize` gives"
         } else if found.mapv(|y| y.round()) == found {
             "the products were rounded to whole numbers: the layer computes in floats"
         } else {
@@ -506,6 +529,8 @@ fn memory_is_about_a_quarter_with_the_scales_counted() {
     let per_channel = memory_bytes(&must(quantize_per_channel(&w)));
     assert_eq!(per_tensor, rows * columns + 4, "a byte a code, and one scale of four bytes");
     assert_eq!(per_channel, rows * columns + 4 * rows, "a byte a code, and four bytes a row");
+    let columns = must(Quantized::new(Array2::zeros((2, 3)), Array2::ones((1, 3))));
+    assert_eq!(memory_bytes(&columns), 6 + 4 * 3, "three scales, one a column: count all scales");
     let ratio = memory_bytes_f32(&w) as f64 / per_channel as f64;
     assert!(
         (3.97..3.98).contains(&ratio),

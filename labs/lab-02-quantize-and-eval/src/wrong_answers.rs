@@ -22,6 +22,7 @@ struct Steps {
     /// Of an amount and the bytes of its unit.
     check_size: fn(f64, f64) -> Cost<()>,
     nearest: fn(f64) -> u64,
+    nearest_gib: fn(f64) -> u64,
     check_matrix: fn(u64, u64, &Format) -> Cost<()>,
     bytes_of_bits: fn(u64) -> u64,
     /// Bytes of the codes, of rows, columns and bits.
@@ -30,6 +31,8 @@ struct Steps {
     rounds_each: bool,
     code_bits: fn(Grid) -> u64,
     overhead: fn(&Format) -> &[Overhead],
+    /// The granularity of each part of the overhead.
+    overhead_groups: fn(&Format) -> Vec<Group>,
     overhead_bits: fn(&Overhead) -> u64,
     scale_count: fn(u64, u64, Group) -> u64,
     share: fn(u64, u64) -> f64,
@@ -65,6 +68,7 @@ struct Steps {
     multiplied_tables: fn(&Architecture) -> u64,
     times_batch: fn(f64, f64) -> f64,
     step_tokens: fn(u64) -> f64,
+    check_prefill: fn(&Served, &Device, u64) -> Cost<()>,
     prompt_reads: fn(&Served, f64) -> Cost<f64>,
     multiplying_heads: fn(&Architecture) -> u64,
     /// Pairs of tokens that attend.
@@ -86,12 +90,14 @@ const RIGHT: Steps = Steps {
         if is_size { Ok(()) } else { Err(CostError::NotASize(amount)) }
     },
     nearest: |bytes| bytes.round() as u64,
+    nearest_gib: |bytes| (answer().nearest)(bytes),
     check_matrix: |out, inputs, format| solution::matrix_bytes(out, inputs, format).map(drop),
     bytes_of_bits: |bits| bits.div_ceil(8),
     code_bytes: |out, inputs, bits| (answer().bytes_of_bits)(out * inputs * bits),
     rounds_each: true,
     code_bits: |grid| grid.bits().into(),
     overhead: |format| &format.overhead,
+    overhead_groups: |format| format.overhead.iter().map(|part| part.per).collect(),
     overhead_bits: |part| part.bits.into(),
     scale_count: |out, inputs, per| {
         per.grid(out, inputs).map_or(0, |[rows, columns]| rows * columns)
@@ -136,6 +142,9 @@ const RIGHT: Steps = Steps {
     multiplied_tables: |_| 1,
     times_batch: |seconds, batch| seconds * batch,
     step_tokens: |batch| batch as f64,
+    check_prefill: |served, device, tokens| {
+        solution::prefill_roofline(served, device, tokens).map(drop)
+    },
     prompt_reads: |served, _| Ok(linear_bytes(&served.architecture, &served.format.linear)? as f64),
     multiplying_heads: |architecture| architecture.heads,
     pairs: |tokens| tokens * (tokens + 1.0) / 2.0,
@@ -918,6 +927,129 @@ wrong_answers! {
             (token_s > kv_s).then(|| (weights_s / (token_s - kv_s)).ceil())
         },
     }
+
+    "gib_is_cut_off",
+    "a flag in GiB is a whole number of bytes",
+    "0.7 GiB are 751,619,276.8 bytes, so GiB are rounded to the nearest byte as GB are",
+    ["a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty"],
+    { nearest_gib: |bytes| bytes as u64 }
+
+    "names_the_bytes_as_the_size",
+    "an error shows what was computed",
+    "the reader has given GB, and looks for that number",
+    ["what_is_no_size_is_refused"], {
+        check_size: |amount, unit| {
+            (RIGHT.check_size)(amount, unit).map_err(|_| CostError::NotASize(amount * unit))
+        },
+    }
+
+    "one_granularity_for_all_overhead",
+    "scales and zero points have one granularity",
+    "each part names its own, and NVFP4 has a scale per block of 16 and one for the whole tensor",
+    ["each_part_of_the_overhead_has_its_own_granularity"], {
+        overhead_groups: |format| {
+            let first = format.overhead.first().map_or(Group::Tensor, |part| part.per);
+            format.overhead.iter().map(|_| first).collect()
+        },
+    }
+
+    "a_step_reads_a_16_bit_head",
+    "the head is never quantized",
+    "the head has the format of the embedding, in memory as in the file",
+    ["a_step_multiplies_with_the_head_and_only_looks_up_the_embedding"],
+    { read_format: |_| Format::BF16 }
+
+    "norms_of_queries_and_keys_not_counted",
+    "a layer has two norms",
+    "Qwen3 norms its queries and keys as well, with `head_dim` weights each",
+    ["the_norms_of_queries_and_keys_are_weights_too"], {
+        vector_bytes: |architecture, format| {
+            let plain = Architecture { qk_norm: false, ..*architecture };
+            (RIGHT.vector_bytes)(&plain, format)
+        },
+    }
+
+    "names_a_percentage",
+    "a share is a percentage",
+    "the error shows the number that was given, which the reader looks for",
+    ["an_engine_that_would_not_start_is_an_error"], {
+        check_available: |memory, utilization, taken| {
+            match solution::kv_available_bytes(memory, utilization, taken) {
+                Err(CostError::Utilization(u)) => Err(CostError::Utilization(100.0 * u)),
+                checked => checked.map(drop),
+            }
+        },
+    }
+
+    "blames_the_weights_for_a_missing_rate",
+    "the weights choose the unit",
+    "weights alone in 4 bits multiply in 16 bits, so the rate that is missing is that of 16 bits",
+    ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
+        operations_per_s: |device, format| match solution::operations_per_s(device, format) {
+            Err(CostError::NoRate(_)) => Err(CostError::NoRate(format.weights)),
+            rate => rate,
+        },
+    }
+
+    "checks_the_16_bit_rate_alone",
+    "the rates that are no numbers are those that a device lacks",
+    "a rate is checked whatever the grid, because a time over NaN is no time",
+    ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
+        operations_per_s: |device, format| match solution::operations_per_s(device, format) {
+            Err(CostError::NotPositive { value, .. }) if format.activations != Grid::Sixteen => Ok(value),
+            rate => rate,
+        },
+    }
+
+    "prefill_divides_by_any_bandwidth",
+    "decode has checked the device",
+    "prefill may be asked alone, so it checks the bandwidth and the rate itself",
+    ["prefill_of_nothing_or_on_nothing_is_refused"], {
+        check_prefill: |served, device, tokens| {
+            match solution::prefill_roofline(served, device, tokens) {
+                Err(CostError::NotPositive { .. }) => Ok(()),
+                checked => checked.map(drop),
+            }
+        },
+    }
+
+    "a_crossover_at_infinity",
+    "the formula has a value where both grow alike",
+    "a quotient by 0 is infinite, and no batch is infinite",
+    ["a_long_context_keeps_decode_bound_by_memory_at_any_batch"],
+    { meet: |weights_s, kv_s, token_s| (token_s >= kv_s).then(|| weights_s / (token_s - kv_s)) }
+
+    "f32_falls_back_to_16_bits",
+    "every device that multiplies in 16 bits multiplies in f32",
+    "a device has a rate for f32 of its own or none, and 16 bits would lose digits",
+    ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
+        operations_per_s: |device, format| match solution::operations_per_s(device, format) {
+            Err(CostError::NoRate(Grid::F32)) => solution::operations_per_s(device, &Format::BF16),
+            rate => rate,
+        },
+    }
+
+    "names_every_bad_rate_0",
+    "a rate that is not above 0 is 0",
+    "the error shows the value to somebody who looks for its cause, and NaN is not 0",
+    ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
+        operations_per_s: |device, format| match solution::operations_per_s(device, format) {
+            Err(CostError::NotPositive { what, .. }) => Err(CostError::NotPositive { what, value: 0.0 }),
+            rate => rate,
+        },
+    }
+
+    "a_table_has_16_bits",
+    "a value of a table is a float of 16 bits",
+    "the table is stored once, and a weight is the number of its entry, in 4 bits here",
+    ["bits_per_weight_count_all_that_is_stored"],
+    { code_bits: |grid| if let Grid::Table(_) = grid { 16 } else { grid.bits().into() } }
+
+    "bits_per_weight_in_f32",
+    "a ratio needs no more than an f32",
+    "f32 has 24 bits, and a number of bytes may have more",
+    ["bits_per_weight_count_all_that_is_stored"],
+    { share: |bytes, weights| f64::from(8.0 * bytes as f32 / weights as f32) }
 }
 
 /// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
@@ -936,18 +1068,19 @@ pub mod chosen {
     /// See [`solution::bytes_from_gib`].
     pub fn bytes_from_gib(gibibytes: f64) -> Cost<u64> {
         (answer().check_size)(gibibytes, answer().gib)?;
-        Ok((answer().nearest)(gibibytes * answer().gib))
+        Ok((answer().nearest_gib)(gibibytes * answer().gib))
     }
 
     /// See [`solution::matrix_bytes`].
     pub fn matrix_bytes(out: u64, inputs: u64, format: &Format) -> Cost<u64> {
         (answer().check_matrix)(out, inputs, format)?;
-        let overhead = |part: &Overhead| {
-            let count = (answer().scale_count)(out, inputs, part.per);
+        let overhead = |(part, per): (&Overhead, Group)| {
+            let count = (answer().scale_count)(out, inputs, per);
             // Wraps, because a wrong answer may not check this product.
             count.wrapping_mul((answer().overhead_bits)(part))
         };
-        let overheads = (answer().overhead)(format).iter().map(overhead);
+        let groups = (answer().overhead_groups)(format);
+        let overheads = (answer().overhead)(format).iter().zip(groups).map(overhead);
         let code_bits = (answer().code_bits)(format.weights);
         if !answer().rounds_each {
             return Ok((out * inputs * code_bits + overheads.sum::<u64>()).div_ceil(8));
@@ -1070,7 +1203,7 @@ pub mod chosen {
 
     /// See [`solution::prefill_roofline`].
     pub fn prefill_roofline(served: &Served, device: &Device, prompt: u64) -> Cost<Roofline> {
-        solution::prefill_roofline(served, device, prompt)?;
+        (answer().check_prefill)(served, device, prompt)?;
         let model = &served.architecture;
         let tokens = prompt as f64;
         let weights = (answer().prompt_multiplies)(model.linear_weights() as f64, tokens);

@@ -148,6 +148,12 @@ fn a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty() {
         1_000_000_000,
         &[(1_000_000_001, "That is rounded up: round to the nearest byte.")],
     );
+    assert_count(
+        "0.7 GiB, which are 751,619,276.8 bytes",
+        must(bytes_from_gib(0.7)),
+        751_619_277,
+        &[(751_619_276, "That is truncated: round to the nearest byte.")],
+    );
     assert_eq!(bytes_from_gib(0.0), Ok(0), "0 is a size");
 }
 
@@ -155,9 +161,14 @@ fn a_gb_is_ten_to_the_nine_bytes_and_a_gib_is_two_to_the_thirty() {
 fn what_is_no_size_is_refused() {
     for size in [-1.0, -1e-12, f64::NAN, f64::INFINITY, 1e30] {
         for (unit, found) in [("GB", bytes_from_gb(size)), ("GiB", bytes_from_gib(size))] {
+            let named = match &found {
+                Err(CostError::NotASize(named)) => named.to_string(),
+                _ => String::new(),
+            };
             assert!(
-                matches!(found, Err(CostError::NotASize(_))),
-                "{size} {unit} gave {found:?}: check first, because a cast to u64 saturates silently"
+                named == size.to_string(),
+                "{size} {unit} gave {found:?}: check first, because a cast to u64 saturates silently, \
+                 and name the size as it was given"
             );
         }
     }
@@ -274,6 +285,22 @@ fn the_zero_points_are_stored_too() {
 }
 
 #[test]
+fn each_part_of_the_overhead_has_its_own_granularity() {
+    let nvfp4 = [(8, Group::Size(16)), (32, Group::Tensor)];
+    let (codes, scales) = (4096 * 4096 / 2, 4096 * 256);
+    assert_count(
+        "a matrix of 4,096 x 4,096 in NVFP4, with an FP8 scale for each 16 and an f32 for all",
+        must(matrix_bytes(4096, 4096, &format(Grid::E2M1, Grid::E2M1, &nvfp4))),
+        codes + scales + 4,
+        &[
+            (codes + 5 * scales, "That is an f32 for each 16, and the second part is one for all."),
+            (codes + scales, "The second part of `format.overhead` is missing."),
+            (codes + 5, "That is one FP8 scale for all, and the first part is one for each 16."),
+        ],
+    );
+}
+
+#[test]
 fn a_block_that_the_edge_cuts_off_has_a_scale_all_the_same() {
     let blocks = format(Grid::E4M3, Grid::E4M3, &[(32, Group::Block(128, 128))]);
     let found = must(matrix_bytes(576, 1500, &blocks));
@@ -354,6 +381,7 @@ fn bits_per_weight_count_all_that_is_stored() {
         ("AWQ g128", awq(128), 4.15625),
         ("Q8_0", ggml(8), 8.5),
         ("Q4_0", ggml(4), 4.5),
+        ("NF4", format(Grid::Table(4), Grid::Sixteen, &[(32, Group::Size(64))]), 4.5),
     ] {
         let bytes = must(matrix_bytes(4096, 4096, &stored));
         let found = must(bits_per_weight(bytes, weights));
@@ -368,6 +396,12 @@ fn bits_per_weight_count_all_that_is_stored() {
             ],
         );
     }
+    assert_number(
+        "bits per weight of 33,554,433 bytes for 33,554,432 weights",
+        must(bits_per_weight((1 << 25) + 1, 1 << 25)),
+        8.0 + f64::powi(2.0, -22),
+        &[(8.0, "That is computed in f32, which has 24 bits: use f64.")],
+    );
     assert_eq!(bits_per_weight(16, 0), Err(CostError::Zero("the number of weights")));
 }
 
@@ -466,6 +500,19 @@ fn a_row_of_the_embedding_is_a_token() {
                 "The table is [vocabulary, hidden], with a scale for each token.",
             ),
         ],
+    );
+}
+
+#[test]
+fn the_norms_of_queries_and_keys_are_weights_too() {
+    assert_count(
+        "Qwen3-8B in bf16, which has 8,190,735,360 parameters",
+        must(model_bytes(&QWEN3_8B, &ModelFormat::of(Format::BF16))),
+        2 * 8_190_735_360,
+        &[(
+            2 * (8_190_735_360 - 36 * 2 * 128),
+            "The norms of queries and keys are missing: `vector_weights` counts all vectors.",
+        )],
     );
 }
 
@@ -574,6 +621,16 @@ fn a_step_multiplies_with_the_head_and_only_looks_up_the_embedding() {
             ],
         );
     }
+    let quantized = ModelFormat { embedding: Format::W8A8, ..format.clone() };
+    assert_count(
+        "the weights that a step reads with a head in W8A8",
+        must(step_weight_bytes(&LLAMA31_8B, &quantized)),
+        all - 2 * table + 128_256 * (4096 + 4),
+        &[(
+            all - table,
+            "That is a head in 16 bits, but the head has the format of the embedding.",
+        )],
+    );
     let tied = 269_030_016;
     assert_count(
         "the same of SmolLM2-135M, which is tied",
@@ -772,9 +829,14 @@ fn an_engine_that_would_not_start_is_an_error() {
     );
     for utilization in [0.0, -0.5, 1.01, 92.0, f64::NAN] {
         let found = kv_available_bytes(1000, utilization, 0);
+        let named = match &found {
+            Err(CostError::Utilization(named)) => named.to_string(),
+            _ => String::new(),
+        };
         assert!(
-            matches!(found, Err(CostError::Utilization(_))),
-            "a utilization of {utilization} gave {found:?}: refuse a share not above 0 and at most 1"
+            named == utilization.to_string(),
+            "a utilization of {utilization} gave {found:?}: refuse a share that is not above 0 and at \
+             most 1, and name the share as it was given"
         );
     }
     assert_eq!(kv_available_bytes(0, 0.9, 0), Err(CostError::Zero("the device's memory")));
@@ -925,11 +987,42 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
         Err(CostError::NoRate(Grid::Int(16))),
         "the int8 unit takes integers of up to 8 bits, and no rate is given for 16"
     );
-    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let rates = Rates { sixteen: Some(rate), ..ODD.operations_per_s };
-        let found = operations_per_s(&Device { operations_per_s: rates, ..ODD }, &Format::BF16);
-        assert!(matches!(found, Err(CostError::NotPositive { .. })), "{rate} gave {found:?}");
+    let none = Device {
+        operations_per_s: Rates { sixteen: None, f32: None, ..H100.operations_per_s },
+        ..H100
+    };
+    for (format, grid) in
+        [(Format::w4a16(128), Grid::Sixteen), (format(Grid::Sixteen, Grid::F32, &[]), Grid::F32)]
+    {
+        assert_eq!(
+            operations_per_s(&none, &format),
+            Err(CostError::NoRate(grid)),
+            "{:?} weights and {:?} activations on a device without rates for 16 bits and f32: name the \
+             grid of the unit, and take no other unit",
+            format.weights,
+            format.activations
+        );
     }
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let rate = Some(rate);
+        let rates = Rates { f32: rate, sixteen: rate, fp8: rate, int8: rate, fp4: rate };
+        let device = Device { operations_per_s: rates, ..ODD };
+        for grid in [Grid::F32, Grid::Sixteen, Grid::E4M3, Grid::Int(8), Grid::E2M1] {
+            let found = operations_per_s(&device, &format(grid, grid, &[]));
+            assert_not_positive(&format!("a rate of {rate:?} for {grid:?}"), found.err(), rate);
+        }
+    }
+}
+
+/// Asserts that `value` was refused because it is not above 0 and finite.
+#[track_caller]
+fn assert_not_positive(what: &str, found: Option<CostError>, value: Option<f64>) {
+    let named = match &found {
+        Some(CostError::NotPositive { value, .. }) => Some(value.to_string()),
+        _ => None,
+    };
+    let right = named == value.map(|value| value.to_string());
+    assert!(right, "{what} gave {found:?}: NotPositive with that value is wanted");
 }
 
 #[test]
@@ -949,7 +1042,7 @@ fn a_step_takes_as_long_as_the_larger_bound() {
     for value in [f64::NAN, -1.0, f64::INFINITY] {
         for (memory_s, arithmetic_s) in [(value, 1.0), (1.0, value)] {
             let found = bound_s(Roofline { memory_s, arithmetic_s });
-            assert!(matches!(found, Err(CostError::NotPositive { .. })), "{value} gave {found:?}");
+            assert_not_positive(&format!("a time of {value} s"), found.err(), Some(value));
         }
     }
     let found = bound_s(Roofline { memory_s: 0.0, arithmetic_s: 0.0 });
@@ -1097,10 +1190,8 @@ fn decode_of_nothing_or_on_nothing_is_refused() {
     }
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
         let found = decode_roofline(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
-        assert!(
-            matches!(found, Err(CostError::NotPositive { .. })),
-            "a bandwidth of {bytes_per_s} gave {found:?}"
-        );
+        let what = format!("decode on a bandwidth of {bytes_per_s}");
+        assert_not_positive(&what, found.err(), Some(bytes_per_s));
     }
     let on_a100 = decode_tokens_per_s(&Served::of(LLAMA31_8B, Format::FP8), &A100, 1, 1);
     assert_eq!(on_a100, Err(CostError::NoRate(Grid::E4M3)));
@@ -1162,7 +1253,19 @@ fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
             "Attention multiplies in 16 bits, whatever the format of the embedding.",
         )],
     );
+}
+
+#[test]
+fn prefill_of_nothing_or_on_nothing_is_refused() {
+    let served = Served::of(LLAMA31_8B, Format::BF16);
     assert_eq!(prefill_roofline(&served, &H100, 0), Err(CostError::Zero("the prompt")));
+    for bytes_per_s in [0.0, f64::NAN, -1.0] {
+        let found = prefill_roofline(&served, &Device { bytes_per_s, ..H100 }, 1);
+        let what = format!("prefill on a bandwidth of {bytes_per_s}");
+        assert_not_positive(&what, found.err(), Some(bytes_per_s));
+    }
+    let on_a100 = prefill_tokens_per_s(&Served::of(LLAMA31_8B, Format::FP8), &A100, 1);
+    assert_eq!(on_a100, Err(CostError::NoRate(Grid::E4M3)));
 }
 
 #[test]
@@ -1298,4 +1401,14 @@ fn a_long_context_keeps_decode_bound_by_memory_at_any_batch() {
         let roofline = must(decode_roofline(&served, &H100, 1_000_000, context));
         assert!(roofline.memory_s > roofline.arithmetic_s, "{roofline:?}");
     }
+    // A byte and an operation a second: 114,512 tokens of 131,072 bytes take exactly as long as two
+    // operations for each of 7,504,658,432 weights.
+    let rates = Rates { sixteen: Some(1.0), ..H100.operations_per_s };
+    let slow = Device { bytes_per_s: 1.0, operations_per_s: rates, ..H100 };
+    assert_eq!(
+        crossover_batch(&served, &slow, 114_512),
+        Ok(None),
+        "the cache of a sequence takes exactly as long as its arithmetic, so the bounds never meet: a \
+         quotient by 0 is no batch"
+    );
 }

@@ -11,7 +11,8 @@ use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite};
 /// # Errors
 /// [`Int4Error::GroupDoesNotDivide`], also for a size or a row of 0.
 pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error> {
-    let divides = group_size > 0 && in_features > 0 && in_features.is_multiple_of(group_size);
+    // 0 is a multiple of every size, and nothing else is a multiple of 0.
+    let divides = in_features > 0 && in_features.is_multiple_of(group_size);
     if divides { Ok(()) } else { Err(Int4Error::GroupDoesNotDivide { in_features, group_size }) }
 }
 // ANCHOR_END: check_group_size

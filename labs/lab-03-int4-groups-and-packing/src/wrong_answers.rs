@@ -511,6 +511,18 @@ wrong_answers! {
         },
     }
 
+    "looks_at_bit_4_alone",
+    "a code that does not fit has bit 4 set",
+    "32 has bit 4 clear and needs six bits, so the code is compared with 15",
+    ["eight_codes_fill_a_word_in_the_order_that_is_asked_for"], {
+        pack_word: |codes, order| {
+            if codes.iter().any(|code| code & 16 != 0) {
+                return solution::pack_word(codes, order);
+            }
+            solution::pack_word(codes.map(|code| code & 15), order)
+        },
+    }
+
     "stores_the_zero_point_as_it_is",
     "a zero point is stored like any number",
     "GPTQ v1 stores each zero point minus one",
@@ -622,6 +634,82 @@ wrong_answers! {
     "a packed code takes four bits, and two codes share a byte",
     ["memory_is_half_a_byte_a_weight_and_two_bytes_a_group"],
     { memory_bytes: |w| w.q().len() + 2 * w.scales().len() }
+
+    "exchanges_row_and_group",
+    "which of the two numbers is which does not matter",
+    "an error that swaps row and group sends the reader to another group",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        check_scale: |scale, row, group, absmax| {
+            (RIGHT.check_scale)(scale, group, row, absmax)
+        },
+    }
+
+    "names_the_last_zero_point_beyond_16",
+    "any zero point that does not fit may be named",
+    "the promise is the first, so that two programs name the same one",
+    ["gptq_v1_stores_each_zero_point_minus_one"], {
+        pack_gptq_zeros: |zeros| match zeros.iter().rposition(|&zero| zero > 16) {
+            Some(index) if !zeros.contains(&0) => {
+                let code = zeros[index].into();
+                Err(Int4Error::CodeOutOfRange { index, code, range: "1..=16" })
+            }
+            _ => solution::pack_gptq_zeros(zeros),
+        },
+    }
+
+    "divides_by_a_group_size_of_0",
+    "a remainder shows every size that does not divide",
+    "a remainder by 0 is a panic, so 0 is asked for first",
+    ["what_cannot_be_quantized_is_refused_with_its_address"], {
+        quantize_groups: |w, size| {
+            if w.ncols() % size == 0 { return (RIGHT.quantize_groups)(w, size) }
+            Err(Int4Error::GroupDoesNotDivide { in_features: w.ncols(), group_size: size })
+        },
+    }
+
+    "takes_codes_out_of_the_memory",
+    "codes are always kept row by row",
+    "codes that were transposed are kept column by column, so a run of the memory is no row",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        int4_linear: |x, w| {
+            let codes = w.q().as_slice_memory_order().unwrap_or_default();
+            let (inputs, size) = (w.q().ncols(), w.group_size());
+            if x.ncols() != inputs {
+                return solution::int4_linear(x, w);
+            }
+            Ok(Array2::from_shape_fn((x.nrows(), w.q().nrows()), |(token, channel)| {
+                let sum = |group: usize| -> f32 {
+                    let columns = group * size..(group + 1) * size;
+                    let code = |column: usize| f32::from(codes[channel * inputs + column]);
+                    columns.map(|column| x[(token, column)] * code(column)).sum()
+                };
+                let scales = w.scales().row(channel).into_iter().enumerate();
+                scales.map(|(group, scale)| sum(group) * scale.to_f32()).sum()
+            }))
+        },
+    }
+
+    "dequantizes_out_of_the_memory",
+    "codes are always kept row by row",
+    "codes that were transposed are kept column by column, so a run of the memory is no row",
+    ["dequantize_takes_the_scale_of_the_columns_own_group"], {
+        dequantize_groups: |w| {
+            let memory = w.q().as_slice_memory_order().unwrap_or_default().to_vec();
+            let codes = Array2::from_shape_vec(w.q().dim(), memory).expect("the shape of w");
+            let taken = Int4Groups::new(codes, w.scales().clone()).expect("the codes of w");
+            solution::dequantize_groups(&taken)
+        },
+    }
+
+    "exchanges_the_two_widths",
+    "which of the two numbers is which does not matter",
+    "an error that swaps the widths sends the reader to the wrong matrix",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        int4_linear: |x, w| solution::int4_linear(x, w).map_err(|error| match error {
+            Int4Error::FeaturesDiffer { x, w } => Int4Error::FeaturesDiffer { x: w, w: x },
+            other => other,
+        }),
+    }
 }
 
 /// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.

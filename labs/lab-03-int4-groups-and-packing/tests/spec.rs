@@ -26,7 +26,7 @@ fn real(name: &str) -> Array2<f32> {
 }
 
 /// The same matrix, kept column by column in memory.
-fn by_columns(m: &Array2<f32>) -> Array2<f32> {
+fn by_columns<T: Clone>(m: &Array2<T>) -> Array2<T> {
     m.t().as_standard_layout().into_owned().reversed_axes()
 }
 
@@ -204,29 +204,32 @@ fn what_cannot_be_quantized_is_refused_with_its_address() {
              `check_finite`, which is given"
         );
     }
-    let ragged = std::panic::catch_unwind(|| quantize_groups(&Array2::zeros((2, 576)), 128));
-    assert_eq!(
-        ragged.ok(),
-        Some(Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size: 128 })),
-        "`quantize_groups` has to ask `check_group_size` before it cuts rows into groups (None is a \
-         panic)"
-    );
+    for group_size in [128, 0] {
+        let ragged =
+            std::panic::catch_unwind(|| quantize_groups(&Array2::zeros((2, 576)), group_size));
+        assert_eq!(
+            ragged.ok(),
+            Some(Err(Int4Error::GroupDoesNotDivide { in_features: 576, group_size })),
+            "`quantize_groups` has to ask `check_group_size` before it cuts rows into groups of \
+             {group_size} (None is a panic)"
+        );
+    }
     let mut w = normal_matrix(1, 3, 8);
-    w[(1, 6)] = 4e5;
+    w[(2, 6)] = 4e5;
     assert!(
         quantize_groups(&w, 4).is_ok(),
         "a seventh of 400,000 is 57,143, an f16: only the scale must fit, not the weight"
     );
-    w[(1, 6)] = 65_510.0 * 7.0;
+    w[(2, 6)] = 65_510.0 * 7.0;
     assert!(
         quantize_groups(&w, 4).is_ok(),
         "a seventh is 65,510, which f16 rounds to 65,504, its largest number: ask the scale as it is \
          stored whether it is infinite"
     );
-    w[(1, 6)] = -1e6;
+    w[(2, 6)] = -1e6;
     assert_eq!(
         quantize_groups(&w, 4),
-        Err(Int4Error::ScaleOverflow { row: 1, group: 1, absmax: 1e6 }),
+        Err(Int4Error::ScaleOverflow { row: 2, group: 1, absmax: 1e6 }),
         "a seventh of a million is beyond f16, whose largest number is 65504: the scale would be \
          infinite, and every weight of the group 0 or NaN"
     );
@@ -376,6 +379,12 @@ fn dequantize_takes_the_scale_of_the_columns_own_group() {
         array![[0.5, -1.0, 3.0, 7.0, -14.0, 0.0], [1.0, 1.25, -24.0, 4.0, 8.0, 8.0]],
         "three groups of two: columns 0 and 1 have the first scale, 2 and 3 the second, 4 and 5 the \
          third. Column j belongs to group j / group_size, rounded down"
+    );
+    let kept = must(Int4Groups::new(by_columns(w.q()), w.scales().clone()));
+    assert_eq!(
+        dequantize_groups(&kept),
+        dequantize_groups(&w),
+        "the same codes, kept column by column: index by row and column, not by place in memory"
     );
     let square = array![[1.0, 2.0], [4.0, 8.0]].mapv(half);
     let square = must(Int4Groups::new(Array2::ones((2, 4)), square));
@@ -543,12 +552,14 @@ fn eight_codes_fill_a_word_in_the_order_that_is_asked_for() {
         assert_eq!(unpacked, codes, "{expected:08x} in the order {order:?}: {diagnosis}");
     }
     for order in [LINEAR_ORDER, AWQ_ORDER] {
-        assert_eq!(
-            pack_word([0, 0, 16, 0, 0, 0, 0, 0], &order),
-            Err(Int4Error::CodeOutOfRange { index: 2, code: 16, range: "0..=15" }),
-            "16 needs five bits: it would spill into its neighbour's nibble. `index` is its place \
-             among the codes, whatever the order"
-        );
+        for code in [16, 32] {
+            assert_eq!(
+                pack_word([0, 0, code, 0, 0, 0, 0, 0], &order),
+                Err(Int4Error::CodeOutOfRange { index: 2, code: code.into(), range: "0..=15" }),
+                "{code} does not fit four bits: it would spill into its neighbour's nibble. `index` \
+                 is its place among the codes, whatever the order"
+            );
+        }
     }
 }
 
@@ -604,9 +615,9 @@ fn gptq_v1_stores_each_zero_point_minus_one() {
          nobody masks it. Refuse it, and name the first"
     );
     assert_eq!(
-        pack_gptq_zeros([8, 17, 8, 8, 8, 8, 8, 8]),
+        pack_gptq_zeros([8, 17, 8, 20, 8, 8, 8, 8]),
         Err(Int4Error::CodeOutOfRange { index: 1, code: 17, range: "1..=16" }),
-        "17 minus one is 16, which needs five bits"
+        "17 minus one is 16, which needs five bits. It is the first that does not fit"
     );
 }
 
@@ -631,13 +642,16 @@ fn int4_linear_is_the_product_with_the_dequantized_matrix() {
         "here every step is exact, so the two must agree to the bit. Each group's sum has to be \
          multiplied by its own scale before the sums are added"
     );
-    let columns = std::panic::catch_unwind(|| int4_linear(&by_columns(&x), &w));
-    assert_eq!(
-        columns.ok(),
-        Some(Ok(y)),
-        "the same x, kept column by column (None is a panic): index by row and column, and do not ask \
-         for a slice of the memory"
-    );
+    let kept = must(Int4Groups::new(by_columns(w.q()), w.scales().clone()));
+    for (what, x, w) in [("x", by_columns(&x), &w), ("codes", x, &kept)] {
+        let columns = std::panic::catch_unwind(|| int4_linear(&x, w));
+        assert_eq!(
+            columns.ok(),
+            Some(Ok(y.clone())),
+            "the same {what}, kept column by column (None is a panic): index by row and column, and do \
+             not ask for a slice of the memory"
+        );
+    }
     let real_w = must(quantize_groups(&real(SQUARE), 64));
     let real_x = normal_matrix(9, 4, 576);
     let error = relative_error(

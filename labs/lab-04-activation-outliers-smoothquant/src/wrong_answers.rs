@@ -115,6 +115,12 @@ const RIGHT: Steps = Steps {
     },
 };
 
+/// A value rounded to the 11 bits of f16, where f16 has it.
+fn half(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x0FFF + (bits >> 13 & 1)) & !0x1FFF)
+}
+
 wrong_answers! {
     "channels_are_rows",
     "the maximum of a channel is over its row",
@@ -702,6 +708,100 @@ wrong_answers! {
     ["a_migrated_layer_refuses_an_activation_of_another_width"], {
         check_width: |x, layer| {
             solution::smooth(x, &Array2::zeros((1, layer.smoothing.len())), &ones(layer)).map(drop)
+        },
+    }
+
+    "exchanges_row_and_column",
+    "the first index found is the row",
+    "the indices of a transposed matrix are `(column, row)`",
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
+        channel_absmax: |m| {
+            solution::channel_absmax(&m.t().to_owned())?;
+            solution::channel_absmax(m)
+        },
+    }
+
+    "multiplies_by_127_over_the_maximum",
+    "`127 / max` is the reciprocal of the scale",
+    "vLLM's kernel multiplies so, and a product may land on the other side of a tie: this lab divides",
+    ["a_code_is_the_value_divided_by_its_scale"],
+    { steps: |x, scales| x * scales.mapv(|scale| QMAX / (scale * QMAX)) }
+
+    "codes_by_chunks_of_the_memory",
+    "a token is the next `in_features` numbers in memory",
+    "a matrix may be kept column by column, and then a run of the memory is no token",
+    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
+        steps: |x, scales| {
+            let memory = x.as_slice_memory_order().unwrap_or_default().to_vec();
+            Array2::from_shape_vec(x.dim(), memory).expect("the shape of x") / scales
+        },
+    }
+
+    "takes_tokens_out_of_the_memory",
+    "codes are always kept row by row",
+    "codes that were transposed are kept column by column, so a run of the memory is no token",
+    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
+        sums: |x, w| {
+            let memory = x.as_slice_memory_order().unwrap_or_default().to_vec();
+            let x = Array2::from_shape_vec(x.dim(), memory).expect("the shape of x");
+            (RIGHT.sums)(&x, w)
+        },
+    }
+
+    "names_no_value_of_a_layer",
+    "the channel says enough",
+    "the error shows the scale to somebody who looks for its cause, and an overflow is not a 0",
+    ["a_migrated_layer_refuses_an_activation_of_another_width"], {
+        check_width: |x, layer| {
+            let checked = solution::migrated_linear(x, layer, Granularity::PerTensor);
+            checked.map(drop).map_err(|error| match error {
+                SmoothError::NotAScale { channel, .. } => {
+                    SmoothError::NotAScale { channel, value: 0.0 }
+                }
+                other => other,
+            })
+        },
+    }
+
+    "smooths_by_chunks_of_the_memory",
+    "a token is the next `in_features` numbers in memory",
+    "a matrix may be kept column by column, and then a run of the memory is no token",
+    ["smoothing_divides_the_activation_and_multiplies_the_weight"], {
+        smoothed_x: |x, scales| {
+            let memory = x.as_slice_memory_order().unwrap_or_default().to_vec();
+            Array2::from_shape_vec(x.dim(), memory).expect("the shape of x") / scales
+        },
+        smoothed_w: |w, scales| {
+            let memory = w.as_slice_memory_order().unwrap_or_default().to_vec();
+            Array2::from_shape_vec(w.dim(), memory).expect("the shape of w") * scales
+        },
+    }
+
+    "multiplies_by_one_over_127",
+    "a product with `1 / 127` is a quotient by 127",
+    "`1 / 127` is rounded itself, so the product may be the neighbour of the quotient",
+    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"],
+    {
+        scale: |absmax| {
+            let scale = absmax * (1.0 / QMAX);
+            if scale > 0.0 { scale } else { 1.0 }
+        },
+    }
+
+    "rounds_the_value_to_f16",
+    "an activation has 16 bits",
+    "a value beside a tie is rounded onto the tie, and the values of this lab are f32",
+    ["a_code_is_the_value_divided_by_its_scale"],
+    { steps: |x, scales| x.mapv(half) / scales }
+
+    "migrates_dead_channels",
+    "a floor under the maxima keeps the layer alive",
+    "a channel that was 0 in the calibration has no known range, so `migrate` passes the error on",
+    ["a_migrated_layer_refuses_an_activation_of_another_width"], {
+        migrate: |batches, w, alpha| {
+            let act = solution::calibrate(batches)?.mapv(|a| a.max(MIN_SCALE));
+            let smoothing = smoothing_scales(&act, &solution::channel_absmax(w)?, alpha)?;
+            Ok(Migrated { weight: (answer().migrated_weight)(w, &smoothing)?, smoothing })
         },
     }
 }

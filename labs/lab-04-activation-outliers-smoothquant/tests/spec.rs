@@ -59,7 +59,7 @@ fn migrated_error(
 }
 
 /// The same matrix, kept column by column in memory.
-fn by_columns(m: &Array2<f32>) -> Array2<f32> {
+fn by_columns<T: Clone>(m: &Array2<T>) -> Array2<T> {
     m.t().as_standard_layout().into_owned().reversed_axes()
 }
 
@@ -153,7 +153,7 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
         "calibrate on batches of 2 and of 3 channels: they are not of one layer"
     );
     for value in [f32::NAN, f32::INFINITY] {
-        let (good, bad) = (array![[1.0, 2.0]], array![[1.0, 2.0], [3.0, value]]);
+        let (good, bad) = (array![[1.0, 2.0]], array![[1.0, 2.0], [value, 3.0]]);
         for (what, result) in [
             ("channel_absmax", channel_absmax(&bad)),
             ("calibrate", calibrate(std::slice::from_ref(&bad))),
@@ -167,8 +167,8 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
                     panic!("{what} on {value} gave {other:?}: `f32::max` drops NaN, so look first")
                 }
             };
-            let expected = (1, 1, value.to_string());
-            assert_eq!(found, expected, "{what}: the {value} is in row 1, column 1");
+            let expected = (1, 0, value.to_string());
+            assert_eq!(found, expected, "{what}: the {value} is in row 1, column 0 of its batch");
         }
     }
 }
@@ -217,6 +217,12 @@ fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
     );
     assert_eq!(q.scales(), &array![[2.0], [1.0]], "each row's largest magnitude over 127");
     assert_eq!(q.q(), &array![[-127, 0, 1], [0, 3, 127]], "each value over its row's scale");
+    let nine = must(quantize_activations_per_token(&array![[9.0]]));
+    assert_eq!(
+        nine.scales(),
+        array![[9.0 / 127.0]],
+        "9 over 127: divide, because 1 / 127 is rounded itself"
+    );
     // Square, so that neither a wrong axis nor a walk through the memory shows in a shape.
     let square = array![[127.0, 1.0], [254.0, 2.0]];
     for x in [square.clone(), by_columns(&square)] {
@@ -228,6 +234,7 @@ fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
              column, not by place in memory",
             x.strides()
         );
+        assert_eq!(q.q(), array![[127, 1], [127, 1]], "each value over the scale of its own row");
     }
 }
 
@@ -263,6 +270,13 @@ fn a_code_is_the_value_divided_by_its_scale() {
              it is 6.5000005 and becomes 7: this lab divides"
         );
     }
+    let beside = array![[127.0, 2.500_000_2, 2.499_999_8]];
+    assert_eq!(
+        must(quantize_activations_per_token(&beside)).q(),
+        array![[127, 3, 2]],
+        "{beside} at scale 1: two values lie beside a tie, and a value rounded to 16 bits first would \
+         be the tie itself"
+    );
 }
 
 #[test]
@@ -356,6 +370,12 @@ fn the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit() {
     let expected = array![[-1.0, 17.5, 1524.0, 0.125], [-508.0, 1270.0, 0.0, 0.0]];
     let y = must(w8a8_linear(&x, &w));
     assert_eq!(y, expected, "\nsum over the features, then times the token's and the row's scale");
+    let turned = must(Quantized::new(by_columns(x.q()), x.scales().clone()));
+    assert_eq!(
+        must(w8a8_linear(&turned, &w)),
+        expected,
+        "\nthe same codes of x, kept column by column: index by row and column, not by place in memory"
+    );
     let one = |q: &Quantized, scale| must(Quantized::new(q.q().clone(), array![[scale]]));
     assert_eq!(
         must(w8a8_linear(&one(&x, 0.5), &one(&w, 4.0))),
@@ -386,8 +406,7 @@ fn a_square_product_takes_its_scales_along_the_right_axes() {
         "look at `w8a8_linear`"
     };
     assert_eq!(y, array![[1.0, 20.0], [100.0, 2000.0]], "\n{diagnosis}");
-    let turned = w.q().t().as_standard_layout().into_owned().reversed_axes();
-    let turned = must(Quantized::new(turned, w.scales().clone()));
+    let turned = must(Quantized::new(by_columns(w.q()), w.scales().clone()));
     assert_eq!(
         must(w8a8_linear(&x, &turned)),
         y,
@@ -630,9 +649,12 @@ fn differ(error: Option<SmoothError>, lengths: [usize; 2], of: &str) {
 #[test]
 fn smoothing_divides_the_activation_and_multiplies_the_weight() {
     let (x, w) = (array![[8.0, 6.0], [4.0, 2.0]], array![[1.0, 10.0], [3.0, 30.0]]);
-    let (smoothed_x, smoothed_w) = must(smooth(&x, &w, &array![4.0, 0.5]));
-    assert_eq!(smoothed_x, array![[2.0, 12.0], [1.0, 4.0]], "each COLUMN of x over its scale");
-    assert_eq!(smoothed_w, array![[4.0, 5.0], [12.0, 15.0]], "each COLUMN of w times its scale");
+    for (x, w, kept) in [(&x, &w, "row by row"), (&by_columns(&x), &by_columns(&w), "turned")] {
+        let (smoothed_x, smoothed_w) = must(smooth(x, w, &array![4.0, 0.5]));
+        let (over, times) = (array![[2.0, 12.0], [1.0, 4.0]], array![[4.0, 5.0], [12.0, 15.0]]);
+        assert_eq!(smoothed_x, over, "x kept {kept} in memory: each COLUMN of x over its scale");
+        assert_eq!(smoothed_w, times, "w kept {kept} in memory: each COLUMN of w times its scale");
+    }
 }
 
 #[test]
@@ -830,13 +852,20 @@ fn a_migrated_layer_refuses_an_activation_of_another_width() {
     }
     let error = migrate(&[array![[1.0, 2.0]]], &array![[1.0, 1.0, 1.0]], 0.5).err();
     differ(error, [2, 3], "calibrated on 2 channels for a weight of 3");
+    let error = migrate(&[array![[1.0, 0.0, 3.0]]], &array![[1.0, 1.0, 1.0]], 0.5).err();
+    let dead = Some(SmoothError::DeadChannel { channel: 1 });
+    assert_eq!(error, dead, "channel 1 is dead in the calibration: pass the error on");
     // The fields of a layer are public, so a caller may build a layer without `migrate`.
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let broken = Migrated { smoothing: array![1.0, 1.0, value], ..layer.clone() };
         let error = run(&broken, 3);
+        let named = match &error {
+            Some(SmoothError::NotAScale { channel: 2, value }) => value.to_string(),
+            _ => String::new(),
+        };
         assert!(
-            matches!(error, Some(SmoothError::NotAScale { channel: 2, .. })),
-            "a layer with {value} among its scales gave {error:?}"
+            named == value.to_string(),
+            "a layer with {value} for the scale of channel 2 gave {error:?}: name channel and value"
         );
     }
 }

@@ -645,6 +645,145 @@ wrong_answers! {
             })
         },
     }
+
+    "quantizes_every_shape_of_two_axes",
+    "two axes are a weight matrix",
+    "a table of two axes is no weight, so the name in `.weight` decides as well",
+    ["a_norm_and_a_bias_are_no_matrices"], {
+        decide: |tensor, scheme| match solution::decide(tensor, scheme) {
+            Decision::Keep(Reason::NotAMatrix) if tensor.shape.len() == 2 => {
+                Decision::Quantize
+            }
+            decision => decision,
+        },
+    }
+
+    "takes_every_name_that_ends_in_weight",
+    "a name that ends in `weight` is a weight",
+    "the codes of a quantized model are called `qweight`, so the whole last word is compared",
+    ["a_norm_and_a_bias_are_no_matrices"], {
+        decide: |tensor, scheme| {
+            let name = tensor.name.replace(".qweight", ".weight");
+            solution::decide(&Tensor { name, ..tensor.clone() }, scheme)
+        },
+    }
+
+    "keeps_gguf_floats_in_the_type_asked_for",
+    "the recipe names the type of every float",
+    "a GGUF file has F16 and F32 by a rule of its own, whatever the recipe names",
+    ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
+        parts: |tensor, recipe| match (recipe.scheme, solution::decide(tensor, recipe.scheme)) {
+            (Scheme::Gguf(_), Decision::Keep(_)) if recipe.float == crate::Float::F32 => {
+                vec![crate::blocks(&tensor.name, crate::TensorType::F32, &tensor.shape)]
+            }
+            _ => solution::parts(tensor, recipe),
+        },
+    }
+
+    "takes_one_axis_for_every_vector",
+    "a tensor of a GGUF file is a vector or a matrix",
+    "a number without an axis has fewer than two axes, so F32 is its type",
+    ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
+        parts: |tensor, recipe| match (recipe.scheme, tensor.shape.len()) {
+            (Scheme::Gguf(_), 0) => {
+                vec![crate::blocks(&tensor.name, crate::TensorType::F16, &tensor.shape)]
+            }
+            _ => solution::parts(tensor, recipe),
+        },
+    }
+
+    "takes_two_axes_for_every_matrix",
+    "a tensor of a GGUF file is a vector or a matrix",
+    "the weight of a convolution has three axes, and only fewer than two are F32",
+    ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
+        parts: |tensor, recipe| match (recipe.scheme, tensor.shape.len()) {
+            (Scheme::Gguf(_), 3..) => {
+                vec![crate::blocks(&tensor.name, crate::TensorType::F32, &tensor.shape)]
+            }
+            _ => solution::parts(tensor, recipe),
+        },
+    }
+
+    "names_every_part_after_a_module",
+    "every tensor has a module",
+    "a tensor without a dot in its name keeps that name, without a dot in front",
+    ["what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for"], {
+        parts: |tensor, recipe| {
+            let mut parts = solution::parts(tensor, recipe);
+            if !tensor.name.contains('.') {
+                parts.iter_mut().for_each(|part| part.name.insert(0, '.'));
+            }
+            parts
+        },
+    }
+
+    "counts_matrices_that_are_kept",
+    "every linear layer is quantized",
+    "a matrix that does not divide stays in floats, so its bits are not counted",
+    ["bits_per_weight_count_every_part_and_quantized_matrices_only"], {
+        bits_per_weight: |tensors, recipe| {
+            solution::bits_per_weight(tensors, recipe)?;
+            let linear = |tensor: &&Tensor| {
+                solution::decide(tensor, Scheme::W8A8) == Decision::Quantize
+            };
+            let linear: Vec<Tensor> = tensors.iter().filter(linear).cloned().collect();
+            let weights = linear.iter().map(Tensor::elements).sum();
+            formats::checkpoint::bits_per_weight(data(&linear, recipe).1, weights)
+        },
+    }
+
+    "infinity_becomes_a_number",
+    "an infinite weight is a very large weight",
+    "an infinite maximum gives an infinite scale, so infinity is refused as NaN is",
+    ["nan_is_refused_by_every_scheme_and_a_plain_export_quantizes_nothing"], {
+        quantize: |w, scheme| {
+            solution::quantize(&w.mapv(|v| if v.is_infinite() { 1.0 } else { v }), scheme)
+        },
+    }
+
+    "cuts_the_last_group_off",
+    "`decide` has sorted out the rows that do not divide",
+    "`quantize` may be called by itself, and weights without a scale would be lost",
+    ["nan_is_refused_by_every_scheme_and_a_plain_export_quantizes_nothing"], {
+        quantize: |w, scheme| {
+            let size = scheme.group_size().unwrap_or(1) as usize;
+            let whole = w.ncols() / size * size;
+            solution::quantize(&w.slice(ndarray::s![.., ..whole]).to_owned(), scheme)
+        },
+    }
+
+    "names_awqs_inputs_first",
+    "either of two axes that do not divide may be named",
+    "the promise is `out_features` first, so that two programs name the same axis",
+    ["rows_are_whole_groups_and_layouts_whole_words"], {
+        decide: |tensor, scheme| match (scheme, tensor.shape.as_slice()) {
+            (Scheme::Awq(by), &[_, size])
+                if size % by != 0
+                    && matches!(
+                        solution::decide(tensor, scheme),
+                        Decision::Keep(Reason::Indivisible { .. })
+                    ) =>
+            {
+                Decision::Keep(Reason::Indivisible { axis: "in_features", size, by })
+            }
+            _ => solution::decide(tensor, scheme),
+        },
+    }
+
+    "gives_channels_a_group_size",
+    "every config has a `group_size`",
+    "a loader refuses a group size beside the strategy `channel`, which has no groups",
+    ["weights_are_static_and_of_the_type_that_is_stored"], {
+        quantization_config: |scheme, left| {
+            let mut config = solution::quantization_config(scheme, left)?;
+            if let Some(weights) = config.pointer_mut("/config_groups/group_0/weights")
+                && weights["strategy"] == "channel"
+            {
+                weights["group_size"] = json!(128);
+            }
+            Some(config)
+        },
+    }
 }
 
 /// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.

@@ -17,8 +17,8 @@ use model::Weights;
 use ndarray::{Array2, ArrayView1, array};
 use quantize_model::{
     Decision, Dtype, Float, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType,
-    bits_per_weight, decide, fp8, left_alone, part, parts, predicted_bytes, quantization_config,
-    quantize,
+    bits_per_weight, blocks, decide, fp8, left_alone, part, parts, predicted_bytes,
+    quantization_config, quantize,
 };
 use quantizer::loaded::Checkpoint;
 use quantizer::{Job, Plan, write};
@@ -88,13 +88,16 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
         leave_out: true,
         requantize: false,
     };
-    let report = write(&job, &());
-    report.unwrap_or_else(|error| {
+    // Without the folder, whose name is another one in each run.
+    let inside = |error: String| error.replace(&out.display().to_string(), "the checkpoint");
+    write(&job, &()).unwrap_or_else(|error| {
+        let error = inside(error.to_string());
         panic!("{}: your plan could not be written: {error}", recipe.scheme)
     });
     let bytes = must(out.join("model.safetensors").metadata()).len();
     let checkpoint = Checkpoint::open(&out);
     let checkpoint = checkpoint.unwrap_or_else(|error| {
+        let error = inside(error.to_string());
         panic!("{}: what you wrote cannot be read back: {error}", recipe.scheme)
     });
     (bytes, checkpoint, folder)
@@ -167,13 +170,18 @@ fn a_norm_and_a_bias_are_no_matrices() {
         ("model.layers.0.self_attn.q_proj.bias", vec![576]),
         ("model.rotary_emb.inv_freq", vec![32]),
         ("model.conv.weight", vec![64, 64, 3]),
+        ("model.rotary_emb.cos_cached", vec![64, 64]),
+        ("model.layers.0.self_attn.q_proj.qweight", vec![64, 64]),
     ] {
-        assert_eq!(
-            decide(&tensor(name, &shape), Scheme::W8A8),
-            Decision::Keep(Reason::NotAMatrix),
-            "{name} {shape:?}: only a `weight` with two axes is the matrix of a linear layer. A name \
-             in `.weight` is not enough: a norm has one too"
-        );
+        for scheme in all(64) {
+            assert_eq!(
+                decide(&tensor(name, &shape), scheme),
+                Decision::Keep(Reason::NotAMatrix),
+                "{scheme}: {name} {shape:?}: only a `weight` with two axes is the matrix of a linear \
+                 layer. A name in `.weight` is not enough, because a norm has one too, and neither \
+                 are two axes"
+            );
+        }
     }
 }
 
@@ -204,11 +212,13 @@ fn rows_are_whole_groups_and_layouts_whole_words() {
         keep("out_features", 84, 8),
         "GPTQ packs zero points along the outputs, eight to a word"
     );
-    assert_eq!(
-        decision(&[84, 70], Scheme::Gptq(32)),
-        keep("out_features", 84, 8),
-        "both axes are indivisible: `out_features` is named first"
-    );
+    for (scheme, by) in [(Scheme::Gptq(32), 8), (Scheme::Awq(32), 32)] {
+        assert_eq!(
+            decision(&[84, 70], scheme),
+            keep("out_features", 84, by),
+            "{scheme}: both axes are indivisible: `out_features` is named first"
+        );
+    }
     assert_eq!(decision(&[9, 70], Scheme::W8A16), keep("in_features", 70, 4), "four codes a word");
     for (shape, scheme) in
         [([9, 70], Scheme::W8A8), ([9, 70], Scheme::Fp8), ([9, 72], Scheme::W8A16)]
@@ -308,22 +318,33 @@ fn each_scheme_has_the_parts_of_its_format() {
 #[test]
 fn what_is_kept_keeps_its_name_and_shape_in_the_type_asked_for() {
     for float in [Float::F16, Float::Bf16, Float::F32] {
-        for (name, shape) in
-            [("model.norm.weight", vec![64]), ("model.embed_tokens.weight", vec![320, 64])]
-        {
+        for (name, shape) in [
+            ("model.norm.weight", vec![64]),
+            ("model.embed_tokens.weight", vec![320, 64]),
+            ("inv_freq", vec![32]),
+        ] {
             let found = parts(&tensor(name, &shape), Recipe { scheme: Scheme::W4A16(32), float });
             let expected = Tensor { name: name.into(), ..part("", "", float.dtype(), &shape) };
             assert_eq!(found, [expected], "{name} under {float:?}: one part, itself");
         }
     }
-    let gguf = half(Scheme::Gguf(TensorType::Q4_0));
-    let kind = |name: &str, shape: &[u64]| parts(&tensor(name, shape), gguf)[0].storage;
-    assert_eq!(kind("model.embed_tokens.weight", &[320, 64]), Storage::Blocks(TensorType::F16));
-    assert_eq!(
-        kind("model.norm.weight", &[64]),
-        Storage::Blocks(TensorType::F32),
-        "llama.cpp multiplies by a norm in f32 and wants it stored so"
-    );
+    for float in [Float::F16, Float::F32] {
+        let gguf = Recipe { scheme: Scheme::Gguf(TensorType::Q4_0), float };
+        for (name, shape, kind) in [
+            ("model.norm.weight", &[64][..], TensorType::F32),
+            ("model.logit_scale", &[], TensorType::F32),
+            ("model.embed_tokens.weight", &[320, 64], TensorType::F16),
+            ("model.conv.weight", &[64, 64, 3], TensorType::F16),
+        ] {
+            assert_eq!(
+                parts(&tensor(name, shape), gguf),
+                [blocks(name, kind, shape)],
+                "{name} {shape:?} in a GGUF file, where {float:?} is asked for: llama.cpp multiplies by \
+                 a norm in f32 and wants all with fewer than two axes stored so. All else is F16, \
+                 whatever the recipe asks for"
+            );
+        }
+    }
 }
 
 #[test]
@@ -477,10 +498,18 @@ fn gguf_blocks_hold_what_llama_cpps_rule_gives() {
 
 #[test]
 fn nan_is_refused_by_every_scheme_and_a_plain_export_quantizes_nothing() {
-    let mut w = normal_matrix(9, 32, 64);
-    w[(3, 5)] = f32::NAN;
-    for scheme in all(32) {
-        assert!(quantize(&w, scheme).is_err(), "{scheme}: a NaN was quantized");
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut w = normal_matrix(9, 32, 64);
+        w[(3, 5)] = value;
+        for scheme in all(32) {
+            assert!(quantize(&w, scheme).is_err(), "{scheme}: a matrix with {value} was quantized");
+        }
+    }
+    for scheme in [Scheme::W4A16(32), Scheme::Awq(32), Scheme::Gptq(32)] {
+        assert!(
+            quantize(&normal_matrix(9, 32, 80), scheme).is_err(),
+            "{scheme}: rows of 80 were cut into groups of 32, and 16 weights have no scale"
+        );
     }
     let plain = quantize(&Array2::zeros((2, 2)), Scheme::Plain);
     assert!(
@@ -593,6 +622,7 @@ fn weights_are_static_and_of_the_type_that_is_stored() {
             ("type", json!(kind), "FP8 codes are floats, and all other codes are integers"),
             ("symmetric", json!(true), "no zero points are stored"),
             ("strategy", json!(strategy), "who shares a scale"),
+            ("group_size", json!(scheme.group_size()), "nothing where a scale is a channel's"),
         ] {
             assert_eq!(weights[key], value, "{scheme}: weights.{key}, {why}");
         }
@@ -764,6 +794,12 @@ fn bits_per_weight_count_every_part_and_quantized_matrices_only() {
         };
         assert_eq!(found, Some(share(&matrices)), "{scheme}: {why}");
     }
+    let kept = [tensors[0].clone(), tensor("model.layers.0.mlp.up_proj.weight", &[64, 80])];
+    assert_eq!(
+        bits_per_weight(&kept, half(Scheme::Gguf(TensorType::Q4_0))),
+        Some(4.5),
+        "rows of 80 are no whole blocks, so the second matrix is kept and does not count"
+    );
     assert_eq!(bits_per_weight(&tensors, half(Scheme::Plain)), None, "nothing is quantized");
 }
 
