@@ -135,9 +135,7 @@ fn congratulate(lab: &Lab) -> Result<()> {
     println!("{} is done: your code passes all that the solution passes.", lab.short_name());
     println!("\nWhat comes next:");
     println!("  compare yours with {}", relative(&lab.solution()));
-    println!(
-        "  see your code make the book's tables: LAB_IMPL=starter cargo insta test -p book-tests"
-    );
+    println!("  see your code make the book's tables: cargo book tables {}", lab.short_name());
     match labs::after(lab)? {
         Some(next) => println!("  go on: cargo book grade {}", next.short_name()),
         None => println!(

@@ -72,7 +72,7 @@ impl Spec {
         implementation: &str,
         run: impl FnOnce(&mut Command) -> Result<Output>,
     ) -> Result<Self> {
-        let target = workspace::root().join("target").join("graded");
+        let target = workspace::graded();
         let lock = lock(&target)?;
         let mut command = workspace::cargo();
         command.env("LAB_IMPL", implementation).arg("test").arg("--target-dir").arg(&target);

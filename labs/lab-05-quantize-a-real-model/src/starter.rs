@@ -10,8 +10,8 @@ use serde_json::Value;
 
 #[allow(unused_imports)] // Yours to use: what a part is made with, and what the labs offer.
 use crate::{
-    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType, blocks, bytes,
-    file, fp8, labs, part,
+    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType, blocks,
+    bytes, file, fp8, labs, part,
 };
 
 /// Task 1. Whether a tensor is quantized, and if not, why.
