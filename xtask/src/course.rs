@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use xtask::workspace;
 
 /// The commands that readers use, and what each does; `course --help` has all.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("inspect", "Say what a checkpoint is: format, bits, groups, and whether its config agrees"),
     ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
     ("quantize", "Write a checkpoint with the functions of labs 01, 03, 04 and 05"),
     ("perplexity", "The perplexity of a checkpoint on the course's passage"),
+    ("compare", "Compare two checkpoints: bytes, bits, perplexity, KL divergence, top-1 agreement"),
     (
         "measure",
         "Take the meters of an engine: quality, capacity, throughput, predicted beside measured",

@@ -109,7 +109,7 @@ impl Spec {
     pub fn run(&self, name: &str) -> Result<Outcome> {
         let output = self.command().args(["--exact", name]).output()?;
         let stdout = String::from_utf8_lossy(&output.stdout);
-        let report = report(&stdout, name).map(Into::into).unwrap_or_else(|| died(&output));
+        let report = report(&stdout, name).unwrap_or_else(|| died(&output));
         Ok(Outcome { passed: output.status.success(), report })
     }
 
@@ -130,7 +130,7 @@ impl Spec {
             bail!("the spec of {} died with {wrong_answer}: {}", self.lab.package, died(&output));
         }
         let outcomes = stdout.lines().filter_map(verdict).map(|(name, passed)| {
-            let report = report(&stdout, &name).unwrap_or_default().into();
+            let report = report(&stdout, &name).unwrap_or_default();
             (name, Outcome { passed, report })
         });
         Ok(outcomes.collect())
@@ -199,16 +199,17 @@ fn wrong_answer(line: &str) -> Option<WrongAnswer> {
 }
 
 /// What libtest captured of one test, without the advice to print a backtrace.
-fn report<'a>(stdout: &'a str, name: &str) -> Option<&'a str> {
+fn report(stdout: &str, name: &str) -> Option<String> {
     if stdout.contains(&format!("\ntest {name} ... ok")) {
-        return Some("");
+        return Some(String::new());
     }
     let (_, captured) = stdout.split_once(&format!("---- {name} stdout ----\n"))?;
     let (captured, _) = captured.rsplit_once("\n\nfailures:\n")?;
     // The next test's part follows, if more than one has failed.
     let captured = captured.split_once("\n\n---- ").map_or(captured, |(this, _)| this);
-    let advice = "\nnote: run with `RUST_BACKTRACE=1`";
-    Some(captured.split_once(advice).map_or(captured, |(report, _)| report).trim())
+    // The advice stands after the first panic, and a test that has caught that one says more.
+    let lines = captured.lines().filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE"));
+    Some(lines.collect::<Vec<_>>().join("\n").trim().into())
 }
 
 /// `text` with four digits of each number that is not an integer.
@@ -275,7 +276,15 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out
         let report = report(FAILED, "codes_round");
         let expected = "printed by the reader\n\nthread 'codes_round' (7) panicked at \
                         tests/spec.rs:42:5:\nassertion failed: truncation";
-        assert_eq!(report, Some(expected));
+        assert_eq!(report.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_a_test_says_after_a_panic_that_it_caught_is_told() {
+        let advice = "RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+        let caught = FAILED.replacen(advice, &format!("{advice}\nthread 'x' panicked: None"), 1);
+        let told = report(&caught, "codes_round").unwrap_or_default();
+        assert!(told.ends_with("panicked: None") && !told.contains("BACKTRACE"), "{told}");
     }
 
     #[test]
@@ -286,7 +295,7 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out
             1,
         );
         assert_eq!(report(&both, "codes_round"), report(FAILED, "codes_round"));
-        assert_eq!(report(&both, "other"), Some("thread 'other' panicked at x.rs:1:2:\nno"));
+        assert_eq!(report(&both, "other"), Some("thread 'other' panicked at x.rs:1:2:\nno".into()));
     }
 
     #[test]

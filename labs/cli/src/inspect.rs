@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use formats::checkpoint::inspection_report;
-use formats::checkpoint::{Inspection, inspect};
+use formats::checkpoint::{Inspection, open};
+use indicatif::ProgressBar;
 use kit::Table;
 use kit::table::count;
 
@@ -36,7 +38,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The report, and whether the checkpoint agrees with itself.
 fn examine(args: &Args) -> Result<(String, bool)> {
-    let inspection = inspect(&args.file)?;
+    // A model of experts has 300,000 tensors, which take seconds. Only a terminal shows the line.
+    let waiting = ProgressBar::new_spinner().with_message("reading the headers");
+    waiting.enable_steady_tick(Duration::from_millis(100));
+    let checkpoint = open(&args.file)?;
+    waiting.set_message(format!("classifying {} tensors", count(checkpoint.tensors.len())));
+    let inspection = Inspection::of(checkpoint);
+    waiting.finish_and_clear();
     let text = if args.json {
         serde_json::to_string_pretty(&inspection_report::to_json(&inspection))
             .context("no valid JSON")?

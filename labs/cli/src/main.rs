@@ -3,6 +3,7 @@
 mod capture;
 mod card;
 mod check_map;
+mod compare;
 mod inspect;
 mod perplexity;
 mod quantize;
@@ -33,6 +34,8 @@ enum Command {
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
     Perplexity(perplexity::Args),
+    /// Compare two checkpoints: bytes, bits, perplexity, KL divergence and top-1 agreement.
+    Compare(compare::Args),
     /// Take the meters of an engine: quality, capacity, throughput, predicted beside measured.
     Measure(measure::engines::Args),
     /// Take the book's measurements again, on this machine.
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Card(args) => card::run(&args)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Perplexity(args) => perplexity::run(&args)?,
+        Command::Compare(args) => compare::run(&args)?,
         Command::Measure(args) => return capture::measure(&args),
         Command::Capture(args) => return capture::run(args),
         Command::Slice(args) => slice::run(&args)?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use model::{Convention, Tokenizer, passage, perplexity};
+use model::{Convention, Model, Tokenizer, passage, perplexity};
 use quantizer::loaded::load_quantized;
 
 /// What to score.
@@ -28,19 +28,13 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Prints the perplexity of `checkpoint` on the course's passage, cut into tokens by `tokenizer`.
 pub fn print(checkpoint: &Path, tokenizer: &Path, chunks: Option<usize>) -> Result<()> {
-    let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
-    let tokenizer = Tokenizer::load(tokenizer)?;
-    let mut tokens = tokenizer.encode(passage::ALICE)?;
-    let chunk = 512.min(model.config().max_positions);
-    if let Some(chunks) = chunks {
-        tokens.truncate(chunks.saturating_mul(chunk));
-    }
-    let convention = Convention { chunk, bos: tokenizer.bos_in_front() };
-    let bar = ProgressBar::new(0);
-    let score = perplexity(&model, &tokens, convention, &mut |score, chunks| {
-        bar.set_length(chunks as u64);
-        bar.set_position(score.chunks as u64);
-    })?;
+    let subject = Subject::load(checkpoint, tokenizer)?;
+    let chunk = subject.chunk();
+    let (tokens, bar) = (subject.tokens(chunk, chunks), ProgressBar::new(0));
+    let score =
+        perplexity(&subject.model, tokens, subject.convention(chunk), &mut |score, chunks| {
+            show(&bar, score.chunks, chunks);
+        })?;
     bar.finish_and_clear();
     println!(
         "perplexity {:.6} over {} tokens in {} chunks of {chunk}",
@@ -49,4 +43,49 @@ pub fn print(checkpoint: &Path, tokenizer: &Path, chunks: Option<usize>) -> Resu
         score.chunks
     );
     Ok(())
+}
+
+/// Shows that `done` of `all` chunks are scored.
+pub fn show(bar: &ProgressBar, done: usize, all: usize) {
+    bar.set_length(all as u64);
+    bar.set_position(done as u64);
+}
+
+/// A model and the course's passage as its tokenizer cuts it.
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    tokens: Vec<u32>,
+    /// The token in front of every chunk, if the tokenizer puts one there.
+    pub bos: Option<u32>,
+}
+
+impl Subject {
+    /// Loads `checkpoint`, and the passage in tokens of `tokenizer`.
+    ///
+    /// # Errors
+    /// If there is no such checkpoint, or its model or tokenizer is not supported.
+    pub fn load(checkpoint: &Path, tokenizer: &Path) -> Result<Self> {
+        let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
+        let tokenizer =
+            Tokenizer::load(tokenizer).with_context(|| tokenizer.display().to_string())?;
+        let tokens = tokenizer.encode(passage::ALICE)?;
+        Ok(Self { model, tokens, bos: tokenizer.bos_in_front() })
+    }
+
+    /// The tokens of a chunk: llama.cpp's default, or fewer where the model has fewer positions.
+    pub fn chunk(&self) -> usize {
+        512.min(self.model.config().max_positions)
+    }
+
+    /// The tokens of the passage, or of its first `chunks`.
+    pub fn tokens(&self, chunk: usize, chunks: Option<usize>) -> &[u32] {
+        let end = chunks.map_or(usize::MAX, |chunks| chunks.saturating_mul(chunk));
+        &self.tokens[..end.min(self.tokens.len())]
+    }
+
+    /// How the passage is cut and scored.
+    pub fn convention(&self, chunk: usize) -> Convention {
+        Convention { chunk, bos: self.bos }
+    }
 }

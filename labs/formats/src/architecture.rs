@@ -37,117 +37,55 @@ pub const PUBLISHED: [(&str, Architecture); 7] = [
 ];
 
 /// SmolLM2-135M.
-pub const SMOLLM2_135M: Architecture = Architecture {
-    layers: 30,
-    hidden: 576,
-    intermediate: 1536,
-    heads: 9,
-    kv_heads: 3,
-    head_dim: 64,
-    vocabulary: 49_152,
-    tied: true,
-    qkv_bias: false,
-    qk_norm: false,
-};
-
+pub const SMOLLM2_135M: Architecture =
+    Architecture { tied: true, ..decoder([30, 576, 1536, 9, 3, 64, 49_152]) };
 /// Qwen2.5-0.5B.
-pub const QWEN25_05B: Architecture = Architecture {
-    layers: 24,
-    hidden: 896,
-    intermediate: 4864,
-    heads: 14,
-    kv_heads: 2,
-    head_dim: 64,
-    vocabulary: 151_936,
-    tied: true,
-    qkv_bias: true,
-    qk_norm: false,
-};
-
+pub const QWEN25_05B: Architecture =
+    Architecture { tied: true, qkv_bias: true, ..decoder([24, 896, 4864, 14, 2, 64, 151_936]) };
 /// Mistral-7B-v0.1.
-pub const MISTRAL_7B: Architecture = Architecture {
-    layers: 32,
-    hidden: 4096,
-    intermediate: 14_336,
-    heads: 32,
-    kv_heads: 8,
-    head_dim: 128,
-    vocabulary: 32_000,
-    tied: false,
-    qkv_bias: false,
-    qk_norm: false,
-};
-
+pub const MISTRAL_7B: Architecture = decoder([32, 4096, 14_336, 32, 8, 128, 32_000]);
 /// Qwen2.5-7B.
-pub const QWEN25_7B: Architecture = Architecture {
-    layers: 28,
-    hidden: 3584,
-    intermediate: 18_944,
-    heads: 28,
-    kv_heads: 4,
-    head_dim: 128,
-    vocabulary: 152_064,
-    tied: false,
-    qkv_bias: true,
-    qk_norm: false,
-};
-
+pub const QWEN25_7B: Architecture =
+    Architecture { qkv_bias: true, ..decoder([28, 3584, 18_944, 28, 4, 128, 152_064]) };
 /// Llama-3.1-8B.
 pub const LLAMA31_8B: Architecture = Architecture { vocabulary: 128_256, ..MISTRAL_7B };
-
 /// Qwen3-8B.
-pub const QWEN3_8B: Architecture = Architecture {
-    layers: 36,
-    hidden: 4096,
-    intermediate: 12_288,
-    heads: 32,
-    kv_heads: 8,
-    head_dim: 128,
-    vocabulary: 151_936,
-    tied: false,
-    qkv_bias: false,
-    qk_norm: true,
-};
-
+pub const QWEN3_8B: Architecture =
+    Architecture { qk_norm: true, ..decoder([36, 4096, 12_288, 32, 8, 128, 151_936]) };
 /// Llama-3.1-70B.
-pub const LLAMA31_70B: Architecture = Architecture {
-    layers: 80,
-    hidden: 8192,
-    intermediate: 28_672,
-    heads: 64,
-    kv_heads: 8,
-    head_dim: 128,
-    vocabulary: 128_256,
-    tied: false,
-    qkv_bias: false,
-    qk_norm: false,
-};
+pub const LLAMA31_70B: Architecture = decoder([80, 8192, 28_672, 64, 8, 128, 128_256]);
+
+/// A model with a head of its own and no bias and no norm of queries, by its sizes in the order of
+/// [`Architecture`].
+const fn decoder(sizes: [u64; 7]) -> Architecture {
+    let [layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary] = sizes;
+    Architecture {
+        layers,
+        hidden,
+        intermediate,
+        heads,
+        kv_heads,
+        head_dim,
+        vocabulary,
+        tied: false,
+        qkv_bias: false,
+        qk_norm: false,
+    }
+}
 
 /// Why sizes are those of no model.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArchitectureError {
-    /// A size is 0.
     #[error("{0} is 0: copy it from config.json")]
     Zero(&'static str),
     /// A size that no model has; products of such sizes would leave 64 bits.
     #[error("{what} is {found}: no model has more than {LARGEST}, so this is not its {what}")]
-    TooLarge {
-        /// Which size.
-        what: &'static str,
-        /// What was given.
-        found: u64,
-    },
-    /// The parameters are more than arithmetic in 64 bits can count the bits of.
+    TooLarge { what: &'static str, found: u64 },
     #[error("{0} parameters are more than any model has: look at the sizes")]
     TooMany(u128),
-    /// Query heads share a key-value head in equal numbers, or the sizes are wrong.
     #[error("{heads} query heads do not share {kv_heads} key-value heads evenly")]
-    Uneven {
-        /// Query heads.
-        heads: u64,
-        /// Key-value heads.
-        kv_heads: u64,
-    },
+    Uneven { heads: u64, kv_heads: u64 },
 }
 
 /// The largest size that [`Architecture::check`] lets through.

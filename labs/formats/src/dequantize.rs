@@ -9,8 +9,7 @@
 use ndarray::Array2;
 
 use crate::FormatError;
-use crate::checkpoint::{Dtype, GptqVersion, Quantized, Scheme, Storage};
-use crate::float8;
+use crate::checkpoint::{GptqVersion, Quantized, Scheme};
 use crate::format::Group;
 use crate::gguf;
 use crate::layouts::awq;
@@ -136,11 +135,7 @@ impl Matrix<'_> {
     /// One FP8 a weight, with one scale, a scale for each row, or a scale for each block.
     fn fp8(&self, scale: &'static str) -> Result<Array2<f32>, FormatError> {
         let part = self.part("weight")?;
-        let decode = match part.tensor.storage {
-            Storage::Elements(Dtype::F8E4M3) => float8::decode,
-            other => return Err(part.refused(format!("is {other}, and only F8_E4M3 is decoded"))),
-        };
-        let codes = part.numbers(self.shape, |[byte]| decode(byte))?;
+        let codes = part.float8(self.shape)?;
         let scales = self.scales(scale, None)?;
         Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
     }

@@ -1,11 +1,14 @@
-//! FP8, e4m3fn: a sign, four bits of exponent, three of mantissa, no infinity.
+//! FP8. Most of the file is about e4m3fn: a sign, four bits of exponent, three of mantissa, no infinity.
 //!
 //! The largest value is 448. Codes are spaced like floats: from 2^-9 to 2^-6 in steps of 2^-9, then
 //! eight codes for each power of two. Rounding is half to even, and magnitudes beyond 448 become 448, as
 //! in torch 2.13, which wrote the golden file.
 
+use half::f16;
 use kit::int8::QuantError;
 use ndarray::{Array2, Axis};
+
+use crate::checkpoint::Dtype;
 
 /// The largest value.
 pub const MAX: f32 = 448.0;
@@ -46,6 +49,20 @@ pub fn decode(code: u8) -> f32 {
             let power = f32::from_bits((u32::from(exponent) + 120) << 23);
             sign * (1.0 + f32::from(mantissa) / 8.0) * power
         }
+    }
+}
+
+/// The value of a code of E5M2, which is an `f16` without its last eight bits.
+pub fn decode_e5m2(code: u8) -> f32 {
+    f16::from_le_bytes([0, code]).to_f32()
+}
+
+/// The values of the codes of an FP8 type; `None` for a type that is not decoded here.
+pub fn decoder(dtype: Dtype) -> Option<fn(u8) -> f32> {
+    match dtype {
+        Dtype::F8E4M3 => Some(decode),
+        Dtype::F8E5M2 => Some(decode_e5m2),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use ndarray::Array2;
 
 use crate::FormatError;
 use crate::checkpoint::{Dtype, Storage, Tensor};
+use crate::float8;
 use crate::gguf::TensorType;
 
 /// A tensor of a file, with its bytes.
@@ -22,10 +23,10 @@ impl StoredPart {
         self.tensor.shape.get(1).map_or(1, |&n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    /// Floats of 16 or 32 bits, whichever the file has.
+    /// Floats of 8, 16 or 32 bits, whichever the file has.
     ///
     /// # Errors
-    /// If they are no floats, or no matrix of `shape`.
+    /// If they are no floats that are decoded here, or no matrix of `shape`.
     pub fn floats(&self, shape: [usize; 2]) -> Result<Array2<f32>, FormatError> {
         match self.tensor.storage {
             Storage::Elements(Dtype::F32) => self.numbers(shape, f32::from_le_bytes),
@@ -35,8 +36,27 @@ impl StoredPart {
             Storage::Elements(Dtype::BF16) => {
                 self.numbers(shape, |b| bf16::from_le_bytes(b).to_f32())
             }
-            other => Err(self.refused(format!("is {other}, which is no float"))),
+            Storage::Elements(dtype) if dtype.is_fp8() => self.float8(shape),
+            other => {
+                Err(self.refused(format!("is {other}, which is no float of 8, 16 or 32 bits")))
+            }
         }
+    }
+
+    /// The values of FP8 codes.
+    ///
+    /// # Errors
+    /// If the type is not decoded here, or they are no matrix of `shape`.
+    pub fn float8(&self, shape: [usize; 2]) -> Result<Array2<f32>, FormatError> {
+        let decode = match self.tensor.storage {
+            Storage::Elements(dtype) => float8::decoder(dtype),
+            Storage::Blocks(_) => None,
+        };
+        let decode = decode.ok_or_else(|| {
+            let storage = self.tensor.storage;
+            self.refused(format!("is {storage}, and F8_E4M3 and F8_E5M2 are decoded"))
+        })?;
+        self.numbers(shape, |[byte]| decode(byte))
     }
 
     /// Words of packed codes.

@@ -5,20 +5,20 @@ use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B};
 use formats::card::{CARDS, CardError, WeightBytes, grammar, read, weight_bytes};
 use proptest::prelude::*;
 
-/// The columns of the list: a card, what it reads as, bits of a weight, and how many questions it leaves
-/// open.
-fn rows() -> Vec<[&'static str; 4]> {
-    let rows = include_str!("../src/card/cards.txt").lines().filter(|row| !row.starts_with('#'));
-    let columns = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
-    rows.map(|row| columns(row).try_into().unwrap_or_else(|_| panic!("four columns: {row}")))
-        .collect()
+use crate::text_table::rows;
+
+/// The list: a card, what it reads as, bits of a weight, and how many questions it leaves open.
+fn cards() -> Vec<[&'static str; 4]> {
+    rows(include_str!("../src/card/cards.txt"))
 }
 
 #[test]
 fn every_card_of_the_list_reads_as_its_makers_say() {
     let mut wrong = Vec::new();
-    assert!(rows().len() > 100 && rows().iter().map(|[card, ..]| *card).eq(CARDS.iter().copied()));
-    for [card, canonical, bits, open] in rows() {
+    assert!(
+        cards().len() > 100 && cards().iter().map(|[card, ..]| *card).eq(CARDS.iter().copied())
+    );
+    for [card, canonical, bits, open] in cards() {
         match read(card) {
             Err(error) => wrong.push(format!("{card}: {error}")),
             Ok(found) => {
@@ -43,11 +43,7 @@ const LLAMA2_13B: Architecture = Architecture {
     intermediate: 13_824,
     heads: 40,
     kv_heads: 40,
-    head_dim: 128,
-    vocabulary: 32_000,
-    tied: false,
-    qkv_bias: false,
-    qk_norm: false,
+    ..LLAMA2_70B
 };
 
 /// Llama-2-70B.

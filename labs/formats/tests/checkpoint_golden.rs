@@ -2,7 +2,7 @@
 
 use formats::checkpoint::golden::{self, path as golden};
 use formats::checkpoint::{
-    GptqVersion, Inspection, QuantConfig, Scheme, ZeroPoints, examine, inspect,
+    GptqVersion, Inspection, QuantConfig, Scheme, Tensor, ZeroPoints, examine, inspect, open,
 };
 use formats::format::Group;
 use formats::gguf::TensorType;
@@ -88,85 +88,85 @@ fn what_the_shapes_cannot_show_is_said_to_be_the_configs_word() {
     assert_eq!(config.unverifiable, words);
 }
 
-/// The config of a fixture with one field changed, held to the fixture's tensors.
-fn with_config(name: &str, change: impl FnOnce(&mut Value)) -> Vec<String> {
+/// The problems of a fixture with one field of its config changed.
+fn with_config(name: &str, field: &str, value: Value) -> Vec<String> {
     let text = std::fs::read_to_string(golden(name).join("config.json")).expect("a config");
     let mut json: Value = serde_json::from_str(&text).expect("JSON");
-    change(&mut json["quantization_config"]);
+    let found = json.pointer_mut(&format!("/quantization_config/{field}"));
+    *found.unwrap_or_else(|| panic!("{name}: no {field}")) = value;
     let config = QuantConfig::parse("config.json", &json).expect("a quantization config");
-    let tensors = formats::checkpoint::open(&golden(name)).expect("a fixture").tensors;
-    let (_, problems) = examine(&tensors, Some(&config));
+    let (_, problems) = examine(&tensors(name), Some(&config));
     problems.iter().map(ToString::to_string).collect()
 }
 
+fn tensors(name: &str) -> Vec<Tensor> {
+    open(&golden(name)).expect("a fixture").tensors
+}
+
 #[track_caller]
-fn assert_contradicts(name: &str, words: &[&str], change: impl FnOnce(&mut Value)) {
-    let problems = with_config(name, change);
+fn assert_contradicts(name: &str, field: &str, value: Value, words: &[&str]) {
+    let problems = with_config(name, field, value);
     assert!(!problems.is_empty(), "{name}: the contradiction was not noticed");
     for word in words {
         assert!(problems.iter().any(|p| p.contains(word)), "{name}: no `{word}` in {problems:?}");
     }
 }
 
+/// Where compressed-tensors says what the weights are.
+const WEIGHTS: &str = "config_groups/group_0/weights";
+
 #[test]
 fn wrong_bits_in_the_config_are_a_contradiction() {
-    assert_contradicts("autogptq", &["its codes have 4 bits", "says 8 bits"], |config| {
-        config["bits"] = json!(8);
-    });
-    assert_contradicts("autoawq", &["its codes have 4 bits", "says 3 bits"], |config| {
-        config["bits"] = json!(3);
-    });
-    assert_contradicts("ct-w4-asymmetric", &["4 bits", "8 bits"], |config| {
-        config["config_groups"]["group_0"]["weights"]["num_bits"] = json!(8);
-    });
+    let words = |bits| ["its codes have 4 bits".to_owned(), format!("says {bits} bits")];
+    for (name, field, bits) in [
+        ("autogptq", "bits".to_owned(), 8),
+        ("autoawq", "bits".to_owned(), 3),
+        ("ct-w4-asymmetric", format!("{WEIGHTS}/num_bits"), 8),
+    ] {
+        let [found, said] = words(bits);
+        assert_contradicts(name, &field, json!(bits), &[&found, &said]);
+    }
 }
 
 #[test]
 fn a_wrong_group_size_is_a_contradiction_with_both_grids() {
     let words = ["[64, 64] has scales of [64, 2]: group 32", "group 64, which takes [64, 1]"];
-    assert_contradicts("autoawq", &words, |config| config["group_size"] = json!(64));
-    assert_contradicts("autogptq", &words, |config| config["group_size"] = json!(64));
-    assert_contradicts("ct-w4-symmetric", &words, |config| {
-        config["config_groups"]["group_0"]["weights"]["group_size"] = json!(64);
-    });
+    assert_contradicts("autoawq", "group_size", json!(64), &words);
+    assert_contradicts("autogptq", "group_size", json!(64), &words);
+    assert_contradicts("ct-w4-symmetric", &format!("{WEIGHTS}/group_size"), json!(64), &words);
     // A symmetric file of compressed-tensors does not show its bits: with 8 it would be half as wide.
-    assert_contradicts("ct-w4-symmetric", &["[64, 32]", "group 16"], |config| {
-        config["config_groups"]["group_0"]["weights"]["num_bits"] = json!(8);
-    });
+    let half = ["[64, 32]", "group 16"];
+    assert_contradicts("ct-w4-symmetric", &format!("{WEIGHTS}/num_bits"), json!(8), &half);
 }
 
 #[test]
 fn symmetry_is_checked_where_the_format_shows_it_and_only_there() {
-    assert_contradicts("ct-w4-symmetric", &["no zero points are stored", "asymmetric"], |config| {
-        config["config_groups"]["group_0"]["weights"]["symmetric"] = json!(false);
-    });
-    assert_contradicts("ct-w4-asymmetric", &["zero points are stored", "symmetric"], |config| {
-        config["config_groups"]["group_0"]["weights"]["symmetric"] = json!(true);
-    });
-    let silent = with_config("autogptq", |config| config["sym"] = json!(false));
+    let symmetric = format!("{WEIGHTS}/symmetric");
+    let absent = ["no zero points are stored", "asymmetric"];
+    assert_contradicts("ct-w4-symmetric", &symmetric, json!(false), &absent);
+    let stored = ["zero points are stored", "symmetric"];
+    assert_contradicts("ct-w4-asymmetric", &symmetric, json!(true), &stored);
+    let silent = with_config("autogptq", "sym", json!(false));
     assert_eq!(silent, <[String; 0]>::default(), "GPTQ stores zero points either way");
 }
 
 #[test]
 fn another_method_or_format_is_a_contradiction() {
-    assert_contradicts("autoawq", &["it is AWQ gemm", "quant_method gptq"], |config| {
-        config["quant_method"] = json!("gptq");
-    });
-    assert_contradicts("autogptq", &["it is GPTQ", "quant_method awq"], |config| {
-        config["quant_method"] = json!("awq");
-    });
-    assert_contradicts("ct-w8a8", &["it is int-quantized", "format float-quantized"], |config| {
-        config["format"] = json!("float-quantized");
-    });
+    for (name, field, value, words) in [
+        ("autoawq", "quant_method", "gptq", ["it is AWQ gemm", "quant_method gptq"]),
+        ("autogptq", "quant_method", "awq", ["it is GPTQ", "quant_method awq"]),
+        ("ct-w8a8", "format", "float-quantized", ["it is int-quantized", "format float-quantized"]),
+    ] {
+        assert_contradicts(name, field, json!(value), &words);
+    }
 }
 
 #[test]
 fn the_ignore_list_is_held_to_the_file_both_ways() {
-    assert_contradicts("ct-w8a8", &["layers.1.mlp.up_proj", "to leave `re:.*1.mlp`"], |config| {
-        config["ignore"] = json!(["lm_head", "re:.*1.mlp"]);
-    });
+    let words = ["layers.1.mlp.up_proj", "to leave `re:.*1.mlp`"];
+    assert_contradicts("ct-w8a8", "ignore", json!(["lm_head", "re:.*1.mlp"]), &words);
     // Plain in one layer, quantized in another, and on no list.
-    let mut tensors = formats::checkpoint::open(&golden("ct-w8a8")).expect("a fixture").tensors;
+    let mut tensors = tensors("ct-w8a8");
     tensors.retain(|t| !t.name.starts_with("model.layers.1.mlp"));
     let mut plain = tensors[0].clone();
     plain.name = "model.layers.1.mlp.up_proj.weight".into();
@@ -181,7 +181,7 @@ fn the_ignore_list_is_held_to_the_file_both_ways() {
 fn act_order_needs_g_idx() {
     let text = json!({ "quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": true });
     let config = QuantConfig::parse("quantize_config.json", &text).expect("a config");
-    let mut tensors = formats::checkpoint::open(&golden("autogptq")).expect("a fixture").tensors;
+    let mut tensors = tensors("autogptq");
     assert_eq!(examine(&tensors, Some(&config)).1, [], "with g_idx it may be either");
     tensors.retain(|tensor| !tensor.name.ends_with("g_idx"));
     let (_, problems) = examine(&tensors, Some(&config));
@@ -193,7 +193,7 @@ fn act_order_needs_g_idx() {
 fn a_method_that_is_not_known_is_no_contradiction_and_no_agreement() {
     let json = json!({ "quantization_config": { "quant_method": "quarks\u{1b}", "bits": 3 } });
     let config = QuantConfig::parse("config.json", &json).expect("a config");
-    let tensors = formats::checkpoint::open(&golden("autoawq")).expect("a fixture").tensors;
+    let tensors = tensors("autoawq");
     assert_eq!(examine(&tensors, Some(&config)).1, []);
     assert!(!config.is_specific());
     assert!(config.notes[0].contains("is not known here") && !config.notes[0].contains('\u{1b}'));
@@ -201,7 +201,7 @@ fn a_method_that_is_not_known_is_no_contradiction_and_no_agreement() {
 
 #[test]
 fn a_config_for_a_plain_file_is_a_contradiction() {
-    let tensors = formats::checkpoint::open(&golden("autoawq")).expect("a fixture").tensors;
+    let tensors = tensors("autoawq");
     let mut plain: Vec<_> = tensors.into_iter().filter(|t| t.name.contains("norm")).collect();
     let config = inspected("autoawq").config.expect("a config");
     assert_eq!(examine(&plain, Some(&config)).1, [], "a shard may hold nothing but norms");
@@ -213,11 +213,7 @@ fn a_config_for_a_plain_file_is_a_contradiction() {
 
 #[test]
 fn a_group_for_a_class_that_no_file_shows_is_not_held_against_it() {
-    let targets = |targets: Value| {
-        with_config("ct-w8a8", move |config| {
-            config["config_groups"]["group_0"]["targets"] = targets
-        })
-    };
+    let targets = |targets: Value| with_config("ct-w8a8", "config_groups/group_0/targets", targets);
     assert_eq!(targets(json!(["MoeBlock"])), <[String; 0]>::default());
     let named = targets(json!(["re:.*q_proj"]));
     assert_eq!(named.len(), 2, "the up_proj of two layers: {named:?}");

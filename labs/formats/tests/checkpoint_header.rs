@@ -5,15 +5,8 @@ use std::io::{self, Cursor};
 use formats::checkpoint::{Header, read_header};
 use proptest::prelude::*;
 
+use crate::made_up_checkpoint::safetensors_of as file;
 use crate::made_up_file::MadeUpFile;
-
-/// A file with this JSON, padded with nothing, and so many bytes of data.
-fn file(json: &str, data: usize) -> Vec<u8> {
-    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(json.as_bytes());
-    bytes.resize(bytes.len() + data, 0);
-    bytes
-}
 
 fn read(bytes: &[u8]) -> Result<Header, String> {
     read_header(&mut Cursor::new(bytes)).map_err(|error| error.to_string())

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use formats::checkpoint::{golden, inspect, inspection_report};
 
+use crate::made_up_checkpoint::safetensors;
+
 fn error_of(path: impl AsRef<Path>) -> String {
     inspect(path).map(drop).expect_err("no checkpoint was missed").to_string()
 }
 
 /// A file of one byte of data.
 fn tiny(name: &str) -> Vec<u8> {
-    let json = format!(r#"{{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}"#);
-    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &[7]].concat()
+    safetensors(&format!("{name} U8 1"))
 }
 
 #[test]

@@ -209,6 +209,26 @@ fn fp8_is_read_with_one_scale_a_scale_for_each_row_and_for_each_block() -> Outco
 }
 
 #[test]
+fn e5m2_is_read_and_other_types_of_fp8_are_refused_by_name() -> Outcome {
+    // 1.25, -3, the largest value, the smallest one: a sign, five bits of exponent, two of mantissa.
+    let codes = vec![0x3d, 0xc2, 0x7b, 0x01];
+    let values = Array2::from_shape_vec((1, 4), vec![1.25, -3.0, 57344.0, 2f32.powi(-16)])?;
+    let layout = Layout { scheme: Scheme::Fp8, bits: 8, group: Group::Tensor };
+    let scale = floats("weight_scale", Dtype::F32, &Array2::from_elem((1, 1), 0.5));
+    let read = |dtype| {
+        let weight = part("weight", dtype, &[1, 4], codes.clone());
+        (weight.floats([1, 4]), dequantize(layout, [1, 4], &[weight, scale.clone()]))
+    };
+    let (plain, scaled) = read(Dtype::F8E5M2);
+    assert_eq!((plain?, scaled?), (values.clone(), values * 0.5));
+    let (plain, scaled) = read(Dtype::F8E5M2Fnuz);
+    for error in [plain.err(), scaled.err()].map(|error| error.map(|error| error.to_string())) {
+        assert!(error.as_ref().is_some_and(|e| e.contains("is F8_E5M2FNUZ")), "{error:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn int8_is_read_with_zero_points_and_one_scale() -> Outcome {
     let codes = Array2::from_shape_fn((3, 4), |(i, j)| (50 * i + 9 * j) as i8);
     let parts = [

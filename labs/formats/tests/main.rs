@@ -17,6 +17,8 @@ mod hex;
 mod layouts_field_notes;
 mod layouts_golden;
 mod layouts_properties;
+mod made_up_checkpoint;
 mod made_up_file;
 mod model_sizes;
 mod rules_golden;
+mod text_table;

@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=kv_without_the_two
 //! cargo test -p lab-02-quantize-and-eval --test spec` runs the spec on one wrong answer, and the
-//! test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use formats::architecture::Architecture;
 use formats::device::Device;
@@ -992,11 +992,12 @@ wrong_answers! {
     }
 
     "checks_the_16_bit_rate_alone",
-    "the rates that are no numbers are those that a device lacks",
+    "a rate of a quantized unit comes from a data sheet and needs no check",
     "a rate is checked whatever the grid, because a time over NaN is no time",
     ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
         operations_per_s: |device, format| match solution::operations_per_s(device, format) {
-            Err(CostError::NotPositive { value, .. }) if format.activations != Grid::Sixteen => Ok(value),
+            Err(CostError::NotPositive { value, .. })
+                if format.activations != Grid::Sixteen => Ok(value),
             rate => rate,
         },
     }
@@ -1034,7 +1035,9 @@ wrong_answers! {
     "the error shows the value to somebody who looks for its cause, and NaN is not 0",
     ["a_device_without_the_unit_is_an_error_and_not_a_guess"], {
         operations_per_s: |device, format| match solution::operations_per_s(device, format) {
-            Err(CostError::NotPositive { what, .. }) => Err(CostError::NotPositive { what, value: 0.0 }),
+            Err(CostError::NotPositive { what, .. }) => {
+                Err(CostError::NotPositive { what, value: 0.0 })
+            }
             rate => rate,
         },
     }

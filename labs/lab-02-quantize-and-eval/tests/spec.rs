@@ -1009,25 +1009,29 @@ fn a_device_without_the_unit_is_an_error_and_not_a_guess() {
         );
     }
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let rate = Some(rate);
-        let rates = Rates { f32: rate, sixteen: rate, fp8: rate, int8: rate, fp4: rate };
+        let [f32, sixteen, fp8, int8, fp4] = [Some(rate); 5];
+        let rates = Rates { f32, sixteen, fp8, int8, fp4 };
         let device = Device { operations_per_s: rates, ..ODD };
         for grid in [Grid::F32, Grid::Sixteen, Grid::E4M3, Grid::Int(8), Grid::E2M1] {
             let found = operations_per_s(&device, &format(grid, grid, &[]));
-            assert_not_positive(&format!("a rate of {rate:?} for {grid:?}"), found.err(), rate);
+            assert_not_positive(&format!("a rate of {rate} for {grid:?}"), found.err(), rate);
         }
     }
 }
 
 /// Asserts that `value` was refused because it is not above 0 and finite.
 #[track_caller]
-fn assert_not_positive(what: &str, found: Option<CostError>, value: Option<f64>) {
-    let named = match &found {
-        Some(CostError::NotPositive { value, .. }) => Some(value.to_string()),
-        _ => None,
+fn assert_not_positive(what: &str, error: Option<CostError>, value: f64) {
+    let said = error.as_ref().map_or("no error".into(), |error| format!("{error:?}"));
+    let named = match error {
+        Some(CostError::NotPositive { value, .. }) => value.to_string(),
+        _ => String::new(),
     };
-    let right = named == value.map(|value| value.to_string());
-    assert!(right, "{what} gave {found:?}: NotPositive with that value is wanted");
+    assert!(
+        named == value.to_string(),
+        "{what} gave {said}, and NotPositive with that value is wanted. Ask whether the value is above 0 \
+         and finite, because every comparison with NaN is false"
+    );
 }
 
 #[test]
@@ -1047,7 +1051,7 @@ fn a_step_takes_as_long_as_the_larger_bound() {
     for value in [f64::NAN, -1.0, f64::INFINITY] {
         for (memory_s, arithmetic_s) in [(value, 1.0), (1.0, value)] {
             let found = bound_s(Roofline { memory_s, arithmetic_s });
-            assert_not_positive(&format!("a time of {value} s"), found.err(), Some(value));
+            assert_not_positive(&format!("a time of {value} s"), found.err(), value);
         }
     }
     let found = bound_s(Roofline { memory_s: 0.0, arithmetic_s: 0.0 });
@@ -1192,7 +1196,7 @@ fn decode_of_nothing_or_on_nothing_is_refused() {
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
         let found = decode_roofline(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
         let what = format!("decode on a bandwidth of {bytes_per_s}");
-        assert_not_positive(&what, found.err(), Some(bytes_per_s));
+        assert_not_positive(&what, found.err(), bytes_per_s);
     }
     let on_a100 = decode_tokens_per_s(&Served::of(LLAMA31_8B, Format::FP8), &A100, 1, 1);
     assert_eq!(on_a100, Err(CostError::NoRate(Grid::E4M3)));
@@ -1263,7 +1267,7 @@ fn prefill_of_nothing_or_on_nothing_is_refused() {
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
         let found = prefill_roofline(&served, &Device { bytes_per_s, ..H100 }, 1);
         let what = format!("prefill on a bandwidth of {bytes_per_s}");
-        assert_not_positive(&what, found.err(), Some(bytes_per_s));
+        assert_not_positive(&what, found.err(), bytes_per_s);
     }
     let on_a100 = prefill_tokens_per_s(&Served::of(LLAMA31_8B, Format::FP8), &A100, 1);
     assert_eq!(on_a100, Err(CostError::NoRate(Grid::E4M3)));

@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_nibbles
 //! cargo test -p lab-03-int4-groups-and-packing --test spec` runs the spec on one wrong answer,
-//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! and the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use half::f16;
 use kit::{answered, wrong_answers};
@@ -591,6 +591,16 @@ wrong_answers! {
             let memory = x.as_slice().expect("row by row").to_vec();
             let x = Array2::from_shape_vec(x.dim(), memory).expect("the shape of x");
             solution::int4_linear(&x, w)
+        },
+    }
+
+    "forgets_the_scales",
+    "codes are the weights",
+    "a code counts steps of its scale, so the sum of a group is multiplied by the scale of the group",
+    ["int4_linear_is_the_product_with_the_dequantized_matrix"], {
+        int4_linear: |x, w| {
+            let ones = Int4Groups::new(w.q().clone(), w.scales().mapv(|_| f16::ONE))?;
+            solution::int4_linear(x, &ones)
         },
     }
 

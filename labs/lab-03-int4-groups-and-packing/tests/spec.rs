@@ -656,11 +656,18 @@ fn int4_linear_is_the_product_with_the_dequantized_matrix() {
     let x = codes(1, 5);
     let y = must(int4_linear(&x, &w));
     assert_eq!(y.dim(), (5, 3), "x @ W.T is [tokens, out_features]");
-    assert_eq!(
-        y,
-        linear_f64(&x, &dequantize_groups(&w)),
-        "here every step is exact, so the two must agree to the bit. Each group's sum has to be \
-         multiplied by its own scale before the sums are added"
+    let codes_alone = linear_f64(&x, &w.q().mapv(f32::from));
+    let why = if y == codes_alone {
+        "that is the product with the codes: multiply by the scales"
+    } else if y == &codes_alone * &w.scales().column(0).mapv(f16::to_f32) {
+        "each row has the scale of its first group: each group has its own"
+    } else {
+        "each group's sum has to be multiplied by its own scale before the sums are added"
+    };
+    assert_same(
+        y.view(),
+        linear_f64(&x, &dequantize_groups(&w)).view(),
+        format_args!("Every step is exact here, so the two must agree to the bit, and {why}"),
     );
     let kept = must(Int4Groups::new(by_columns(w.q()), w.scales().clone()));
     for (what, x, w) in [("x", by_columns(&x), &w), ("codes", x, &kept)] {

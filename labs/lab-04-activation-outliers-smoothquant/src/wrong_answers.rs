@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=swapped_alpha cargo
 //! test -p lab-04-activation-outliers-smoothquant --test spec` runs the spec on one wrong answer,
-//! and the test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! and the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::{Array1, Array2, Axis, Zip};
@@ -521,6 +521,15 @@ wrong_answers! {
     ["the_scales_are_those_of_the_reference_implementation"],
     { smoothing_scale: |act, weight, alpha| act.powf(alpha) / weight.powf(1.0 - alpha) }
 
+    "limits_the_weight_alone",
+    "a maximum of the weight at 1e-5 or above keeps the scale above it, too",
+    "a small activation maximum makes a small scale, so the scale has a lower limit of its own",
+    ["the_scales_are_those_of_the_reference_implementation"], {
+        smoothing_scale: |act, weight, alpha| {
+            act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)
+        },
+    }
+
     "any_alpha",
     "a large alpha is only a strong migration",
     "outside 0 to 1 one of the two exponents is negative, so such an alpha must be refused",
@@ -723,7 +732,8 @@ wrong_answers! {
 
     "multiplies_by_127_over_the_maximum",
     "`127 / max` is the reciprocal of the scale",
-    "vLLM's kernel multiplies so, and a product may land on the other side of a tie: this lab divides",
+    "vLLM's kernel multiplies so, and this lab divides, because a product may land on the other side \
+     of a tie",
     ["a_code_is_the_value_divided_by_its_scale"],
     { steps: |x, scales| x * scales.mapv(|scale| QMAX / (scale * QMAX)) }
 

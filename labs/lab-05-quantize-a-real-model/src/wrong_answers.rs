@@ -2,7 +2,7 @@
 //!
 //! A wrong answer replaces a step of [`RIGHT`]. `LAB_IMPL=wrong WRONG_ANSWER=quantizes_the_head
 //! cargo test -p lab-05-quantize-a-real-model --test spec` runs the spec on one wrong answer, and
-//! the test `every_wrong_answer_is_caught` runs the spec on all of them.
+//! the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
 use kit::{answered, wrong_answers};
 use ndarray::Array2;

@@ -63,7 +63,7 @@ pub use layer_id::{LayerId, Projection};
 pub use linear::{Linear, LinearError};
 pub use model::{Hook, Model};
 pub use norm::Norm;
-pub use perplexity::{Closeness, Convention, Reference, Score, perplexity};
+pub use perplexity::{Closeness, Compared, Convention, Reference, Score, compare, perplexity};
 pub use quantized::{Codes, Format, QuantizedLinear, Quantizer};
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;

@@ -37,7 +37,7 @@ struct GgufFile {
 
 impl Weights {
     /// Opens what `path` names: a GGUF file of a Llama, or a folder with `config.json` and
-    /// `*.safetensors` in F32, F16 or BF16.
+    /// `*.safetensors` in floats of 8, 16 or 32 bits.
     ///
     /// # Errors
     /// If a file is missing or damaged, a folder is quantized, or a GGUF file has a tensor that no

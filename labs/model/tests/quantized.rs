@@ -1,11 +1,9 @@
 //! The fast layers against the labs' readable ones, and many sequences at once against each alone.
 
-mod golden;
-
 use std::sync::Arc;
 
+use crate::golden::{load, relative, tiny};
 use fake_quant_linear::solution as lab_01;
-use golden::{load, relative, tiny};
 use half::f16;
 use int4_groups::solution as lab_03;
 use kit::data::normal_matrix;
@@ -131,11 +129,11 @@ fn a_model_in_codes_is_the_model_of_their_values() -> Result {
     // A head of its own: an embedding that is the head would change with it.
     let (model, ids) = (load("tiny-sharded"), tiny().tied.ids);
     for format in [Format::W8A16, Format::W4A16 { group_size: 16 }] {
-        let fast = golden::logits(&model.quantized(format, &Labs)?, &ids);
-        let slow = golden::logits(&dequantized(&model, format)?, &ids);
+        let fast = crate::golden::logits(&model.quantized(format, &Labs)?, &ids);
+        let slow = crate::golden::logits(&dequantized(&model, format)?, &ids);
         let (error, bound) = (relative(&fast, &slow), rounding_bound(&model));
         assert!(error <= bound, "{format}: {error:.2e}, bound {bound:.2e}");
-        let lost = relative(&fast, &golden::logits(&model, &ids));
+        let lost = relative(&fast, &crate::golden::logits(&model, &ids));
         assert!(lost > bound, "{format} changed nothing: {lost:.2e}");
     }
     Ok(())

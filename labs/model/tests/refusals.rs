@@ -1,11 +1,9 @@
 //! What is refused, and that the message says what and why. Each case is the tiny model with one
 //! thing changed.
 
-mod golden;
-
 use std::path::Path;
 
-use golden::{load, logits, path, relative, tiny};
+use crate::golden::{load, logits, path, relative, tiny};
 use model::{Cache, Convention, Model, ModelError, Tokenizer, greedy, perplexity};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
@@ -39,6 +37,17 @@ fn write(folder: &Path, tensors: &Tensors) {
     });
     let file = folder.join("model.safetensors");
     safetensors::serialize_to_file(views, None, &file).expect("a new file");
+}
+
+#[test]
+fn pythons_words_for_numbers_in_fields_that_do_not_matter_refuse_no_model() {
+    let folder = changed(|_| (), |_| ());
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).expect("it was written");
+    let python = r#"{"time_step_limit": [0.0, Infinity], "scores": [NaN, -Infinity], "#;
+    std::fs::write(&config, text.replacen('{', python, 1)).expect("a file that is there");
+    let read = Model::load(folder.path()).expect("Python reads the config");
+    assert_eq!(logits(&read, &[1, 2]), logits(&load("tiny"), &[1, 2]));
 }
 
 fn error(folder: &TempDir) -> String {
@@ -166,7 +175,36 @@ fn float32_weights_give_the_same_model() {
 }
 
 #[test]
-fn a_dtype_that_is_no_float_of_16_or_32_bits_is_named() {
+fn fp8_weights_without_scales_are_the_values_of_their_codes() {
+    let retyped = |dtype: Dtype, value: fn(u8) -> f32| {
+        changed(
+            |_| (),
+            move |tensors| {
+                for (_, kind, _, data) in tensors {
+                    // Codes from 0.25 to 1.75 in E4M3, and fewer values in E5M2.
+                    let codes = data.chunks_exact(2).map(|b| 0x28 + b[1] % 0x17);
+                    *data = match dtype {
+                        Dtype::F32 => codes.flat_map(|code| value(code).to_le_bytes()).collect(),
+                        _ => codes.collect(),
+                    };
+                    *kind = dtype;
+                }
+            },
+        )
+    };
+    for (dtype, value) in [
+        (Dtype::F8_E4M3, formats::float8::decode as fn(u8) -> f32),
+        (Dtype::F8_E5M2, formats::float8::decode_e5m2),
+    ] {
+        let [codes, values] = [dtype, Dtype::F32].map(|dtype| {
+            Model::load(retyped(dtype, value).path()).expect("floats of this type are read")
+        });
+        assert_eq!(logits(&codes, &[1, 2]), logits(&values, &[1, 2]), "{dtype:?}");
+    }
+}
+
+#[test]
+fn a_dtype_that_is_no_float_is_named() {
     let integers = |tensors: &mut Tensors| {
         tensors
             .iter_mut()

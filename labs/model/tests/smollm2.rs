@@ -1,11 +1,9 @@
 //! The real model, against transformers in float32; skipped where the model has not been fetched.
 
-mod golden;
-
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use golden::{logits, smollm2};
+use crate::golden::{logits, smollm2};
 use model::{Cache, Convention, Model, ModelError, Tokenizer, greedy, perplexity};
 
 /// Loaded once for all tests here: half a gigabyte.
@@ -56,8 +54,8 @@ fn prefill_and_decode_of_smollm2_agree() -> Result<(), ModelError> {
     for (position, id) in ids.iter().enumerate() {
         let found = model.forward(&[*id], &mut cache)?;
         let expected = whole.slice(ndarray::s![position..=position, ..]).to_owned();
-        let error = golden::relative(&found, &expected);
-        assert!(error <= golden::ALLOWED, "position {position}: {error:.2e}");
+        let error = crate::golden::relative(&found, &expected);
+        assert!(error <= crate::golden::ALLOWED, "position {position}: {error:.2e}");
     }
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! A random Llama small enough to travel with the repository, against transformers in float32.
 
-mod golden;
-
-use golden::{load, logits, relative, tiny};
+use crate::golden::{load, logits, relative, tiny};
 use model::{Cache, Convention, Model, greedy, perplexity};
 
 #[test]
@@ -124,11 +122,12 @@ fn greedy_text_ends_with_the_end_of_text() -> Result<(), model::ModelError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let end = golden.greedy[7];
     assert!(!golden.greedy[5..7].contains(&end), "the golden text has it earlier already");
-    let config = std::fs::read_to_string(golden::path("tiny/config.json")).expect("committed");
+    let config =
+        std::fs::read_to_string(crate::golden::path("tiny/config.json")).expect("committed");
     let config = config.replace("\"eos_token_id\": 2", &format!("\"eos_token_id\": [0, {end}]"));
     std::fs::write(folder.path().join("config.json"), config).expect("a new file");
     let weights = folder.path().join("model.safetensors");
-    std::fs::copy(golden::path("tiny/model.safetensors"), weights).expect("a new file");
+    std::fs::copy(crate::golden::path("tiny/model.safetensors"), weights).expect("a new file");
     let found = greedy(&Model::load(folder.path())?, &golden.greedy[..5], 12)?;
     assert_eq!(found, golden.greedy[..8]);
     Ok(())

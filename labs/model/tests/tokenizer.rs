@@ -1,8 +1,6 @@
 //! The tokenizer, against the Python `tokenizers` on strings that rules get wrong.
 
-mod golden;
-
-use golden::{Case, path, tiny};
+use crate::golden::{Case, path, tiny};
 use model::{ModelError, Tokenizer};
 
 fn check(tokenizer: &Tokenizer, cases: &[Case]) -> Result<(), ModelError> {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use formats::bytes::Float;
+use formats::checkpoint::config::parse_json;
 use model::{Config, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::WriteError;
-use formats::bytes::Float;
 
 /// The `config.json` for the weights: the input's own, or one that is made from the metadata of a GGUF
 /// file, with `float` as the type of floats and a new `quantization_config`.
@@ -31,8 +32,14 @@ pub(crate) fn config_json(
 fn of_folder(folder: &Path) -> Result<Map<String, Value>, WriteError> {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(WriteError::io(&path))?;
-    serde_json::from_str(&text)
-        .map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))
+    serde_json::from_str(&text).map_err(|error| {
+        // Python's words can be read, but the copy of the config would have lost them.
+        let problem = match parse_json(text.as_bytes()) {
+            Ok(_) => "`NaN` and `Infinity` are not JSON: write numbers in their place".into(),
+            Err(_) => error.to_string(),
+        };
+        WriteError::Unsupported(format!("{}: {problem}", path.display()))
+    })
 }
 
 fn of_gguf(weights: &Weights) -> Result<Map<String, Value>, WriteError> {

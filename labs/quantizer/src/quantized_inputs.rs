@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use formats::checkpoint::{ActGranularity, Activations, Numbers, ScaleTime, Scheme};
+use formats::checkpoint::{
+    ActGranularity, Activations, Dtype, Numbers, ScaleTime, Scheme, Storage,
+};
 use formats::dequantize::Layout;
 use formats::float8;
 use formats::format::{Grid, Group};
@@ -128,10 +130,13 @@ impl Codes {
         scales: &StoredPart,
     ) -> Result<Self, WriteError> {
         let scales = scales.floats([shape[0], 1])?;
-        let codes = codes.numbers(shape, |[byte]| match activations {
-            Grid::E4M3 => float8::decode(byte),
-            _ => f32::from(i8::from_le_bytes([byte])),
-        })?;
+        // The type of the file and not the grid of the activations, because FP8 weights are of two types.
+        let codes = match codes.tensor.storage {
+            Storage::Elements(Dtype::I8) => {
+                codes.numbers(shape, |[byte]| f32::from(i8::from_le_bytes([byte])))?
+            }
+            _ => codes.float8(shape)?,
+        };
         Ok(Self { activations, codes: Dense::new(codes), scales: scales.remove_axis(Axis(1)) })
     }
 }

@@ -16,7 +16,7 @@ use formats::bytes::{self, Float};
 use formats::checkpoint::{Storage, Tensor, collapse};
 use formats::format::Grid;
 use formats::gguf::TensorType;
-use formats::registry::{Decision, File, Reason, StoredPart};
+use formats::registry::{Decision, File, Granularity, Reason, StoredPart};
 use model::Weights;
 use rayon::prelude::*;
 use serde_json::json;
@@ -120,7 +120,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
     if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
 }
 
-/// Refuses linear layers that the group size does not divide, and names the sizes that divide all.
+/// Refuses linear layers that the format does not divide, and names what helps.
 fn refuse_indivisible(tensors: &[Tensor], plan: &Plan) -> Result<(), WriteError> {
     let mut names = Vec::new();
     let mut because = None;
@@ -131,19 +131,33 @@ fn refuse_indivisible(tensors: &[Tensor], plan: &Plan) -> Result<(), WriteError>
         }
     }
     let Some(reason) = because else { return Ok(()) };
+    let by_group = matches!(reason, Reason::Indivisible { axis: "in_features", .. });
+    let helps = match plan.format.description.granularity {
+        Granularity::ChosenGroup if by_group => {
+            let sizes = sizes_that_divide_all(tensors, plan);
+            format!("Group sizes that divide every row of this model: {sizes:?}")
+        }
+        Granularity::FixedGroup(size) => {
+            format!("The groups of this format are fixed at {size}, so take another format")
+        }
+        _ => "Take another format".into(),
+    };
+    let (format, names) = (plan.format, collapse(names).join(", "));
+    let problem = format!(
+        "{format} cannot be had for {names}: {reason}. {helps}; or leave these layers in floats with \
+         --leave-out"
+    );
+    Err(WriteError::LeftOut { problem })
+}
+
+/// The group sizes that divide each row of the linear layers.
+fn sizes_that_divide_all(tensors: &[Tensor], plan: &Plan) -> Vec<usize> {
     let widths = tensors.iter().filter(|tensor| {
         let decision = plan.decide(tensor);
         matches!(decision, Decision::Quantize | Decision::Keep(Reason::Indivisible { .. }))
     });
     let common = widths.filter_map(|tensor| tensor.shape.last()).copied().fold(0, gcd);
-    let sizes = kit::int4::sizes_that_divide(usize::try_from(common).unwrap_or(0));
-    let problem = format!(
-        "{} cannot be had for {}: {reason}. Group sizes that divide every row of this model: \
-         {sizes:?}; or leave these layers in floats with --leave-out",
-        plan.format,
-        collapse(names).join(", ")
-    );
-    Err(WriteError::LeftOut { problem })
+    kit::int4::sizes_that_divide(usize::try_from(common).unwrap_or(0))
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

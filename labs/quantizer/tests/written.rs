@@ -159,6 +159,20 @@ fn a_group_that_does_not_divide_is_refused_with_those_that_would() -> Outcome {
 }
 
 #[test]
+fn a_fixed_group_that_does_not_divide_is_refused_without_a_choice_of_sizes() -> Outcome {
+    let weights = Weights::open(golden("tiny.gguf"))?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let job = Job { leave_out: false, ..job(&weights, ("gguf-q4_0", 8), &out) };
+    let error = refusal(write(&job, &()));
+    for word in ["down_proj", "80", "fixed at 32", "another format", "--leave-out"] {
+        assert!(error.contains(word), "no {word} in: {error}");
+    }
+    assert!(!error.contains("Group sizes"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn an_input_that_is_quantized_is_refused_unless_told() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
@@ -201,6 +215,18 @@ fn a_value_beyond_f16_is_refused_and_bf16_takes_it() -> Outcome {
     assert!(error.contains("beyond float16") && error.contains("--dtype bf16"), "{error}");
     let wide = Plan::new(format("none", 8), Float::Bf16);
     write(&Job { plan: wide, ..job(&weights, ("none", 8), &out) }, &())?;
+    Ok(())
+}
+
+#[test]
+fn a_config_that_the_copy_would_change_is_refused() -> Outcome {
+    let input = changed(|_| ())?;
+    let path = input.path().join("config.json");
+    let config = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, config.replacen('{', "{\"time_step_limit\": [0.0, Infinity],", 1))?;
+    let (weights, folder) = (Weights::open(input.path())?, tempfile::tempdir()?);
+    let error = refusal(write(&job(&weights, ("w8a8", 8), &folder.path().join("out")), &()));
+    assert!(error.contains("`Infinity` are not JSON: write numbers"), "{error}");
     Ok(())
 }
 

@@ -7,11 +7,11 @@
 
 use std::ops::RangeInclusive;
 
-use half::f16;
 use formats::layouts::awq::{self, AwqTensors};
 use formats::layouts::compressed_tensors::{self, CompressedTensors};
 use formats::layouts::gptq::{self, GptqTensors, Version};
 use formats::layouts::{LayoutError, ggml};
+use half::f16;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use ndarray::{Array1, Array2};

@@ -81,37 +81,26 @@ fn inner(json: &Value) -> &Value {
 /// # Errors
 /// [`CardError::Config`] for a wrong type, [`CardError::Number`] for a group of 0, and below -1.
 fn check_fields(json: &Value) -> Result<(), CardError> {
-    let field = |key| inner(json).get(key).filter(|value| !value.is_null());
-    let refuse = |key: &str, value: &Value, what: &str| {
-        let value = printable(&value.to_string());
-        Err(CardError::Config(format!("`{key}` is {value}: {what}")))
+    let sizes = ["group_size", "q_group_size"];
+    let numbers = ["bits", "w_bit", "group_size", "q_group_size"];
+    let truths = ["sym", "desc_act", "zero_point", "load_in_4bit", "load_in_8bit"];
+    let wrong = |keys: &[&'static str], is_right: fn(&Value) -> bool| {
+        let fields = keys.iter().filter_map(|key| Some((*key, inner(json).get(key)?)));
+        fields.filter(|(_, value)| !value.is_null()).find(|(_, value)| !is_right(value))
     };
-    for key in ["bits", "w_bit", "group_size", "q_group_size"] {
-        match field(key) {
-            Some(value) if value.as_i64().is_none() => {
-                return refuse(key, value, "it is a whole number");
-            }
-            _ => {}
-        }
+    let number = wrong(&numbers, Value::is_i64).map(|found| (found, "it is a whole number"));
+    let truth = wrong(&truths, Value::is_boolean).map(|found| (found, "it is true or false"));
+    if let Some(((key, value), what)) = number.or(truth) {
+        let value = printable(&value.to_string());
+        return Err(CardError::Config(format!("`{key}` is {value}: {what}")));
     }
-    for key in ["sym", "desc_act", "zero_point", "load_in_4bit", "load_in_8bit"] {
-        match field(key) {
-            Some(value) if !value.is_boolean() => return refuse(key, value, "it is true or false"),
-            _ => {}
-        }
+    match wrong(&sizes, |size| size.as_i64().is_some_and(|size| size == -1 || size > 0)) {
+        None => Ok(()),
+        Some((key, size)) => Err(CardError::Number {
+            word: format!("{key}: {size}"),
+            problem: "a group has weights in it, or is -1: the whole row".into(),
+        }),
     }
-    for key in ["group_size", "q_group_size"] {
-        match field(key).and_then(Value::as_i64) {
-            Some(size) if size == 0 || size < -1 => {
-                return Err(CardError::Number {
-                    word: format!("{key}: {size}"),
-                    problem: "a group has weights in it, or is -1: the whole row".into(),
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The formats of experts that a config names apart, and the words that read as each.

@@ -7,8 +7,8 @@ use super::word::Word;
 
 /// A type of GGML: its name, bits of a code, kind, neighbours that share a scale, whether blocks have
 /// a minimum, and the overhead.
-pub(super) struct Type {
-    pub(super) name: &'static str,
+struct Type {
+    name: &'static str,
     bits: &'static str,
     kind: &'static str,
     group: &'static str,
@@ -27,7 +27,7 @@ const fn of(
 
 /// The quantized types (`ggml-common.h`). The bits of indices, signs and scales beyond `bits` are
 /// overhead.
-pub(super) const TYPES: [Type; 31] = [
+static TYPES: [Type; 31] = [
     of("Q4_0", ["4", "int", "32"], false, "16@32"),
     of("Q4_1", ["4", "int", "32"], true, "16@32 16@32"),
     of("Q5_0", ["5", "int", "32"], false, "16@32"),
@@ -63,78 +63,39 @@ pub(super) const TYPES: [Type; 31] = [
     of("IQ4_KSS", ["4", "table", "32"], false, "32@channel"),
 ];
 
-/// A kind of file: its name, its base type, and the mean bits of a weight of Llama-3.1-8B in it as
-/// llama.cpp's `tools/quantize/README.md` lists them (empty if it does not).
-const FILES: [(&str, &str, &str); 60] = [
-    ("Q4_0", "Q4_0", ""),
-    ("Q4_1", "Q4_1", ""),
-    ("Q5_0", "Q5_0", ""),
-    ("Q5_1", "Q5_1", ""),
-    ("Q8_0", "Q8_0", "8.5008"),
-    ("Q2_K", "Q2_K", "3.1593"),
-    ("Q2_K_S", "Q2_K", "2.9697"),
-    ("Q2_K_L", "Q2_K", ""),
-    ("Q2_K_XL", "Q2_K", ""),
-    ("Q3_K", "Q3_K", ""),
-    ("Q3_K_S", "Q3_K", "3.6429"),
-    ("Q3_K_M", "Q3_K", "3.9960"),
-    ("Q3_K_L", "Q3_K", "4.2979"),
-    ("Q3_K_XL", "Q3_K", ""),
-    ("Q4_K", "Q4_K", ""),
-    ("Q4_K_S", "Q4_K", "4.6672"),
-    ("Q4_K_M", "Q4_K", "4.8944"),
-    ("Q4_K_L", "Q4_K", ""),
-    ("Q4_K_XL", "Q4_K", ""),
-    ("Q5_K", "Q5_K", ""),
-    ("Q5_K_S", "Q5_K", "5.5704"),
-    ("Q5_K_M", "Q5_K", "5.7036"),
-    ("Q5_K_L", "Q5_K", ""),
-    ("Q5_K_XL", "Q5_K", ""),
-    ("Q6_K", "Q6_K", "6.5633"),
-    ("Q6_K_L", "Q6_K", ""),
-    ("Q6_K_XL", "Q6_K", ""),
-    ("Q8_K_XL", "Q8_0", ""),
-    ("IQ4_NL", "IQ4_NL", "4.6818"),
-    ("IQ4_XS", "IQ4_XS", "4.4597"),
-    ("IQ3_M", "IQ3_S", "3.7628"),
-    ("IQ3_S", "IQ3_S", "3.6606"),
-    ("IQ3_XS", "IQ3_S", "3.4977"),
-    ("IQ3_XXS", "IQ3_XXS", "3.2548"),
-    ("IQ2_M", "IQ2_S", "2.9294"),
-    ("IQ2_S", "IQ2_S", "2.7403"),
-    ("IQ2_XS", "IQ2_XS", "2.5882"),
-    ("IQ2_XXS", "IQ2_XXS", "2.3824"),
-    ("IQ1_M", "IQ1_M", "2.1460"),
-    ("IQ1_S", "IQ1_S", "2.0042"),
-    ("TQ2_0", "TQ2_0", ""),
-    ("Q4_0_4_4", "Q4_0", ""),
-    ("Q4_0_4_8", "Q4_0", ""),
-    ("Q4_0_8_8", "Q4_0", ""),
-    ("TQ1_0", "TQ1_0", ""),
-    ("Q1_0", "Q1_0", ""),
-    ("Q2_0", "Q2_0", ""),
-    ("Q2_K_P", "Q2_K", ""),
-    ("Q3_K_P", "Q3_K", ""),
-    ("Q4_K_P", "Q4_K", ""),
-    ("Q5_K_P", "Q5_K", ""),
-    ("Q6_K_P", "Q6_K", ""),
-    ("IQ2_K", "IQ2_K", ""),
-    ("IQ3_K", "IQ3_K", ""),
-    ("IQ4_K", "IQ4_K", ""),
-    ("IQ5_K", "IQ5_K", ""),
-    ("IQ6_K", "IQ6_K", ""),
-    ("IQ2_KS", "IQ2_KS", ""),
-    ("IQ4_KS", "IQ4_KS", ""),
-    ("IQ4_KSS", "IQ4_KSS", ""),
-];
+/// The kinds of files. Behind a colon are the mean bits of a weight of Llama-3.1-8B in such a file, where
+/// llama.cpp's `tools/quantize/README.md` lists them.
+const FILES: &str = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0:8.5008 \
+    Q2_K:3.1593 Q2_K_S:2.9697 Q2_K_L Q2_K_XL \
+    Q3_K Q3_K_S:3.6429 Q3_K_M:3.9960 Q3_K_L:4.2979 Q3_K_XL \
+    Q4_K Q4_K_S:4.6672 Q4_K_M:4.8944 Q4_K_L Q4_K_XL \
+    Q5_K Q5_K_S:5.5704 Q5_K_M:5.7036 Q5_K_L Q5_K_XL \
+    Q6_K:6.5633 Q6_K_L Q6_K_XL Q8_K_XL \
+    IQ4_NL:4.6818 IQ4_XS:4.4597 \
+    IQ3_M:3.7628 IQ3_S:3.6606 IQ3_XS:3.4977 IQ3_XXS:3.2548 \
+    IQ2_M:2.9294 IQ2_S:2.7403 IQ2_XS:2.5882 IQ2_XXS:2.3824 IQ1_M:2.1460 IQ1_S:2.0042 TQ2_0 \
+    Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 Q1_0 Q2_0 \
+    Q2_K_P Q3_K_P Q4_K_P Q5_K_P Q6_K_P \
+    IQ2_K IQ3_K IQ4_K IQ5_K IQ6_K IQ2_KS IQ4_KS IQ4_KSS";
+
+/// The base types of files that are not called by them.
+const BASES: [(&str, &str); 4] =
+    [("Q8_K_XL", "Q8_0"), ("IQ3_M", "IQ3_S"), ("IQ3_XS", "IQ3_S"), ("IQ2_M", "IQ2_S")];
+
+/// The type that most matrices of a file have: the longest name that its name begins with.
+fn base(name: &str) -> Option<&'static Type> {
+    let begins = BASES.iter().find(|(file, _)| *file == name).map_or(name, |(_, base)| base);
+    TYPES.iter().filter(|kind| begins.starts_with(kind.name)).max_by_key(|kind| kind.name.len())
+}
 
 /// GGUF's words.
 pub(super) fn words() -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
-    for (name, base, mean) in FILES {
-        words.extend(file(name, base, mean));
+    for file_name in FILES.split_whitespace() {
+        let (name, mean) = file_name.split_once(':').unwrap_or((file_name, ""));
+        words.extend(file(name, mean));
         if name.ends_with("_XL") || name.starts_with("IQ") || name.starts_with("TQ") {
-            words.extend(file(name, base, "").map(|word| per_layer(word, name)));
+            words.extend(file(name, "").map(|word| per_layer(word, name)));
         }
     }
     let per_layer = "UD: unsloth chooses a type for each layer; the name is that of the base";
@@ -152,8 +113,8 @@ pub(super) fn words() -> Vec<Word> {
     words
 }
 
-fn file(name: &str, base: &str, mean: &str) -> Option<Word> {
-    let kind = TYPES.iter().find(|kind| kind.name == base)?;
+fn file(name: &str, mean: &str) -> Option<Word> {
+    let kind = base(name)?;
     let mut word = Word::new(name, &name.to_ascii_lowercase().replace('_', " "))
         .says(&[(Method, "GGUF"), (Layout, name), (WeightBits, kind.bits), (WeightKind, kind.kind)])
         .says(&[(Group, kind.group), (Overhead, kind.overhead), (ActBits, "16")])
@@ -163,7 +124,8 @@ fn file(name: &str, base: &str, mean: &str) -> Option<Word> {
     }
     if is_a_mix(name) {
         let note = format!(
-            "a mix: most matrices are {base}, some have a bigger type; the file's header says which"
+            "a mix: most matrices are {}, some have a bigger type; the file's header says which",
+            kind.name
         );
         word = word.note(&note);
     }
@@ -200,7 +162,7 @@ mod tests {
     fn every_type_costs_what_its_block_weighs() {
         let mut compared = 0;
         let types: Vec<TensorType> = (0..64).map(TensorType::from_id).collect();
-        for kind in TYPES {
+        for kind in &TYPES {
             let listed = types.iter().find(|listed| listed.to_string() == kind.name);
             // The reader of GGUF need not know the types of every fork.
             let Some((weights, bytes)) = listed.and_then(|listed| listed.block()) else { continue };

@@ -53,7 +53,7 @@ pub(super) struct Stated {
 /// The known facts, one entry for each of [`Field::ALL`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    known: [Option<Stated>; 17],
+    known: [Option<Stated>; Field::ALL.len()],
 }
 
 impl Facts {

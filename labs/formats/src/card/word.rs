@@ -1,88 +1,64 @@
 //! A word of the vocabulary and its statements: an entry of the grammar.
 
-/// A thing that a card can state. The order is the one in which contradictions are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Field {
-    /// A layout that fixes grid and granularity: `Q4_K`, `NF4`.
-    Layout,
-    /// Bits of a weight's code.
-    WeightBits,
-    /// Integers, floats or indices into a table: `int`, `float`, `table`, `mixed`.
-    WeightKind,
-    /// The weights that share a scale: `tensor`, `channel`, a number of neighbours, `128x128`.
-    Group,
-    /// Whether the grid is symmetric: `yes`, `no`.
-    Symmetric,
-    /// Bits of an activation when the layer multiplies.
-    ActBits,
-    /// As [`Self::WeightKind`], of the activations.
-    ActKind,
-    /// Whether the activations' scale is `static` (in the file) or `dynamic` (found at run time).
-    ActWhen,
-    /// The activations that share a scale: `tensor`, `token`, a number of neighbours.
-    ActGroup,
-    /// How keys and values are kept.
-    Kv,
-    /// Whether the rows were quantized in the order of their activations: `yes`, `no`.
-    Order,
-    /// The tool or the rule that chose the codes.
-    Method,
-    /// Mean bits of a weight, where no single number of bits is true.
-    Mean,
-    /// The overhead, where scale and zero point do not say it: `bits@group`, separated by spaces.
-    Overhead,
-    /// Bits of a scale.
-    ScaleBits,
-    /// Bits of a stored zero point, 0 for none.
-    ZeroBits,
-    /// Bits of the matrices outside the experts, where only experts are as the card says.
-    Rest,
+/// Declares [`Field`]: of each variant its name in `vocabulary.txt`, and what it is called in a message.
+macro_rules! fields {
+    ($($(#[doc = $doc:literal])+ $field:ident, $name:literal, $label:literal;)+) => {
+        /// A thing that a card can state. The order is the one in which contradictions are looked for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Field { $($(#[doc = $doc])+ $field,)+ }
+
+        impl Field {
+            /// Every field, in order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$field),+];
+
+            /// What it is called in a message.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$field => $label,)+ }
+            }
+
+            /// The field that `vocabulary.txt` calls `name`.
+            pub(super) fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$field),)+ _ => None }
+            }
+        }
+    };
 }
 
-impl Field {
-    /// Every field, in order.
-    pub const ALL: [Self; 17] = [
-        Self::Layout,
-        Self::WeightBits,
-        Self::WeightKind,
-        Self::Group,
-        Self::Symmetric,
-        Self::ActBits,
-        Self::ActKind,
-        Self::ActWhen,
-        Self::ActGroup,
-        Self::Kv,
-        Self::Order,
-        Self::Method,
-        Self::Mean,
-        Self::Overhead,
-        Self::ScaleBits,
-        Self::ZeroBits,
-        Self::Rest,
-    ];
-
-    /// What it is called in a message.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::WeightBits => "bits of a weight",
-            Self::WeightKind => "kind of grid",
-            Self::Group => "weights that share a scale",
-            Self::Symmetric => "symmetric",
-            Self::ActBits => "bits of an activation",
-            Self::ActKind => "kind of grid of the activations",
-            Self::ActWhen => "scale of the activations",
-            Self::ActGroup => "activations that share a scale",
-            Self::Kv => "KV cache",
-            Self::Order => "act-order",
-            Self::Method => "method",
-            Self::Layout => "layout",
-            Self::Mean => "mean bits of a weight",
-            Self::Overhead => "stored beside the codes",
-            Self::ScaleBits => "bits of a scale",
-            Self::ZeroBits => "bits of a zero point",
-            Self::Rest => "bits outside the experts",
-        }
-    }
+fields! {
+    /// A layout that fixes grid and granularity: `Q4_K`, `NF4`.
+    Layout, "layout", "layout";
+    /// Bits of a weight's code.
+    WeightBits, "bits", "bits of a weight";
+    /// Integers, floats or indices into a table: `int`, `float`, `table`, `mixed`.
+    WeightKind, "kind", "kind of grid";
+    /// The weights that share a scale: `tensor`, `channel`, a number of neighbours, `128x128`.
+    Group, "group", "weights that share a scale";
+    /// Whether the grid is symmetric: `yes`, `no`.
+    Symmetric, "sym", "symmetric";
+    /// Bits of an activation when the layer multiplies.
+    ActBits, "act", "bits of an activation";
+    /// As [`Self::WeightKind`], of the activations.
+    ActKind, "act-kind", "kind of grid of the activations";
+    /// Whether the activations' scale is `static` (in the file) or `dynamic` (found at run time).
+    ActWhen, "act-when", "scale of the activations";
+    /// The activations that share a scale: `tensor`, `token`, a number of neighbours.
+    ActGroup, "act-group", "activations that share a scale";
+    /// How keys and values are kept.
+    Kv, "kv", "KV cache";
+    /// Whether the rows were quantized in the order of their activations: `yes`, `no`.
+    Order, "order", "act-order";
+    /// The tool or the rule that chose the codes.
+    Method, "method", "method";
+    /// Mean bits of a weight, where no single number of bits is true.
+    Mean, "mean", "mean bits of a weight";
+    /// The overhead, where scale and zero point do not say it: `bits@group`, separated by spaces.
+    Overhead, "overhead", "stored beside the codes";
+    /// Bits of a scale.
+    ScaleBits, "scale", "bits of a scale";
+    /// Bits of a stored zero point, 0 for none.
+    ZeroBits, "zero", "bits of a zero point";
+    /// Bits of the matrices outside the experts, where only experts are as the card says.
+    Rest, "rest", "bits outside the experts";
 }
 
 /// A field and what a word says of it. In a value, `{w}` is the number that stood there.
@@ -120,12 +96,7 @@ impl Word {
     }
 
     pub(super) fn says(mut self, facts: &[(Field, &str)]) -> Self {
-        self.says.extend(owned(facts));
-        self
-    }
-
-    pub(super) fn usual(mut self, facts: &[(Field, &str)]) -> Self {
-        self.usual.extend(owned(facts));
+        self.says.extend(facts.iter().map(|&(field, value)| (field, value.to_owned())));
         self
     }
 
@@ -138,28 +109,4 @@ impl Word {
         self.note = sentence.into();
         self
     }
-
-    pub(super) fn needs(mut self, what: &str) -> Self {
-        self.needs = what.into();
-        self
-    }
-
-    pub(super) fn card_only(mut self) -> Self {
-        self.card_only = true;
-        self
-    }
-
-    pub(super) fn computes(mut self) -> Self {
-        self.computes = true;
-        self
-    }
-
-    pub(super) fn one_piece(mut self) -> Self {
-        self.one_piece = true;
-        self
-    }
-}
-
-fn owned<'a>(facts: &'a [(Field, &str)]) -> impl Iterator<Item = Fact> + 'a {
-    facts.iter().map(|&(field, value)| (field, value.to_owned()))
 }

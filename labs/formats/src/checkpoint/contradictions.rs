@@ -30,29 +30,19 @@ const LINEAR: [&str; 9] = [
 const CHOOSY: [&str; 3] = ["mxfp4", "bitsandbytes", "mlx"];
 
 /// A field of a config that the header confirms or contradicts, in the order in which a verdict names them.
+#[allow(missing_docs)] // `name` says what each is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aspect {
-    /// The method and the layout.
     Method,
-    /// Bits of a code.
     Bits,
-    /// Neighbours that share a scale.
     GroupSize,
-    /// Blocks that share a scale.
     Block,
-    /// One scale for the tensor, or one for each channel.
     Granularity,
-    /// The table of bitsandbytes.
     Table,
-    /// Whether scales are quantized too.
     Double,
-    /// Whether zero points are stored.
     ZeroPoints,
-    /// Static scales of activations.
     Activations,
-    /// The modules that are left alone.
     Ignored,
-    /// Scales of the KV cache.
     KvCache,
 }
 
@@ -132,6 +122,14 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Remembers that the header shows this aspect of a module, and what is wrong unless it `agrees`.
+    fn shown(&mut self, aspect: Aspect, module: &str, agrees: bool, file: &str, expected: &str) {
+        self.found.compared.insert(aspect);
+        if !agrees {
+            self.disagree(module, file.to_owned(), expected);
+        }
+    }
+
     fn doubt(&mut self, entry: &'a str, is_unread: bool, module: &str) {
         self.doubts.entry((entry, is_unread)).or_insert_with(|| printable(module));
     }
@@ -183,14 +181,13 @@ impl<'a> Checker<'a> {
     /// Compares the bits of a code, and tells whether the rest can be compared.
     fn bits(&mut self, quantized: &Quantized, expected: &Expected) -> bool {
         let (Some(found), Some(said)) = (quantized.bits, expected.bits) else { return true };
-        if found != said {
-            self.found.compared.insert(Aspect::Bits);
+        if found == said {
+            self.said(Aspect::Bits, || format!("{said} bits"), shows_bits(quantized));
+        } else {
             let file = format!("its codes have {found} bits");
-            self.disagree(&quantized.module, file, &format!("says {said} bits"));
-            return false;
+            self.shown(Aspect::Bits, &quantized.module, false, &file, &format!("says {said} bits"));
         }
-        self.said(Aspect::Bits, || format!("{said} bits"), shows_bits(quantized));
-        true
+        found == said
     }
 
     fn group(&mut self, quantized: &Quantized, expected: &Expected) {
@@ -209,57 +206,44 @@ impl<'a> Checker<'a> {
         let Some((out, inputs, (found, wanted))) = grids else {
             return self.said(aspect, || format!("group {said}"), false);
         };
-        self.found.compared.insert(aspect);
-        if found != wanted {
-            let group = quantized.group;
-            let file = format!("[{out}, {inputs}] has scales of {found:?}: group {group}");
-            let [rows, columns] = wanted;
-            let says = if expected.group.is_some() { "says" } else { "means, without a field," };
-            let expected = format!("{says} group {said}, which takes [{rows}, {columns}]");
-            self.disagree(&quantized.module, file, &expected);
-        }
+        let group = quantized.group;
+        let file = format!("[{out}, {inputs}] has scales of {found:?}: group {group}");
+        let says = if expected.group.is_some() { "says" } else { "means, without a field," };
+        let says = format!("{says} group {said}, which takes {wanted:?}");
+        self.shown(aspect, &quantized.module, found == wanted, &file, &says);
     }
 
     fn zero_points(&mut self, quantized: &Quantized, expected: &Expected) {
         let (Some(found), Some(said)) = (quantized.zeros.symmetric(), expected.symmetric) else {
             return;
         };
-        self.found.compared.insert(Aspect::ZeroPoints);
-        if found != said {
-            // AWQ and GPTQ matrices without qzeros cannot be asymmetric.
-            let stored = if found { "no zero points are stored" } else { "zero points are stored" };
-            let said = if said { "says symmetric" } else { "says asymmetric" };
-            self.disagree(&quantized.module, stored.into(), said);
-        }
+        // AWQ and GPTQ matrices without qzeros cannot be asymmetric.
+        let stored = if found { "no zero points are stored" } else { "zero points are stored" };
+        let says = if said { "says symmetric" } else { "says asymmetric" };
+        self.shown(Aspect::ZeroPoints, &quantized.module, found == said, stored, says);
     }
 
     /// The table of bitsandbytes' codes, and whether its scales are quantized.
     fn tables(&mut self, quantized: &Quantized, expected: &Expected) {
         let Scheme::BnbTable { table, double } = quantized.scheme else { return };
+        let module = &quantized.module;
         if let Some(said) = &expected.table {
-            self.found.compared.insert(Aspect::Table);
-            if said != table {
-                let file = format!("its quant_state is of {table}");
-                self.disagree(&quantized.module, file, &format!("says {}", printable(said)));
-            }
+            let file = format!("its quant_state is of {table}");
+            let says = format!("says {}", printable(said));
+            self.shown(Aspect::Table, module, said == table, &file, &says);
         }
         if let Some(said) = expected.double {
-            self.found.compared.insert(Aspect::Double);
-            if said != double {
-                let file = if double { "it has nested_absmax" } else { "it has no nested_absmax" };
-                let said = format!("says bnb_4bit_use_double_quant {said}");
-                self.disagree(&quantized.module, file.into(), &said);
-            }
+            let file = if double { "it has nested_absmax" } else { "it has no nested_absmax" };
+            let says = format!("says bnb_4bit_use_double_quant {said}");
+            self.shown(Aspect::Double, module, said == double, file, &says);
         }
     }
 
     fn activations(&mut self, quantized: &Quantized, expected: &Expected) {
         if expected.input_scale {
-            self.found.compared.insert(Aspect::Activations);
-            if !quantized.parts.iter().any(|part| is_input_scale(&part.name)) {
-                let file = "it has no input_scale".to_owned();
-                self.disagree(&quantized.module, file, "says static activations, which need one");
-            }
+            let is_there = quantized.parts.iter().any(|part| is_input_scale(&part.name));
+            let [file, says] = ["it has no input_scale", "says static activations, which need one"];
+            self.shown(Aspect::Activations, &quantized.module, is_there, file, says);
         } else if let Some(activations) = &expected.activations
             && (activations.bits < 16 || self.config.speaks_of_activations())
         {

@@ -8,62 +8,33 @@ use crate::gguf::GgufError;
 pub const MAX_HEADER: u64 = 100_000_000;
 
 /// Why a file cannot be read as a checkpoint. Each says what to do about it.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file system says no.
     #[error("cannot read {}: {error}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the file system says.
-        error: std::io::Error,
-    },
-    /// Reading fails in the middle of a header.
+    Io { path: PathBuf, error: std::io::Error },
     #[error("cannot read the header: {0}")]
     Read(#[from] std::io::Error),
-    /// Another kind of file.
     #[error("not a safetensors file: {0}")]
     NotSafetensors(String),
-    /// The file ends too early.
     #[error("the file is cut short: {0}; fetch it again")]
     CutShort(String),
-    /// A header longer than any real one.
     #[error(
         "the length in the first 8 bytes claims {0} bytes, and no header is longer than {max}: \
          this is no safetensors file, or a damaged one; fetch it again from a source you trust",
         max = MAX_HEADER
     )]
     HeaderTooLong(u64),
-    /// A header that breaks a rule of the format.
     #[error("the header is damaged: {0}")]
     Damaged(String),
-    /// A tensor that breaks a rule of the format.
     #[error("tensor `{name}`: {problem}")]
-    Tensor {
-        /// The tensor's name.
-        name: String,
-        /// The rule, and what to do.
-        problem: String,
-    },
-    /// A damaged GGUF file.
+    Tensor { name: String, problem: String },
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A file of a checkpoint that is not as its error says.
     #[error("{}: {error}", path.display())]
-    InFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: Box<CheckpointError>,
-    },
-    /// A path with no checkpoint behind it.
+    InFile { path: PathBuf, error: Box<CheckpointError> },
     #[error("{}: {problem}", path.display())]
-    NoCheckpoint {
-        /// The path.
-        path: PathBuf,
-        /// What is there instead, and what to give.
-        problem: String,
-    },
+    NoCheckpoint { path: PathBuf, problem: String },
 }
 
 impl CheckpointError {

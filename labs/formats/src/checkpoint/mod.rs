@@ -41,8 +41,6 @@ pub use inspection::{Inspection, examine, inspect};
 pub use names::{collapse, printable};
 pub use problem::Problem;
 pub use safetensors_header::{Header, read_header};
-pub use scheme::{
-    GptqVersion, Part, Quantized, Scheme, UnknownLayout, ZeroPoints, bits_per_weight,
-};
+pub use scheme::{GptqVersion, Quantized, Scheme, UnknownLayout, ZeroPoints, bits_per_weight};
 pub use split_gguf::SplitPart;
 pub use tensor::Tensor;

@@ -24,15 +24,7 @@ pub fn collapse<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 
 /// The name with every number between dots replaced: the same for the same tensor of every layer.
 pub(super) fn pattern(name: &str) -> String {
-    let (parts, _) = split(name);
-    let parts: Vec<String> = parts
-        .into_iter()
-        .map(|part| match part {
-            Part::Text(text) => text,
-            Part::Number => "{}".into(),
-        })
-        .collect();
-    parts.join(".")
+    join(&split(name).0, || "{}".into())
 }
 
 /// A piece of a name between two dots.
@@ -62,16 +54,18 @@ fn split(name: &str) -> (Vec<Part>, Vec<u32>) {
     (parts.collect(), numbers)
 }
 
+/// The name of a pattern, with a text for each number.
+fn join(pattern: &[Part], mut number: impl FnMut() -> String) -> String {
+    let parts = pattern.iter().map(|part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Number => number(),
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
 fn show(pattern: &[Part], numbers: &Numbers) -> String {
     let mut seen = numbers.seen.iter();
-    let parts: Vec<String> = pattern
-        .iter()
-        .map(|part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Number => seen.next().map(range).unwrap_or_default(),
-        })
-        .collect();
-    let name = parts.join(".");
+    let name = join(pattern, || seen.next().map(range).unwrap_or_default());
     let full = numbers.seen.iter().map(width).fold(1, u64::saturating_mul);
     if full == numbers.count { name } else { format!("{name} ({} of {full})", numbers.count) }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::format::Group;
 use crate::gguf::TensorType;
 
-use super::dtype::Storage;
+use super::tensor::Tensor;
 
 /// The layout of a matrix, and the tool that packs it so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,19 +132,6 @@ impl Display for ZeroPoints {
     }
 }
 
-/// One of the tensors that a quantized one is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Part {
-    /// What comes after the module's name: `qweight`, `scales`.
-    pub name: String,
-    /// How it is stored.
-    pub storage: Storage,
-    /// Its shape.
-    pub shape: Vec<u64>,
-    /// Its bytes.
-    pub bytes: u64,
-}
-
 /// A matrix that is stored quantized, put together from its parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantized {
@@ -162,8 +149,9 @@ pub struct Quantized {
     pub shape: Option<Vec<u64>>,
     /// How many weights it holds, if that is known.
     pub weights: Option<u64>,
-    /// Every tensor it is made of but a bias, which a plain layer has too.
-    pub parts: Vec<Part>,
+    /// Every tensor it is made of but a bias, which a plain layer has too. A name is what comes after that of the
+    /// module: `qweight`, `scales`.
+    pub parts: Vec<Tensor>,
 }
 
 /// A module whose layout is not known here, so that nobody is told how many weights it has.

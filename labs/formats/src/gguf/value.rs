@@ -1,29 +1,19 @@
 //! Metadata values, each with its type.
 
 /// A metadata value.
+#[allow(missing_docs)] // The names say all there is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// An unsigned 8-bit integer.
     U8(u8),
-    /// A signed 8-bit integer.
     I8(i8),
-    /// An unsigned 16-bit integer.
     U16(u16),
-    /// A signed 16-bit integer.
     I16(i16),
-    /// An unsigned 32-bit integer.
     U32(u32),
-    /// A signed 32-bit integer.
     I32(i32),
-    /// An unsigned 64-bit integer.
     U64(u64),
-    /// A signed 64-bit integer.
     I64(i64),
-    /// A 32-bit float.
     F32(f32),
-    /// A 64-bit float.
     F64(f64),
-    /// True or false.
     Bool(bool),
     /// Text; bytes that are not UTF-8 are U+FFFD.
     Text(String),

@@ -18,14 +18,22 @@ pub(super) struct Family {
     pub(super) qk_norm: QkNorm,
     /// Biases of query, key and value, of the output, of the MLP.
     pub(super) biases: [Bias; 3],
-    /// Sizes where the config has no such key, as transformers' config class has them.
-    pub(super) defaults: &'static [(&'static str, u64)],
+    /// Sizes where the config has no such key, as transformers' config class has them: `key size`, with commas.
+    pub(super) defaults: &'static str,
     /// Layers whose keys and values are those of a window.
     pub(super) window: Window,
     /// How keys and values are made.
     pub(super) attention: Attention,
     /// The experts.
     pub(super) experts: Option<Experts>,
+}
+
+impl Family {
+    /// The size under `key` where the config has none.
+    pub(super) fn default(&self, key: &str) -> Option<u64> {
+        let mut sizes = self.defaults.split(", ").filter_map(|size| size.split_once(' '));
+        sizes.find(|(known, _)| *known == key)?.1.parse().ok()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -99,12 +107,14 @@ const LLAMA: Family = Family {
     norms: [2, 1],
     qk_norm: QkNorm::No,
     biases: [ATTENTION, ATTENTION, Bias::Key("mlp_bias", false)],
-    defaults: &[],
+    defaults: "",
     window: Window::Never,
     attention: Attention::Grouped,
     experts: None,
 };
 const ATTENTION: Bias = Bias::Key("attention_bias", false);
+/// The same key, which is true where it is absent.
+const BIASED: Bias = Bias::Key("attention_bias", true);
 const NO_MLP: [Bias; 3] = [ATTENTION, ATTENTION, Bias::No];
 const NO_BIAS: [Bias; 3] = [Bias::No; 3];
 const QKV: [Bias; 3] = [ATTENTION, Bias::No, Bias::No];
@@ -128,7 +138,7 @@ const DEEPSEEK: Experts = Experts {
 const LATENT: Family =
     Family { attention: Attention::Latent, biases: NO_BIAS, experts: Some(DEEPSEEK), ..LLAMA };
 const GEMMA: Family =
-    Family { types: "gemma", tied: true, biases: NO_MLP, defaults: &[("head_dim", 256)], ..LLAMA };
+    Family { types: "gemma", tied: true, biases: NO_MLP, defaults: "head_dim 256", ..LLAMA };
 const QWEN2: Family = Family {
     types: "qwen2",
     biases: [Bias::Yes, Bias::No, Bias::No],
@@ -139,7 +149,7 @@ const QWEN3: Family = Family {
     types: "qwen3",
     qk_norm: QkNorm::Head,
     biases: NO_MLP,
-    defaults: &[("head_dim", 128)],
+    defaults: "head_dim 128",
     ..QWEN2
 };
 
@@ -150,7 +160,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "mistral",
         biases: NO_BIAS,
-        defaults: &[("sliding_window", 4096), ("num_key_value_heads", 8)],
+        defaults: "sliding_window 4096, num_key_value_heads 8",
         window: Window::All,
         ..LLAMA
     },
@@ -158,11 +168,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "mixtral",
         biases: NO_BIAS,
-        defaults: &[
-            ("num_key_value_heads", 8),
-            ("num_local_experts", 8),
-            ("num_experts_per_tok", 2),
-        ],
+        defaults: "num_key_value_heads 8, num_local_experts 8, num_experts_per_tok 2",
         window: Window::All,
         experts: Some(MIXTRAL),
         ..LLAMA
@@ -170,7 +176,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "granitemoe",
         biases: NO_MLP,
-        defaults: &[("num_local_experts", 8), ("num_experts_per_tok", 2)],
+        defaults: "num_local_experts 8, num_experts_per_tok 2",
         experts: Some(MIXTRAL),
         ..LLAMA
     },
@@ -178,23 +184,15 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "qwen2_moe",
         biases: [Bias::Key("qkv_bias", true), Bias::No, Bias::No],
-        defaults: &[
-            ("num_experts", 60),
-            ("num_experts_per_tok", 4),
-            ("moe_intermediate_size", 1408),
-            ("shared_expert_intermediate_size", 5632),
-        ],
+        defaults: "num_experts 60, num_experts_per_tok 4, moe_intermediate_size 1408, \
+            shared_expert_intermediate_size 5632",
         experts: Some(Experts { shared: Shared::Gated("shared_expert_intermediate_size"), ..FINE }),
         ..QWEN2
     },
     QWEN3,
     Family {
         types: "qwen3_moe",
-        defaults: &[
-            ("num_experts", 128),
-            ("num_experts_per_tok", 8),
-            ("moe_intermediate_size", 768),
-        ],
+        defaults: "num_experts 128, num_experts_per_tok 8, moe_intermediate_size 768",
         experts: Some(FINE),
         ..QWEN3
     },
@@ -202,7 +200,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "gemma2",
         norms: [4, 1],
-        defaults: &[("head_dim", 256), ("sliding_window", 4096)],
+        defaults: "head_dim 256, sliding_window 4096",
         window: Window::Pattern(2, "sliding_window"),
         ..GEMMA
     },
@@ -211,13 +209,8 @@ pub(super) const FAMILIES: &[Family] = &[
         norms: [4, 1],
         qk_norm: QkNorm::Head,
         // Published configs of gemma 3 leave out what the class has by default.
-        defaults: &[
-            ("num_attention_heads", 8),
-            ("num_key_value_heads", 4),
-            ("head_dim", 256),
-            ("vocab_size", 262_208),
-            ("sliding_window", 4096),
-        ],
+        defaults: "num_attention_heads 8, num_key_value_heads 4, head_dim 256, vocab_size 262208, \
+            sliding_window 4096",
         window: Window::Pattern(6, "sliding_window"),
         ..GEMMA
     },
@@ -226,7 +219,7 @@ pub(super) const FAMILIES: &[Family] = &[
         mlp: 2,
         // A layer norm has a bias as well.
         norms: [4, 2],
-        biases: [Bias::Key("attention_bias", true), Bias::Key("attention_bias", true), Bias::Yes],
+        biases: [BIASED, BIASED, Bias::Yes],
         ..LLAMA
     },
     Family {
@@ -244,7 +237,7 @@ pub(super) const FAMILIES: &[Family] = &[
         types: "olmoe",
         qk_norm: QkNorm::Full,
         biases: NO_MLP,
-        defaults: &[("num_experts", 64), ("num_experts_per_tok", 8)],
+        defaults: "num_experts 64, num_experts_per_tok 8",
         experts: Some(Experts { count: "num_experts", ..MIXTRAL }),
         ..LLAMA
     },
@@ -256,30 +249,21 @@ pub(super) const FAMILIES: &[Family] = &[
         biases: NO_MLP,
         ..LLAMA
     },
-    Family {
-        types: "glm",
-        biases: [Bias::Key("attention_bias", true), Bias::No, Bias::No],
-        ..GLM4
-    },
+    Family { types: "glm", biases: [BIASED, Bias::No, Bias::No], ..GLM4 },
     Family { norms: [4, 1], ..GLM4 },
     Family {
         types: "glm4_moe",
         biases: QKV,
         qk_norm: QkNorm::HeadIf("use_qk_norm"),
-        defaults: &[("n_shared_experts", 1), ("first_k_dense_replace", 1)],
+        defaults: "n_shared_experts 1, first_k_dense_replace 1",
         experts: Some(DEEPSEEK),
         ..LLAMA
     },
     Family {
         types: "gpt_oss",
-        biases: [Bias::Key("attention_bias", true), Bias::Key("attention_bias", true), Bias::Yes],
-        defaults: &[
-            ("head_dim", 64),
-            ("num_key_value_heads", 8),
-            ("num_local_experts", 128),
-            ("num_experts_per_tok", 4),
-            ("sliding_window", 128),
-        ],
+        biases: [BIASED, BIASED, Bias::Yes],
+        defaults: "head_dim 64, num_key_value_heads 8, num_local_experts 128, \
+            num_experts_per_tok 4, sliding_window 128",
         window: Window::Pattern(2, "sliding_window"),
         experts: Some(Experts { router_bias: true, ..MIXTRAL }),
         ..LLAMA
@@ -287,14 +271,8 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: "llama4_text",
         biases: NO_MLP,
-        defaults: &[
-            ("head_dim", 128),
-            ("num_key_value_heads", 8),
-            ("num_local_experts", 16),
-            ("num_experts_per_tok", 1),
-            ("intermediate_size_mlp", 16_384),
-            ("attention_chunk_size", 8192),
-        ],
+        defaults: "head_dim 128, num_key_value_heads 8, num_local_experts 16, \
+            num_experts_per_tok 1, intermediate_size_mlp 16384, attention_chunk_size 8192",
         // Three of four layers see the chunk of a token only.
         window: Window::Pattern(4, "attention_chunk_size"),
         experts: Some(Experts { dense: "intermediate_size_mlp", shared: Shared::One, ..MIXTRAL }),
@@ -307,14 +285,28 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         types: "deepseek_v3 kimi_k2",
-        defaults: &[("first_k_dense_replace", 3), ("num_experts_per_tok", 8)],
+        defaults: "first_k_dense_replace 3, num_experts_per_tok 8",
         ..LATENT
     },
 ];
 
 const GLM4: Family = Family {
     types: "glm4",
-    biases: [Bias::Key("attention_bias", true), Bias::No, Bias::No],
-    defaults: &[("head_dim", 128), ("num_key_value_heads", 2)],
+    biases: [BIASED, Bias::No, Bias::No],
+    defaults: "head_dim 128, num_key_value_heads 2",
     ..LLAMA
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_key_and_a_number() {
+        let defaults = FAMILIES.iter().flat_map(|family| family.defaults.split(", "));
+        for default in defaults.filter(|default| !default.is_empty()) {
+            let number = default.split_once(' ').map(|(_, size)| size.parse::<u64>());
+            assert!(matches!(number, Some(Ok(_))), "{default}");
+        }
+    }
+}

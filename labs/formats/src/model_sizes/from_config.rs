@@ -8,29 +8,20 @@ use crate::architecture::{Architecture, ArchitectureError};
 use crate::printable::printable;
 
 /// Why the sizes of a model are not known.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizesError {
-    /// No `model_type`, so no family.
     #[error("no `model_type` in it: sizes are read by it, and by nothing else")]
     NoType,
-    /// A family that is not in the table.
     #[error("sizes of `{0}` are not known here; known are {names}", names = known())]
     UnknownType(String),
-    /// A key that the family needs.
     #[error("no `{0}` in it: a config.json of this model_type has one")]
     Missing(&'static str),
-    /// A value that is no size.
     #[error("`{key}` is {found}: a size is a whole number, above 0 and not absurd")]
-    NoSize {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
+    NoSize { key: &'static str, found: String },
     /// A key that this family has not.
     #[error("`{0}` in a model of this model_type: its sizes are not known here")]
     Unlike(String),
-    /// Sizes that no model has.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 }
@@ -93,8 +84,7 @@ impl Reader<'_> {
     fn number(&self, key: &'static str, zero: bool) -> Result<Option<u64>, SizesError> {
         let Some(value) = self.value(key) else {
             // A null is a statement, and no default: Mistral's `sliding_window`.
-            let default = self.family.defaults.iter().find(|(known, _)| *known == key);
-            return Ok(default.map(|(_, size)| *size).filter(|_| self.json.get(key).is_none()));
+            return Ok(self.family.default(key).filter(|_| self.json.get(key).is_none()));
         };
         let most = if key == "num_hidden_layers" { MOST_LAYERS } else { LARGEST };
         match value.as_u64() {
@@ -176,21 +166,19 @@ impl Reader<'_> {
 
     /// Refuses keys of another family: a mixture or a latent attention that would be counted as none.
     fn like_its_family(&self) -> Result<(), SizesError> {
-        let experts = ["num_experts", "num_local_experts", "n_routed_experts"];
-        let latent = ["kv_lora_rank"];
+        let (dense, grouped) =
+            (self.family.experts.is_none(), self.family.attention == Attention::Grouped);
         let unlike = [
-            (self.family.experts.is_none(), &experts[..]),
-            (self.family.attention == Attention::Grouped, &latent[..]),
+            ("num_experts", dense),
+            ("num_local_experts", dense),
+            ("n_routed_experts", dense),
+            ("kv_lora_rank", grouped),
         ];
-        for (is_without, keys) in unlike {
-            let is_there = |key: &&str| {
-                is_without && self.value(key).is_some_and(|value| *value != 0 && *value != 1)
-            };
-            if let Some(key) = keys.iter().copied().find(is_there) {
-                return Err(SizesError::Unlike(key.into()));
-            }
+        let is_there = |key| self.value(key).is_some_and(|value| *value != 0 && *value != 1);
+        match unlike.into_iter().find(|(key, is_without)| *is_without && is_there(key)) {
+            Some((key, _)) => Err(SizesError::Unlike(key.into())),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn grouped(&self, base: &Base, sizes: &mut ModelSizes) -> Result<(), SizesError> {
@@ -199,9 +187,8 @@ impl Reader<'_> {
             return Err(ArchitectureError::Uneven { heads, kv_heads }.into());
         }
         let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
-        for shape in [[queries, hidden], [keys, hidden], [keys, hidden], [hidden, queries]] {
-            sizes.matrices.push(Matrices { shape, stored: layers, active: layers, expert: false });
-        }
+        let shapes = [[queries, hidden], [keys, hidden], [keys, hidden], [hidden, queries]];
+        sizes.matrices.extend(shapes.map(|shape| Matrices::in_layers(layers, shape)));
         let [qkv, out, _] = self.family.biases.map(|bias| u64::from(self.has(bias)));
         let (of_head, full) = (2 * head_dim, queries + keys);
         let norms = match self.family.qk_norm {
@@ -263,28 +250,15 @@ impl Reader<'_> {
                 .map(|key| self.size(key));
         let (latent, rope, nope, value) = (latent?, rope?, nope?, value?);
         let queries = heads * (nope + rope);
-        let mut shapes = vec![
-            [latent + rope, hidden],
-            [heads * (nope + value), latent],
-            [hidden, heads * value],
-        ];
-        let mut vectors = latent;
-        let cached = latent + rope;
+        let (cached, expanded) = (latent + rope, heads * (nope + value));
+        let mut shapes = vec![[cached, hidden], [expanded, latent], [hidden, heads * value]];
         let rank = self.number("q_lora_rank", false)?;
         match rank {
-            Some(rank) => {
-                shapes.extend([[rank, hidden], [queries, rank]]);
-                vectors += rank;
-            }
+            Some(rank) => shapes.extend([[rank, hidden], [queries, rank]]),
             None => shapes.push([queries, hidden]),
         }
-        sizes.matrices.extend(shapes.into_iter().map(|shape| Matrices {
-            shape,
-            stored: layers,
-            active: layers,
-            expert: false,
-        }));
-        sizes.vectors += layers * vectors;
+        sizes.matrices.extend(shapes.into_iter().map(|it| Matrices::in_layers(layers, it)));
+        sizes.vectors += layers * (latent + rank.unwrap_or(0));
         sizes.attention = layers * heads * (nope + rope + value);
         sizes.cache.push(CachePart { numbers: layers * cached, window: None });
         Ok(())
@@ -369,11 +343,9 @@ impl Reader<'_> {
     fn speculation(&self, sizes: &mut ModelSizes) -> Result<(), SizesError> {
         for key in ["num_nextn_predict_layers", "num_mtp_modules"] {
             let more = self.count(key)?;
-            if more > 0 {
-                let note =
-                    format!("not counted: {more} more layer(s) that guess further tokens ({key})");
-                sizes.notes.push(note);
-            }
+            let note =
+                || format!("not counted: {more} more layer(s) that guess further tokens ({key})");
+            sizes.notes.extend((more > 0).then(note));
         }
         Ok(())
     }

@@ -23,6 +23,13 @@ pub struct Matrices {
     pub expert: bool,
 }
 
+impl Matrices {
+    /// A matrix that stands once in each of so many layers, and that every token passes.
+    fn in_layers(layers: u64, shape: [u64; 2]) -> Self {
+        Self { shape, stored: layers, active: layers, expert: false }
+    }
+}
+
 /// What a token leaves in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachePart {
@@ -87,12 +94,7 @@ impl ModelSizes {
 
 impl From<&Architecture> for ModelSizes {
     fn from(model: &Architecture) -> Self {
-        let matrices = model.layer_matrices().map(|shape| Matrices {
-            shape,
-            stored: model.layers,
-            active: model.layers,
-            expert: false,
-        });
+        let matrices = model.layer_matrices().map(|it| Matrices::in_layers(model.layers, it));
         Self {
             matrices: matrices.to_vec(),
             table: [model.vocabulary, model.hidden],

@@ -56,25 +56,19 @@ impl Display for Reason {
 
 /// The tensor `module.name` of a safetensors file.
 pub fn part(module: &str, name: &str, dtype: Dtype, shape: &[u64]) -> Tensor {
-    let elements = shape.iter().fold(1u64, |product, &n| product.saturating_mul(n));
-    Tensor {
-        name: format!("{module}.{name}"),
-        storage: Storage::Elements(dtype),
-        shape: shape.to_vec(),
-        bytes: elements.saturating_mul(dtype.bits()) / 8,
-    }
+    let name = format!("{module}.{name}");
+    let storage = Storage::Elements(dtype);
+    let tensor = Tensor { name, storage, shape: shape.to_vec(), bytes: 0 };
+    Tensor { bytes: tensor.elements().saturating_mul(dtype.bits()) / 8, ..tensor }
 }
 
 /// The tensor `name` of a GGUF file: rows of whole blocks of `kind`.
 pub fn blocks(name: &str, kind: TensorType, shape: &[u64]) -> Tensor {
-    let elements = shape.iter().fold(1u64, |product, &n| product.saturating_mul(n));
     let (weights, bytes) = kind.block().unwrap_or((1, 0));
-    Tensor {
-        name: name.into(),
-        storage: Storage::Blocks(kind),
-        shape: shape.to_vec(),
-        bytes: (elements / weights as u64).saturating_mul(bytes as u64),
-    }
+    let storage = Storage::Blocks(kind);
+    let tensor = Tensor { name: name.into(), storage, shape: shape.to_vec(), bytes: 0 };
+    let blocks = tensor.elements() / weights as u64;
+    Tensor { bytes: blocks.saturating_mul(bytes as u64), ..tensor }
 }
 
 /// Whether a tensor is quantized, and if not, why. `out_features` is looked at before `in_features`.

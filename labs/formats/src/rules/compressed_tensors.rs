@@ -6,14 +6,11 @@
 
 use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
 
-const LIBRARY: &str = "compressed-tensors 0.20.0";
-const FUNCTION: &str = "calculate_qparams";
-
 /// int4 with `absmax / 7.5`.
 pub const COMPRESSED_TENSORS_SYMMETRIC: Rule = Rule {
     name: "compressed-tensors symmetric",
-    library: LIBRARY,
-    function: FUNCTION,
+    library: "compressed-tensors 0.20.0",
+    function: "calculate_qparams",
     bits: 4,
     symmetric: true,
     scale: "absmax / 7.5",
@@ -37,16 +34,10 @@ pub const COMPRESSED_TENSORS_INT8: Rule = Rule {
 /// int4 with a zero point of its own for each group, both counted from -8.
 pub const COMPRESSED_TENSORS_ASYMMETRIC: Rule = Rule {
     name: "compressed-tensors asymmetric",
-    library: LIBRARY,
-    function: FUNCTION,
-    bits: 4,
     symmetric: false,
     scale: "(max - min) / 15, 0 in range",
-    ties: Ties::ToEven,
-    zero_guard: "scale 0 becomes f32's epsilon",
-    codes: -8..=7,
-    evidence: Evidence::Ran,
     encode: asymmetric,
+    ..COMPRESSED_TENSORS_SYMMETRIC
 };
 
 type Range = std::ops::RangeInclusive<f32>;

@@ -27,21 +27,17 @@ pub const LAB_01: Rule = Rule {
 /// Lab 03's int4: `absmax / 7` rounded to `f16`, and 1 for a scale of 0.
 pub const LAB_03: Rule = Rule {
     name: "lab 03",
-    library: "this course",
     function: "quantize_groups",
     bits: 4,
-    symmetric: true,
     scale: "absmax / 7, as f16",
-    ties: Ties::ToEven,
-    zero_guard: "scale 0 becomes 1",
     codes: -7..=7,
-    evidence: Evidence::Course,
     encode: |weights| {
         // Rounded first, so that codes and values rest on the scale that is stored.
         let scale = f16::from_f32(absmax(weights) / 7.0).to_f32();
         let scale = if scale > 0.0 { scale } else { 1.0 };
         on_a_symmetric_grid(weights, scale, 7.0)
     },
+    ..LAB_01
 };
 
 /// Divides by the scale as it is stored, rounds half to even, clips to `-qmax..=qmax`.

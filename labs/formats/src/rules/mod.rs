@@ -134,42 +134,23 @@ pub enum Evidence {
 }
 
 /// Why a group has no codes.
+#[allow(missing_docs)] // The messages say what the variants and their fields are.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RuleError {
-    /// There is nothing to take a maximum of.
     #[error("a group of 0 weights has no scale: give {rule} at least one weight")]
-    Empty {
-        /// The rule that was asked.
-        rule: &'static str,
-    },
-    /// A value is NaN or infinite: the scale would be, too.
+    Empty { rule: &'static str },
     #[error("weight {index} of the group is {value}: only finite values have a place on a grid")]
-    NotFinite {
-        /// Where in the group.
-        index: usize,
-        /// The value, NaN or infinite.
-        value: f32,
-    },
-    /// The absmax of the group is below [`SMALLEST_ABSMAX`].
+    NotFinite { index: usize, value: f32 },
     #[error(
         "the largest magnitude of the group is {absmax:e}, below {SMALLEST_ABSMAX:e}: its steps have no \
          inverse in f32. Multiply the weights by a constant, or set the group to 0"
     )]
-    AbsmaxTooSmall {
-        /// The largest magnitude of the group.
-        absmax: f32,
-    },
-    /// The scale, or a value on the grid, is beyond the type it is stored in.
+    AbsmaxTooSmall { absmax: f32 },
     #[error(
         "the largest magnitude of the group is {absmax:e}: the scale of {rule}, or a value on its \
          grid, overflows. Divide the weights by a constant"
     )]
-    AbsmaxTooLarge {
-        /// The rule that was asked.
-        rule: &'static str,
-        /// The largest magnitude of the group.
-        absmax: f32,
-    },
+    AbsmaxTooLarge { rule: &'static str, absmax: f32 },
 }
 
 impl Rule {

@@ -7,12 +7,12 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use formats::bytes::Float;
+use formats::checkpoint::config::parse_json;
 use formats::registry::{self, Reader, StorageFormat};
 use kit::workspace::{fetched_model, root, target};
 use model::{Weights, passage};
 use quantizer::smooth::Smoothing;
 use quantizer::{Job, Plan, SHARD_BYTES, Transform, write};
-use serde_json::Value;
 
 use super::engine::Engine;
 use super::engine_meters::Run;
@@ -221,7 +221,7 @@ fn is(file: &Path, extension: &str) -> bool {
 
 /// What a config says of its quantization.
 fn scheme(config: &Path) -> Option<String> {
-    let config: Value = serde_json::from_str(&fs::read_to_string(config).ok()?).ok()?;
+    let config = parse_json(&fs::read(config).ok()?).ok()?;
     let quantization = config.get("quantization_config")?;
     let words = ["quant_method", "format"].iter().filter_map(|key| quantization[*key].as_str());
     Some(words.collect::<Vec<_>>().join(" "))

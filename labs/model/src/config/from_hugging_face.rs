@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use formats::checkpoint::config::parse_json;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -41,9 +42,10 @@ enum Eos {
 
 /// Reads `config.json`.
 pub(crate) fn from_hugging_face(path: &Path) -> Result<Config, ModelError> {
-    let text = std::fs::read_to_string(path).map_err(ModelError::io(path))?;
+    let text = std::fs::read(path).map_err(ModelError::io(path))?;
     let damaged = |error| ModelError::config("config.json", format!("cannot be read: {error}"));
-    let value: Value = serde_json::from_str(&text).map_err(damaged)?;
+    // Python writes `Infinity` and `NaN`, in fields that do not matter here too.
+    let value = parse_json(&text).map_err(damaged)?;
     // The model type first, because another architecture may lack keys, and its name is the better
     // message.
     check_model_type(value.get("model_type").and_then(Value::as_str))?;

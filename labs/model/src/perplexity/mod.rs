@@ -13,9 +13,11 @@ use rayon::prelude::*;
 use crate::{Cache, Model, ModelError};
 
 mod closeness;
+mod compare;
 mod log_sum_exp;
 
 pub use closeness::{Closeness, Reference};
+pub use compare::{Compared, compare};
 use log_sum_exp::log_sum_exp;
 
 /// How a text is cut and scored.

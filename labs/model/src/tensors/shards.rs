@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use formats::checkpoint::{self, Checkpoint, CheckpointError, Dtype, Storage, Tensor, read_header};
+use formats::float8;
 use half::{bf16, f16};
 use ndarray::Array2;
 
@@ -110,9 +111,11 @@ fn read_values(name: &str, stored: &Stored) -> Result<Vec<f32>, ModelError> {
         Storage::Elements(Dtype::F32) => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         Storage::Elements(Dtype::F16) => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
         Storage::Elements(Dtype::BF16) => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Storage::Elements(Dtype::F8E4M3) => (1, |b| float8::decode(b[0])),
+        Storage::Elements(Dtype::F8E5M2) => (1, |b| float8::decode_e5m2(b[0])),
         other => {
             let what = format!("the dtype {other} of tensor `{name}`");
-            return Err(ModelError::unsupported(what, "F32, F16 and BF16 are"));
+            return Err(ModelError::unsupported(what, "F32, F16, BF16, F8_E4M3 and F8_E5M2 are"));
         }
     };
     let io = || ModelError::io(&stored.file);

@@ -1,5 +1,4 @@
 //! The results of transformers for the same files, made by `golden/make_golden.py`.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,6 @@ pub struct Perplexity {
     pub chunk: usize,
     pub bos: Option<u32>,
     pub scored: usize,
-    pub mean_nll: f64,
     pub perplexity: f64,
 }
 

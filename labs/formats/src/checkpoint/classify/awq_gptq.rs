@@ -55,9 +55,8 @@ fn awq(
     said: Option<Group>,
 ) -> Result<Quantized, Wrong> {
     let zeros = zeros(module, groups, out / 8, 4)?;
-    let group = group_of(inputs, groups, said)?;
-    let shape = Some(vec![out, inputs]);
-    Ok(module.quantized(Found { scheme: Scheme::AwqGemm, bits: Some(4), group, zeros, shape }))
+    let found = Found::of(4, group_of(inputs, groups, said)?, vec![out, inputs]);
+    Ok(module.quantized(Scheme::AwqGemm, Found { zeros, ..found }))
 }
 
 fn gptq(
@@ -71,8 +70,7 @@ fn gptq(
     let bits = gptq_bits(module, rows, out, expected)?;
     let scheme = Scheme::Gptq(config.map_or(GptqVersion::Unsaid, |config| config.gptq_version));
     let Some(bits) = bits else {
-        let (group, zeros) = (Group::Unread, ZeroPoints::Absent);
-        return Ok(module.quantized(Found { scheme, bits: None, group, zeros, shape: None }));
+        return Ok(module.quantized(scheme, Found::open(Group::Unread)));
     };
     let inputs = rows.checked_mul(WORD).and_then(|codes| whole(codes, bits));
     let inputs = inputs.ok_or_else(|| {
@@ -82,8 +80,7 @@ fn gptq(
     let zeros = zeros(module, groups, out.saturating_mul(bits) / WORD, bits)?;
     check_g_idx(g_idx(module), inputs)?;
     let group = group_of(inputs, groups, expected.and_then(|expected| expected.group))?;
-    let shape = Some(vec![out, inputs]);
-    Ok(module.quantized(Found { scheme, bits: Some(bits), group, zeros, shape }))
+    Ok(module.quantized(scheme, Found { zeros, ..Found::of(bits, group, vec![out, inputs]) }))
 }
 
 /// The list of groups. Some tools leave an empty one in files without an order of activations.

@@ -21,14 +21,10 @@ pub(super) fn int8(
         (None, None) => return Ok(None),
     };
     let said = expected.and_then(|expected| expected.group);
-    let stored = module.get("weight_zero_point").is_some();
-    Ok(Some(module.quantized(Found {
-        scheme,
-        bits: Some(8),
-        group: group_of_scales(&weight.shape, &scale.shape, said)?,
-        zeros: if stored { ZeroPoints::Stored } else { ZeroPoints::Absent },
-        shape: Some(weight.shape.clone()),
-    })))
+    let group = group_of_scales(&weight.shape, &scale.shape, said)?;
+    let zeros = module.zeros("weight_zero_point");
+    let found = Found { zeros, ..Found::of(8, group, weight.shape.clone()) };
+    Ok(Some(module.quantized(scheme, found)))
 }
 
 /// The table of bitsandbytes' codes, if they are such. The codes may be stored as elements of any type.
@@ -53,15 +49,9 @@ pub(super) fn bitsandbytes(module: &Module, table: &'static str) -> Result<Quant
     let weights = weight.elements().saturating_mul(dtype.bits() / 4);
     let double = module.get("weight.nested_absmax").is_some();
     let group = whole(weights, absmax.elements()).map_or(Group::Unread, Group::Size);
-    let mut quantized = module.quantized(Found {
-        scheme: Scheme::BnbTable { table, double },
-        bits: Some(4),
-        group,
-        zeros: ZeroPoints::Table,
-        shape: None,
-    });
-    quantized.weights = Some(weights);
-    Ok(quantized)
+    let (bits, zeros, weights) = (Some(4), ZeroPoints::Table, Some(weights));
+    let found = Found { bits, zeros, weights, ..Found::open(group) };
+    Ok(module.quantized(Scheme::BnbTable { table, double }, found))
 }
 
 /// ModelOpt's FP4: `weight` of bytes, an FP8 scale for 16 neighbours, `weight_scale_2` for the tensor.
@@ -82,19 +72,15 @@ pub(super) fn modelopt(module: &Module, weight: &Tensor) -> Result<Quantized, Wr
         size.ok_or_else(|| misfit("weight_scale is padded, or cuts the weight in another way"))?;
     let mut shape = outer.to_vec();
     shape.push(inputs);
-    Ok(module.quantized(Found::of(Scheme::Nvfp4ModelOpt, 4, Group::Size(size), shape)))
+    Ok(module.quantized(Scheme::Nvfp4ModelOpt, Found::of(4, Group::Size(size), shape)))
 }
 
 /// A tensor of a GGUF file: `None` for plain floats and integers.
 pub(super) fn ggml(module: &Module, weight: &Tensor, kind: TensorType) -> Option<Quantized> {
-    let group = Group::Size(kind.group()?);
-    Some(module.quantized(Found {
-        scheme: Scheme::Ggml(kind),
-        bits: kind.code_bits().parse().ok(),
-        group,
-        zeros: zeros(&kind.to_string()),
-        shape: Some(weight.shape.clone()),
-    }))
+    let (bits, zeros) = (kind.code_bits().parse().ok(), zeros(&kind.to_string()));
+    let shape = Some(weight.shape.clone());
+    let found = Found { bits, zeros, shape, ..Found::open(Group::Size(kind.group()?)) };
+    Some(module.quantized(Scheme::Ggml(kind), found))
 }
 
 fn zeros(name: &str) -> ZeroPoints {

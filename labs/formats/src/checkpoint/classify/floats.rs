@@ -37,7 +37,7 @@ pub(super) fn fp8(
     let is_exponent = is(Some(scale), Dtype::U8) || is(Some(scale), Dtype::F8E8M0);
     let is_mx = is_exponent && group == Group::Size(32) && scheme == Scheme::Fp8;
     let scheme = if is_mx { Scheme::Mxfp8 } else { scheme };
-    Ok(Some(module.quantized(Found::of(scheme, 8, group, shape))))
+    Ok(Some(module.quantized(scheme, Found::of(8, group, shape))))
 }
 
 /// Fused experts of Llama 4 are `[experts, in, out]`, with the scales of channels `[experts, 1, out]`. The
@@ -101,7 +101,6 @@ pub(super) fn gpt_oss(module: &Module) -> Result<Quantized, Wrong> {
     if grid != scales || !module.has("blocks", &[Dtype::U8]) || outer.is_empty() {
         return Err(misfit());
     }
-    let mut shape = outer.to_vec();
-    shape.push(groups.checked_mul(32).ok_or_else(misfit)?);
-    Ok(module.quantized(Found::of(Scheme::Mxfp4GptOss, 4, Group::Size(32), shape)))
+    let shape = [outer, &[groups.checked_mul(32).ok_or_else(misfit)?]].concat();
+    Ok(module.quantized(Scheme::Mxfp4GptOss, Found::of(4, Group::Size(32), shape)))
 }

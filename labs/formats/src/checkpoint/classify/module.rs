@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::dtype::{Dtype, Storage};
-use crate::checkpoint::scheme::{Part, Quantized, Scheme, UnknownLayout, ZeroPoints};
+use crate::checkpoint::scheme::{Quantized, Scheme, UnknownLayout, ZeroPoints};
 use crate::checkpoint::tensor::{Tensor, elements};
 use crate::format::Group;
 
@@ -34,20 +34,25 @@ pub(super) struct Module<'a> {
     parts: BTreeMap<&'a str, &'a Tensor>,
 }
 
-/// What is known of a matrix, before its parts are attached.
+/// What shapes tell of a matrix, whoever packed it.
 pub(super) struct Found {
-    pub(super) scheme: Scheme,
     pub(super) bits: Option<u64>,
     pub(super) group: Group,
     pub(super) zeros: ZeroPoints,
     pub(super) shape: Option<Vec<u64>>,
+    /// How many weights there are, where the shape is not known.
+    pub(super) weights: Option<u64>,
 }
 
 impl Found {
     /// A matrix of `[.., out, in]`, symmetric.
-    pub(super) fn of(scheme: Scheme, bits: u64, group: Group, shape: Vec<u64>) -> Self {
-        let (bits, shape) = (Some(bits), Some(shape));
-        Self { scheme, bits, group, zeros: ZeroPoints::Absent, shape }
+    pub(super) fn of(bits: u64, group: Group, shape: Vec<u64>) -> Self {
+        Self { bits: Some(bits), shape: Some(shape), ..Self::open(group) }
+    }
+
+    /// A symmetric matrix of which neither shape nor bits are known yet.
+    pub(super) fn open(group: Group) -> Self {
+        Self { bits: None, group, zeros: ZeroPoints::Absent, shape: None, weights: None }
     }
 }
 
@@ -85,16 +90,18 @@ impl<'a> Module<'a> {
         self.get(part)?.shape.as_slice().try_into().ok()
     }
 
+    /// Whether there are zero points under the name `part`, in a layout that stores them only where the grid is
+    /// asymmetric.
+    pub(super) fn zeros(&self, part: &str) -> ZeroPoints {
+        if self.get(part).is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent }
+    }
+
     /// Puts the matrix together: every part but the bias, which a plain layer has too.
-    pub(super) fn quantized(&self, found: Found) -> Quantized {
-        let Found { scheme, bits, group, zeros, shape } = found;
-        let parts = self.parts().filter(|(name, _)| *name != "bias").map(|(name, tensor)| Part {
-            name: name.into(),
-            storage: tensor.storage,
-            shape: tensor.shape.clone(),
-            bytes: tensor.bytes,
-        });
-        let weights = shape.as_deref().and_then(elements);
+    pub(super) fn quantized(&self, scheme: Scheme, found: Found) -> Quantized {
+        let Found { bits, group, zeros, shape, weights } = found;
+        let parts = self.parts().filter(|(name, _)| *name != "bias");
+        let parts = parts.map(|(name, tensor)| Tensor { name: name.into(), ..tensor.clone() });
+        let weights = weights.or_else(|| shape.as_deref().and_then(elements));
         let module = self.name.into();
         Quantized { module, scheme, bits, group, zeros, weights, parts: parts.collect(), shape }
     }

@@ -23,7 +23,7 @@ pub(super) struct Said<'a> {
 /// shapes tell. `None` from the last: they do not tell the size, or the parts are another tool's.
 struct Layout(&'static str, &'static str, &'static [Dtype], &'static [&'static str], Size);
 
-type Size = fn(&Module, Scheme, Said) -> Option<Quantized>;
+type Size = fn(&Module, Said) -> Option<Found>;
 
 /// Every layout with names of its own, the most particular names first.
 const LAYOUTS: &[Layout] = &[
@@ -46,20 +46,18 @@ const LAYOUTS: &[Layout] = &[
     Layout("QuIP#", "Qidxs", &[], &[], unsized_),
     Layout("SpQR", "dense_weights", &[], &[], unsized_),
     Layout("SqueezeLLM", "qweight", &[], &["lookup_table"], unsized_),
-    Layout("EETQ", "qweight", &[I8], &["weight_scales"], |m, s, _| eetq(m, s, "qweight")),
-    Layout("EETQ", "weight", &[I8], &["weight_scales"], |m, s, _| eetq(m, s, "weight")),
+    Layout("EETQ", "qweight", &[I8], &["weight_scales"], |m, _| eetq(m, "qweight")),
+    Layout("EETQ", "weight", &[I8], &["weight_scales"], |m, _| eetq(m, "weight")),
     Layout("MLX", "weight", &[U32], &["scales"], mlx),
-    Layout("MXFP4, DeepSeek-V4 names", "weight", &[I8], &["scale"], |m, s, _| mx(m, s, "scale", 4)),
+    Layout("MXFP4, DeepSeek-V4 names", "weight", &[I8], &["scale"], |m, _| mx(m, "scale", 4)),
     Layout("INT4, ModelOpt names", "weight", &[U8], &["weight_scale"], int4_modelopt),
-    Layout("MXFP4, Quark names", "weight", &[U8], &["weight_scale"], |m, s, _| {
-        mx(m, s, "weight_scale", 4)
+    Layout("MXFP4, Quark names", "weight", &[U8], &["weight_scale"], |m, _| {
+        mx(m, "weight_scale", 4)
     }),
-    Layout("MXFP6, Quark names", "weight", &[U8], &["weight_scale"], |m, s, _| {
-        mx(m, s, "weight_scale", 6)
+    Layout("MXFP6, Quark names", "weight", &[U8], &["weight_scale"], |m, _| {
+        mx(m, "weight_scale", 6)
     }),
-    Layout("MXFP8, in bytes", "weight", &[U8], &["weight_scale"], |m, s, _| {
-        mx(m, s, "weight_scale", 8)
-    }),
+    Layout("MXFP8, in bytes", "weight", &[U8], &["weight_scale"], |m, _| mx(m, "weight_scale", 8)),
     Layout("BitNet", "weight", &[U8], &["weight_scale"], bitnet),
     Layout("INT4, Quark names", "weight", &[I32], &["weight_scale"], int4_quark),
 ];
@@ -73,8 +71,8 @@ pub(super) fn named(module: &Module, said: Said) -> Result<Option<Quantized>, Wr
     };
     let mut name = None;
     for Layout(layout, .., size) in LAYOUTS.iter().filter(has_names) {
-        if let Some(quantized) = size(module, Scheme::Named(layout), said) {
-            return Ok(Some(quantized));
+        if let Some(found) = size(module, said) {
+            return Ok(Some(module.quantized(Scheme::Named(layout), found)));
         }
         // Several layouts share these names: none of them is claimed.
         name = Some(if name.is_none_or(|name| name == *layout) { *layout } else { NAMELESS });
@@ -98,34 +96,31 @@ pub(super) fn shapes(module: &Module) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn unsized_(_: &Module, _: Scheme, _: Said) -> Option<Quantized> {
+fn unsized_(_: &Module, _: Said) -> Option<Found> {
     None
 }
 
 /// `trellis [in/16, out/16, 16 * bits]` in words of 16 bits, a scale for each input and each output.
-fn exl3(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+fn exl3(module: &Module, _: Said) -> Option<Found> {
     let &[rows, columns, words] = module.get("trellis")?.shape.as_slice() else { return None };
     let shape = vec![columns.checked_mul(16)?, rows.checked_mul(16)?];
     let sides = [module.get("svh")?.elements(), module.get("suh")?.elements()];
     let bits = whole(words, 16).filter(|bits| (1..=8).contains(bits) && sides[..] == shape)?;
-    let zeros = ZeroPoints::Table;
-    let group = Group::Channel;
-    Some(module.quantized(Found { scheme, bits: Some(bits), group, zeros, shape: Some(shape) }))
+    Some(Found { zeros: ZeroPoints::Table, ..Found::of(bits, Group::Channel, shape) })
 }
 
 /// `q_weight [words, out]`, whose rows mix bits; `q_invperm [in]` lists the inputs.
-fn exl2(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+fn exl2(module: &Module, _: Said) -> Option<Found> {
     let [_, out] = module.matrix("q_weight")?;
     let [groups, _] = module.matrix("q_scale")?;
     let inputs = module.get("q_invperm").or_else(|| module.get("q_perm"))?.elements();
     let group = whole(inputs, groups).map_or(Group::Unread, Group::Size);
-    let shape = Some(vec![out, inputs]);
-    Some(module.quantized(Found { scheme, bits: None, group, zeros: ZeroPoints::Absent, shape }))
+    Some(Found { shape: Some(vec![out, inputs]), ..Found::open(group) })
 }
 
 /// `W_q [groups * bits / 8, size]` or its transpose, and a scale for each group. The shape of the matrix is in
 /// the config or in `shape`, which is data.
-fn hqq(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+fn hqq(module: &Module, _: Said) -> Option<Found> {
     let (codes, scale) = (module.matrix("W_q")?, module.matrix("scale")?);
     // `[1, groups]`: groups lie along the first axis, which is packed, so that their size needs the bits.
     let ([packed, size], [groups, 1]) = (codes, scale) else { return None };
@@ -135,29 +130,27 @@ fn hqq(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
         false if is(module.get("W_q"), I32) && packed == groups.div_ceil(10) => 3,
         false => return None,
     };
-    let (bits, group) = (Some(bits), Group::Size(size));
-    let zeros = if module.get("zero").is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent };
-    let mut quantized = module.quantized(Found { scheme, bits, group, zeros, shape: None });
-    quantized.weights = Some(groups.checked_mul(size)?);
-    Some(quantized)
+    let (bits, zeros, weights) = (Some(bits), module.zeros("zero"), groups.checked_mul(size));
+    weights.map(|_| Found { bits, zeros, weights, ..Found::open(Group::Size(size)) })
 }
 
 /// `codes [out/a, in/b, books]` and `codebooks [books, entries, a, b]`.
-fn aqlm(module: &Module, scheme: Scheme, _: Said) -> Option<Quantized> {
+fn aqlm(module: &Module, _: Said) -> Option<Found> {
     let &[rows, columns, books] = module.get("codes")?.shape.as_slice() else { return None };
     let &[count, entries, height, width] = module.get("codebooks")?.shape.as_slice() else {
         return None;
     };
-    let shape = Some(vec![rows.checked_mul(height)?, columns.checked_mul(width)?]);
+    let shape = vec![rows.checked_mul(height)?, columns.checked_mul(width)?];
     let index = entries.checked_ilog2().filter(|_| count == books && entries.is_power_of_two())?;
     let bits = whole(books.checked_mul(index.into())?, height.checked_mul(width)?);
     // A scale for each row of codes, which is an output where codes stand for one.
     let group = if height == 1 { Group::Channel } else { Group::Unread };
-    Some(module.quantized(Found { scheme, bits, group, zeros: ZeroPoints::Table, shape }))
+    let (zeros, shape) = (ZeroPoints::Table, Some(shape));
+    Some(Found { bits, zeros, shape, ..Found::open(group) })
 }
 
 /// `compressed [out, in/2]`, the half of the weights that is not zero, and a bit for every weight.
-fn sparse_24(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+fn sparse_24(module: &Module, said: Said) -> Option<Found> {
     let ([out, half], [rows, mask]) = (module.matrix("compressed")?, module.matrix("bitmask")?);
     let inputs = half.checked_mul(2).filter(|inputs| out == rows && inputs.div_ceil(8) == mask)?;
     let shape = vec![out, inputs];
@@ -166,61 +159,56 @@ fn sparse_24(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
         None => Group::Unread,
     };
     let bits = if module.has("compressed", &[F8E4M3, F8E5M2, I8]) { 8 } else { 16 };
-    Some(module.quantized(Found::of(scheme, bits, group, shape)))
+    Some(Found::of(bits, group, shape))
 }
 
 /// `B [in/16, out * bits / 2]` in tiles of 16, and `s [groups, out]`.
-fn marlin(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+fn marlin(module: &Module, said: Said) -> Option<Found> {
     let ([tiles, words], [groups, out]) = (module.matrix("B")?, module.matrix("s")?);
     let bits = whole(words.checked_mul(2)?, out).filter(|bits| [4, 8].contains(bits))?;
     let inputs = tiles.checked_mul(16)?;
-    let group = group_of(inputs, groups, group(said)).ok()?;
-    Some(module.quantized(Found::of(scheme, bits, group, vec![out, inputs])))
+    Some(Found::of(bits, group_of(inputs, groups, group(said)).ok()?, vec![out, inputs]))
 }
 
 /// A code for each element of `_weight_qdata`, or two in a byte with `_weight_scale [groups, out]`.
-fn torchao(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
-    let (codes, scale) = (module.get("_weight_qdata")?, module.get("_weight_scale")?);
-    let zeros = match module.get("_weight_zero_point") {
-        Some(_) => ZeroPoints::Stored,
-        None => ZeroPoints::Absent,
-    };
+fn torchao(module: &Module, said: Said) -> Option<Found> {
+    let zeros = module.zeros("_weight_zero_point");
     if module.has("_weight_qdata", &[I8, F8E4M3, F8E5M2]) {
-        let group = group_of_scales(&codes.shape, &scale.shape, group(said)).ok()?;
-        let found = Found::of(scheme, 8, group, codes.shape.clone());
-        return Some(module.quantized(Found { zeros, ..found }));
+        let found = a_code_each(module, "_weight_qdata", "_weight_scale", said)?;
+        return Some(Found { zeros, ..found });
     }
     let ([out, bytes], [groups, rows]) =
         (module.matrix("_weight_qdata")?, module.matrix("_weight_scale")?);
-    let inputs = bytes.checked_mul(2).filter(|_| is(Some(codes), U8) && rows == out)?;
-    let found = Found::of(scheme, 4, Group::Size(whole(inputs, groups)?), vec![out, inputs]);
-    Some(module.quantized(Found { zeros, ..found }))
+    let is_fit = module.has("_weight_qdata", &[U8]) && rows == out;
+    let inputs = bytes.checked_mul(2).filter(|_| is_fit)?;
+    let group = Group::Size(whole(inputs, groups)?);
+    Some(Found { zeros, ..Found::of(4, group, vec![out, inputs]) })
 }
 
-fn quanto(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
-    let codes = module.get("weight._data")?;
-    let scale = &module.get("weight._scale")?.shape;
-    let group = group_of_scales(&codes.shape, scale, group(said)).ok()?;
-    Some(module.quantized(Found::of(scheme, 8, group, codes.shape.clone())))
+fn quanto(module: &Module, said: Said) -> Option<Found> {
+    a_code_each(module, "weight._data", "weight._scale", said)
+}
+
+/// 8 bits for each element of `codes`.
+fn a_code_each(module: &Module, codes: &str, scale: &str, said: Said) -> Option<Found> {
+    let (codes, scale) = (module.get(codes)?, module.get(scale)?);
+    let group = group_of_scales(&codes.shape, &scale.shape, group(said)).ok()?;
+    Some(Found::of(8, group, codes.shape.clone()))
 }
 
 /// int8 `[in, out]`, a scale for each output.
-fn eetq(module: &Module, scheme: Scheme, codes: &str) -> Option<Quantized> {
+fn eetq(module: &Module, codes: &str) -> Option<Found> {
     let [inputs, out] = module.matrix(codes)?;
     let fits = module.get("weight_scales")?.shape == [out];
-    fits.then(|| module.quantized(Found::of(scheme, 8, Group::Channel, vec![out, inputs])))
+    fits.then(|| Found::of(8, Group::Channel, vec![out, inputs]))
 }
 
 /// `weight [.., out, in * bits / 32]`, and for each group a scale and a bias, or a byte of scale for the floats.
 /// Bits and size of a group are one product, which the config takes apart.
-fn mlx(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
-    let (weight, scales) = (module.get("weight")?, module.get("scales")?);
-    let ((&words, outer), (&groups, rows)) =
-        (weight.shape.split_last()?, scales.shape.split_last()?);
-    let a_group =
-        whole(words.checked_mul(32)?, groups).filter(|_| outer == rows && !outer.is_empty())?;
-    let affine = module.get("biases").is_some();
-    let (bits, sizes): (&[u64], &[u64]) = match is(Some(scales), U8) {
+fn mlx(module: &Module, said: Said) -> Option<Found> {
+    let (words, groups, outer) = rows_and_groups(module, "scales")?;
+    let a_group = whole(words.checked_mul(32)?, groups)?;
+    let (bits, sizes): (&[u64], &[u64]) = match module.has("scales", &[U8]) {
         true => (&[4, 8], &[16, 32]),
         false => (&[2, 3, 4, 5, 6, 8], &[32, 64, 128]),
     };
@@ -232,48 +220,48 @@ fn mlx(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
         (1, _) => fitting.next()?,
         (_, said) => fitting.find(|(bits, _)| Some(*bits) == said)?,
     };
-    let mut shape = outer.to_vec();
-    shape.push(groups.checked_mul(size)?);
-    let found = Found::of(scheme, bits, Group::Size(size), shape);
-    let zeros = if affine { ZeroPoints::Minimum } else { ZeroPoints::Absent };
-    Some(module.quantized(Found { zeros, ..found }))
+    let has_biases = module.get("biases").is_some();
+    let zeros = if has_biases { ZeroPoints::Minimum } else { ZeroPoints::Absent };
+    let shape = [outer, &[groups.checked_mul(size)?]].concat();
+    Some(Found { zeros, ..Found::of(bits, Group::Size(size), shape) })
 }
 
 /// Floats of `bits` bits in bytes, and a byte of exponent for 32 of them.
-fn mx(module: &Module, scheme: Scheme, scale: &str, bits: u64) -> Option<Quantized> {
-    let (weight, scales) = (module.get("weight")?, module.get(scale)?);
-    let ((&bytes, outer), (&groups, rows)) =
-        (weight.shape.split_last()?, scales.shape.split_last()?);
-    let fits = module.has(scale, &[U8, F8E8M0])
-        && outer == rows
-        && !outer.is_empty()
-        && whole(bytes, groups) == Some(4 * bits);
-    let mut shape = outer.to_vec();
-    shape.push(groups.checked_mul(32).filter(|_| fits)?);
-    Some(module.quantized(Found::of(scheme, bits, Group::Size(32), shape)))
+fn mx(module: &Module, scale: &str, bits: u64) -> Option<Found> {
+    let (bytes, groups, outer) = rows_and_groups(module, scale)?;
+    let fits = module.has(scale, &[U8, F8E8M0]) && whole(bytes, groups) == Some(4 * bits);
+    let inputs = groups.checked_mul(32).filter(|_| fits)?;
+    Some(Found::of(bits, Group::Size(32), [outer, &[inputs]].concat()))
+}
+
+/// What a row of `weight` and a row of its scales hold, and the other axes, if both have the same.
+fn rows_and_groups<'a>(module: &Module<'a>, scale: &str) -> Option<(u64, u64, &'a [u64])> {
+    let (&row, outer) = module.get("weight")?.shape.split_last()?;
+    let (&groups, rows) = module.get(scale)?.shape.split_last()?;
+    (outer == rows && !outer.is_empty()).then_some((row, groups, outer))
 }
 
 /// `weight [out/2, in]`: two outputs in a byte, and `weight_scale [out, groups]`.
-fn int4_modelopt(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+fn int4_modelopt(module: &Module, said: Said) -> Option<Found> {
     let ([pairs, inputs], [out, groups]) =
         (module.matrix("weight")?, module.matrix("weight_scale")?);
     let fits = module.has("weight_scale", &[F32, F16, BF16]) && pairs.checked_mul(2) == Some(out);
     let group = group_of(inputs, groups, group(said)).ok().filter(|_| fits)?;
-    Some(module.quantized(Found::of(scheme, 4, group, vec![out, inputs])))
+    Some(Found::of(4, group, vec![out, inputs]))
 }
 
 /// `weight [out/4, in]`: four codes of three values in a byte. The same names and shapes can be another tool's,
 /// so only the config tells.
-fn bitnet(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+fn bitnet(module: &Module, said: Said) -> Option<Found> {
     let [quarter, inputs] = module.matrix("weight")?;
     let is_bitnet = said.config?.method.as_deref() == Some("bitnet");
     let fits = is_bitnet && module.get("weight_scale")?.elements() == 1;
     let shape = vec![quarter.checked_mul(4).filter(|_| fits)?, inputs];
-    Some(module.quantized(Found::of(scheme, 2, Group::Tensor, shape)))
+    Some(Found::of(2, Group::Tensor, shape))
 }
 
 /// `weight [in, out * bits / 32]` and `weight_scale [groups, out]`.
-fn int4_quark(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> {
+fn int4_quark(module: &Module, said: Said) -> Option<Found> {
     let ([inputs, words], [groups, out]) =
         (module.matrix("weight")?, module.matrix("weight_scale")?);
     let bits = whole(words.checked_mul(32)?, out).filter(|bits| [2, 4, 8].contains(bits))?;
@@ -283,8 +271,7 @@ fn int4_quark(module: &Module, scheme: Scheme, said: Said) -> Option<Quantized> 
         Some(_) => return None,
     };
     let group = group_of(inputs, groups, group(said)).ok()?;
-    let found = Found::of(scheme, bits, group, vec![out, inputs]);
-    Some(module.quantized(Found { zeros, ..found }))
+    Some(Found { zeros, ..Found::of(bits, group, vec![out, inputs]) })
 }
 
 fn group(said: Said) -> Option<Group> {

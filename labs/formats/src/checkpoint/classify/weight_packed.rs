@@ -3,7 +3,7 @@
 use super::module::{Found, Module, Wrong, group_of, is};
 use crate::checkpoint::config::expected::Expected;
 use crate::checkpoint::dtype::Dtype;
-use crate::checkpoint::scheme::{Quantized, Scheme, ZeroPoints};
+use crate::checkpoint::scheme::{Quantized, Scheme};
 use crate::format::Group;
 
 /// Bits of a 32-bit word.
@@ -41,7 +41,7 @@ fn integers(
     // 64 words of a row are 512 codes of 4 bits or 256 of 8. `weight_shape` is data, which are not read,
     // so the zero points or the config tell the bits.
     let zero_points = module.get("weight_zero_point");
-    let zeros = if zero_points.is_some() { ZeroPoints::Stored } else { ZeroPoints::Absent };
+    let zeros = module.zeros("weight_zero_point");
     let said = expected.and_then(|expected| expected.bits).filter(|bits| (2..=8).contains(bits));
     let bits = match module.matrix("weight_zero_point") {
         // Old versions store zero points as they are, a byte each.
@@ -60,8 +60,8 @@ fn integers(
         None => Group::Unread,
     };
     let shape = inputs.map(|inputs| vec![out, inputs]);
-    let scheme = Scheme::PackQuantized;
-    Ok(module.quantized(Found { scheme, bits, group, zeros, shape }))
+    let found = Found { bits, zeros, shape, ..Found::open(group) };
+    Ok(module.quantized(Scheme::PackQuantized, found))
 }
 
 /// The inputs of a row of `words`. Codes of 3, 5, 6 or 7 bits have had two packings: up to version 0.9 of
@@ -135,5 +135,5 @@ fn fp4(module: &Module, [out, bytes]: [u64; 2], groups: u64) -> Result<Quantized
         Group::Channel => Group::Size(inputs),
         group => group,
     };
-    Ok(module.quantized(Found::of(scheme, 4, group, vec![out, inputs])))
+    Ok(module.quantized(scheme, Found::of(4, group, vec![out, inputs])))
 }

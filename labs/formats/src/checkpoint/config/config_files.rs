@@ -27,46 +27,37 @@ const SECTIONS: [&str; 3] = ["quantization_config", "compression_config", "quant
 /// The part of a multimodal model's config that holds the config of its language model.
 const NESTED: [&str; 4] = ["text_config", "llm_config", "language_config", "thinker_config"];
 
-/// Other names of a method: of forks, of vLLM's registry, of older versions.
-const ALIASES: [(&str, &str); 16] = [
-    ("intel/auto-round", "auto-round"),
-    ("auto_round", "auto-round"),
-    ("inc", "auto-round"),
-    ("auto_awq", "awq"),
-    ("awq_marlin", "awq"),
-    ("auto_gptq", "gptq"),
-    ("gptq_marlin", "gptq"),
-    ("gptqmodel", "gptq"),
-    ("compressed_tensors", "compressed-tensors"),
-    ("sparseml", "compressed-tensors"),
-    ("gpt_oss_mxfp4", "mxfp4"),
-    ("modelopt_fp4", "modelopt"),
-    ("modelopt_fp8", "modelopt"),
-    ("modelopt_mixed", "modelopt"),
-    ("modelopt_mxfp8", "modelopt"),
-    ("bnb", "bitsandbytes"),
+/// Each method with its other names: of forks, of vLLM's registry, of older versions.
+const ALIASES: [(&str, &str); 7] = [
+    ("auto-round", "intel/auto-round auto_round inc"),
+    ("awq", "auto_awq awq_marlin"),
+    ("gptq", "auto_gptq gptq_marlin gptqmodel"),
+    ("compressed-tensors", "compressed_tensors sparseml"),
+    ("mxfp4", "gpt_oss_mxfp4"),
+    ("modelopt", "modelopt_fp4 modelopt_fp8 modelopt_mixed modelopt_mxfp8"),
+    ("bitsandbytes", "bnb"),
 ];
 
-/// The method of a config without `quant_method`, by a field that only its tool writes.
-const TELLTALES: [(&str, &str); 17] = [
-    ("load_in_4bit", "bitsandbytes"),
-    ("_load_in_4bit", "bitsandbytes"),
-    ("load_in_8bit", "bitsandbytes"),
-    ("_load_in_8bit", "bitsandbytes"),
-    ("bnb_4bit_quant_type", "bitsandbytes"),
-    ("quant_algo", "modelopt"),
-    ("config_groups", "compressed-tensors"),
-    ("global_quant_config", "quark"),
-    ("autoround_version", "auto-round"),
-    ("packing_format", "auto-round"),
-    ("weight_block_size", "fp8"),
-    ("activation_scheme", "fp8"),
-    ("w_bit", "awq"),
-    ("q_group_size", "awq"),
-    ("zero_point", "awq"),
-    ("desc_act", "gptq"),
-    ("damp_percent", "gptq"),
+/// The methods of configs without `quant_method`, by the fields that only their tools write.
+const TELLTALES: [(&str, &str); 8] = [
+    ("bitsandbytes", "load_in_4bit _load_in_4bit load_in_8bit _load_in_8bit bnb_4bit_quant_type"),
+    ("modelopt", "quant_algo"),
+    ("compressed-tensors", "config_groups"),
+    ("quark", "global_quant_config"),
+    ("auto-round", "autoround_version packing_format"),
+    ("fp8", "weight_block_size activation_scheme"),
+    ("awq", "w_bit q_group_size zero_point"),
+    ("gptq", "desc_act damp_percent"),
 ];
+
+/// The first name in a table that `is_it`, and its method.
+fn method_by(
+    table: &[(&'static str, &'static str)],
+    is_it: impl Fn(&str) -> bool,
+) -> Option<(&'static str, &'static str)> {
+    let names = table.iter().flat_map(|(method, names)| names.split(' ').map(|it| (it, *method)));
+    names.into_iter().find(|(name, _)| is_it(name))
+}
 
 impl QuantConfig {
     /// The config in `folder`; `None` if no file there speaks of quantization.
@@ -110,7 +101,7 @@ impl QuantConfig {
     /// Finds the method: by its name, by fields of its tool, by the name of the file.
     fn find_method(&mut self, file: &str, json: &Value, fields: Fields) {
         if let Some(name) = fields.text("quant_method") {
-            let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+            let alias = method_by(&ALIASES, |alias| alias.eq_ignore_ascii_case(name));
             self.method = Some(alias.map_or(name, |(_, method)| method).to_owned());
             if let Some((alias, method)) = alias {
                 self.notes.push(format!("quant_method {alias} is read as {method}"));
@@ -118,10 +109,10 @@ impl QuantConfig {
             return;
         }
         let producer = |json: &Value| json["producer"]["name"] == "modelopt";
-        let telltale = TELLTALES.iter().find(|(key, _)| fields.has(key));
+        let telltale = method_by(&TELLTALES, |key| fields.has(key));
         let by_field = match telltale {
             _ if producer(json) || producer(fields.json) => Some(("producer", "modelopt")),
-            Some(&found) => Some(found),
+            Some(found) => Some(found),
             // MLX writes these two and, for some modules, the same two again.
             None if fields.has("bits") && fields.has("group_size") => match file {
                 "quantize_config.json" | "quant_config.json" => None,

@@ -24,6 +24,11 @@ impl<'a> Fields<'a> {
         Self { json, unread }
     }
 
+    /// The fields of an object inside this one.
+    pub(super) fn at(&self, json: &'a Value) -> Self {
+        Self { json, ..*self }
+    }
+
     /// The first of `keys` that is there. `null` is what Python writes for an absent value.
     fn get(&self, keys: &[&'a str]) -> Option<(&'a str, &'a Value)> {
         let found = keys.iter().find_map(|key| Some((*key, self.json.get(*key)?)));
@@ -111,15 +116,16 @@ impl<'a> Fields<'a> {
     /// The object under `key`.
     pub(super) fn object(&self, key: &'a str) -> Option<Self> {
         let json = self.field(&[key], "an object", |value| value.is_object().then_some(value))?;
-        Some(Self { json, ..*self })
+        Some(self.at(json))
     }
 
-    /// The entries of this object that are objects themselves, in the file's order.
-    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
+    /// The entries of the object under `key` that are objects themselves, in the file's order.
+    pub(super) fn entries(&self, key: &'a str) -> Vec<(&'a str, Self)> {
         let mut entries = Vec::new();
-        for (key, json) in self.json.as_object().into_iter().flatten() {
+        let object = self.object(key).and_then(|object| object.json.as_object());
+        for (key, json) in object.into_iter().flatten() {
             match json {
-                Value::Object(_) => entries.push((key.as_str(), Self { json, ..*self })),
+                Value::Object(_) => entries.push((key.as_str(), self.at(json))),
                 Value::Null => {}
                 other => self.refuse(key, other, "an object"),
             }

@@ -9,7 +9,7 @@ use super::expected::{
     ActGranularity, Activations, Expected, KvCache, Numbers, ScaleTime, WeightGrid,
 };
 use super::json_fields::Fields;
-use super::module_patterns::{Listed, Reading};
+use super::module_patterns::{Listed, Reading, SPECIAL};
 use super::quant_config::{Outcome, QuantConfig};
 use crate::checkpoint::scheme::GptqVersion;
 use crate::format::Group;
@@ -122,16 +122,17 @@ impl QuantConfig {
         let outcome = self.group(base.clone());
         // GPTQModel's rules for single modules: an expression after `-:` leaves modules alone, and one
         // after `+:`, or without a sign, gives them fields of their own.
-        let rules = json.object("dynamic").map(|rules| rules.entries()).unwrap_or_default();
-        let list = rules.into_iter().map(|(key, own)| {
-            let expression = key.strip_prefix("-:").or(key.strip_prefix("+:")).unwrap_or(key);
-            let outcome = match key.starts_with("-:") {
-                true => Outcome::LeaveAlone,
-                false => self.group(overridden(&base, own)),
+        let mut list = Vec::new();
+        for (key, own) in json.entries("dynamic") {
+            let (expression, outcome) = match key.strip_prefix("-:") {
+                Some(expression) => (expression, Outcome::LeaveAlone),
+                None => {
+                    let expression = key.strip_prefix("+:").unwrap_or(key);
+                    (expression, self.group(overridden(&base, own)))
+                }
             };
-            (key.to_owned(), vec![(Reading::Match, expression.to_owned())], outcome)
-        });
-        let list: Vec<Listed<Outcome>> = list.collect();
+            list.push((key.to_owned(), vec![(Reading::Match, expression.to_owned())], outcome));
+        }
         self.tier(list);
         // Only those, and who is among them depends on the loader.
         let blocks = json.json["modules_in_block_to_quantize"].as_array();
@@ -139,21 +140,14 @@ impl QuantConfig {
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
             other => other.as_str().into_iter().collect::<Vec<_>>(),
         });
-        let names: Vec<&str> = names.collect();
-        if names.is_empty() {
-            self.all(outcome);
-        } else {
-            self.names_classes = true;
-            self.tier(names.into_iter().map(|name| listed(name, &[Reading::Start], outcome)));
-        }
+        self.only(names.collect(), Reading::Start, outcome);
     }
 
     fn read_compressed(&mut self, json: Fields) {
         let overall = json.text("format");
         // Whichever names the module most exactly counts: by name, by expression, by class.
         let mut ranks: [Vec<Listed<Outcome>>; 3] = Default::default();
-        let groups = json.object("config_groups").map(|groups| groups.entries());
-        for (_, group) in groups.unwrap_or_default() {
+        for (_, group) in json.entries("config_groups") {
             // A group with `weights: null` quantizes activations or outputs only.
             let Some(weights) = group.object("weights") else { continue };
             // With the overall format `mixed-precision`, each group has a format of its own.
@@ -188,10 +182,11 @@ impl QuantConfig {
             (_, Some(_), _) => fp8(Dynamic, ActGranularity::Group(Group::Size(128))),
             (_, None, Some("static")) => fp8(Static, ActGranularity::Group(Group::Tensor)),
             (_, None, Some("dynamic")) => fp8(Dynamic, ActGranularity::Token),
-            _ => {
-                let numbers = Some(Numbers::Float);
-                Some(Activations { bits: 8, numbers, scale: None, granularity: None })
-            }
+            _ => fp8(Dynamic, ActGranularity::Token).map(|fp8| Activations {
+                scale: None,
+                granularity: None,
+                ..fp8
+            }),
         };
         let implied_group = match (is_fbgemm, blocks, json.has("weight_block_size")) {
             (true, ..) => Some(Group::Channel),
@@ -221,9 +216,8 @@ impl QuantConfig {
             }
             return;
         }
-        let layers = json.object("quantized_layers").map(|layers| layers.entries());
         let mut list = Vec::new();
-        for (name, own) in layers.unwrap_or_default() {
+        for (name, own) in json.entries("quantized_layers") {
             let reading = if name.contains('*') { Reading::Wildcard } else { Reading::Inside };
             match modelopt(own) {
                 Ok(expected) => list.push(listed(name, &[reading], self.group(expected))),
@@ -270,12 +264,11 @@ impl QuantConfig {
         let outcome = self.group(base.clone());
         // A whole name comes before an expression.
         let (mut names, mut expressions) = (Vec::new(), Vec::new());
-        let own = json.object("extra_config").map(|own| own.entries()).unwrap_or_default();
-        for (name, own) in own {
+        for (name, own) in json.entries("extra_config") {
             let expected = overridden(&base, own);
             let is_plain = expected.bits.is_some_and(|bits| bits >= 16);
             let outcome = if is_plain { Outcome::LeaveAlone } else { self.group(expected) };
-            if name.contains(['*', '+', '?', '^', '$', '(', ')', '[', ']', '{', '}', '|', '\\']) {
+            if name.contains(SPECIAL) {
                 expressions.push(listed(name, &[Reading::Search], outcome));
             } else {
                 names.push(listed(name, &[Reading::Whole], outcome));
@@ -286,14 +279,8 @@ impl QuantConfig {
         let blocks = &json.json["block_name_to_quantize"];
         let listed_blocks = blocks.as_array().into_iter().flatten().filter_map(Value::as_str);
         let blocks = blocks.as_str().into_iter().flat_map(|text| text.split(','));
-        let blocks: Vec<&str> = blocks.chain(listed_blocks).map(str::trim).collect();
-        if blocks.is_empty() {
-            self.all(outcome);
-        } else {
-            // Loaders rename the modules around the blocks.
-            self.names_classes = true;
-            self.tier(blocks.into_iter().map(|name| listed(name, &[Reading::Inside], outcome)));
-        }
+        let blocks = blocks.chain(listed_blocks).map(str::trim);
+        self.only(blocks.collect(), Reading::Inside, outcome);
     }
 
     fn read_quark(&mut self, json: Fields) {
@@ -308,9 +295,8 @@ impl QuantConfig {
                 return;
             }
         };
-        let own = json.object("layer_quant_config").map(|own| own.entries()).unwrap_or_default();
         let mut list = Vec::new();
-        for (name, own) in own {
+        for (name, own) in json.entries("layer_quant_config") {
             match quark(own) {
                 Ok(expected) => {
                     let outcome = expected.map_or(Outcome::LeaveAlone, |e| self.group(e));
@@ -324,8 +310,7 @@ impl QuantConfig {
         }
         self.tier(list);
         // Rules for classes of layers, which no file shows.
-        let by_class = json.object("layer_type_quant_config");
-        self.names_classes |= by_class.is_some_and(|classes| !classes.entries().is_empty());
+        self.names_classes |= !json.entries("layer_type_quant_config").is_empty();
         outcome.into_iter().for_each(|outcome| self.all(outcome));
     }
 
@@ -365,8 +350,8 @@ impl QuantConfig {
             symmetric: Some(false),
             ..integers_alone()
         };
-        if json.text("mode").is_some_and(|mode| mode != "affine") {
-            let mode = printable(json.text("mode").unwrap_or_default());
+        if let Some(mode) = json.text("mode").filter(|mode| *mode != "affine") {
+            let mode = printable(mode);
             self.notes.push(format!("MLX's mode {mode} is not known here: nothing was checked"));
             return;
         }
@@ -375,14 +360,9 @@ impl QuantConfig {
         let modules: BTreeMap<&String, &Value> = modules.collect();
         let mut list = Vec::new();
         for (name, own) in modules {
-            let outcome = match own {
-                Value::Bool(false) => Outcome::LeaveAlone,
-                Value::Object(_) => {
-                    let own = json
-                        .object(name)
-                        .map_or_else(|| base.clone(), |own| overridden(&base, own));
-                    self.group(own)
-                }
+            let outcome = match (own, json.at(own)) {
+                (Value::Bool(false), _) => Outcome::LeaveAlone,
+                (Value::Object(_), own) => self.group(overridden(&base, own)),
                 _ => continue,
             };
             list.push(listed(name, &[Reading::Whole], outcome));
@@ -398,6 +378,16 @@ impl QuantConfig {
 
     fn all(&mut self, outcome: Outcome) {
         self.tier([("*".to_owned(), vec![(Reading::All, String::new())], outcome)]);
+    }
+
+    /// Only the modules with these `names`, or all where there are none. Loaders rename the modules around them,
+    /// so that no other module has to stay plain.
+    fn only(&mut self, names: Vec<&str>, reading: Reading, outcome: Outcome) {
+        if names.is_empty() {
+            return self.all(outcome);
+        }
+        self.names_classes = true;
+        self.tier(names.into_iter().map(|name| listed(name, &[reading], outcome)));
     }
 
     /// Keeps fields that shapes cannot confirm, as they stand there.

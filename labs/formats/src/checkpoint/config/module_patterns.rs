@@ -31,7 +31,8 @@ pub(super) enum Reading {
 }
 
 /// Characters that make a name an expression. A dot alone is read as a dot or any other character.
-const SPECIAL: [char; 13] = ['*', '+', '?', '^', '$', '(', ')', '[', ']', '{', '}', '|', '\\'];
+pub(super) const SPECIAL: [char; 13] =
+    ['*', '+', '?', '^', '$', '(', ')', '[', ']', '{', '}', '|', '\\'];
 
 /// How far an expression with look-ahead may go back before it counts as unreadable: a forged
 /// expression must not cost minutes.
