@@ -1,86 +1,68 @@
-//! The reference, which the chapter shows piece by piece.
+//! Your file. The signatures and their promises are here; the bodies are yours.
+//!
+//! Grade it with `cargo book grade lab-01`, or `LAB_IMPL=starter cargo test -p
+//! lab-01-fake-quant-linear`. On the untouched file every test of the spec fails, because every
+//! body is a `todo!`.
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 use crate::{QMAX, QuantError, Quantized};
 
-/// The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
+/// Task 1. The scale that puts `absmax` on the last code of the grid: `absmax / 127`.
 ///
 /// The scale is 1 where that is 0, because `0 / 0` is NaN. That is so for a row of zeros, and for
 /// an `absmax` so small that the quotient underflows.
 pub fn scale_for(absmax: f32) -> f32 {
-    // The scale is compared and not `absmax`, because the smallest f32 over 127 underflows to 0.
-    let scale = absmax / QMAX;
-    if scale > 0.0 { scale } else { 1.0 }
+    todo!("task 1: divide {absmax} by QMAX, {QMAX}; where that is 0, return 1")
 }
 
-/// The code of one value: the value is divided by the scale, rounded half to even as torch does,
-/// and clipped to -127..=127.
+/// Task 1. The code of one value: the value is divided by the scale, rounded half to even as torch
+/// does, and clipped to -127..=127.
 pub fn quantize_value(value: f32, scale: f32) -> i8 {
-    (value / scale).round_ties_even().clamp(-QMAX, QMAX) as i8
+    todo!("task 1: round {value} / {scale} half to even, then clip to -{QMAX}..={QMAX}")
 }
 
-/// Refuses a matrix that holds NaN or infinity.
+/// Task 2. Refuses a matrix that holds NaN or infinity.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] names the first such value, its row and its column.
 pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
-    match w.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
-        None => Ok(()),
-    }
+    todo!("task 2: find the first value of these {} that is not finite", w.len())
 }
 
-/// Quantizes `w`, `[out_features, in_features]`, with one scale for the whole tensor.
+/// Task 2. Quantizes `w`, `[out_features, in_features]`, with one scale for the whole tensor.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
 pub fn quantize_per_tensor(w: &Array2<f32>) -> Result<Quantized, QuantError> {
-    check_finite(w)?;
-    quantize(w, Array2::from_elem((1, 1), scale_for(absmax(w))))
+    todo!("task 2: one scale, of shape [1, 1], for all {} weights", w.len())
 }
 
-/// Quantizes `w`, `[out_features, in_features]`, with one scale per row (output channel).
+/// Task 2. Quantizes `w`, `[out_features, in_features]`, with one scale per row (output channel).
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
 pub fn quantize_per_channel(w: &Array2<f32>) -> Result<Quantized, QuantError> {
-    check_finite(w)?;
-    let scales = w.map_axis(Axis(1), |row| scale_for(absmax(row)));
-    quantize(w, scales.insert_axis(Axis(1)))
+    todo!("task 2: scales of shape [{}, 1], one per row", w.nrows())
 }
 
-/// The largest magnitude of `values`, or 0 if there are none.
-fn absmax<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
-    values.into_iter().fold(0.0, |max: f32, value| max.max(value.abs()))
-}
-
-/// Codes for `w` under `scales` of shape `[1, 1]` or `[out_features, 1]`.
-fn quantize(w: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, QuantError> {
-    let codes = ndarray::Zip::from(w)
-        .and_broadcast(&scales)
-        .map_collect(|&value, &scale| quantize_value(value, scale));
-    Quantized::new(codes, scales)
-}
-
-/// The numbers that the codes stand for, `code * scale`: `[out_features, in_features]`.
+/// Task 3. The numbers that the codes stand for, `code * scale`: `[out_features, in_features]`.
 pub fn dequantize(w: &Quantized) -> Array2<f32> {
-    w.q().mapv(f32::from) * w.scales()
+    todo!("task 3: multiply the {} codes by their scales", w.q().len())
 }
 
-/// The layer with fake-quantized weights: `x @ dequantize(w).T`.
+/// Task 3. The layer with fake-quantized weights: `x @ dequantize(w).T`.
 ///
 /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`.
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if `x` has another number of features than `w`.
 pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-    same_features(x.ncols(), w.q().ncols())?;
-    Ok(x.dot(&dequantize(w).t()))
+    todo!("task 3: {} tokens times the dequantized {:?} weight", x.nrows(), w.q().dim())
 }
 
-/// The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum is
-/// rescaled once.
+/// Task 4. The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum
+/// is rescaled once.
 ///
 /// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
 /// or per row. The result, `[tokens, out_features]`, is
@@ -91,27 +73,15 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
 /// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
 /// if a scale varies along the features.
 pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-    same_features(x.q().ncols(), w.q().ncols())?;
-    let outside = |q: &Quantized| match q.scales().dim() {
-        (_, 1) => Ok(()),
-        (rows, columns) => Err(QuantError::ScaleInsideTheSum([rows, columns])),
-    };
-    outside(x)?;
-    outside(w)?;
-    let sums = x.q().mapv(i32::from).dot(&w.q().mapv(i32::from).t());
-    Ok(sums.mapv(|sum| sum as f32) * x.scales() * w.scales().t())
+    todo!("task 4: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
 }
 
-fn same_features(x: usize, w: usize) -> Result<(), QuantError> {
-    if x == w { Ok(()) } else { Err(QuantError::FeaturesDiffer { x, w }) }
-}
-
-/// Bytes of the quantized matrix, one for each code and four for each scale.
+/// Task 4. Bytes of the quantized matrix, one for each code and four for each scale.
 pub fn memory_bytes(w: &Quantized) -> usize {
-    w.q().len() + w.scales().len() * size_of::<f32>()
+    todo!("task 4: {} codes and {} scales", w.q().len(), w.scales().len())
 }
 
-/// Bytes of the same matrix in `f32`.
+/// Task 4. Bytes of the same matrix in `f32`.
 pub fn memory_bytes_f32(w: &Array2<f32>) -> usize {
-    w.len() * size_of::<f32>()
+    todo!("task 4: {} values of four bytes", w.len())
 }
