@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::Result;
 use kit::skip::{is_unwritten, words};
 
 use crate::pinned::Pinned;
@@ -32,18 +31,16 @@ pub enum Row {
     Now(String),
 }
 
-/// Compares a text with its snapshot.
-///
-/// # Errors
-/// If the snapshot cannot be read.
-pub fn moved(pinned: &Pinned) -> Result<Moved> {
-    let accepted = pinned.accepted()?;
-    Ok(match catch_unwind(AssertUnwindSafe(|| pinned.text())) {
-        Ok(Ok(text)) => compare(&accepted, &text),
+/// Compares a text with the content of its snapshot.
+pub fn moved(pinned: &Pinned, snapshot: &str) -> Moved {
+    // The lines before the second `---` are about the snapshot.
+    let accepted = snapshot.splitn(3, "---\n").last().unwrap_or_default();
+    match catch_unwind(AssertUnwindSafe(|| pinned.text())) {
+        Ok(Ok(text)) => compare(accepted, &text),
         Ok(Err(error)) => Moved::Failed(format!("{error:#}")),
         Err(panic) if is_unwritten(&*panic) => Moved::NotWritten,
         Err(panic) => Moved::Failed(format!("it panics: {}", words(&*panic))),
-    })
+    }
 }
 
 /// The lines of one text that the other lacks, in the order of the text.

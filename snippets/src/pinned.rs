@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kit::Table;
 use kit::workspace::root;
 
@@ -48,18 +48,6 @@ impl Pinned {
             Self::Table(entry) => Ok(entry.make()?.to_string()),
             Self::Values(_, entries) => entries.iter().map(|entry| sentence(entry)).collect(),
         }
-    }
-
-    /// The text as the repository has accepted it.
-    ///
-    /// # Errors
-    /// If there is no snapshot.
-    pub fn accepted(&self) -> Result<String> {
-        let path = snapshots().join(format!("{}.snap", self.name()));
-        let file = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        // The lines before the second `---` are about the snapshot.
-        let text = file.splitn(3, "---\n").last().unwrap_or_default();
-        Ok(text.into())
     }
 
     /// Whether a chapter with this source embeds the table, or one of the values.
