@@ -41,7 +41,7 @@ enum Command {
     Grade(grade::Args),
     /// Show how your starters move the tables of the book, or of a lab's chapter.
     Tables(tables::Args),
-    /// Get the whole model that the real slice is cut from (93 MB, once).
+    /// Get the whole model that the real slice is cut from (93 MB, once), or its original in bf16.
     Fetch(fetch::Args),
     /// Any other command is the program's that works on checkpoints and cards.
     #[command(external_subcommand)]
