@@ -43,7 +43,7 @@ pub fn run(words: &[OsString]) -> Result<ExitCode> {
     let mut command = workspace::cargo();
     command.current_dir(std::env::current_dir().context("there is no working folder")?);
     // A program of its own, because most commands of `cargo book` need none of its dependencies.
-    command.args(["run", "--quiet", "--package", "arguments", "--bin", "hand-over"]);
+    command.args(["run", "--package", "arguments", "--bin", "hand-over"]);
     command.arg("--manifest-path").arg(workspace::root().join("Cargo.toml")).arg("--").args(words);
     let status = command.status().context("cannot start cargo")?;
     Ok(workspace::exit_code(status))
