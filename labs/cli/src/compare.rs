@@ -1,8 +1,9 @@
 //! `cargo book compare`: what one checkpoint costs and predicts beside another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
+use arguments::reading::Compare as Args;
 use formats::checkpoint::{inspect, inspection_report};
 use indicatif::ProgressBar;
 use kit::Table;
@@ -11,20 +12,6 @@ use model::{Compared, Score, compare, perplexity};
 
 use crate::perplexity::{Subject, show};
 use crate::report::number;
-
-/// What to compare.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The reference: a folder of safetensors, quantized or not, or GGUF.
-    #[arg(value_name = "A")]
-    reference: PathBuf,
-    /// What is compared with it, of the same kinds.
-    #[arg(value_name = "B")]
-    other: PathBuf,
-    /// Score the first chunks only.
-    #[arg(long)]
-    chunks: Option<usize>,
-}
 
 /// Prints both checkpoints side by side.
 ///
@@ -143,6 +130,8 @@ impl Predictions {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use anyhow::Context;
     use formats::bytes::Float;
     use formats::registry::StorageFormat;

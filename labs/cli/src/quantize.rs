@@ -1,72 +1,24 @@
 //! `cargo book quantize`: writes a checkpoint.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use clap::builder::{PossibleValue, PossibleValuesParser};
-use formats::bytes::Float;
-use formats::registry::{self, Granularity, StorageFormat};
+use anyhow::{Context, Result};
+use arguments::quantize::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Weights, passage};
 use quantizer::smooth::{CHUNK, Smoothing};
 use quantizer::{Job, Plan, Progress, SHARD_BYTES, Transform, write};
 
 use crate::perplexity;
-use kit::workspace::{fetched_model, target};
-
-/// What to write.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The format.
-    #[arg(long, value_parser = PossibleValuesParser::new(formats()))]
-    scheme: String,
-    #[arg(long, default_value_t = 64, help = group_size_help())]
-    group_size: u64,
-    /// Fold SmoothQuant in, with this alpha: for w8a8.
-    #[arg(long, value_name = "ALPHA")]
-    smooth: Option<f32>,
-    /// Calibrate on this text instead of the course's: a licence, which no meter scores.
-    #[arg(long, value_name = "FILE", requires = "smooth")]
-    calibration: Option<PathBuf>,
-    /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
-    #[arg(long, value_name = "DIR|GGUF")]
-    input: Option<PathBuf>,
-    /// The folder to make; without it, target/checkpoints/SCHEME.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// What is not quantized is stored as this: f16, bf16 or f32.
-    #[arg(long, default_value = "f16")]
-    dtype: String,
-    /// Bytes of data in a file of weights, at most.
-    #[arg(long, value_name = "BYTES", default_value_t = SHARD_BYTES)]
-    shard_bytes: u64,
-    /// Leave linear layers that cannot be divided in floats, instead of refusing.
-    #[arg(long)]
-    leave_out: bool,
-    /// Take an input that is quantized already. (The fetched model is, and is taken.)
-    #[arg(long)]
-    requantize: bool,
-    /// Measure the perplexity of the result on the course's passage.
-    #[arg(long)]
-    perplexity: bool,
-}
 
 /// Writes the checkpoint, and prints its sizes and errors.
 ///
 /// # Errors
 /// Those of [`write()`]; an input that was not fetched.
 pub fn run(args: &Args) -> Result<()> {
-    let format = StorageFormat::named(&args.scheme, args.group_size)?;
-    let plan = Plan::new(format, float(&args.dtype)?);
-    let input = args.input.clone().unwrap_or_else(fetched_model);
-    ensure!(
-        input.exists(),
-        "{} is not there: run `cargo book fetch`, or name a model with --input",
-        input.display()
-    );
-    let out =
-        args.out.clone().unwrap_or_else(|| target("checkpoints").join(format.description.name));
+    let format = args.format()?;
+    let plan = Plan::new(format, args.float()?);
+    let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
     let job = Job {
@@ -75,7 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
         rounding: None,
         out: &out,
-        shard_bytes: args.shard_bytes,
+        shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
         requantize: args.requantize || args.input.is_none(),
     };
@@ -85,6 +37,10 @@ pub fn run(args: &Args) -> Result<()> {
     bar.0.finish_and_clear();
     for line in report.left_alone() {
         println!("{line}");
+    }
+    println!("\n{}", report.codes());
+    if let Some(note) = report.quantized_input() {
+        println!("{note}");
     }
     println!("\n{}", report.sizes());
     if !report.errors.is_empty() {
@@ -96,30 +52,6 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
-}
-
-/// The formats with their lines of help.
-fn formats() -> [PossibleValue; registry::ALL.len()] {
-    registry::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
-}
-
-/// The help of `--group-size`, which names the formats whose group size is chosen.
-fn group_size_help() -> String {
-    let chosen = |known: &&registry::Description| known.granularity == Granularity::ChosenGroup;
-    let names: Vec<_> = registry::ALL.into_iter().filter(chosen).map(|known| known.name).collect();
-    format!(
-        "Weights of a row that share a scale, for {}. (128 does not divide SmolLM2's 576.)",
-        names.join(", ")
-    )
-}
-
-fn float(name: &str) -> Result<Float> {
-    Ok(match name {
-        "f16" | "float16" => Float::F16,
-        "bf16" | "bfloat16" => Float::Bf16,
-        "f32" | "float32" => Float::F32,
-        other => anyhow::bail!("there is no dtype `{other}`; there are: f16, bf16, f32"),
-    })
 }
 
 /// Runs the model on the calibration text.

@@ -142,7 +142,7 @@ pub enum Int4Error {
         index: usize,
         /// The code.
         code: i32,
-        /// The codes that fit.
+        /// The codes that fit, in any words.
         range: &'static str,
     },
     /// An odd number of codes: the last byte would be half empty.

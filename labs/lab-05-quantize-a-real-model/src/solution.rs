@@ -16,7 +16,11 @@ use crate::{
 /// Quantized is the `weight` of a linear layer: a matrix, but not the embedding (a module called
 /// `embed_tokens`) and not the head (`lm_head`). A scheme with groups needs `in_features` in whole
 /// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of
-/// 32, GPTQ of 8. `out_features` is checked first.
+/// 32, GPTQ of 8.
+///
+/// The reason is the first that holds, in this order: [`Reason::NotAMatrix`], [`Reason::Plain`],
+/// [`Reason::Embedding`], [`Reason::Head`], [`Reason::Indivisible`] by its `out_features`, then by
+/// its `in_features`.
 pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
     let (Some(module), &[out_features, in_features]) =
         (tensor.name.strip_suffix(".weight"), tensor.shape.as_slice())

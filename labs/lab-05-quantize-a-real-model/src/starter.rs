@@ -10,8 +10,8 @@ use serde_json::Value;
 
 #[allow(unused_imports)] // Yours to use: what a part is made with, and what the labs offer.
 use crate::{
-    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Tensor, TensorType, blocks, bytes, file,
-    fp8, labs, part,
+    Decision, Dtype, FormatError, Reason, Recipe, Scheme, Storage, Tensor, TensorType, blocks,
+    bytes, file, fp8, labs, part,
 };
 
 /// Task 1. Whether a tensor is quantized, and if not, why.
@@ -19,7 +19,11 @@ use crate::{
 /// Quantized is the `weight` of a linear layer: a matrix, but not the embedding (a module called
 /// `embed_tokens`) and not the head (`lm_head`). A scheme with groups needs `in_features` in whole
 /// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of
-/// 32, GPTQ of 8. `out_features` is checked first.
+/// 32, GPTQ of 8.
+///
+/// The reason is the first that holds, in this order: [`Reason::NotAMatrix`], [`Reason::Plain`],
+/// [`Reason::Embedding`], [`Reason::Head`], [`Reason::Indivisible`] by its `out_features`, then by
+/// its `in_features`.
 pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
     todo!(
         "task 1: {} of shape {:?} under {scheme}: matrix, embedding, head, divisible?",

@@ -163,6 +163,12 @@ impl StorageFormat {
         Self { description, group_size }
     }
 
+    /// Whether a transform may change the tensors: its scales divide activations that are quantized. A
+    /// GGUF file keeps its own order of rows, which the scales for Hugging Face's order do not fit.
+    pub fn takes_a_transform(&self) -> bool {
+        self.description.activations == Some(Grid::Int(8)) && !self.is_gguf()
+    }
+
     /// Whether a file in this format is a GGUF file.
     pub fn is_gguf(self) -> bool {
         matches!(self.description.file, File::Gguf(_))
