@@ -10,7 +10,7 @@ use formats::registry::{self, Granularity, StorageFormat};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Weights, passage};
 use quantizer::smooth::{CHUNK, Smoothing};
-use quantizer::{Job, Plan, Progress, SHARD_BYTES, Transform, write};
+use quantizer::{Job, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Transform, write};
 
 use crate::perplexity;
 use kit::workspace::{fetched_model, target};
@@ -29,10 +29,13 @@ pub struct Args {
     /// Calibrate on this text instead of the course's: a licence, which no meter scores.
     #[arg(long, value_name = "FILE", requires = "smooth")]
     calibration: Option<PathBuf>,
+    /// How codes are chosen: to the nearest, or with lab 03's search for the scale of each group.
+    #[arg(long, value_enum, default_value_t = Chosen::Nearest)]
+    rounding: Chosen,
     /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
     #[arg(long, value_name = "DIR|GGUF")]
     input: Option<PathBuf>,
-    /// The folder to make; without it, target/checkpoints/SCHEME.
+    /// The folder to make; without it, target/checkpoints/SCHEME (SCHEME-search).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What is not quantized is stored as this: f16, bf16 or f32.
@@ -52,6 +55,31 @@ pub struct Args {
     perplexity: bool,
 }
 
+/// The roundings of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Chosen {
+    Nearest,
+    Search,
+}
+
+impl Chosen {
+    /// The second stage; `None` is that of lab 05.
+    fn stage(self) -> Option<&'static dyn Rounding> {
+        match self {
+            Self::Nearest => None,
+            Self::Search => Some(&ScaleSearch),
+        }
+    }
+
+    /// What the default folder has behind the name of the format, so that two roundings can be compared.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Nearest => "",
+            Self::Search => "-search",
+        }
+    }
+}
+
 /// Writes the checkpoint, and prints its sizes and errors.
 ///
 /// # Errors
@@ -65,15 +93,15 @@ pub fn run(args: &Args) -> Result<()> {
         "{} is not there: run `cargo book fetch`, or name a model with --input",
         input.display()
     );
-    let out =
-        args.out.clone().unwrap_or_else(|| target("checkpoints").join(format.description.name));
+    let name = format!("{format}{}", args.rounding.suffix());
+    let out = args.out.clone().unwrap_or_else(|| target("checkpoints").join(name));
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
     let job = Job {
         weights: &weights,
         plan,
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
-        rounding: None,
+        rounding: args.rounding.stage(),
         out: &out,
         shard_bytes: args.shard_bytes,
         leave_out: args.leave_out,

@@ -109,6 +109,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             format!("--smooth is for w8a8, where activations are quantized, not {format}");
         return Err(WriteError::Unsupported(problem));
     }
+    job.rounding.map_or(Ok(()), |rounding| rounding.check(format))?;
     let blocks = weights.tensors().iter().find_map(|tensor| match tensor.storage {
         Storage::Blocks(kind) if !matches!(kind, TensorType::F32 | TensorType::F16) => Some(kind),
         _ => None,
