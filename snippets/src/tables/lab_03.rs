@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use half::f16;
 use int4_groups::{
     AWQ_ORDER, Int4Groups, LINEAR_ORDER, QMAX, dequantize_groups, memory_bytes, pack_nibbles,
-    pack_word, quantize_groups, unpack_nibbles, unpack_word,
+    pack_word, quantize_groups, quantize_groups_by_search, unpack_nibbles, unpack_word,
 };
 use kit::Table;
 use kit::data::{normal_matrix, with_outlier_channel};
@@ -177,6 +177,27 @@ pub fn minus_eight(slice: &Slice) -> Result<Table> {
         .number("codes that change when the sign of the weight does", |(_, tried)| {
             count(tried.one_sided)
         })
+        .done())
+}
+
+/// The scale of the maximum against the searched scale on all nine real matrices, at the same bytes.
+pub fn search(slice: &Slice) -> Result<Table> {
+    let rows = slice.all().map(|(name, w)| -> Result<_> {
+        let (nearest, searched) =
+            (quantize_groups(w, COMMON)?, quantize_groups_by_search(w, COMMON)?);
+        let pairs = nearest.scales().iter().zip(searched.scales());
+        let smaller = pairs.filter(|(nearest, searched)| searched < nearest).count();
+        let error = |of: &Int4Groups| relative_error(w, &dequantize_groups(of));
+        let share = smaller as f64 / nearest.scales().len() as f64;
+        Ok((name, memory_bytes(&searched), error(&nearest), error(&searched), share))
+    });
+    let title = "The scale of the maximum and the searched scale, groups of 64";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("tensor", |(name, ..)| label(name))
+        .number("bytes, either way", |(_, bytes, ..)| count(*bytes))
+        .number("error with the maximum", |(_, _, nearest, ..)| percent(*nearest))
+        .number("with the search", |(.., searched, _)| percent(*searched))
+        .number("groups with a smaller scale", |(.., share)| percent(*share))
         .done())
 }
 
