@@ -25,10 +25,13 @@ pub struct Args {
     /// Calibrate on this text instead of the course's: a licence, which no meter scores.
     #[arg(long, value_name = "FILE", requires = "smooth", value_parser = existing)]
     pub calibration: Option<PathBuf>,
+    /// How codes are chosen: to the nearest, or with lab 03's search for the scale of each group.
+    #[arg(long, value_enum, default_value_t = Chosen::Nearest)]
+    pub rounding: Chosen,
     /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
     #[arg(long, value_name = "DIR|GGUF")]
     pub input: Option<PathBuf>,
-    /// The folder to make; without it, target/checkpoints/SCHEME.
+    /// The folder to make; without it, target/checkpoints/SCHEME (SCHEME-search).
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// What is not quantized is stored as this: f16, bf16 or f32.
@@ -46,6 +49,25 @@ pub struct Args {
     /// Measure the perplexity of the result on the course's passage.
     #[arg(long)]
     pub perplexity: bool,
+}
+
+/// The roundings of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Chosen {
+    /// The nearest code.
+    Nearest,
+    /// Lab 03's search for the scale of each group.
+    Search,
+}
+
+impl Chosen {
+    /// What the default folder has behind the name of the format, so that two roundings can be compared.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Nearest => "",
+            Self::Search => "-search",
+        }
+    }
 }
 
 impl Args {
@@ -72,7 +94,8 @@ impl Args {
 
     /// The folder to make.
     pub fn out(&self) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| target("checkpoints").join(&self.scheme))
+        let name = || format!("{}{}", self.scheme, self.rounding.suffix());
+        self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
     /// Checks names, the input and the target.

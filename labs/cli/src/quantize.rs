@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use arguments::quantize::Args;
+use arguments::quantize::{Args, Chosen};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Weights, passage};
 use quantizer::smooth::{CHUNK, Smoothing};
-use quantizer::{Job, Plan, Progress, SHARD_BYTES, Transform, write};
+use quantizer::{Job, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Transform, write};
 
 use crate::perplexity;
 
@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
         weights: &weights,
         plan,
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
-        rounding: None,
+        rounding: stage(args.rounding),
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
@@ -52,6 +52,14 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
+}
+
+/// The second stage; `None` is that of lab 05.
+fn stage(chosen: Chosen) -> Option<&'static dyn Rounding> {
+    match chosen {
+        Chosen::Nearest => None,
+        Chosen::Search => Some(&ScaleSearch),
+    }
 }
 
 /// Runs the model on the calibration text.

@@ -87,11 +87,32 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 ///
 /// `left_alone` are the modules that stay in floats, which is `ignore` of compressed-tensors.
 ///
-/// compressed-tensors also has the `quantization_status` `compressed`, and in `config_groups` one
-/// group, under any key, with `targets` `["Linear"]`, `weights`, `input_activations` and no
-/// `output_activations`. Weights and activations have `num_bits`, `type` (`int` or `float`),
-/// `symmetric`, `strategy` and, in groups, `group_size`. Weights are never `dynamic`, because their
-/// scales are in the file.
+/// compressed-tensors has this skeleton, here for 8-bit weights and 16-bit activations. The key
+/// `group_0` may have another name.
+///
+/// ```json
+/// {
+///   "quant_method": "compressed-tensors",
+///   "format": "pack-quantized",
+///   "quantization_status": "compressed",
+///   "ignore": ["lm_head"],
+///   "config_groups": {
+///     "group_0": {
+///       "targets": ["Linear"],
+///       "weights": {
+///         "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel", "dynamic": false
+///       },
+///       "input_activations": null,
+///       "output_activations": null
+///     }
+///   }
+/// }
+/// ```
+///
+/// `type` is `int` or `float`. Weights with the strategy `group` have a `group_size` too. Weights are
+/// never `dynamic`, because their scales are in the file. Activations that are quantized have the
+/// same keys as weights. `labs/formats/golden/checkpoints/ct-w8a8/config.json` is a whole config that
+/// the library wrote.
 pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
     todo!("task 4: the JSON for {scheme}, leaving {left_alone:?} alone")
 }

@@ -106,6 +106,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             format!("--smooth is for w8a8, where activations are quantized, not {format}");
         return Err(WriteError::Unsupported(problem));
     }
+    job.rounding.map_or(Ok(()), |rounding| rounding.check(format))?;
     if let Some((kind, _)) = quantized(weights.tensors()).first().filter(|_| !job.requantize) {
         let (path, kind) = (weights.path().into(), kind.clone());
         return Err(WriteError::AlreadyQuantized { path, kind });
