@@ -12,6 +12,8 @@ mod grid;
 pub mod inputs;
 pub mod interactive;
 mod meter;
+pub mod moved;
+pub mod pinned;
 pub mod published;
 mod rows;
 pub mod tables;

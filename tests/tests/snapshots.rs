@@ -1,26 +1,16 @@
 //! The numbers of the book, pinned: every table and every value that a chapter can embed.
 //!
 //! A difference is reviewed like code, with `cargo insta review`. With `LAB_IMPL=starter` the
-//! tables are computed by the reader's own files, so `LAB_IMPL=starter cargo insta test --review`
-//! shows how an edit moves them. What a lab needs that is not written yet is left out, visibly.
+//! tables are computed by the reader's own files (`cargo book tables` shows the difference without
+//! insta). What a lab needs that is not written yet is left out, visibly.
 
-use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use insta::{Settings, assert_snapshot};
-use kit::skip::left_out;
+use kit::skip::if_written;
 use snippets::Entry;
-use snippets::values::Value;
-
-#[test]
-fn every_table_reads_as_it_did() {
-    let computed = snippets::tables::ALL.iter().filter(|entry| !entry.transcribed);
-    check_all(computed.map(|entry| {
-        let make = || Ok(entry.make()?.to_string());
-        (entry.name.to_string(), make)
-    }));
-}
+use snippets::pinned::{self, Pinned};
 
 #[test]
 fn every_transcribed_table_can_be_made_and_has_no_snapshot() {
@@ -31,62 +21,24 @@ fn every_transcribed_table_can_be_made_and_has_no_snapshot() {
     }
 }
 
-/// A snapshot for each chapter, the part of a value's name before the point: a lab that is not
-/// written yet keeps back its own and nobody else's.
+/// All are tried, so that one run shows everything that moved.
 #[test]
-fn every_value_reads_as_it_did() {
-    let mut chapters: BTreeMap<&str, Vec<&Entry<Value>>> = BTreeMap::new();
-    for entry in snippets::values::ALL.iter() {
-        let chapter = entry.name.split('.').next().unwrap_or(entry.name);
-        chapters.entry(chapter).or_default().push(entry);
-    }
-    check_all(chapters.into_iter().map(|(chapter, entries)| {
-        let make = move || {
-            let mut sentences = String::new();
-            for entry in entries {
-                let value = entry.make()?;
-                sentences.push_str(&format!("{}: {} {}.\n", entry.name, value.meaning, value.text));
-            }
-            Ok(sentences)
-        };
-        (format!("values_{chapter}"), make)
-    }));
-}
-
-/// Holds each text to its snapshot. All are tried, so that one run shows everything that moved.
-fn check_all<Make: FnOnce() -> anyhow::Result<String>>(
-    texts: impl IntoIterator<Item = (String, Make)>,
-) {
+fn every_table_and_value_reads_as_it_did() {
     let mut settings = Settings::clone_current();
     settings.set_snapshot_path("../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    let moved: Vec<_> = texts
-        .into_iter()
-        .filter_map(|(name, make)| {
-            let check = || settings.bind(|| assert_snapshot!(name.as_str(), make().expect(&name)));
-            match catch_unwind(AssertUnwindSafe(check)) {
-                Ok(()) => None,
-                Err(panic) if is_unwritten(&*panic) => {
-                    left_out(&name, "a function of a starter that it needs is not written yet");
-                    None
-                }
-                Err(_) => Some(name),
-            }
-        })
-        .collect();
+    let is_moved = |(name, pinned): &(String, Pinned)| {
+        let check =
+            || settings.bind(|| assert_snapshot!(name.as_str(), pinned.text().expect(name)));
+        catch_unwind(AssertUnwindSafe(|| if_written(name, check))).is_err()
+    };
+    let all = pinned::all().into_iter().map(|pinned| (pinned.name(), pinned));
+    let moved: Vec<_> = all.filter(is_moved).map(|(name, _)| name).collect();
     assert!(
         moved.is_empty(),
         "these do not read as they did: {moved:?}; see the differences above"
     );
-}
-
-/// Whether a panic is that of a `todo!`, in a run that asked for the starters.
-fn is_unwritten(panic: &(dyn Any + Send)) -> bool {
-    let starter = std::env::var("LAB_IMPL").is_ok_and(|chosen| chosen == "starter");
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    starter && text.starts_with("not yet implemented")
 }
 
 #[test]
@@ -130,11 +82,8 @@ fn every_entry_is_embedded_in_a_chapter() -> anyhow::Result<()> {
 
 #[test]
 fn every_snapshot_is_that_of_an_entry() -> anyhow::Result<()> {
-    let tables = snippets::tables::ALL.iter().map(|entry| entry.name.to_string());
-    let chapter = |name: &str| format!("values_{}", name.split('.').next().unwrap_or(name));
-    let values = snippets::values::ALL.iter().map(|entry| chapter(entry.name));
-    let known: BTreeSet<String> = tables.chain(values).collect();
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"))? {
+    let known: BTreeSet<String> = pinned::all().iter().map(Pinned::name).collect();
+    for entry in std::fs::read_dir(pinned::snapshots())? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let Some(name) = name.strip_suffix(".snap") else { continue };
         assert!(known.contains(name), "nothing reads tests/snapshots/{name}.snap: remove it");

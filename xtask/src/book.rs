@@ -79,7 +79,7 @@ pub fn build_with(tools: &Tools) -> Result<()> {
 /// Compiles the preprocessor. mdBook would compile it too, but without progress.
 fn compile_snippets() -> Result<()> {
     let mut command = workspace::cargo();
-    command.args(["build", "--package", "snippets", "--bin", "mdbook-snippets"]);
+    command.args(["build", "--bin", "mdbook-snippets"]);
     let output = progress::run("compiling the labs, figures and tables", &mut command)?;
     if output.status.success() {
         return Ok(());

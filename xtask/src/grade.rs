@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A line per test, the first failure in full, the next thing to do; true when all tests pass.
+/// A line per test, the first failure in full, a line for each other, the next thing to do; true when all tests pass.
 fn grade(lab: &Lab) -> Result<bool> {
     let file = relative(&lab.starter());
     println!("Grading {file}");
@@ -53,7 +53,9 @@ fn grade(lab: &Lab) -> Result<bool> {
             if failures.len() == names.len() && failures.iter().all(is_todo) {
                 println!("On an untouched starter every test fails: this is the starting line.");
             }
-            explain(lab, name, outcome, starter::heading(&source, name))?;
+            explain(lab, name, outcome, &source)?;
+            tell_others(&failures, name);
+            println!("\nThen again: cargo book grade {}", lab.short_name());
         }
     }
     Ok(failures.is_empty())
@@ -111,12 +113,12 @@ fn run_shown(spec: &Spec, name: &str) -> Result<Outcome> {
 }
 
 /// The failure in full, and the function to write next.
-fn explain(lab: &Lab, name: &str, outcome: &Outcome, heading: &str) -> Result<()> {
+fn explain(lab: &Lab, name: &str, outcome: &Outcome, spec: &str) -> Result<()> {
     println!("\nLook at this one first: {}\n", style(name).bold());
     outcome.report.lines().for_each(|line| println!("    {line}"));
     let file = relative(&lab.starter());
     let functions = starter::functions(&std::fs::read_to_string(lab.starter())?);
-    let next = starter::next(&functions, &outcome.report, heading);
+    let next = starter::next(&functions, outcome, spec, name);
     if next.is_empty() {
         println!("\nNext: look at {file}.");
     } else {
@@ -127,17 +129,26 @@ fn explain(lab: &Lab, name: &str, outcome: &Outcome, heading: &str) -> Result<()
         println!("\n  line {line}, {}", style(format!("`{name}`")).bold());
         promise.lines().for_each(|line| println!("{}", format!("    {line}").trim_end()));
     }
-    println!("\nThen again: cargo book grade {}", lab.short_name());
     Ok(())
+}
+
+/// A line for each other test that fails and is no `todo!`, because one round may mend several.
+fn tell_others(failures: &[(&str, Outcome)], shown: &str) {
+    let is_other = |failure: &&(&str, Outcome)| failure.0 != shown && !is_todo(failure);
+    let others: Vec<_> = failures.iter().filter(is_other).collect();
+    if !others.is_empty() {
+        println!("\nAlso failing:");
+    }
+    for (name, outcome) in others {
+        println!("  {}: {}", style(name.replace('_', " ")).bold(), outcome.summary());
+    }
 }
 
 fn congratulate(lab: &Lab) -> Result<()> {
     println!("{} is done: your code passes all that the solution passes.", lab.short_name());
     println!("\nWhat comes next:");
     println!("  compare yours with {}", relative(&lab.solution()));
-    println!(
-        "  see your code make the book's tables: LAB_IMPL=starter cargo insta test -p book-tests"
-    );
+    println!("  see your code make the book's tables: cargo book tables {}", lab.short_name());
     match labs::after(lab)? {
         Some(next) => println!("  go on: cargo book grade {}", next.short_name()),
         None => println!(

@@ -10,6 +10,7 @@ mod marks;
 mod progress;
 mod starter;
 mod summary;
+mod tables;
 mod tools;
 mod totals;
 
@@ -38,7 +39,9 @@ enum Command {
     Test,
     /// Run a lab's spec on your starter, or every lab's, and say what to do next.
     Grade(grade::Args),
-    /// Get the whole model that the real slice is cut from (93 MB, once).
+    /// Show how your starters move the tables of the book, or of a lab's chapter.
+    Tables(tables::Args),
+    /// Get the whole model that the real slice is cut from (93 MB, once), or its original in bf16.
     Fetch(fetch::Args),
     /// Any other command is the program's that works on checkpoints and cards.
     #[command(external_subcommand)]
@@ -59,6 +62,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(args) => book::serve(&args)?,
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
+        Command::Tables(args) => return tables::run(&args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Course(words) => return course::run(&words),
     }

@@ -40,11 +40,31 @@ impl Outcome {
     /// The message of the failure, without its line and with rounded numbers, because another order of
     /// the same operations changes the last digits.
     pub fn words(&self) -> String {
+        rounded(self.place_and_message().1)
+    }
+
+    /// The place of the failure, `file:line:column:`, and its message.
+    pub fn place_and_message(&self) -> (&str, &str) {
         // The last panic, because a test may catch one and tell what it means.
         let (_, panic) = self.report.rsplit_once("panicked at ").unwrap_or(("", &self.report));
-        rounded(panic.split_once('\n').map_or(panic, |(_place, message)| message))
+        panic.split_once('\n').unwrap_or(("", panic))
+    }
+
+    /// What the message begins with, for a line of a list.
+    pub fn summary(&self) -> String {
+        let message = self.place_and_message().1;
+        let assertion = message.strip_prefix("assertion `left == right` failed: ");
+        let mut lines = assertion.unwrap_or(message).lines().map(str::trim);
+        let line = lines.find(|line| !line.is_empty()).unwrap_or("no message");
+        match line.char_indices().nth(LINE) {
+            None => line.into(),
+            Some((end, _)) => format!("{}...", line[..end].trim_end()),
+        }
     }
 }
+
+/// Characters of a summary.
+const LINE: usize = 96;
 
 /// A wrong answer of a lab, as `WRONG_ANSWER=list` prints it.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +92,7 @@ impl Spec {
         implementation: &str,
         run: impl FnOnce(&mut Command) -> Result<Output>,
     ) -> Result<Self> {
-        let target = workspace::root().join("target").join("graded");
+        let target = workspace::graded();
         let lock = lock(&target)?;
         let mut command = workspace::cargo();
         command.env("LAB_IMPL", implementation).arg("test").arg("--target-dir").arg(&target);
@@ -309,6 +329,18 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out
         let numbers = ["-128..=7 of 1,500", "1.9999999e-5 and 12345678901"];
         assert_eq!(numbers.map(rounded), ["-128..=7 of 1,500", "2.000e-5 and 12345678901"]);
         assert_ne!(rounded("left: 127"), rounded("left: 128"));
+    }
+
+    #[test]
+    fn a_summary_is_the_first_line_of_the_message() {
+        let summary = |message: &str| {
+            let report = format!("thread 'x' (7) panicked at spec.rs:42:5:\n{message}");
+            Outcome { passed: false, report }.summary()
+        };
+        let assertion = "assertion `left == right` failed";
+        assert_eq!(summary(&format!("{assertion}: \ncodes: ceil\n  left: 1")), "codes: ceil");
+        assert_eq!(summary(&format!("{assertion}\n  left: 1\n right: 2")), assertion);
+        assert_eq!(summary(&"\u{e4}".repeat(200)), format!("{}...", "\u{e4}".repeat(LINE)));
     }
 
     #[test]

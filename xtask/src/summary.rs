@@ -42,8 +42,8 @@ enum State {
 /// The failure to look at first.
 #[derive(Debug, PartialEq)]
 struct Failure {
-    heading: String,
-    report: String,
+    test: String,
+    outcome: Outcome,
 }
 
 /// A line per lab, the totals, and what to do next; true when all labs are done.
@@ -97,10 +97,8 @@ impl Standing {
         let all = outcomes.len();
         let failures: Vec<_> = outcomes.into_iter().filter(|(_, o)| !o.passed).collect();
         let untouched = failures.len() == all && failures.iter().all(is_todo);
-        let first = look_first(&failures).map(|(name, outcome)| Failure {
-            heading: starter::heading(source, name).into(),
-            report: outcome.report.clone(),
-        });
+        let first = look_first(&failures)
+            .map(|(name, outcome)| Failure { test: name.clone(), outcome: outcome.clone() });
         let state = match first {
             None => State::Done,
             Some(failure) if untouched => State::Untouched(failure),
@@ -184,11 +182,13 @@ fn next_step(lab: &Lab, state: &State) -> Result<String> {
         State::DoesNotCompile(_) => ("make it compile".into(), file),
         State::Untouched(failure) | State::Begun(failure) => {
             let functions = starter::functions(&fs::read_to_string(lab.starter())?);
-            let next = starter::next(&functions, &failure.report, &failure.heading);
+            let spec = fs::read_to_string(lab.spec())?;
+            let next = starter::next(&functions, &failure.outcome, &spec, &failure.test);
             let names = next.iter().map(|f| format!("line {}, `{}`", f.line, f.name));
             let names: Vec<_> = names.collect();
             let of = if names.is_empty() { "" } else { ": " };
-            (failure.heading.clone(), format!("{file}{of}{}", names.join("; or ")))
+            let task = starter::heading(&spec, &failure.test).to_string();
+            (task, format!("{file}{of}{}", names.join("; or ")))
         }
     };
     let mut step = format!("Next: {}, {}\n", lab.short_name(), style(task).bold());
@@ -268,7 +268,7 @@ fn rows() {}
         let State::Begun(failure) = standing([TODO, TODO, "wrong"]).state else {
             panic!("it has begun");
         };
-        assert_eq!(failure, Failure { heading: "task 2: a matrix".into(), report: "wrong".into() });
+        assert_eq!((failure.test.as_str(), failure.outcome.report.as_str()), ("rows", "wrong"));
     }
 
     #[test]
@@ -277,7 +277,8 @@ fn rows() {}
         let starter = fs::read_to_string(lab.starter())?;
         let function = starter::functions(&starter).swap_remove(1);
         let report = format!("panicked at labs/x/src/starter.rs:{}:5:\nx", function.line + 1);
-        let failure = Failure { heading: "task 1: one value".into(), report };
+        let test = "codes_are_clipped_to_127_on_both_sides".into();
+        let failure = Failure { test, outcome: Outcome { passed: false, report } };
         let step = next_step(&lab, &State::Begun(failure))?;
         let place = format!("starter.rs: line {}, `{}`\n", function.line, function.name);
         for word in ["lab-01, ", "task 1: one value", "src/primitive/lab-01.md\n", &place] {

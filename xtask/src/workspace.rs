@@ -11,6 +11,11 @@ pub fn root() -> PathBuf {
     root
 }
 
+/// Where the reader's starters are compiled.
+pub fn graded() -> PathBuf {
+    root().join("target").join("graded")
+}
+
 /// Where mdBook writes the book: `build-dir` of `book.toml`.
 pub fn built_book() -> PathBuf {
     root().join("target").join("book")

@@ -5,38 +5,18 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::report::{Line, aligned, gb, line, number};
 use super::serving;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use arguments::reading::Card as Args;
 use formats::architecture;
 use formats::card::{Card, read, weight_bytes};
 use formats::checkpoint::config::{FILES, parse_json};
 use formats::device;
 use formats::model_sizes::{ModelSizes, SizesError};
 use kit::table::sig3;
-
-/// Reads a card's string or a config as arithmetic: grid, granularity, bits, bytes, ceilings.
-#[derive(clap::Args)]
-pub struct Args {
-    /// What the card says, in quotes: "W4A16 group_size=128 sym", a repository's name, a config's
-    /// JSON, or the path of a config.json.
-    #[arg(allow_hyphen_values = true)]
-    card: String,
-    /// A published model, such as llama-3.1-8b; if the card names one, it is found there.
-    #[arg(long)]
-    model: Option<String>,
-    /// A config.json with the sizes of a Llama-like model.
-    #[arg(long, conflicts_with = "model")]
-    config: Option<PathBuf>,
-    /// A device, such as h100: KV blocks, and ceilings of decode and prefill.
-    #[arg(long)]
-    device: Option<String>,
-    /// Tokens of a sequence, for the KV cache and for the prompt.
-    #[arg(long, default_value_t = 4096)]
-    context: u64,
-}
 
 /// Prints the report.
 ///
@@ -218,7 +198,7 @@ mod tests {
     fn report(words: &[&str]) -> Result<String> {
         let words = ["course", "card"].iter().chain(words);
         match crate::Cli::try_parse_from(words)?.command {
-            crate::Command::Card(args) => text(&args),
+            crate::Command::Checked(arguments::Command::Card(args)) => text(&args),
             _ => bail!("another command was read"),
         }
     }

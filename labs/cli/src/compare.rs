@@ -1,8 +1,9 @@
 //! `cargo book compare`: what one checkpoint costs and predicts beside another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use arguments::reading::Compare as Args;
 use formats::checkpoint::{inspect, inspection_report};
 use indicatif::ProgressBar;
 use kit::Table;
@@ -11,20 +12,6 @@ use model::{Compared, Score, compare, perplexity};
 
 use crate::perplexity::{Subject, show};
 use crate::report::number;
-
-/// What to compare.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The reference: a folder of safetensors, quantized or not, or GGUF.
-    #[arg(value_name = "A")]
-    reference: PathBuf,
-    /// What is compared with it, of the same kinds.
-    #[arg(value_name = "B")]
-    other: PathBuf,
-    /// Score the first chunks only.
-    #[arg(long)]
-    chunks: Option<usize>,
-}
 
 /// Prints both checkpoints side by side.
 ///
@@ -61,7 +48,7 @@ struct Stored {
 }
 
 fn stored(path: &Path) -> Result<Stored> {
-    let inspection = inspect(path).with_context(|| path.display().to_string())?;
+    let inspection = inspect(path)?;
     let (.., total) = inspection_report::sums(&inspection);
     let bytes = inspection.files.iter().map(|file| file.bytes).sum();
     Ok(Stored { bytes, bits_per_weight: total.bits_per_weight() })
@@ -143,6 +130,9 @@ impl Predictions {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::Context;
     use formats::bytes::Float;
     use formats::registry::StorageFormat;
     use model::Weights;
@@ -227,6 +217,6 @@ mod tests {
     #[test]
     fn the_checkpoint_that_is_missing_is_named() {
         let error = compared(tiny(), "no/such".into()).expect_err("B is missing");
-        assert!(format!("{error:#}").contains("no/such"), "{error:#}");
+        assert!(format!("{error:#}").starts_with("cannot read no/such: "), "{error:#}");
     }
 }

@@ -1,29 +1,16 @@
 //! `cargo book inspect`: the formats of a checkpoint, from its headers alone.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arguments::reading::Inspect as Args;
 use formats::checkpoint::inspection_report;
 use formats::checkpoint::{Inspection, open};
 use indicatif::ProgressBar;
 use kit::Table;
 use kit::table::count;
-
-/// Arguments of `cargo book inspect`.
-#[derive(clap::Args)]
-pub struct Args {
-    /// A .safetensors or .gguf file, an index of shards, or a folder with one of these.
-    file: PathBuf,
-    /// Name every tensor, and list the parts of a matrix of each kind.
-    #[arg(long)]
-    all: bool,
-    /// Print JSON, with an entry for each matrix.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Prints what the checkpoint is; fails if it contradicts itself.
 ///
@@ -90,6 +77,7 @@ fn number(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use formats::checkpoint::golden;
 

@@ -10,6 +10,7 @@ mod quantize;
 mod report;
 mod serving;
 mod slice;
+mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,16 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Say what a checkpoint is: format, bits, groups, and whether its config agrees.
-    Inspect(inspect::Args),
-    /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
-    Card(card::Args),
-    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
-    Quantize(quantize::Args),
-    /// The perplexity of a checkpoint on the course's passage.
-    Perplexity(perplexity::Args),
-    /// Compare two checkpoints: bytes, bits, perplexity, KL divergence and top-1 agreement.
-    Compare(compare::Args),
+    #[command(flatten)]
+    Checked(arguments::Command),
     /// Take the meters of an engine: quality, capacity, throughput, predicted beside measured.
     Measure(measure::engines::Args),
     /// Take the book's measurements again, on this machine.
@@ -64,11 +57,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Inspect(args) => return inspect::run(&args),
-        Command::Card(args) => card::run(&args)?,
-        Command::Quantize(args) => quantize::run(&args)?,
-        Command::Perplexity(args) => perplexity::run(&args)?,
-        Command::Compare(args) => compare::run(&args)?,
+        Command::Checked(command) => return checked(&command),
         Command::Measure(args) => return capture::measure(&args),
         Command::Capture(args) => return capture::run(args),
         Command::Slice(args) => slice::run(&args)?,
@@ -76,6 +65,22 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Decode { checkpoint, out } => {
             quantizer::loaded::Checkpoint::open(checkpoint)?.decode_into(&out)?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checked again, because `course` runs without `cargo book` too.
+fn checked(command: &arguments::Command) -> Result<ExitCode> {
+    use arguments::Command;
+    command.check()?;
+    match command {
+        Command::Inspect(args) => return inspect::run(args),
+        Command::Card(args) => card::run(args)?,
+        Command::Quantize(args) => quantize::run(args)?,
+        Command::Perplexity(args) => perplexity::run(args)?,
+        Command::Compare(args) => compare::run(args)?,
+        Command::Generate(args) => text::generate(args)?,
+        Command::Chat(args) => text::chat(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,22 +1,12 @@
 //! `cargo book perplexity`: the perplexity of a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use arguments::reading::Perplexity as Args;
 use indicatif::ProgressBar;
 use model::{Convention, Model, Tokenizer, passage, perplexity};
 use quantizer::loaded::load_quantized;
-
-/// What to score.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The checkpoint: a folder of safetensors, quantized or not, or GGUF.
-    #[arg(value_name = "DIR|GGUF")]
-    checkpoint: PathBuf,
-    /// Score the first chunks only.
-    #[arg(long)]
-    chunks: Option<usize>,
-}
 
 /// Prints the perplexity.
 ///

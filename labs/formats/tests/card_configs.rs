@@ -34,6 +34,17 @@ fn a_config_that_cannot_be_read_is_refused_with_the_reason() {
         (r#"{"quant_method":"#, "not valid JSON"),
         (r#"{"model_type":"llama"}"#, "nothing in it speaks of quantization"),
         (r#"{"quant_method":"vptq"}"#, "quant_method `vptq` is not known here"),
+        (r#"{"quant_method":"exl3","bits":2.25}"#, "quant_method `exl3` is not known here"),
+        (r#"{"quantization":{"bits":4,"group_size":8,"mode":"new"}}"#, "MLX's mode new is not"),
+        (r#"{"quant_method":"hqq","quant_config":{}}"#, "no weight_quant_params for all layers"),
+        (
+            r#"{"quant_method":"hqq","quant_config":{"weight_quant_params":{"nbits":4,"axis":0}}}"#,
+            "(axis 0) are not known here",
+        ),
+        (
+            r#"{"quant_method":"quark","global_quant_config":{"weight":[{"dtype":"fp8_e4m3"}]}}"#,
+            "dtype (of several, one after the other) is not known here",
+        ),
         (r#"{"quant_method":"modelopt","quant_algo":"W9"}"#, "quant_algo W9 is not known"),
         (r#"{"quant_method":"compressed-tensors","config_groups":{}}"#, "no group with weights"),
         (r#"{"quant_method":"awq","bits":4,"group_size":0}"#, "group_size: 0"),

@@ -174,6 +174,36 @@ fn what_the_header_decides_is_compared() {
 }
 
 #[test]
+fn configs_of_hqq_and_of_each_mode_of_mlx_are_held_against_the_header() {
+    let hqq = |bits: u64, size: u64| {
+        json!({ "quant_method": "hqq", "quant_config": { "weight_quant_params":
+            { "nbits": bits, "group_size": size, "axis": 1 } } })
+    };
+    // [64, 64] in 4 bits.
+    let file = ["m.W_q U8 32x64, m.scale F16 64x1, m.zero F16 64x1".to_owned()];
+    assert!(
+        agrees(&file, &hqq(4, 64)).contains("compared with the shapes: bits, group size, zero")
+    );
+    contradicts(&file, &hqq(2, 64), "its codes have 4 bits");
+    contradicts(&file, &hqq(4, 32), "its scales are of groups of 64");
+
+    let mlx = |mode: &str, bits: u64, size: u64| {
+        json!({ "bits": bits, "group_size": size, "mode": mode,
+            "m.o_proj": { "bits": 8, "group_size": 64 } })
+    };
+    let affine = "m.o_proj.weight U32 64x32, m.o_proj.scales F16 64x2, m.o_proj.biases F16 64x2";
+    let floats = |bits: u64, size: u64| {
+        let (words, groups) = (128 * bits / 32, 128 / size);
+        [format!("m.up.weight U32 64x{words}, m.up.scales U8 64x{groups}"), affine.to_owned()]
+    };
+    for (mode, bits, size) in [("mxfp4", 4, 32), ("nvfp4", 4, 16), ("mxfp8", 8, 32)] {
+        agrees(&floats(bits, size), &mlx(mode, bits, size));
+        contradicts(&floats(bits, size), &mlx("affine", bits, size), "says asymmetric");
+    }
+    contradicts(&floats(4, 16), &mlx("mxfp4", 4, 32), "says group 32");
+}
+
+#[test]
 fn a_plain_neighbour_is_a_contradiction_unless_the_config_or_the_method_leaves_it() {
     let four = || group(&["Linear"], 4, "group", Some(64));
     let file = [packed("m.0.mlp.up_proj", 4, 2), plain("m.0.mlp.down_proj", "64x64")];

@@ -34,6 +34,11 @@ fn a_layout_that_is_not_known_has_no_size_and_is_no_contradiction() {
         ("m._weight_qdata I32 8x4x32x4, m._weight_scale BF16 4x64", "torchao", "do not tell"),
         ("m.weight._data._data U8 64x64, m.weight._scale F16 128x1", "quanto", "do not tell"),
         ("m.Qidxs I16 64x64, m.SU F16 64", "QuIP#", "do not tell"),
+        (
+            "m.indices I32 1x64x8, m.centroids.weight F16 1x2048, m.res_centroids.weight F16 1x64",
+            "VPTQ",
+            "do not tell",
+        ),
         ("m.qweight I32 64x64, m.lookup_table F16 64x16", "SqueezeLLM", "do not tell"),
         (
             "m.qweight I16 64x256, m.scales F16 2x256, m.qzeros F16 2x256",
@@ -76,6 +81,15 @@ fn a_layout_that_is_not_known_has_no_size_and_is_no_contradiction() {
         let reasons = inspection_report::unknown(&found, false).to_string();
         assert!(reasons.contains(because), "{reasons}");
     }
+}
+
+#[test]
+fn whole_numbers_under_a_method_that_is_not_known_are_not_shown_as_plain() {
+    let parts = "m.parcel I32 64x64, m.strength F16 64, m.rel_index I32 9x9, norm.weight F16 64";
+    let found = inspected(parts, &json!({ "quant_method": "of_tomorrow" }));
+    let unknown: Vec<&str> = found.inventory.unknown.iter().map(|it| it.module.as_str()).collect();
+    assert_eq!((unknown, found.inventory.plain.len()), (vec!["m"], 1), "{found:?}");
+    assert!(inspected(parts, &Value::Null).inventory.unknown.is_empty());
 }
 
 #[test]

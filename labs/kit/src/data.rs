@@ -44,8 +44,8 @@ impl Normal {
         radius * libm::cos(angle)
     }
 
-    /// Uniform on (0, 1]: never 0, whose logarithm would be infinite.
-    fn uniform(&mut self) -> f64 {
+    /// The next uniform number of the generator, in (0, 1]: never 0, whose logarithm would be infinite.
+    pub fn uniform(&mut self) -> f64 {
         const STEPS: f64 = (1u64 << 53) as f64;
         ((self.generator.next_u64() >> 11) as f64 + 1.0) / STEPS
     }

@@ -67,6 +67,8 @@ macro_rules! implementation {
         pub use solution::*;
         #[cfg(lab_impl = "starter")]
         pub use starter::*;
+        /// Whether the functions are the reader's.
+        pub const IS_STARTER: bool = cfg!(lab_impl = "starter");
         #[cfg(lab_impl = "wrong")]
         pub use wrong_answers::chosen::*;
         #[cfg(not(any(lab_impl = "solution", lab_impl = "starter", lab_impl = "wrong")))]

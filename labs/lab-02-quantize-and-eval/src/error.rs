@@ -6,7 +6,7 @@ use formats::format::Grid;
 /// What can be wrong with the input of the cost model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CostError {
-    /// A count, or a divisor, is 0.
+    /// A count, or a divisor, is 0. The text names it for a reader, in any words.
     #[error("{0} is 0: give a number above 0")]
     Zero(&'static str),
     /// Groups must tile a row of the matrix.
@@ -25,7 +25,7 @@ pub enum CostError {
         "the granularity of a scale is not known: read the granularity from the checkpoint's shapes"
     )]
     UnreadGroup,
-    /// The count does not fit into 64 bits.
+    /// The count does not fit into 64 bits. The text names it, in any words.
     #[error("the {0} do not fit into 64 bits: check the sizes")]
     TooLarge(&'static str),
     /// The size of a memory is negative, NaN or too large.
@@ -54,7 +54,7 @@ pub enum CostError {
     /// A rate or a time is not above 0 and finite.
     #[error("{what} is {value}: give a finite number above 0")]
     NotPositive {
-        /// Name of the number.
+        /// Name of the number, in any words.
         what: &'static str,
         /// The value that was given.
         value: f64,

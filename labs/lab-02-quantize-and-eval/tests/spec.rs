@@ -59,6 +59,15 @@ fn assert_number(what: &str, found: f64, expected: f64, signatures: &[(f64, &str
     assert!(same(found, expected), "\n{what}: {found:e}, and it is {expected:e}. {diagnosis}");
 }
 
+/// Asserts that a count of 0 was refused, in whatever words.
+#[track_caller]
+fn assert_zero<T: std::fmt::Debug>(what: &str, found: Result<T, CostError>) {
+    assert!(
+        matches!(found, Err(CostError::Zero(_))),
+        "{what} gave {found:?}, and Zero is wanted, with any text: check each count and divisor first"
+    );
+}
+
 /// A format with `overhead`, in bits for each group.
 fn format(weights: Grid, activations: Grid, overhead: &[(u32, Group)]) -> Format {
     let overhead = overhead.iter().map(|&(bits, per)| Overhead { bits, per }).collect();
@@ -346,13 +355,12 @@ fn groups_that_do_not_tile_a_row_are_refused_with_both_numbers() {
 #[test]
 fn a_matrix_of_nothing_and_one_of_too_much_are_refused() {
     let w4a16 = Format::w4a16(128);
-    for (out, inputs, zero) in [(0, 128, "out_features"), (128, 0, "in_features")] {
-        let found = matrix_bytes(out, inputs, &w4a16);
-        assert_eq!(found, Err(CostError::Zero(zero)), "a matrix of {out} x {inputs}");
+    for (out, inputs) in [(0, 128), (128, 0)] {
+        assert_zero(&format!("{out} x {inputs} weights"), matrix_bytes(out, inputs, &w4a16));
     }
     for group in [Group::Size(0), Group::Block(0, 128), Group::Block(128, 0)] {
-        let found = matrix_bytes(128, 128, &format(Grid::Int(4), Grid::Sixteen, &[(16, group)]));
-        assert!(matches!(found, Err(CostError::Zero(_))), "{group:?} gave {found:?}");
+        let of_nothing = format(Grid::Int(4), Grid::Sixteen, &[(16, group)]);
+        assert_zero(&format!("{group:?}"), matrix_bytes(128, 128, &of_nothing));
     }
     let unread = format(Grid::Int(4), Grid::Sixteen, &[(16, Group::Unread)]);
     assert_eq!(matrix_bytes(128, 128, &unread), Err(CostError::UnreadGroup));
@@ -402,7 +410,7 @@ fn bits_per_weight_count_all_that_is_stored() {
         8.0 + f64::powi(2.0, -22),
         &[(8.0, "That is computed in f32, which has 24 bits: use f64.")],
     );
-    assert_eq!(bits_per_weight(16, 0), Err(CostError::Zero("the number of weights")));
+    assert_zero("bits per weight of no weights", bits_per_weight(16, 0));
 }
 
 // ---- task 2: bytes of a model ----------------------------------------------------------------------
@@ -839,7 +847,7 @@ fn an_engine_that_would_not_start_is_an_error() {
              most 1, and name the share as it was given"
         );
     }
-    assert_eq!(kv_available_bytes(0, 0.9, 0), Err(CostError::Zero("the device's memory")));
+    assert_zero("a device without memory", kv_available_bytes(0, 0.9, 0));
 }
 
 #[test]
@@ -883,10 +891,7 @@ fn room_for_nothing_is_refused() {
         ("concurrency in empty blocks", concurrency(10, 0, 16).map(|n| n as u64)),
         ("concurrency of no context", concurrency(10, 16, 0).map(|n| n as u64)),
     ] {
-        assert!(
-            matches!(found, Err(CostError::Zero(_))),
-            "{what} gave {found:?}, and Zero is wanted: check each divisor first"
-        );
+        assert_zero(what, found);
     }
     for (what, found) in
         [("kv_blocks", kv_blocks(1000, 1 << 40, 1 << 40)), ("kv_tokens", kv_tokens(u64::MAX, 16))]
@@ -1186,12 +1191,8 @@ fn tokens_per_second_are_those_of_all_sequences() {
 #[test]
 fn decode_of_nothing_or_on_nothing_is_refused() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
-    for (what, found) in [
-        ("decode_roofline", decode_roofline(&served, &H100, 0, 1).err()),
-        ("decode_tokens_per_s", decode_tokens_per_s(&served, &H100, 0, 1).err()),
-    ] {
-        assert_eq!(found, Some(CostError::Zero("the batch")), "{what} without a sequence");
-    }
+    assert_zero("decode_roofline without a sequence", decode_roofline(&served, &H100, 0, 1));
+    assert_zero("decode_tokens_per_s without one", decode_tokens_per_s(&served, &H100, 0, 1));
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
         let found = decode_roofline(&served, &Device { bytes_per_s, ..H100 }, 1, 1);
         let what = format!("decode on a bandwidth of {bytes_per_s}");
@@ -1262,7 +1263,7 @@ fn a_prompt_reads_the_weights_once_and_multiplies_them_for_each_token() {
 #[test]
 fn prefill_of_nothing_or_on_nothing_is_refused() {
     let served = Served::of(LLAMA31_8B, Format::BF16);
-    assert_eq!(prefill_roofline(&served, &H100, 0), Err(CostError::Zero("the prompt")));
+    assert_zero("prefill of no prompt", prefill_roofline(&served, &H100, 0));
     for bytes_per_s in [0.0, f64::NAN, -1.0] {
         let found = prefill_roofline(&served, &Device { bytes_per_s, ..H100 }, 1);
         let what = format!("prefill on a bandwidth of {bytes_per_s}");

@@ -13,7 +13,7 @@ pub mod starter;
 pub mod wrong_answers;
 
 pub use kit::int4::{
-    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite,
+    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, shrunk_maxima,
     sizes_that_divide,
 };
 

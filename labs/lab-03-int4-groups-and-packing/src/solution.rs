@@ -3,7 +3,7 @@
 use half::f16;
 use ndarray::{Array2, ArrayView1, Axis};
 
-use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite};
+use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite, shrunk_maxima};
 
 // ANCHOR: check_group_size
 /// Refuses a `group_size` that does not cut rows of `in_features` into equal groups.
@@ -47,15 +47,25 @@ pub fn quantize_value(value: f32, scale: f16) -> i8 {
 /// [`Int4Error::NotFinite`] if `w` holds NaN or infinity, [`Int4Error::ScaleOverflow`] if a scale
 /// is beyond `f16`.
 pub fn quantize_groups(w: &Array2<f32>, group_size: usize) -> Result<Int4Groups, Int4Error> {
+    in_groups(w, group_size, |group| group_scale(absmax(group)))
+}
+
+/// Quantizes `w` in groups, the scale of a group being `scale_of` it.
+fn in_groups(
+    w: &Array2<f32>,
+    group_size: usize,
+    scale_of: impl Fn(ArrayView1<f32>) -> f16,
+) -> Result<Int4Groups, Int4Error> {
     check_group_size(w.ncols(), group_size)?;
     check_finite(w)?;
     let mut scales = Array2::from_elem((w.nrows(), w.ncols() / group_size), f16::ONE);
     for ((row, group), scale) in scales.indexed_iter_mut() {
-        let absmax = absmax(group_of(w.row(row), group, group_size));
-        *scale = group_scale(absmax);
-        if scale.is_infinite() {
+        let weights = group_of(w.row(row), group, group_size);
+        let absmax = absmax(weights);
+        if group_scale(absmax).is_infinite() {
             return Err(Int4Error::ScaleOverflow { row, group, absmax });
         }
+        *scale = scale_of(weights);
     }
     let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
         quantize_value(w[(row, column)], scales[(row, column / group_size)])
@@ -200,3 +210,37 @@ pub fn memory_bytes(w: &Int4Groups) -> usize {
     w.q().len().div_ceil(2) + w.scales().len() * size_of::<f16>()
 }
 // ANCHOR_END: memory
+
+// ANCHOR: search
+/// The scale of a group that [`quantize_groups_by_search`] takes.
+///
+/// The candidates are [`group_scale`] of each of [`shrunk_maxima`] of the group's largest magnitude.
+/// The result is the candidate under which the group comes back with the least squared error, and the
+/// first of those that are equal.
+pub fn search_scale(group: ArrayView1<f32>) -> f16 {
+    let candidates = shrunk_maxima(absmax(group)).map(group_scale);
+    let errors = candidates.map(|scale| (squared_error(group, scale), scale));
+    // `min_by` returns the first of equal elements.
+    errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(f16::ONE, |(_, scale)| scale)
+}
+
+/// The squared error of a group whose codes are the nearest under `scale`. The scale is the stored
+/// one, because a reader of the file multiplies by the stored one.
+fn squared_error(group: ArrayView1<f32>, scale: f16) -> f64 {
+    let error = |w: f32| f64::from(quantize_value(w, scale)) * scale.to_f64() - f64::from(w);
+    group.iter().map(|&w| error(w).powi(2)).sum()
+}
+
+/// Quantizes `w` as [`quantize_groups`] does, with the scale of each group from
+/// [`search_scale`].
+///
+/// # Errors
+/// Those of [`quantize_groups`], in the same cases: [`Int4Error::ScaleOverflow`] names the largest
+/// magnitude of the group, whichever smaller maximum would fit.
+pub fn quantize_groups_by_search(
+    w: &Array2<f32>,
+    group_size: usize,
+) -> Result<Int4Groups, Int4Error> {
+    in_groups(w, group_size, search_scale)
+}
+// ANCHOR_END: search

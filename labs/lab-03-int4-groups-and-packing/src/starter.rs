@@ -5,9 +5,10 @@
 //! because every body is a `todo!`.
 
 use half::f16;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
-use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX};
+#[allow(unused_imports)] // Yours to use.
+use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, shrunk_maxima};
 
 /// Task 1. Refuses a `group_size` that does not cut rows of `in_features` into equal groups.
 ///
@@ -109,4 +110,26 @@ pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4E
 /// and two bytes for each scale.
 pub fn memory_bytes(w: &Int4Groups) -> usize {
     todo!("task 5: {} codes and {} scales", w.q().len(), w.scales().len())
+}
+
+/// Task 6. The scale of a group that [`quantize_groups_by_search`] takes.
+///
+/// The candidates are [`group_scale`] of each of [`shrunk_maxima`] of the group's largest magnitude.
+/// The result is the candidate under which the group comes back with the least squared error, and the
+/// first of those that are equal.
+pub fn search_scale(group: ArrayView1<f32>) -> f16 {
+    todo!("task 6: the best scale for a group of {}, among `shrunk_maxima`", group.len())
+}
+
+/// Task 6. Quantizes `w` as [`quantize_groups`] does, with the scale of each group from
+/// [`search_scale`].
+///
+/// # Errors
+/// Those of [`quantize_groups`], in the same cases: [`Int4Error::ScaleOverflow`] names the largest
+/// magnitude of the group, whichever smaller maximum would fit.
+pub fn quantize_groups_by_search(
+    w: &Array2<f32>,
+    group_size: usize,
+) -> Result<Int4Groups, Int4Error> {
+    todo!("task 6: {:?} in groups of {group_size}, each with its own best scale", w.dim())
 }

@@ -6,10 +6,11 @@
 
 use half::f16;
 use kit::{answered, wrong_answers};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1, s};
 
 use crate::{
-    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, solution,
+    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, shrunk_maxima,
+    solution,
 };
 
 /// The steps of the lab. A function of the lab that no wrong answer divides is one step.
@@ -32,6 +33,12 @@ struct Steps {
     unpack_gptq_zeros: fn(u32) -> [u8; 8],
     int4_linear: fn(&Array2<f32>, &Int4Groups) -> Result<Array2<f32>, Int4Error>,
     memory_bytes: fn(&Int4Groups) -> usize,
+    /// The scales that a search tries for a largest magnitude.
+    candidates: fn(f32) -> Vec<f16>,
+    /// The error of a group under a scale.
+    group_error: fn(ArrayView1<f32>, f16) -> f64,
+    search_scale: fn(ArrayView1<f32>) -> f16,
+    quantize_groups_by_search: fn(&Array2<f32>, usize) -> Result<Int4Groups, Int4Error>,
 }
 
 const RIGHT: Steps = Steps {
@@ -78,7 +85,45 @@ const RIGHT: Steps = Steps {
     unpack_gptq_zeros: solution::unpack_gptq_zeros,
     int4_linear: solution::int4_linear,
     memory_bytes: solution::memory_bytes,
+    candidates: |absmax| shrunk_maxima(absmax).map(solution::group_scale).collect(),
+    group_error: |group, scale| group.iter().map(|&w| error(w, scale).powi(2)).sum(),
+    search_scale: |group| {
+        let candidates = (answer().candidates)(largest(group)).into_iter();
+        let errors = candidates.map(|scale| ((answer().group_error)(group, scale), scale));
+        errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(f16::ONE, |(_, scale)| scale)
+    },
+    quantize_groups_by_search: |w, size| {
+        // The refusals, in the order of the nearest.
+        solution::quantize_groups(w, size)?;
+        searched(w, size, |group| (answer().search_scale)(group))
+    },
 };
+
+/// The largest magnitude of a group.
+fn largest(group: ArrayView1<f32>) -> f32 {
+    group.iter().fold(0.0, |max: f32, value| max.max(value.abs()))
+}
+
+/// A weight as it comes back under `scale`, less the weight as it was.
+fn error(w: f32, scale: f16) -> f64 {
+    f64::from(solution::quantize_value(w, scale)) * scale.to_f64() - f64::from(w)
+}
+
+/// `w` in groups whose scales are `scale_of` their weights.
+fn searched(
+    w: &Array2<f32>,
+    size: usize,
+    scale_of: impl Fn(ArrayView1<f32>) -> f16,
+) -> Result<Int4Groups, Int4Error> {
+    let mut scales = Array2::from_elem((w.nrows(), w.ncols() / size), f16::ONE);
+    for ((row, group), scale) in scales.indexed_iter_mut() {
+        *scale = scale_of(w.slice(s![row, group * size..(group + 1) * size]));
+    }
+    let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
+        solution::quantize_value(w[(row, column)], scales[(row, column / size)])
+    });
+    Int4Groups::new(codes, scales)
+}
 
 /// The order that undoes `order`: which nibble a neighbour sits in.
 fn inverse(order: &NibbleOrder) -> NibbleOrder {
@@ -720,6 +765,153 @@ wrong_answers! {
             other => other,
         }),
     }
+
+    "searches_nothing",
+    "the scale of the maximum clips nothing, so no scale is better",
+    "a smaller scale makes every step of the group finer, which may win more than clipping loses",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates",
+     "searched_groups_lower_the_error_of_the_output_at_the_same_bytes"],
+    { search_scale: |group| solution::group_scale(largest(group)) }
+
+    "takes_the_finest_step",
+    "the finest step has the smallest error",
+    "the largest weight is clipped, and its error counts too",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates",
+     "the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1"],
+    { search_scale: |group| (answer().candidates)(largest(group)).pop().unwrap_or(f16::ONE) }
+
+    "forgives_what_is_clipped",
+    "a weight that is clipped on purpose has no error",
+    "the layer multiplies by the clipped weight, so the error is against the weight as it was",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates",
+     "the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1"], {
+        group_error: |group, scale| {
+            let limit = QMAX * scale.to_f32();
+            group.iter().map(|&w| error(w.clamp(-limit, limit), scale).powi(2)).sum()
+        },
+    }
+
+    "sums_magnitudes",
+    "the least error is the least sum of magnitudes",
+    "the error of the output grows with the squares, so one large error costs more than many small \
+     ones",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates"],
+    { group_error: |group, scale| group.iter().map(|&w| error(w, scale).abs()).sum() }
+
+    "sums_signed_errors",
+    "errors that cancel do no harm",
+    "each weight meets another input, so errors of two signs do not cancel in the output",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates"],
+    { group_error: |group, scale| group.iter().map(|&w| error(w, scale)).sum::<f64>().abs() }
+
+    "looks_at_the_worst_weight",
+    "the error of a group is that of its worst weight",
+    "the output sums over all weights of the group, so all of them count",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates"], {
+        group_error: |group, scale| group.iter().map(|&w| error(w, scale).abs()).fold(0.0, f64::max),
+    }
+
+    "takes_the_last_of_equals",
+    "which of two equal candidates is taken does not matter",
+    "two programs write the same file only where a tie has one winner, here the first candidate",
+    ["the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1"], {
+        search_scale: |group| {
+            let candidates = (answer().candidates)(largest(group)).into_iter().rev();
+            let errors = candidates.map(|scale| ((answer().group_error)(group, scale), scale));
+            errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(f16::ONE, |(_, scale)| scale)
+        },
+    }
+
+    "searches_with_the_scale_in_f32",
+    "the stored scale is near enough to the candidate",
+    "an f16 scale is up to 2^-11 off, so another candidate may be the best as it is stored",
+    ["the_searched_scale_has_the_least_squared_error_among_the_candidates"], {
+        search_scale: |group| {
+            let error = |scale: f32| -> f64 {
+                let code = |w: f32| (w / scale).round_ties_even().clamp(-QMAX, QMAX);
+                group.iter().map(|&w| f64::from(code(w) * scale - w).powi(2)).sum()
+            };
+            let scales = shrunk_maxima(largest(group)).map(|max| max / QMAX);
+            let best = scales.min_by(|a, b| error(*a).total_cmp(&error(*b)));
+            let best = f16::from_f32(best.unwrap_or(0.0));
+            if best > f16::ZERO { best } else { f16::ONE }
+        },
+    }
+
+    "searches_without_the_guard",
+    "a searched scale needs no guard",
+    "every candidate of a group of zeros is 0, and `group_scale` makes it 1",
+    ["the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1"], {
+        candidates: |absmax| shrunk_maxima(absmax).map(|max| f16::from_f32(max / QMAX)).collect(),
+    }
+
+    "searches_once_for_the_matrix",
+    "one shrink factor serves all groups",
+    "groups differ in how far their largest weight stands out, so each has its own best factor",
+    ["searched_groups_lower_the_error_of_the_output_at_the_same_bytes"], {
+        quantize_groups_by_search: |w, size| {
+            solution::quantize_groups(w, size)?;
+            let with = |i: usize| searched(w, size, |group| (answer().candidates)(largest(group))[i]);
+            let error = |w_hat: &Int4Groups| -> f64 {
+                let back = solution::dequantize_groups(w_hat);
+                back.iter().zip(w).map(|(b, w)| f64::from(b - w).powi(2)).sum()
+            };
+            let all: Vec<Int4Groups> = (0..20).map(with).collect::<Result<_, _>>()?;
+            let best = all.into_iter().min_by(|a, b| error(a).total_cmp(&error(b)));
+            Ok(best.expect("twenty factors"))
+        },
+    }
+
+    "keeps_the_codes_of_the_maximum",
+    "the search changes the scale and leaves the codes",
+    "a code is the nearest under the scale that is stored, so another scale has other codes",
+    ["searched_groups_lower_the_error_of_the_output_at_the_same_bytes"], {
+        quantize_groups_by_search: |w, size| {
+            let (nearest, right) =
+                (solution::quantize_groups(w, size)?, solution::quantize_groups_by_search(w, size)?);
+            Int4Groups::new(nearest.q().clone(), right.scales().clone())
+        },
+    }
+
+    "searches_out_of_the_memory",
+    "a row of a matrix is a slice of its memory",
+    "a group may be a row of a matrix that was transposed, so its weights are not neighbours in memory",
+    ["the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1",
+     "searched_groups_lower_the_error_of_the_output_at_the_same_bytes"],
+    { search_scale: |group| solution::search_scale(group.as_slice().expect("a slice").into()) }
+
+    "refuses_nothing",
+    "what the search is given is healthy",
+    "NaN has no nearest code, and a scale beyond f16 is infinite",
+    ["the_search_refuses_what_the_nearest_refuses"], {
+        quantize_groups_by_search: |w, size| {
+            if size == 0 || !w.ncols().is_multiple_of(size) {
+                return solution::quantize_groups(w, size);
+            }
+            searched(w, size, |group| (answer().search_scale)(group))
+        },
+    }
+
+    "overflows_only_if_the_found_scale_does",
+    "a smaller candidate that fits saves the group",
+    "the doc comment refuses the same matrices under both roundings, so a file exists for both or none",
+    ["the_search_refuses_what_the_nearest_refuses"], {
+        quantize_groups_by_search: |w, size| {
+            match solution::quantize_groups(w, size) {
+                Ok(_) | Err(Int4Error::ScaleOverflow { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let finite = |group: ArrayView1<f32>| {
+                let fits = shrunk_maxima(largest(group)).find(|max| max / QMAX < 65_520.0);
+                fits.map_or(f16::INFINITY, |max| solution::search_scale(group.mapv(|w| w.clamp(-max, max)).view()))
+            };
+            let found = searched(w, size, finite)?;
+            match found.scales().iter().all(|scale| scale.is_finite()) {
+                true => Ok(found),
+                false => solution::quantize_groups(w, size),
+            }
+        },
+    }
 }
 
 /// The functions of the lab, made of the steps of the wrong answer that `WRONG_ANSWER` names.
@@ -743,5 +935,7 @@ pub mod chosen {
         fn unpack_gptq_zeros(word: u32) -> [u8; 8];
         fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error>;
         fn memory_bytes(w: &Int4Groups) -> usize;
+        fn search_scale(group: ArrayView1<'_, f32>) -> f16;
+        fn quantize_groups_by_search(w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error>;
     }
 }

@@ -7,7 +7,8 @@ use half::f16;
 use int4_groups::{
     AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_group_size,
     dequantize_groups, group_scale, int4_linear, memory_bytes, pack_gptq_zeros, pack_nibbles,
-    pack_word, quantize_groups, quantize_value, unpack_gptq_zeros, unpack_nibbles, unpack_word,
+    pack_word, quantize_groups, quantize_groups_by_search, quantize_value, search_scale,
+    shrunk_maxima, unpack_gptq_zeros, unpack_nibbles, unpack_word,
 };
 use kit::data::{normal_matrix, with_outlier_channel};
 use kit::difference::assert_same;
@@ -28,6 +29,24 @@ fn real(name: &str) -> Array2<f32> {
 /// The same matrix, kept column by column in memory.
 fn by_columns<T: Clone>(m: &Array2<T>) -> Array2<T> {
     m.t().as_standard_layout().into_owned().reversed_axes()
+}
+
+/// A word that a failed comparison shows by its nibbles.
+#[derive(PartialEq)]
+struct Hex(u32);
+
+impl std::fmt::Debug for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// Index and value of the code that was refused, whatever the range is called.
+fn refused_code<T>(found: Result<T, Int4Error>) -> Option<(usize, i32)> {
+    match found {
+        Err(Int4Error::CodeOutOfRange { index, code, .. }) => Some((index, code)),
+        _ => None,
+    }
 }
 
 fn half(value: f32) -> f16 {
@@ -512,8 +531,8 @@ fn half_a_byte_and_a_code_of_five_bits_are_refused() {
         [([0, 8, 0, 0], 1, 8), ([0, 0, -9, 0], 2, -9), ([0, 8, -9, 0], 1, 8)]
     {
         assert_eq!(
-            pack_nibbles(&codes),
-            Err(Int4Error::CodeOutOfRange { index, code, range: "-8..=7" }),
+            refused_code(pack_nibbles(&codes)),
+            Some((index, code)),
             "{codes:?}: {code} at {index} is the first that does not fit four bits: masked, it would \
              come back as {}",
             if code == 8 { -8 } else { 7 }
@@ -539,7 +558,8 @@ fn eight_codes_fill_a_word_in_the_order_that_is_asked_for() {
             _ => "nibble i, the bits 4i to 4i + 3, holds codes[order[i]]",
         };
         assert_eq!(
-            word, expected,
+            Hex(word),
+            Hex(expected),
             "codes 0 to 7 in the order {order:?} make the word {expected:08x}, not {word:08x}: \
              {diagnosis}"
         );
@@ -554,8 +574,8 @@ fn eight_codes_fill_a_word_in_the_order_that_is_asked_for() {
     for order in [LINEAR_ORDER, AWQ_ORDER] {
         for code in [16, 32] {
             assert_eq!(
-                pack_word([0, 0, code, 0, 0, 0, 0, 0], &order),
-                Err(Int4Error::CodeOutOfRange { index: 2, code: code.into(), range: "0..=15" }),
+                refused_code(pack_word([0, 0, code, 0, 0, 0, 0, 0], &order)),
+                Some((2, code.into())),
                 "{code} does not fit four bits: it would spill into its neighbour's nibble. `index` \
                  is its place among the codes, whatever the order"
             );
@@ -596,12 +616,13 @@ fn an_awq_word_read_as_linear_looks_plausible_and_is_wrong() {
 #[test]
 fn gptq_v1_stores_each_zero_point_minus_one() {
     assert_eq!(
-        must(pack_gptq_zeros([8; 8])),
-        0x7777_7777,
+        Hex(must(pack_gptq_zeros([8; 8]))),
+        Hex(0x7777_7777),
         "the zero point of a symmetric checkpoint is 8; GPTQ v1 stores 7, in every nibble"
     );
-    assert_eq!(must(pack_gptq_zeros([1, 2, 3, 4, 5, 6, 7, 8])), 0x7654_3210, "minus one each");
-    assert_eq!(must(pack_gptq_zeros([16; 8])), 0xFFFF_FFFF, "16 is stored as 15");
+    let counted = must(pack_gptq_zeros([1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(Hex(counted), Hex(0x7654_3210), "minus one each");
+    assert_eq!(Hex(must(pack_gptq_zeros([16; 8]))), Hex(0xFFFF_FFFF), "16 is stored as 15");
     assert_eq!(
         unpack_gptq_zeros(0x7777_7777),
         [8; 8],
@@ -615,8 +636,8 @@ fn gptq_v1_stores_each_zero_point_minus_one() {
          nobody masks it. Refuse it, and name the first"
     );
     assert_eq!(
-        pack_gptq_zeros([8, 17, 8, 20, 8, 8, 8, 8]),
-        Err(Int4Error::CodeOutOfRange { index: 1, code: 17, range: "1..=16" }),
+        refused_code(pack_gptq_zeros([8, 17, 8, 20, 8, 8, 8, 8])),
+        Some((1, 17)),
         "17 minus one is 16, which needs five bits. It is the first that does not fit"
     );
 }
@@ -745,4 +766,144 @@ fn memory_is_half_a_byte_a_weight_and_two_bytes_a_group() {
         5 + 6,
         "nine codes need five bytes: the last half byte counts as one, once for the whole matrix"
     );
+}
+
+// ---- task 6: a better scale ----------------------------------------------------------------------
+
+/// The squared error of a group under the scale `scale`, as a reader of the file sees it.
+fn squared_error(group: ArrayView1<f32>, scale: f16) -> f64 {
+    let scale = scale.to_f32();
+    let code = |w: f32| (w / scale).round_ties_even().clamp(-QMAX, QMAX);
+    let error = |w: f32| f64::from(code(w)) * f64::from(scale) - f64::from(w);
+    group.iter().map(|&w| error(w).powi(2)).sum()
+}
+
+/// The candidates of a group.
+fn candidates(group: ArrayView1<f32>) -> Vec<f16> {
+    let absmax = group.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+    shrunk_maxima(absmax).map(|max| half(max / QMAX)).collect()
+}
+
+#[test]
+fn the_searched_scale_has_the_least_squared_error_among_the_candidates() {
+    // Candidate i is 100 - i. It leaves 7 i of 700, and 38 - i of each of the seven others.
+    let group = array![700.0, 62.0, 62.0, 62.0, -62.0, -62.0, 62.0, 62.0];
+    let scale = search_scale(group.view()).to_f32();
+    let diagnosis = match scale {
+        100.0 => "is that of the maximum: has the search looked further, and does it square?",
+        81.0 => "is the smallest candidate: does the error count what the largest weight loses?",
+        _ => {
+            "leaves more: sum the squares of all errors, 7 * 5 and seven times 33 under the scale 95"
+        }
+    };
+    assert_eq!(scale, 95.0, "the scale of {group}: {scale} {diagnosis}");
+    for (name, size) in [(LONG_ROWS, 128), (SQUARE, 64), (SQUARE, 32)] {
+        let w = real(name);
+        for ((row, weights), start) in
+            w.rows().into_iter().enumerate().step_by(7).zip((0..w.ncols() / size).cycle())
+        {
+            let group = weights.slice(s![start * size..(start + 1) * size]);
+            let (candidates, scale) = (candidates(group), search_scale(group));
+            let errors = candidates.iter().map(|&scale| squared_error(group, scale));
+            let least = errors.fold(f64::INFINITY, f64::min);
+            let error = squared_error(group, scale);
+            // A sum in f32 rounds 128 squares by 2^-24 each, at most.
+            assert!(
+                candidates.contains(&scale) && error <= least * (1.0 + 128.0 * f64::powi(2.0, -24)),
+                "{name}, row {row}, group {start} of {size}: your scale {scale} leaves a squared \
+                 error of {error:.6e}, and a candidate leaves {least:.6e}. The error is that of the \
+                 weights as they come back: code times the scale as it is stored, less the weight as \
+                 it was, squared and summed"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_of_equal_candidates_is_taken_and_zeros_get_scale_1() {
+    // Under 100 the errors are 0 and 25, under 99 they are 7 and 24: both sum to 625.
+    let tie = array![700.0, 75.0];
+    assert_eq!(
+        search_scale(tie.view()),
+        half(100.0),
+        "[700, 75]: 25^2 under the scale 100 and 7^2 + 24^2 under 99 are equal, and the first is 100"
+    );
+    assert_eq!(
+        search_scale(Array2::zeros((1, 8)).row(0)),
+        f16::ONE,
+        "a group of zeros: every candidate is 0, and `group_scale` turns it into 1"
+    );
+    let columns = array![[700.0, 1.0], [75.0, 1.0]];
+    assert_eq!(
+        std::panic::catch_unwind(|| search_scale(columns.column(0))).ok(),
+        Some(half(100.0)),
+        "the same group, a column of a matrix (None is a panic): its weights are no slice of the memory"
+    );
+}
+
+#[test]
+fn searched_groups_lower_the_error_of_the_output_at_the_same_bytes() {
+    for (name, size) in [(LONG_ROWS, 128), (SQUARE, 64), (SQUARE, 32)] {
+        let w = real(name);
+        let nearest = must(quantize_groups(&w, size));
+        let searched = must(quantize_groups_by_search(&w, size));
+        assert_eq!(
+            (memory_bytes(&searched), searched.scales().dim()),
+            (memory_bytes(&nearest), nearest.scales().dim()),
+            "{name}: the search chooses other scales, not more of them"
+        );
+        let x = normal_matrix(11, 16, w.ncols());
+        let y = linear_f64(&x, &w);
+        let error = |w: &Int4Groups| relative_error(&y, &must(int4_linear(&x, w)));
+        let (of_nearest, of_searched) = (error(&nearest), error(&searched));
+        assert!(
+            of_searched < 0.95 * of_nearest,
+            "{name} in groups of {size}: the output is off by {:.2} %, and with the scales of the \
+             maxima by {:.2} %. About a tenth less is there to be had",
+            100.0 * of_searched,
+            100.0 * of_nearest
+        );
+        for ((row, group), &scale) in searched.scales().indexed_iter() {
+            let weights = w.slice(s![row, group * size..(group + 1) * size]);
+            assert_eq!(
+                scale,
+                search_scale(weights),
+                "{name}: the scale of row {row}, group {group} of {size} is not what `search_scale` \
+                 finds for its weights"
+            );
+        }
+        for ((row, column), &code) in searched.q().indexed_iter() {
+            let scale = searched.scales()[(row, column / size)];
+            assert_eq!(
+                code,
+                quantize_value(w[(row, column)], scale),
+                "{name}[{row}, {column}]: the nearest code under the scale {scale} of its group"
+            );
+        }
+        assert!(
+            must(quantize_groups_by_search(&by_columns(&w), size)) == searched,
+            "{name}, kept column by column in memory: index by row and column"
+        );
+    }
+}
+
+#[test]
+fn the_search_refuses_what_the_nearest_refuses() {
+    let healthy = normal_matrix(1, 3, 8);
+    let with = |value| {
+        let mut w = healthy.clone();
+        w[(2, 6)] = value;
+        w
+    };
+    for (w, size) in
+        [(with(f32::NAN), 4), (with(1e6), 4), (with(500_000.0), 4), (healthy.clone(), 3)]
+    {
+        let (nearest, searched) = (quantize_groups(&w, size), quantize_groups_by_search(&w, size));
+        assert_eq!(
+            format!("{:?}", searched.err()),
+            format!("{:?}", nearest.err()),
+            "`quantize_groups_by_search` of a matrix with {} at [2, 6], in groups of {size}",
+            w[(2, 6)]
+        );
+    }
 }

@@ -18,16 +18,17 @@ pub enum SmoothError {
         /// Channels of the first.
         expected: usize,
     },
-    /// Two tensors have different numbers of channels.
+    /// Two tensors have different numbers of channels. Either may be the one for comparison, and the
+    /// names are for a reader, in any words.
     #[error("{what} has {found} channels and {other} {expected}: both must be in_features")]
     ChannelsDiffer {
-        /// Name of the tensor with the wrong number.
+        /// Name of a tensor.
         what: &'static str,
         /// Channels of that tensor.
         found: usize,
-        /// Name of the tensor for comparison.
+        /// Name of the other tensor.
         other: &'static str,
-        /// Channels of the tensor for comparison.
+        /// Channels of the other tensor.
         expected: usize,
     },
     /// The migration strength is not between the two extremes.
@@ -51,7 +52,7 @@ pub enum SmoothError {
         "{what} of channel {channel} is {value}: a largest magnitude is finite and not negative"
     )]
     NotAMagnitude {
-        /// Name of the maxima.
+        /// `act_absmax` or `weight_absmax`, the name of the parameter.
         what: &'static str,
         /// Which channel.
         channel: usize,

@@ -8,10 +8,10 @@
 pub use fake_quant_linear::quantize_per_channel;
 #[cfg(lab_impl = "wrong")]
 pub use fake_quant_linear::solution::quantize_per_channel;
-#[cfg(not(lab_impl = "wrong"))]
-pub use int4_groups::quantize_groups;
 #[cfg(lab_impl = "wrong")]
-pub use int4_groups::solution::quantize_groups;
+pub use int4_groups::solution::{quantize_groups, quantize_groups_by_search};
+#[cfg(not(lab_impl = "wrong"))]
+pub use int4_groups::{quantize_groups, quantize_groups_by_search};
 #[cfg(lab_impl = "wrong")]
 pub use smoothquant::solution::{
     channel_absmax, fold_into_norm, quantize_activations_per_token, smoothing_scales,

@@ -46,6 +46,15 @@ impl Scheme {
         })
     }
 
+    /// The earlier lab that chooses the codes; `None` where no lab does.
+    pub fn lab_of_codes(self) -> Option<&'static str> {
+        match self {
+            Self::W8A8 | Self::W8A16 => Some("01"),
+            Self::W4A16(_) | Self::Awq(_) | Self::Gptq(_) => Some("03"),
+            Self::Plain | Self::Fp8 | Self::Gguf(_) => None,
+        }
+    }
+
     /// Weights of a group, or `None` if the granularity is a row or there is no scale.
     pub fn group_size(self) -> Option<u64> {
         match self {

@@ -16,7 +16,11 @@ use crate::{
 /// Quantized is the `weight` of a linear layer: a matrix, but not the embedding (a module called
 /// `embed_tokens`) and not the head (`lm_head`). A scheme with groups needs `in_features` in whole
 /// groups, [`Scheme::W8A16`] in whole words of 4 codes; AWQ needs `out_features` in multiples of
-/// 32, GPTQ of 8. `out_features` is checked first.
+/// 32, GPTQ of 8.
+///
+/// The reason is the first that holds, in this order: [`Reason::NotAMatrix`], [`Reason::Plain`],
+/// [`Reason::Embedding`], [`Reason::Head`], [`Reason::Indivisible`] by its `out_features`, then by
+/// its `in_features`.
 pub fn decide(tensor: &Tensor, scheme: Scheme) -> Decision {
     let (Some(module), &[out_features, in_features]) =
         (tensor.name.strip_suffix(".weight"), tensor.shape.as_slice())
@@ -195,11 +199,32 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 ///
 /// `left_alone` are the modules that stay in floats, which is `ignore` of compressed-tensors.
 ///
-/// compressed-tensors also has the `quantization_status` `compressed`, and in `config_groups` one
-/// group, under any key, with `targets` `["Linear"]`, `weights`, `input_activations` and no
-/// `output_activations`. Weights and activations have `num_bits`, `type` (`int` or `float`),
-/// `symmetric`, `strategy` and, in groups, `group_size`. Weights are never `dynamic`, because their
-/// scales are in the file.
+/// compressed-tensors has this skeleton, here for 8-bit weights and 16-bit activations. The key
+/// `group_0` may have another name.
+///
+/// ```json
+/// {
+///   "quant_method": "compressed-tensors",
+///   "format": "pack-quantized",
+///   "quantization_status": "compressed",
+///   "ignore": ["lm_head"],
+///   "config_groups": {
+///     "group_0": {
+///       "targets": ["Linear"],
+///       "weights": {
+///         "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel", "dynamic": false
+///       },
+///       "input_activations": null,
+///       "output_activations": null
+///     }
+///   }
+/// }
+/// ```
+///
+/// `type` is `int` or `float`. Weights with the strategy `group` have a `group_size` too. Weights are
+/// never `dynamic`, because their scales are in the file. Activations that are quantized have the
+/// same keys as weights. `labs/formats/golden/checkpoints/ct-w8a8/config.json` is a whole config that
+/// the library wrote.
 pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
     let on_channels = |bits: u64, kind: &str| {
         json!({"num_bits": bits, "type": kind, "symmetric": true, "strategy": "channel",

@@ -494,6 +494,23 @@ wrong_answers! {
         },
     }
 
+    "writes_the_group_beside_the_format",
+    "a config of one group needs no `config_groups`",
+    "an engine looks for `weights` in a group of `config_groups`, and finds none beside `format`",
+    ["config_and_shapes_agree_says_the_inspector",
+     "weights_are_static_and_of_the_type_that_is_stored",
+     "activations_are_quantized_per_token_where_the_scheme_says_so_and_nowhere_else"], {
+        quantization_config: |scheme, left_alone| {
+            let mut config = solution::quantization_config(scheme, left_alone)?;
+            let group = config.pointer("/config_groups/group_0").cloned();
+            if let (Some(config), Some(Value::Object(group))) = (config.as_object_mut(), group) {
+                config.remove("config_groups");
+                config.extend(group);
+            }
+            Some(config)
+        },
+    }
+
     "leaves_the_status_out",
     "a file with codes says by itself that it is compressed",
     "`quantization_status` tells a loader that the file holds codes, not floats to be quantized",

@@ -95,12 +95,25 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
         panic!("{}: your plan could not be written: {error}", recipe.scheme)
     });
     let bytes = must(out.join("model.safetensors").metadata()).len();
+    put_good_config(&out.join("config.json"), weights, recipe.scheme);
     let checkpoint = Checkpoint::open(&out);
     let checkpoint = checkpoint.unwrap_or_else(|error| {
         let error = inside(error.to_string());
         panic!("{}: what you wrote cannot be read back: {error}", recipe.scheme)
     });
     (bytes, checkpoint, folder)
+}
+
+/// Puts the registry's `quantization_config` in the place of the one that task 4 made, so that a
+/// mistake of task 4 fails the tests of task 4 only.
+fn put_good_config(path: &Path, weights: &Weights, scheme: Scheme) {
+    let format = format_of(scheme);
+    let mut config: Value = must(serde_json::from_slice(&must(std::fs::read(path))));
+    match format.config(&registry::left_alone(weights.tensors(), format)) {
+        Some(good) => config["quantization_config"] = good,
+        None => assert!(config.get("quantization_config").is_none(), "{scheme} needs no config"),
+    }
+    must(std::fs::write(path, config.to_string()));
 }
 
 // ---- task 1: which tensors -----------------------------------------------------------------------
@@ -569,6 +582,9 @@ fn config_and_shapes_agree_says_the_inspector() {
         let left = left_alone(weights.tensors(), scheme);
         let config = quantization_config(scheme, &left)
             .unwrap_or_else(|| panic!("{scheme} needs a quantization_config"));
+        if config["quant_method"] == "compressed-tensors" {
+            group_of(scheme, &config);
+        }
         let parsed = QuantConfig::parse("config.json", &json!({"quantization_config": config}))
             .unwrap_or_else(|| panic!("{scheme}: the inspector sees no config in {config:#}"));
         let parts: Vec<Tensor> =
@@ -597,12 +613,30 @@ fn config_and_shapes_agree_says_the_inspector() {
     }
 }
 
-/// The config of compressed-tensors, and its group, which may have any name.
+/// The group of a config of compressed-tensors, which may have any name.
+fn group_of(scheme: Scheme, config: &Value) -> Value {
+    let groups = config["config_groups"].as_object();
+    let Some(group) = groups.and_then(|groups| groups.values().next()) else {
+        panic!(
+            "{scheme}: config_groups has no group: the inspector finds no weights for `Linear`. \
+             `targets`, `weights` and `input_activations` belong into config_groups.group_0, not beside \
+             `format`. The doc comment of `quantization_config` has the skeleton.\nThe config is {config}"
+        )
+    };
+    for key in ["targets", "weights"] {
+        assert!(
+            group.get(key).is_some(),
+            "{scheme}: the group of config_groups has no `{key}`: the inspector does not learn how the \
+             layers are stored.\nThe config is {config}"
+        );
+    }
+    group.clone()
+}
+
+/// The config of compressed-tensors, and its group.
 fn config_and_group(scheme: Scheme) -> (Value, Value) {
     let config = quantization_config(scheme, &["lm_head".into()]).unwrap_or(Value::Null);
-    let groups = config["config_groups"].as_object();
-    let group = groups.and_then(|groups| groups.values().next().cloned());
-    let group = group.unwrap_or_else(|| panic!("{scheme}: config_groups has no group in {config}"));
+    let group = group_of(scheme, &config);
     (config, group)
 }
 
@@ -834,8 +868,9 @@ fn what_is_written_reads_back_as_what_the_labs_made() {
                 found.view(),
                 expected.view(),
                 format_args!(
-                    "{scheme}: {} reads back as something else. It is decoded by your config and by \
-                     the shapes of your parts, so look there if the bytes of task 3 are right",
+                    "{scheme}: {} reads back as something else. It is decoded by the shapes of your \
+                     parts and by a config that is given, so look at `parts` if the bytes of task 3 are \
+                     right",
                     tensor.name
                 ),
             );

@@ -58,7 +58,7 @@ pub use cache::Cache;
 pub use config::Config;
 pub use dense::Dense;
 pub use error::ModelError;
-pub use generate::{greedy, most_likely};
+pub use generate::{drawn, generate, greedy, most_likely};
 pub use layer_id::{LayerId, Projection};
 pub use linear::{Linear, LinearError};
 pub use model::{Hook, Model};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use formats::FormatError;
 use formats::format::Grid as Answer;
 use formats::layouts::Grouped;
-use formats::registry::{Codes, Decision, Granularity, StorageFormat};
+use formats::registry::{Codes, Decision, StorageFormat};
 use gptq::{Grid, GroupScales, Hessian, Rounded, Settings, add_batch, gptq};
 use model::{Dense, LayerId, Model, Projection, Weights};
 use ndarray::Array2;
@@ -56,19 +56,15 @@ impl Options {
     /// The settings of a matrix with rows of `in_features`.
     fn settings(&self, format: StorageFormat, in_features: usize) -> Result<Settings, WriteError> {
         let &Self { int4, scales, act_order, damping, .. } = self;
-        let description = format.description;
-        let plain = match (description.weights, description.granularity) {
-            (Answer::Int(4), Granularity::ChosenGroup) => {
-                let size = usize::try_from(format.group_size).unwrap_or(usize::MAX);
-                Settings::new(int4, size)
-            }
-            (Answer::Int(8), Granularity::Channel) => Settings::new(Grid::LAB_01, in_features),
-            _ => {
-                let problem = format!(
-                    "GPTQ is for int4 in groups of a chosen size and for int8 per channel, not {format}"
-                );
-                return Err(WriteError::Unsupported(problem));
-            }
+        let plain = if format.description.is_int4_in_chosen_groups() {
+            Settings::new(int4, usize::try_from(format.group_size).unwrap_or(usize::MAX))
+        } else if format.description.is_int8_per_channel() {
+            Settings::new(Grid::LAB_01, in_features)
+        } else {
+            let problem = format!(
+                "GPTQ is for int4 in groups of a chosen size and for int8 per channel, not {format}"
+            );
+            return Err(WriteError::Unsupported(problem));
         };
         Ok(Settings { scales, act_order, damping, ..plain })
     }

@@ -1,8 +1,9 @@
 //! From one checkpoint to another: transform, round, store.
 //!
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
-//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes (without one, the
-//! labs take the nearest; [`layer_by_layer`] is GPTQ), and the format of [`Plan`] stores them. [`loaded`] reads checkpoints in
+//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
+//! [`layer_by_layer`]; without one, the labs take the nearest), and the format of [`Plan`] stores them.
+//! [`loaded`] reads checkpoints in
 //! these formats and runs them, whichever program wrote them.
 
 mod config;
@@ -15,6 +16,7 @@ mod plan;
 mod quantized_inputs;
 mod report;
 mod safetensors_file;
+mod scale_search;
 pub mod smooth;
 mod stages;
 mod tokenizer;
@@ -23,6 +25,7 @@ mod write;
 pub use error::WriteError;
 pub use plan::Plan;
 pub use report::{LayerError, Report};
+pub use scale_search::ScaleSearch;
 pub use stages::{Rounding, Transform};
 pub use write::{Job, Progress, write};
 

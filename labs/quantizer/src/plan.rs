@@ -28,6 +28,13 @@ impl Plan {
         Self { format, float, recipe }
     }
 
+    /// The numbers of the labs whose functions plan the files and choose the codes.
+    pub fn labs(&self) -> Vec<&'static str> {
+        let lab_05 = self.recipe.map(|_| "05");
+        let codes = self.recipe.and_then(|recipe| recipe.scheme.lab_of_codes());
+        codes.into_iter().chain(lab_05).collect()
+    }
+
     /// Whether `tensor` is quantized, and if not, why.
     pub fn decide(&self, tensor: &Tensor) -> Decision {
         match self.recipe {

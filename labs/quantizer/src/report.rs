@@ -48,6 +48,12 @@ impl LayerError {
 pub struct Report {
     /// The format of the quantized matrices.
     pub format: StorageFormat,
+    /// The numbers of the labs whose functions wrote it, in order.
+    pub labs: Vec<&'static str>,
+    /// The types in which the input was quantized already, and the tensors of each.
+    pub input: Vec<(String, usize)>,
+    /// Weights of the model.
+    pub weights: u64,
     /// Bytes of the input's tensors.
     pub bytes_before: u64,
     /// Bytes of the files of weights.
@@ -62,6 +68,32 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whose functions planned the files and chose the codes.
+    pub fn codes(&self) -> String {
+        let labs = self.labs.join(", ");
+        match (self.labs.is_empty(), quantize_model::IS_STARTER) {
+            (true, _) => format!("codes: given, because no lab writes {}", self.format),
+            (_, true) => format!("codes: your starters, labs {labs}"),
+            (_, false) => {
+                format!("codes: the solutions, labs {labs} (LAB_IMPL=starter takes yours)")
+            }
+        }
+    }
+
+    /// What to know of an input that was quantized already, if it was.
+    pub fn quantized_input(&self) -> Option<String> {
+        let counts =
+            self.input.iter().map(|(kind, tensors)| format!("{tensors} tensors in {kind}"));
+        let counts: Vec<_> = counts.collect();
+        (!counts.is_empty()).then(|| {
+            format!(
+                "the input was quantized already: {}. The errors below are against these values, and \
+                 the loss of the input comes on top",
+                counts.join(", ")
+            )
+        })
+    }
+
     /// The sizes.
     pub fn sizes(&self) -> Table {
         let mut table = Table::new(format!("Written: {}", self.format)).text("").number("bytes");
@@ -69,6 +101,9 @@ impl Report {
         table.row(["files of weights".into(), count(self.bytes_after as usize)]);
         let ratio = self.bytes_before as f64 / self.bytes_after as f64;
         table.row(["the input is".into(), times(ratio)]);
+        let in_16_bits = 2.0 * self.weights as f64;
+        table
+            .row(["16 bits a weight would be".into(), times(in_16_bits / self.bytes_after as f64)]);
         if let Some(bits) = self.bits_per_weight {
             table.row(["bits per quantized weight".into(), format!("{bits:.4}")]);
         }

@@ -17,6 +17,14 @@ pub trait Transform: Sync {
 
 /// The second stage: the choice of codes, where the nearest codes are not the best.
 pub trait Rounding: Sync {
+    /// Refuses a format whose codes it does not choose, before a tensor is read.
+    ///
+    /// # Errors
+    /// If the rounding is not for `format`; the message says for which it is.
+    fn check(&self, _format: StorageFormat) -> Result<(), WriteError> {
+        Ok(())
+    }
+
     /// The codes of the weight `name`, `[out_features, in_features]`, on the grid of `format`.
     ///
     /// # Errors

@@ -14,7 +14,6 @@ use std::sync::Mutex;
 
 use formats::bytes::{self, Float};
 use formats::checkpoint::{Storage, Tensor, collapse};
-use formats::format::Grid;
 use formats::gguf::TensorType;
 use formats::registry::{Decision, File, Granularity, Reason, StoredPart};
 use model::Weights;
@@ -102,22 +101,30 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             weights.path().display()
         )));
     }
-    // A GGUF file keeps its own order of rows, which the scales for Hugging Face's order do not fit.
-    let activations = format.description.activations;
-    if job.transform.is_some() && (activations != Some(Grid::Int(8)) || format.is_gguf()) {
+    if job.transform.is_some() && !format.takes_a_transform() {
         let problem =
             format!("--smooth is for w8a8, where activations are quantized, not {format}");
         return Err(WriteError::Unsupported(problem));
     }
-    let blocks = weights.tensors().iter().find_map(|tensor| match tensor.storage {
-        Storage::Blocks(kind) if !matches!(kind, TensorType::F32 | TensorType::F16) => Some(kind),
-        _ => None,
-    });
-    if let Some(kind) = blocks.filter(|_| !job.requantize) {
-        let (path, kind) = (weights.path().into(), kind.to_string());
+    job.rounding.map_or(Ok(()), |rounding| rounding.check(format))?;
+    if let Some((kind, _)) = quantized(weights.tensors()).first().filter(|_| !job.requantize) {
+        let (path, kind) = (weights.path().into(), kind.clone());
         return Err(WriteError::AlreadyQuantized { path, kind });
     }
     if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
+}
+
+/// The types in which tensors of the input are quantized, and how many tensors have each.
+fn quantized(tensors: &[Tensor]) -> Vec<(String, usize)> {
+    let mut kinds = BTreeMap::new();
+    for tensor in tensors {
+        match tensor.storage {
+            Storage::Blocks(TensorType::F32 | TensorType::F16) => {}
+            Storage::Blocks(kind) => *kinds.entry(kind.to_string()).or_default() += 1,
+            Storage::Elements(_) => {}
+        }
+    }
+    kinds.into_iter().collect()
 }
 
 /// Refuses linear layers that the format does not divide, and names what helps.
@@ -307,8 +314,15 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
         Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
         Decision::Quantize => None,
     });
+    let mut labs = job.plan.labs();
+    // Smoothing is the one transform, and lab 04's.
+    labs.extend(job.transform.map(|_| "04"));
+    labs.sort_unstable();
     Report {
         format: job.plan.format,
+        labs,
+        input: quantized(tensors),
+        weights: tensors.iter().map(Tensor::elements).sum(),
         bytes_before: tensors.iter().map(|tensor| tensor.bytes).sum(),
         bytes_after,
         bits_per_weight: job.plan.bits_per_weight(tensors),

@@ -11,7 +11,7 @@ use ndarray::Array2;
 use quantize_model::file;
 use quantizer::loaded::{Checkpoint, load_quantized};
 use quantizer::smooth::Smoothing;
-use quantizer::{Job, Plan, Report, Transform, WriteError, write};
+use quantizer::{Job, Plan, Report, ScaleSearch, Transform, WriteError, write};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -346,5 +346,46 @@ fn memory_does_not_grow_with_the_number_of_layers() -> Outcome {
         "24 matrices of {largest} bytes more took {grown} bytes more at the peak ({peaks:?}): \
          something holds on to them"
     );
+    Ok(())
+}
+
+#[test]
+fn a_searched_scale_lowers_the_error_of_every_kind_of_layer_at_the_same_bytes() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let tiny = Weights::open(golden("tiny"))?;
+    for name in ["w4a16", "awq", "gptq"] {
+        let nearest = folder.path().join(name);
+        let searched = folder.path().join(format!("{name}-search"));
+        let of_nearest = write(&job(&tiny, (name, 16), &nearest), &())?;
+        let by_search = Job { rounding: Some(&ScaleSearch), ..job(&tiny, (name, 16), &searched) };
+        let of_searched = write(&by_search, &())?;
+        assert_eq!(of_searched.bytes_after, of_nearest.bytes_after, "{name}");
+        for (kind, nearest) in &of_nearest.errors {
+            let searched = &of_searched.errors[kind];
+            assert!(
+                searched.relative() < nearest.relative(),
+                "{name}, {kind}: {searched:?} against {nearest:?}"
+            );
+        }
+        let configs = [&nearest, &searched].map(|out| std::fs::read(out.join("config.json")));
+        let [nearest, searched] = configs;
+        assert_eq!(nearest?, searched?, "{name}: a rounding changes no config");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_rounding_refuses_a_format_that_it_is_not_for_before_anything_is_written() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let tiny = Weights::open(golden("tiny"))?;
+    for name in ["none", "w8a8", "fp8"] {
+        let out = folder.path().join(name);
+        let error = refusal(write(
+            &Job { rounding: Some(&ScaleSearch), ..job(&tiny, (name, 16), &out) },
+            &(),
+        ));
+        assert!(error.contains("int4 in groups of a chosen size, not for"), "{error}");
+        assert!(error.contains(name) && !out.exists(), "{error}");
+    }
     Ok(())
 }

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 use int4_groups::{dequantize_groups, quantize_groups};
+use kit::table::sig3;
 use ndarray::{Axis as NdAxis, s};
 
 use super::{
     Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, draw, plain,
 };
-use crate::tables::lab_03::{OUTLIER_COLUMN, OUTLIER_FACTOR, planted};
+use crate::tables::lab_03::{OUTLIER_COLUMN, OUTLIER_FACTOR, TYPICAL_ROW as ROW, planted};
 
-/// The row of the planted control that is drawn, and how many of its weights.
-const ROW: usize = 0;
+/// How many weights of the row are drawn.
 const SHOWN: usize = 256;
 
 /// The granularities of the window, with their pens.
@@ -59,17 +59,18 @@ pub fn group_window() -> Result<Figure> {
     let windows = WINDOWS.iter().map(|(size, ..)| Window::of(*size)).collect::<Result<Vec<_>>>()?;
     let [row, wide, narrow] = [0, 1, 2].map(|i| windows[i].zeros);
     Ok(Figure {
-        title: "Half a step along one row with one loud weight".into(),
+        title: "Half a step along one row with one outlier".into(),
         caption: format!(
-            "The first {SHOWN} of 512 weights of a row; weight {OUTLIER_COLUMN} is {OUTLIER_FACTOR} times \
-             as loud. A weight under the line rounds to 0. Of the 511 others {row} do with one scale \
-             for the row, {wide} with groups of 128, and {narrow} with groups of 32: there the line \
-             is high only inside the loud weight's group."
+            "The first {SHOWN} of 512 weights of a row. Weight {OUTLIER_COLUMN} was multiplied by \
+             {OUTLIER_FACTOR}, to a magnitude of {}. A weight under the line rounds to 0. Of the 511 \
+             others {row} do with one scale for the row, {wide} with groups of 128, and {narrow} with \
+             groups of 32, where the line is high only inside the group of the outlier.",
+            sig3(f64::from(planted()[(ROW, OUTLIER_COLUMN)].abs())),
         ),
         alt: format!(
             "Scatter plot of the magnitudes of {SHOWN} weights on a logarithmic axis, with three \
              lines. The line of one scale for the row lies above most weights all along. That of \
-             groups of 128 falls after weight 127 to a tenth of its height, that of groups of 32 \
+             groups of 128 falls after weight 127 to less than a sixth of its height, that of groups of 32 \
              after weight 31. {row}, {wide} and {narrow} of 511 weights lie under them."
         ),
         drawing: window_plot(&windows)?,
@@ -95,7 +96,7 @@ fn window_plot(windows: &[Window]) -> Result<Drawing> {
             plot.line(window.stairs(), pen)?;
         }
         let outlier = (OUTLIER_COLUMN as f64 + 0.5, magnitudes[OUTLIER_COLUMN]);
-        let text = format!("weight {OUTLIER_COLUMN}, {OUTLIER_FACTOR} times as loud");
+        let text = format!("weight {OUTLIER_COLUMN}, times {OUTLIER_FACTOR}");
         plot.label(outlier, (130, 0), HPos::Left, Ink::Text, &text)?;
         window_legend(plot)
     })

@@ -33,6 +33,7 @@ const MODEL_FOLDER: &str = captures!("outliers/captures");
 const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
+const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -75,6 +76,10 @@ pub static SEVEN_BITS: Input<engines::Capture> =
 /// vLLM's capture on a processor with AVX-512 and VNNI.
 pub static AVX512: Input<engines::Capture> =
     Input::new(|| vec![AVX512_FILE.into()], |files| load(&files[0]));
+
+/// The quality of W4A16 with two roundings, by this course's model.
+pub static ROUNDING: Input<engines::Capture> =
+    Input::new(|| vec![ROUNDING_FILE.into()], |files| load(&files[0]));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

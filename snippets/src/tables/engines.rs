@@ -132,6 +132,17 @@ fn allowed(ours: &Capture, name: &str) -> Result<f64> {
     Ok((3.0 * (4.0 * kl_divergence / scored as f64).sqrt()).exp_m1())
 }
 
+/// One format with two roundings: the bytes are equal, the quality is not.
+pub fn roundings(of: &Capture) -> Result<Table> {
+    Ok(Table::of("W4A16 in groups of 64, with two roundings", &of.runs)
+        .text("checkpoint", |run| name(run))
+        .number("MB", |run| megabytes(run))
+        .number("perplexity", |run| perplexity(Some(run)))
+        .number("KL divergence (nats)", |run| kl_divergence(Some(run)))
+        .number("top-1 agreement", |run| top1_agreement(run))
+        .done())
+}
+
 /// What each wrote after the first prompt.
 pub fn answers(of: &Engines) -> Result<Table> {
     let prompt = of.ours.plan.prompts.first().cloned().unwrap_or_default();
@@ -206,6 +217,13 @@ mod tests {
     fn a_long_line_is_cut_and_says_so() {
         assert_eq!(shortened("short `code`"), "short 'code'");
         assert!(shortened(&"x".repeat(500)).ends_with('…'));
+    }
+
+    #[test]
+    fn the_chapter_quantizes_in_every_scheme_of_the_registry() {
+        let schemes = formats::registry::ALL.map(|description| description.name).join(" ");
+        let chapter = include_str!("../../../src/real-model/engines.md");
+        assert!(chapter.contains(&format!("for scheme in {schemes};")), "it is now: {schemes}");
     }
 
     #[test]

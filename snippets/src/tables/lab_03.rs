@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use half::f16;
 use int4_groups::{
     AWQ_ORDER, Int4Groups, LINEAR_ORDER, QMAX, dequantize_groups, memory_bytes, pack_nibbles,
-    pack_word, quantize_groups, unpack_nibbles, unpack_word,
+    pack_word, quantize_groups, quantize_groups_by_search, unpack_nibbles, unpack_word,
 };
 use kit::Table;
 use kit::data::{normal_matrix, with_outlier_channel};
@@ -21,6 +21,9 @@ use crate::inputs::Slice;
 pub const OUTLIER_COLUMN: usize = 7;
 /// How many times as large the values of that column are.
 pub const OUTLIER_FACTOR: f32 = 20.0;
+/// The row of [`planted`] whose outlier was nearest to 1 before it was multiplied. The chapter's
+/// arithmetic takes an outlier of about 20.
+pub const TYPICAL_ROW: usize = 42;
 /// Group sizes of the tables, from large to small; the whole row comes before them.
 pub const SIZES: [usize; 4] = [128, 64, 32, 16];
 /// The matrix that error and bytes are traded on: 128 divides its rows.
@@ -33,6 +36,19 @@ pub const COMMON: usize = 64;
 /// The planted control: 64 rows of 512 normal values, those of column 7 twenty times as large.
 pub fn planted() -> Array2<f32> {
     with_outlier_channel(&normal_matrix(42, 64, 512), OUTLIER_COLUMN, OUTLIER_FACTOR)
+}
+
+/// The outlier of the typical row, half a step of one scale for that row, and how many of the other
+/// weights do not round to 0.
+///
+/// # Errors
+/// If the lab refuses the row.
+pub fn survivors() -> Result<(f32, f32, usize)> {
+    let row = planted().select(Axis(0), &[TYPICAL_ROW]);
+    let quantized = quantize_groups(&row, row.ncols())?;
+    let codes = quantized.q().iter().enumerate();
+    let survive = codes.filter(|&(column, &code)| column != OUTLIER_COLUMN && code != 0).count();
+    Ok((row[(0, OUTLIER_COLUMN)].abs(), quantized.scales()[(0, 0)].to_f32() / 2.0, survive))
 }
 
 /// The error of the columns of `w` that `keep` names, after a round trip in groups of `size`.
@@ -69,7 +85,7 @@ pub fn outlier_column() -> Result<Table> {
         let rest = error_of(&w, size, |column| column / size != OUTLIER_COLUMN / size)?;
         Ok((size, group_of_outlier(size)?, rest, others(size)?))
     });
-    let title = "One column of 512 is twenty times as loud: relative error of the other weights";
+    let title = "One column of 512 times twenty: relative error of the other weights, 64 rows";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("group", |(size, ..)| group_name(*size, w.ncols()))
         .number("others that share its scale", |(size, ..)| {
@@ -161,6 +177,27 @@ pub fn minus_eight(slice: &Slice) -> Result<Table> {
         .number("codes that change when the sign of the weight does", |(_, tried)| {
             count(tried.one_sided)
         })
+        .done())
+}
+
+/// The scale of the maximum against the searched scale on all nine real matrices, at the same bytes.
+pub fn search(slice: &Slice) -> Result<Table> {
+    let rows = slice.all().map(|(name, w)| -> Result<_> {
+        let (nearest, searched) =
+            (quantize_groups(w, COMMON)?, quantize_groups_by_search(w, COMMON)?);
+        let pairs = nearest.scales().iter().zip(searched.scales());
+        let smaller = pairs.filter(|(nearest, searched)| searched < nearest).count();
+        let error = |of: &Int4Groups| relative_error(w, &dequantize_groups(of));
+        let share = smaller as f64 / nearest.scales().len() as f64;
+        Ok((name, memory_bytes(&searched), error(&nearest), error(&searched), share))
+    });
+    let title = "The scale of the maximum and the searched scale, groups of 64";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("tensor", |(name, ..)| label(name))
+        .number("bytes, either way", |(_, bytes, ..)| count(*bytes))
+        .number("error with the maximum", |(_, _, nearest, ..)| percent(*nearest))
+        .number("with the search", |(.., searched, _)| percent(*searched))
+        .number("groups with a smaller scale", |(.., share)| percent(*share))
         .done())
 }
 

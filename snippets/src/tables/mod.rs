@@ -26,7 +26,7 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPU, LAYERS, METERS, MODEL, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -55,6 +55,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_03_real_errors", &SLICE, lab_03::real_errors),
         Entry::of("group_size_trade", &SLICE, lab_03::group_size_trade),
         Entry::of("lab_03_minus_eight", &SLICE, lab_03::minus_eight),
+        Entry::of("lab_03_search", &SLICE, lab_03::search),
         Entry::of("lab_03_misread", &SLICE, lab_03::misread),
         Entry::of("layouts_conversion", &SLICE, layouts::conversion),
         Entry::of("layouts_first_words", &SLICE, layouts::first_words),
@@ -92,6 +93,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_05_plan", lab_05::plan),
         Entry::computed("lab_05_parts", lab_05::one_matrix),
         Entry::computed("lab_05_bytes", lab_05::bytes),
+        Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),

@@ -107,6 +107,13 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             Ok(range(&errors.collect::<Result<Vec<_>>>()?))
         })
         .means("In the group of a weight at 20x, whatever its size, the others lose"),
+        Entry::computed("lab_03.outlier", || Ok(sig3(lab_03::survivors()?.0.into())))
+            .means("The outlier of the drawn row, after the factor of 20, is"),
+        Entry::computed("lab_03.outlier_half_step", || Ok(sig3(lab_03::survivors()?.1.into())))
+            .means("Half a step of one scale for the drawn row is"),
+        Entry::computed("lab_03.survivors", || Ok(lab_03::survivors()?.2.to_string())).means(
+            "With one scale for the drawn row, of 511 other weights so many do not become 0:",
+        ),
         number("lab_03.bytes_per_weight", &SLICE, sig3, g128)
             .means("int4 in groups of 128 takes, scales counted, in bytes a weight,"),
         number("lab_03.smaller_than_f32", &SLICE, times, |slice| Ok(4.0 / g128(slice)?))

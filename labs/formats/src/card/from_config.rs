@@ -38,13 +38,14 @@ pub(super) fn read(text: &str) -> Result<Card, CardError> {
                 .into(),
         )
     })?;
-    check_fields(&json)?;
     let mut groups = config.groups();
     let first = groups.next().ok_or_else(|| {
         let reasons: Vec<&str> =
             config.notes.iter().chain(&config.unread).map(String::as_str).collect();
         CardError::Config(reasons.join("; "))
     })?;
+    // Fields of a method that is not known here may be numbers of another kind.
+    check_fields(&json)?;
     let facts = facts(first, &config)?;
     let mut card = Card::new(&facts, &[]);
     describe(&mut card, &config, &facts)?;
@@ -143,13 +144,16 @@ fn add_experts(card: &mut Card, json: &Value) -> Result<(), CardError> {
 
 /// Counts the codes that a sparse file leaves out.
 fn add_sparsity(card: &mut Card, json: &Value, facts: &Facts) {
-    let sparsity = &inner(json)["sparsity_config"]["format"];
-    let note = match sparsity.as_str() {
-        None | Some("dense") => return,
-        Some("sparse-24-bitmask") => {
+    let json = inner(json);
+    let sparsity = json["sparsity_config"]["format"].as_str();
+    let is_marlin = json["format"] == "marlin-24";
+    let note = match sparsity {
+        None | Some("dense") if !is_marlin => return,
+        // Both spend one bit a weight: the mask, or two bits of place for each code that is kept.
+        None | Some("dense" | "sparse-24-bitmask") => {
             card.answers.bits = sparse_bits(facts);
             card.format = None;
-            "2:4: half of the codes are stored, and a mask of one bit a weight".into()
+            "2:4: half of the codes are stored, and one bit a weight for their places".into()
         }
         Some(other) => format!(
             "sparsity_config `{}` is not read: the bits are those of a file with all codes",
@@ -217,7 +221,8 @@ fn of_method(method: Option<&str>) -> Vec<(Field, &'static str)> {
         Some("gptq") => vec![(Method, "GPTQ"), (ZeroBits, "w"), (ScaleBits, "16")],
         // auto-round packs as GPTQ or AWQ.
         Some("auto-round") => vec![(ZeroBits, "w"), (ScaleBits, "16")],
-        Some("mlx") => vec![(ZeroBits, "16"), (ScaleBits, "16")],
+        Some("mlx" | "hqq") => vec![(ZeroBits, "16"), (ScaleBits, "16")],
+        Some("eetq") => vec![(ScaleBits, "16")],
         Some("mxfp4") => vec![(Rest, "16 bits")],
         Some("bitsandbytes") => vec![(Method, "bitsandbytes")],
         _ => Vec::new(),

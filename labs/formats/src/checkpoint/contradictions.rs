@@ -27,7 +27,7 @@ const LINEAR: [&str; 9] = [
 ];
 
 /// Methods whose loaders decide by other rules which layers are quantized: by experts, by the data.
-const CHOOSY: [&str; 3] = ["mxfp4", "bitsandbytes", "mlx"];
+const CHOOSY: [&str; 4] = ["mxfp4", "bitsandbytes", "mlx", "hqq"];
 
 /// A field of a config that the header confirms or contradicts, in the order in which a verdict names them.
 #[allow(missing_docs)] // `name` says what each is.
@@ -203,10 +203,15 @@ impl<'a> Checker<'a> {
             let grids = (quantized.group.grid(out, inputs)?, said.grid(out, inputs)?);
             Some((out, inputs, grids))
         });
+        let group = quantized.group;
         let Some((out, inputs, (found, wanted))) = grids else {
+            if let (Group::Size(found), Group::Size(wanted)) = (group, said) {
+                let file = format!("its scales are of groups of {found}");
+                let says = format!("says group {wanted}");
+                return self.shown(aspect, &quantized.module, found == wanted, &file, &says);
+            }
             return self.said(aspect, || format!("group {said}"), false);
         };
-        let group = quantized.group;
         let file = format!("[{out}, {inputs}] has scales of {found:?}: group {group}");
         let says = if expected.group.is_some() { "says" } else { "means, without a field," };
         let says = format!("{says} group {said}, which takes {wanted:?}");

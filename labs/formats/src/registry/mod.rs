@@ -126,6 +126,18 @@ pub enum Reader {
     LlamaCpp,
 }
 
+impl Description {
+    /// Whether codes are int4 in groups of a chosen size, as lab 03 makes them.
+    pub fn is_int4_in_chosen_groups(&self) -> bool {
+        self.weights == Grid::Int(4) && self.granularity == Granularity::ChosenGroup
+    }
+
+    /// Whether codes are int8 with a scale for each row, as lab 01 makes them.
+    pub fn is_int8_per_channel(&self) -> bool {
+        self.weights == Grid::Int(8) && self.granularity == Granularity::Channel
+    }
+}
+
 /// A format with the size of its groups.
 #[derive(Clone, Copy, Debug)]
 pub struct StorageFormat {
@@ -161,6 +173,12 @@ impl StorageFormat {
             Granularity::FixedGroup(size) => size,
         };
         Self { description, group_size }
+    }
+
+    /// Whether a transform may change the tensors: its scales divide activations that are quantized. A
+    /// GGUF file keeps its own order of rows, which the scales for Hugging Face's order do not fit.
+    pub fn takes_a_transform(&self) -> bool {
+        self.description.activations == Some(Grid::Int(8)) && !self.is_gguf()
     }
 
     /// Whether a file in this format is a GGUF file.

@@ -34,7 +34,14 @@ pub fn workspace(manifest: &Path) -> Result<Vec<Member>> {
 /// If cargo fails; the message has the compiler's errors.
 pub fn build(setup: &Setup) -> Result<Vec<Artifact>> {
     let mut command = cargo_in(&setup.manifest);
-    command.args(["build", "--lib", "--message-format=json", "--profile", &setup.profile]);
+    command.args([
+        "build",
+        "--workspace",
+        "--lib",
+        "--message-format=json",
+        "--profile",
+        &setup.profile,
+    ]);
     command.arg("--target-dir").arg(&setup.target);
     let output = run(command.arg("--manifest-path"), &setup.manifest)?;
     artifacts(&output)

@@ -87,12 +87,12 @@ fn quantized(module: &Module, said: Said) -> Result<Option<Quantized>, Wrong> {
     };
     match found {
         Some(found) => Ok(Some(found)),
-        None => not_plain(module).map(|()| None),
+        None => not_plain(module, said.config).map(|()| None),
     }
 }
 
 /// Whether the module is more than plain tensors: codes beside scales, codes alone, or scales alone.
-fn not_plain(module: &Module) -> Result<(), Wrong> {
+fn not_plain(module: &Module, config: Option<&QuantConfig>) -> Result<(), Wrong> {
     /// Parts that nothing but a quantized matrix has.
     const COMPANIONS: [&str; 4] =
         ["qzeros", "weight_zero_point", "weight_scale", "weight_scale_inv"];
@@ -109,11 +109,16 @@ fn not_plain(module: &Module) -> Result<(), Wrong> {
     let scales = module.parts().filter(|(name, _)| !others.contains(name)).find(|(name, _)| {
         ["scale", "zero", "absmax", "codebook"].iter().any(|word| name.contains(word))
     });
+    // A method that is not known here may give its scales any name, but not those of masks and indices of
+    // plain models.
+    let any_name = config.is_some_and(|config| config.method.is_some() && !config.is_specific());
+    let is_plain = |name: &str| ["bias", "index", "ids"].iter().any(|end| name.ends_with(end));
     // The tensors without a module are not one.
     let codes = module.parts().find(|(name, tensor)| {
         let alone = *name == "weight"
             && !matches!(tensor.storage, Storage::Elements(dtype) if dtype.is_fp8());
-        holds_codes(tensor) && (alone || scales.is_some() && !module.name.is_empty())
+        let beside = scales.is_some() || any_name && !is_plain(name);
+        holds_codes(tensor) && (alone || beside && !module.name.is_empty())
     });
     if codes.is_some() {
         let because = match scales {
@@ -163,8 +168,9 @@ fn fused(tensors: &[Tensor]) -> HashSet<&str> {
 
 /// The module and the part of a tensor's name.
 fn split<'a>(name: &'a str, fused: &HashSet<&str>) -> (&'a str, &'a str) {
-    // bitsandbytes: `q_proj.weight.absmax` belongs to `q_proj`.
-    if let Some(at) = name.find(".weight.") {
+    // bitsandbytes: `q_proj.weight.absmax` belongs to `q_proj`. VPTQ: so does `q_proj.centroids.weight`.
+    let inside = [".weight.", ".centroids.", ".res_centroids.", ".outlier_centroids."];
+    if let Some(at) = inside.iter().find_map(|part| name.find(part)) {
         return (&name[..at], &name[at + 1..]);
     }
     if fused.contains(name) {

@@ -34,8 +34,10 @@ const LAYOUTS: &[Layout] = &[
     Layout("AQLM", "codes", &[], &["codebooks"], aqlm),
     Layout("2:4 sparse, bit mask", "compressed", &[], &["bitmask"], sparse_24),
     Layout("Marlin 2:4", "B_24", &[], &[], unsized_),
+    Layout("Marlin 2:4", "weight_packed", &[I32], &["meta", "scale_packed"], marlin_24),
     Layout("Marlin 2:4", "weight_packed", &[], &["meta"], unsized_),
     Layout("Marlin", "B", &[I32], &["s"], marlin),
+    Layout("QQQ", "B", &[I32], &["s_channel"], qqq),
     Layout("torchao", "_weight_qdata", &[], &["_weight_scale"], torchao),
     Layout("torchao", "_weight_qdata", &[], &[], unsized_),
     Layout("quanto", "weight._data", &[I8, F8E4M3, F8E5M2], &["weight._scale"], quanto),
@@ -168,6 +170,32 @@ fn marlin(module: &Module, said: Said) -> Option<Found> {
     let bits = whole(words.checked_mul(2)?, out).filter(|bits| [4, 8].contains(bits))?;
     let inputs = tiles.checked_mul(16)?;
     Some(Found::of(bits, group_of(inputs, groups, group(said)).ok()?, vec![out, inputs]))
+}
+
+/// `weight_packed [in/32, out * bits / 2]`: the half of the codes that is kept, in tiles of 16, and two bits of
+/// `meta [in/32, 2 * out]` for the place of each.
+fn marlin_24(module: &Module, said: Said) -> Option<Found> {
+    let ([tiles, words], [groups, out]) =
+        (module.matrix("weight_packed")?, module.matrix("scale_packed")?);
+    let bits = whole(words.checked_mul(2)?, out).filter(|bits| [4, 8].contains(bits))?;
+    let inputs = tiles.checked_mul(32)?;
+    let places = module.get("meta")?.elements().checked_mul(16) == inputs.checked_mul(out);
+    let group = group_of(inputs, groups, group(said)).ok().filter(|_| places)?;
+    Some(Found::of(bits, group, vec![out, inputs]))
+}
+
+/// `B` as Marlin has it, in 4 bits. `s_channel [1, out]` scales the int8 of `s_group [groups, out]`, which is
+/// empty where there are no groups.
+fn qqq(module: &Module, said: Said) -> Option<Found> {
+    let ([tiles, words], [1, out]) = (module.matrix("B")?, module.matrix("s_channel")?) else {
+        return None;
+    };
+    let inputs = tiles.checked_mul(16).filter(|_| out.checked_mul(2) == Some(words))?;
+    let group = match module.matrix("s_group") {
+        Some([groups, _]) => group_of(inputs, groups, group(said)).ok()?,
+        None => Group::Channel,
+    };
+    Some(Found::of(4, group, vec![out, inputs]))
 }
 
 /// A code for each element of `_weight_qdata`, or two in a byte with `_weight_scale [groups, out]`.

@@ -20,7 +20,7 @@ const SIXTEEN: Option<Activations> =
     Some(Activations { bits: 16, numbers: None, scale: None, granularity: None });
 
 /// The lists of modules to leave alone, and how the loaders of the method read an entry.
-const LEFT_ALONE: [(&str, &str, &[Reading]); 12] = {
+const LEFT_ALONE: [(&str, &str, &[Reading]); 14] = {
     use Reading::{Component, Never, Piece, Start, Whole, Wildcard};
     [
         // transformers, vLLM.
@@ -31,6 +31,8 @@ const LEFT_ALONE: [(&str, &str, &[Reading]); 12] = {
         ("fbgemm_fp8", "modules_to_not_convert", &[Start, Whole]),
         ("fbgemm_fp8", "ignored_layers", &[Start, Whole]),
         ("bitsandbytes", "llm_int8_skip_modules", &[Start, Component]),
+        ("hqq", "skip_modules", &[Start, Component]),
+        ("eetq", "modules_to_not_convert", &[Start, Component]),
         // vLLM quantizes the experts of gpt-oss and nothing else, whatever the list says.
         ("mxfp4", "modules_to_not_convert", &[Start, Never]),
         // ModelOpt and the current vLLM, the older vLLM. `exclude_modules` is in hf_quant_config.json,
@@ -74,6 +76,14 @@ impl QuantConfig {
             "quark" => self.read_quark(json),
             "bitsandbytes" => self.read_bitsandbytes(json),
             "mlx" => self.read_mlx(json),
+            "hqq" => self.read_hqq(json),
+            // EetqConfig has one value of `weights`, int8.
+            "eetq" => self.everywhere(Expected {
+                bits: Some(8),
+                symmetric: Some(true),
+                implied_group: Some(Group::Channel),
+                ..integers_alone()
+            }),
             other => self.notes.push(format!(
                 "quant_method `{}` is not known here: its fields were not checked",
                 printable(other)
@@ -344,31 +354,53 @@ impl QuantConfig {
     }
 
     fn read_mlx(&mut self, json: Fields) {
-        let base = Expected {
-            bits: json.bits(&["bits"]),
-            group: json.group_size(&["group_size"]),
-            symmetric: Some(false),
-            ..integers_alone()
+        let outcome = match mlx(json) {
+            Ok(expected) => self.group(expected),
+            Err(mode) => {
+                let note = format!("MLX's mode {mode} is not known here: nothing was checked");
+                return self.notes.push(note);
+            }
         };
-        if let Some(mode) = json.text("mode").filter(|mode| *mode != "affine") {
-            let mode = printable(mode);
-            self.notes.push(format!("MLX's mode {mode} is not known here: nothing was checked"));
-            return;
-        }
-        let outcome = self.group(base.clone());
         let modules = json.json.as_object().into_iter().flatten();
         let modules: BTreeMap<&String, &Value> = modules.collect();
         let mut list = Vec::new();
         for (name, own) in modules {
-            let outcome = match (own, json.at(own)) {
+            let outcome = match (own, mlx(json.at(own))) {
                 (Value::Bool(false), _) => Outcome::LeaveAlone,
-                (Value::Object(_), own) => self.group(overridden(&base, own)),
+                // The mode of the others is not inherited: without one of its own, a module is affine.
+                (Value::Object(_), Ok(expected)) => self.group(expected),
+                (Value::Object(_), Err(mode)) => {
+                    let name = printable(name);
+                    json.lament(format!("`{name}` has MLX's mode {mode}, not known here"));
+                    continue;
+                }
                 _ => continue,
             };
             list.push(listed(name, &[Reading::Whole], outcome));
         }
         self.tier(list);
         self.all(outcome);
+    }
+
+    fn read_hqq(&mut self, json: Fields) {
+        let weights = json.object("quant_config").and_then(|own| own.object("weight_quant_params"));
+        let Some(weights) = weights else {
+            let note =
+                "quant_config has no weight_quant_params for all layers: nothing was checked";
+            return self.notes.push(note.into());
+        };
+        if weights.json["axis"] != 1 {
+            let note =
+                "HQQ's groups along the outputs (axis 0) are not known here: nothing was checked";
+            return self.notes.push(note.into());
+        }
+        let whole_row = (!weights.has("group_size")).then_some(Group::Channel);
+        self.everywhere(Expected {
+            bits: weights.bits(&["nbits"]),
+            group: weights.group_size(&["group_size"]).or(whole_row),
+            symmetric: Some(false),
+            ..integers_alone()
+        });
     }
 
     fn everywhere(&mut self, expected: Expected) {
@@ -423,6 +455,25 @@ fn overridden(base: &Expected, own: Fields) -> Expected {
     expected
 }
 
+/// The fields of MLX for a module, or the name of a mode that is not known here. Only the affine mode has a
+/// choice of bits and sizes.
+fn mlx(json: Fields) -> Result<Expected, String> {
+    let (symmetric, grid) = match json.text("mode").unwrap_or("affine") {
+        "affine" => (false, WeightGrid::Plain(Numbers::Int)),
+        "mxfp4" => (true, WeightGrid::Mxfp4),
+        "mxfp8" => (true, WeightGrid::Mxfp8),
+        "nvfp4" => (true, WeightGrid::Nvfp4),
+        other => return Err(printable(other)),
+    };
+    Ok(Expected {
+        bits: json.bits(&["bits"]),
+        group: json.group_size(&["group_size"]),
+        symmetric: Some(symmetric),
+        grid: Some(grid),
+        ..integers_alone()
+    })
+}
+
 /// ModelOpt's `quant_algo`, or the name of one that is not known here.
 fn modelopt(json: Fields) -> Result<Expected, String> {
     let float = || WeightGrid::Plain(Numbers::Float);
@@ -462,6 +513,9 @@ fn modelopt(json: Fields) -> Result<Expected, String> {
 
 /// A config of Quark for layers: `None` if it leaves the weights alone, or the dtype that is not known.
 fn quark(json: Fields) -> Result<Option<Expected>, String> {
+    if json.json["weight"].is_array() {
+        return Err("(of several, one after the other)".into());
+    }
     let Some(weights) = json.object("weight") else { return Ok(None) };
     let (bits, grid) = quark_grid(weights)?;
     let group = match weights.text("qscheme") {

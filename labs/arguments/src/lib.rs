@@ -1,0 +1,104 @@
+//! The arguments of the commands on checkpoints and cards.
+//!
+//! They are no part of `cli`, because `cli` depends on all crates: `hand-over` checks a command line
+//! before `cli` is built.
+
+pub mod quantize;
+pub mod reading;
+pub mod text;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+/// A command and its arguments.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Say what a checkpoint is: format, bits, groups, and whether its config agrees.
+    Inspect(reading::Inspect),
+    /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
+    Card(reading::Card),
+    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
+    Quantize(quantize::Args),
+    /// The perplexity of a checkpoint on the course's passage.
+    Perplexity(reading::Perplexity),
+    /// Compare two checkpoints: bytes, bits, perplexity, KL divergence and top-1 agreement.
+    Compare(reading::Compare),
+    /// Let a checkpoint continue a text.
+    Generate(text::Generate),
+    /// Talk to a checkpoint: a line is a message, the end of the input ends the talk.
+    Chat(text::Chat),
+}
+
+impl Command {
+    /// Checks what the parser does not: files that have to be there or not, and names.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Quantize(args) => args.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A path that has to be there.
+fn existing(given: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(given);
+    path.metadata().with_context(|| format!("there is no file or folder `{given}`"))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn checked(words: &str) -> Result<()> {
+        let words = std::iter::once("book").chain(words.split(' '));
+        Cli::try_parse_from(words)?.command.check()
+    }
+
+    #[test]
+    fn the_arguments_of_every_command_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_a_long_build_would_be_for_nothing_is_said_before_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let there = folder.path().display();
+        for (words, says) in [
+            (format!("perplexity --checkpoint {there}"), "unexpected argument"),
+            ("perplexity no/such".into(), "there is no file or folder `no/such`"),
+            (format!("compare {there} no/such"), "there is no file or folder `no/such`"),
+            (format!("generate {there}"), "<PROMPT>"),
+            (format!("generate {there} x --temperature -1"), "0 or more"),
+            ("quantize --scheme w4a17".into(), "w4a16"),
+            (format!("quantize --scheme w4a16 --input {there} --group-size 12"), "multiple of 8"),
+            (format!("quantize --scheme w4a16 --input {there} --dtype f8"), "f16, bf16, f32"),
+            (format!("quantize --scheme w4a16 --input {there} --out {there}"), "already"),
+            (format!("quantize --scheme w4a16 --input {there} --smooth 0.5"), "for w8a8"),
+            (format!("quantize --scheme w8a8 --input {there} --method search"), "is for w4a16"),
+            (format!("quantize --scheme fp8 --input {there} --method gptq"), "--method nearest"),
+            (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
+            (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
+        ] {
+            let error = checked(&words).expect_err(&words);
+            assert!(format!("{error:#}").contains(says), "{words}: {error:#}");
+        }
+        let new = folder.path().join("new");
+        let right =
+            format!("quantize --scheme w8a8 --input {there} --smooth 0.5 --out {}", new.display());
+        checked(&right).expect("this is right");
+    }
+}

@@ -1,0 +1,234 @@
+//! The arguments of `cargo book quantize`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use formats::bytes::Float;
+use formats::registry::{self, Description, Granularity, StorageFormat};
+use kit::workspace::{fetched_model, target};
+
+use crate::existing;
+
+/// What to write.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The format.
+    #[arg(long, value_parser = PossibleValuesParser::new(formats()))]
+    pub scheme: String,
+    /// Weights of a row that share a scale, where the format leaves that open.
+    #[arg(long, default_value_t = 64, help = group_size_help())]
+    pub group_size: u64,
+    /// Fold SmoothQuant in, with this alpha: for w8a8.
+    #[arg(long, value_name = "ALPHA")]
+    pub smooth: Option<f32>,
+    /// How codes are chosen.
+    #[arg(long, value_enum, default_value_t = Method::Nearest)]
+    pub method: Method,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
+    pub gptq: Gptq,
+    /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for GPTQ. No
+    /// meter scores them.
+    #[arg(long, value_name = "FILE", value_parser = existing)]
+    pub calibration: Option<PathBuf>,
+    /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
+    #[arg(long, value_name = "DIR|GGUF")]
+    pub input: Option<PathBuf>,
+    /// The folder to make; without it, target/checkpoints/SCHEME (SCHEME-METHOD).
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What is not quantized is stored as this: f16, bf16 or f32.
+    #[arg(long, default_value = "f16")]
+    pub dtype: String,
+    /// Bytes of data in a file of weights, at most [default: 5000000000].
+    #[arg(long, value_name = "BYTES")]
+    pub shard_bytes: Option<u64>,
+    /// Leave linear layers that cannot be divided in floats, instead of refusing.
+    #[arg(long)]
+    pub leave_out: bool,
+    /// Take an input that is quantized already. (The fetched model is, and is taken.)
+    #[arg(long)]
+    pub requantize: bool,
+    /// Measure the perplexity of the result on the course's passage.
+    #[arg(long)]
+    pub perplexity: bool,
+}
+
+/// How codes are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// The nearest code.
+    Nearest,
+    /// The nearest code, with lab 03's search for the scale of each group.
+    Search,
+    /// Lab 06's rounding with feedback.
+    Gptq,
+}
+
+impl Method {
+    /// What the default folder has behind the name of the format, so that two methods can be compared.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Nearest => "",
+            Self::Search => "-search",
+            Self::Gptq => "-gptq",
+        }
+    }
+
+    /// Whether codes of `format` can be chosen so.
+    fn is_for(self, format: &Description) -> bool {
+        match self {
+            Self::Nearest => true,
+            Self::Search => format.is_int4_in_chosen_groups(),
+            Self::Gptq => format.is_int4_in_chosen_groups() || format.is_int8_per_channel(),
+        }
+    }
+
+    /// Refuses a format that is not for the method.
+    fn check(self, format: StorageFormat) -> Result<()> {
+        let fits = registry::ALL.into_iter().filter(|known| self.is_for(known));
+        let fits: Vec<_> = fits.map(|known| known.name).collect();
+        let name = self.suffix().trim_start_matches('-');
+        ensure!(
+            self.is_for(format.description),
+            "--method {name} is for {}, not {format}: take one of these formats, or --method nearest",
+            fits.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// The choices of GPTQ.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+#[command(next_help_heading = "With --method gptq")]
+pub struct Gptq {
+    /// Tokens of the calibration text, from its start.
+    #[arg(long, default_value_t = Self::default().tokens)]
+    pub tokens: usize,
+    /// Round the columns with large inputs first.
+    #[arg(long)]
+    pub act_order: bool,
+    /// Round the inputs of a layer one after the other, so that every Hessian sees the rounded weights before.
+    #[arg(long)]
+    pub sequential: bool,
+    /// Compute the scale of a group when its first column is rounded.
+    #[arg(long, conflicts_with = "act_order")]
+    pub fresh_scales: bool,
+    /// The share of the mean of the diagonal that is added to it.
+    #[arg(long, default_value_t = Self::default().damping)]
+    pub damping: f64,
+    /// The grid of four bits: absmax over 7 (lab 03's, codes -7 to 7) or over 7.5 (llm-compressor's, codes
+    /// -8 to 7).
+    #[arg(long, default_value = "7", value_parser = ["7", "7.5"])]
+    pub absmax_over: String,
+}
+
+impl Default for Gptq {
+    fn default() -> Self {
+        Self {
+            tokens: 16_384,
+            act_order: false,
+            sequential: false,
+            fresh_scales: false,
+            damping: 0.01,
+            absmax_over: "7".into(),
+        }
+    }
+}
+
+impl Args {
+    /// The format.
+    ///
+    /// # Errors
+    /// If there is no such format or group size.
+    pub fn format(&self) -> Result<StorageFormat> {
+        Ok(StorageFormat::named(&self.scheme, self.group_size)?)
+    }
+
+    /// The type of what is not quantized.
+    ///
+    /// # Errors
+    /// If there is no such type.
+    pub fn float(&self) -> Result<Float> {
+        float(&self.dtype)
+    }
+
+    /// The model that is quantized.
+    pub fn input(&self) -> PathBuf {
+        self.input.clone().unwrap_or_else(fetched_model)
+    }
+
+    /// The folder to make.
+    pub fn out(&self) -> PathBuf {
+        let name = || format!("{}{}", self.scheme, self.method.suffix());
+        self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
+    }
+
+    /// Checks names, the input and the target.
+    pub(crate) fn check(&self) -> Result<()> {
+        let format = self.format()?;
+        self.float()?;
+        ensure!(
+            self.smooth.is_none() || format.takes_a_transform(),
+            "--smooth is for w8a8, where activations are quantized, not {format}"
+        );
+        self.method.check(format)?;
+        self.check_calibration()?;
+        let (input, out) = (self.input(), self.out());
+        ensure!(
+            input.exists(),
+            "{} is not there: run `cargo book fetch`, or name a model with --input",
+            input.display()
+        );
+        ensure!(
+            out.symlink_metadata().is_err(),
+            "{} is there already: remove it, or write elsewhere with --out",
+            out.display()
+        );
+        Ok(())
+    }
+
+    /// Refuses choices of a calibration that does not take place.
+    fn check_calibration(&self) -> Result<()> {
+        let gptq = self.method == Method::Gptq;
+        ensure!(
+            gptq || self.gptq == Gptq::default(),
+            "--tokens, --act-order, --sequential, --fresh-scales, --damping and --absmax-over are choices \
+             of GPTQ: add --method gptq, or leave them out"
+        );
+        ensure!(
+            !(gptq && self.smooth.is_some()),
+            "--method gptq takes the inputs of the model as it is: leave out --smooth"
+        );
+        ensure!(
+            gptq || self.smooth.is_some() || self.calibration.is_none(),
+            "nothing is calibrated: add --smooth ALPHA or --method gptq, or leave out --calibration"
+        );
+        Ok(())
+    }
+}
+
+/// The formats with their lines of help.
+fn formats() -> [PossibleValue; registry::ALL.len()] {
+    registry::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
+}
+
+/// The help of `--group-size`, which names the formats whose group size is chosen.
+fn group_size_help() -> String {
+    let chosen = |known: &&registry::Description| known.granularity == Granularity::ChosenGroup;
+    let names: Vec<_> = registry::ALL.into_iter().filter(chosen).map(|known| known.name).collect();
+    format!(
+        "Weights of a row that share a scale, for {}. (128 does not divide SmolLM2's 576.)",
+        names.join(", ")
+    )
+}
+
+fn float(name: &str) -> Result<Float> {
+    Ok(match name {
+        "f16" | "float16" => Float::F16,
+        "bf16" | "bfloat16" => Float::Bf16,
+        "f32" | "float32" => Float::F32,
+        other => anyhow::bail!("there is no dtype `{other}`; there are: f16, bf16, f32"),
+    })
+}
