@@ -12,6 +12,7 @@ use kit::data::{normal_matrix, with_outlier_channel};
 use kit::difference::assert_same;
 use kit::real_slice::{self, Window};
 use ndarray::{Array1, Array2, Axis, array, concatenate, s};
+use serde::Deserialize;
 
 /// The value of a function on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
@@ -834,6 +835,82 @@ fn a_block_is_searched_then_folded_then_clipped_for_its_new_inputs() {
                 "times the scales, and clipped if `is_clipped`"
             };
             assert_same(found.view(), expected.view(), format!("{name}: {diagnosis}"));
+        }
+    }
+}
+
+/// What `golden/make_awq_golden.py` wrote.
+#[derive(Deserialize)]
+struct Golden {
+    group_size: usize,
+    weight_times_512: Vec<Vec<f32>>,
+    inputs_times_8: Vec<Vec<f32>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    library: String,
+    duo: bool,
+    asymmetric: bool,
+    losses: Vec<f64>,
+    scales: Vec<f32>,
+    /// Empty for llm-compressor, which does not clip.
+    maxima: Vec<f32>,
+}
+
+fn matrix(rows: &[Vec<f32>], over: f32) -> Array2<f32> {
+    let columns = rows.first().map_or(0, Vec::len);
+    must(Array2::from_shape_vec((rows.len(), columns), rows.concat())) / over
+}
+
+#[test]
+fn losses_scales_and_maxima_are_those_of_autoawq_and_of_llm_compressor() {
+    let golden: Golden = must(serde_json::from_str(include_str!("../golden/scales.json")));
+    let (w, x) = (matrix(&golden.weight_times_512, 512.0), matrix(&golden.inputs_times_8, 8.0));
+    let means = must(channel_means(std::slice::from_ref(&x)));
+    let of_weight = awq::duo::weight_means(std::slice::from_ref(&w), golden.group_size);
+    for case in golden.cases {
+        let is_auto_awq = case.library == "AutoAWQ";
+        let grid = match (case.asymmetric, is_auto_awq) {
+            (true, _) => Grid::Asymmetric,
+            (false, true) => Grid::Lab03,
+            (false, false) => Grid::LlmCompressor,
+        };
+        let rounding = Rounding { grid, group_size: golden.group_size, stored: Stored::F32 };
+        let at = |ratio, duo: bool| match duo {
+            true => Candidate { ratio, scales: awq::duo::scales(&means, &of_weight, ratio) },
+            false => Candidate { ratio, scales: must(candidate_scales(&means, ratio)) },
+        };
+        let tried = match (is_auto_awq, case.duo) {
+            (true, duo) => (0..20u8).map(|k| at(f32::from(k) / 20.0, duo)).collect(),
+            (false, true) => must(awq::duo::candidates(&means, &of_weight)),
+            (false, false) => (0..20u8).map(|k| at(f32::from(k) / 19.0, false)).collect(),
+        };
+        let loss =
+            |scales: &Array1<f32>| output_error(&x, &w, &scaled_values(&w, scales, &rounding)?);
+        let found = must(search(tried, loss));
+        let label = format!("{}, duo {}, asymmetric {}", case.library, case.duo, case.asymmetric);
+        // The libraries compute in f32, where a weight near a tie may get the other code. On the grid of
+        // 7.5 the largest weight of a group is a tie if it is negative, whichever way it is computed.
+        let bound = if grid == Grid::LlmCompressor { 0.1 } else { 0.01 };
+        let off = found.errors.iter().zip(&case.losses).map(|(a, b)| (a / b - 1.0).abs());
+        let worst = off.fold(0.0, |worst, off| if off <= worst { worst } else { off });
+        assert!(
+            found.errors.len() == 20 && worst < bound,
+            "{label}: a loss is off by {worst:.1e}, and {bound} is allowed"
+        );
+        let scales = Array1::from(case.scales);
+        assert!(
+            near(&found.best.scales, &scales),
+            "{label}: other scales, of {}",
+            found.best.ratio
+        );
+        if !case.maxima.is_empty() {
+            let maxima = must(search_clip(&(&x / &scales), &(&w * &scales), &rounding));
+            let pairs = maxima.iter().zip(&case.maxima);
+            let same = pairs.filter(|(a, b)| (*a - *b).abs() <= 1e-5 * *b).count();
+            assert_eq!(same, case.maxima.len(), "{label}: maxima that are the same");
         }
     }
 }
