@@ -13,7 +13,7 @@ by empty ones, because they need a GPU or an older transformers. Of llm-compress
 The two formulas for a ratio r, of the mean magnitudes x of the inputs and w of the weights in their groups:
 x^r, and x^r / (w^(1-r) + 1e-4); both at least 1e-4, then divided by the root of largest times smallest.
 
-Weights are integers over 512 and inputs integers over 8. Running the script again gives the same bytes.
+Weights are integers over 65536 and inputs integers over 8. Running the script again gives the same bytes.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ ROWS, FEATURES, TOKENS, GROUP, SOURCES = 64, 64, 48, 16, 24
 
 def data():
     gauss = random.Random(7).gauss
-    w = [[round(gauss(0, 40)) for _ in range(FEATURES)] for _ in range(ROWS)]
+    w = [[round(gauss(0, 5000)) for _ in range(FEATURES)] for _ in range(ROWS)]
     mix = [[gauss(0, 1) for _ in range(FEATURES)] for _ in range(SOURCES)]
     loud = [2.0 ** (column * 7 % 6 - 2) for column in range(FEATURES)]
     x = []
@@ -135,12 +135,12 @@ def main():
 def make():
     torch.manual_seed(0)
     numbers, inputs = data()
-    w, x = torch.tensor(numbers, dtype=torch.float32) / 512, torch.tensor(inputs, dtype=torch.float32) / 8
+    w, x = torch.tensor(numbers, dtype=torch.float32) / 65536, torch.tensor(inputs, dtype=torch.float32) / 8
     cls = auto_awq(sys.argv[1])
     cases = [auto_awq_case(cls, w, x, zero, duo) for zero in [True, False] for duo in [False, True]]
     cases += [llm_compressor_case(w, x, sym, duo) for sym in [True, False] for duo in [False, True]]
     return {"torch": torch.__version__.split("+")[0], "autoawq": "0.2.9",
-            "llm-compressor": "0.14.0.1", "group_size": GROUP, "weight_times_512": numbers,
+            "llm-compressor": "0.14.0.1", "group_size": GROUP, "weight_times_65536": numbers,
             "inputs_times_8": inputs, "cases": cases}
 
 

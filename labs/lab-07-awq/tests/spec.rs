@@ -843,7 +843,7 @@ fn a_block_is_searched_then_folded_then_clipped_for_its_new_inputs() {
 #[derive(Deserialize)]
 struct Golden {
     group_size: usize,
-    weight_times_512: Vec<Vec<f32>>,
+    weight_times_65536: Vec<Vec<f32>>,
     inputs_times_8: Vec<Vec<f32>>,
     cases: Vec<Case>,
 }
@@ -867,7 +867,7 @@ fn matrix(rows: &[Vec<f32>], over: f32) -> Array2<f32> {
 #[test]
 fn losses_scales_and_maxima_are_those_of_autoawq_and_of_llm_compressor() {
     let golden: Golden = must(serde_json::from_str(include_str!("../golden/scales.json")));
-    let (w, x) = (matrix(&golden.weight_times_512, 512.0), matrix(&golden.inputs_times_8, 8.0));
+    let (w, x) = (matrix(&golden.weight_times_65536, 65536.0), matrix(&golden.inputs_times_8, 8.0));
     let means = must(channel_means(std::slice::from_ref(&x)));
     let of_weight = awq::duo::weight_means(std::slice::from_ref(&w), golden.group_size);
     for case in golden.cases {
