@@ -59,6 +59,7 @@ pub struct RoundedMatrix<'a> {
 /// The codes of every decoder layer.
 pub struct LayerByLayer {
     rounded: BTreeMap<String, Rounded>,
+    model: Model,
     kept: KeptLayers,
 }
 
@@ -115,7 +116,12 @@ impl LayerByLayer {
             hidden = of_each(behind, |at| run.model.leave(at))?;
             watch.layer(layer + 1, layers);
         }
-        Ok(Self { rounded, kept })
+        Ok(Self { rounded, model: run.model, kept })
+    }
+
+    /// The model with the values of the codes.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Removes the folder of the layers that are done, when the checkpoint is written.
