@@ -28,7 +28,11 @@ pub struct Args {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
     pub gptq: Gptq,
-    /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for GPTQ. No
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
+    pub awq: Awq,
+    /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for
+    /// GPTQ and AWQ. No
     /// meter scores them.
     #[arg(long, value_name = "FILE", value_parser = existing)]
     pub calibration: Option<PathBuf>,
@@ -64,6 +68,11 @@ pub enum Method {
     Search,
     /// Lab 06's rounding with feedback.
     Gptq,
+    /// Lab 07's scales from the activations, then the nearest code.
+    Awq,
+    /// Lab 07's scales from the activations, then lab 06's rounding with feedback.
+    #[value(name = "awq+gptq")]
+    AwqGptq,
 }
 
 impl Method {
@@ -73,14 +82,26 @@ impl Method {
             Self::Nearest => "",
             Self::Search => "-search",
             Self::Gptq => "-gptq",
+            Self::Awq => "-awq",
+            Self::AwqGptq => "-awq+gptq",
         }
+    }
+
+    /// Whether lab 06 chooses the codes.
+    pub fn is_gptq(self) -> bool {
+        matches!(self, Self::Gptq | Self::AwqGptq)
+    }
+
+    /// Whether lab 07 scales the tensors.
+    pub fn is_awq(self) -> bool {
+        matches!(self, Self::Awq | Self::AwqGptq)
     }
 
     /// Whether codes of `format` can be chosen so.
     fn is_for(self, format: &Description) -> bool {
         match self {
             Self::Nearest => true,
-            Self::Search => format.is_int4_in_chosen_groups(),
+            Self::Search | Self::Awq | Self::AwqGptq => format.is_int4_in_chosen_groups(),
             Self::Gptq => format.is_int4_in_chosen_groups() || format.is_int8_per_channel(),
         }
     }
@@ -125,6 +146,22 @@ pub struct Gptq {
     /// -8 to 7).
     #[arg(long, default_value = "7", value_parser = ["7", "7.5"])]
     pub absmax_over: String,
+}
+
+/// The choices of AWQ.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+#[command(next_help_heading = "With --method awq or awq+gptq")]
+pub struct Awq {
+    /// Search with the formula of AutoAWQ and llm-compressor, which divides by the weights' magnitudes too.
+    #[arg(long)]
+    pub duo: bool,
+    /// Do not clip weights. (awq+gptq never does, because GPTQ would take the clipped weights for the
+    /// original.)
+    #[arg(long)]
+    pub no_clip: bool,
+    /// Codes 0 to 15 with a zero point for each group: for --scheme awq and --method awq.
+    #[arg(long)]
+    pub zero_point: bool,
 }
 
 /// Where the scales of groups come from.
@@ -206,11 +243,22 @@ impl Args {
 
     /// Refuses choices of a calibration that does not take place.
     fn check_calibration(&self) -> Result<()> {
-        let gptq = self.method == Method::Gptq;
+        let (gptq, awq) = (self.method.is_gptq(), self.method.is_awq());
+        let Gptq { tokens, absmax_over, .. } = self.gptq.clone();
+        let for_awq = Gptq { tokens, absmax_over, ..Gptq::default() };
         ensure!(
-            gptq || self.gptq == Gptq::default(),
+            gptq || self.gptq == Gptq::default() || (awq && self.gptq == for_awq),
             "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
-             choices of GPTQ: add --method gptq, or leave them out"
+             choices of GPTQ (the first and the last also of AWQ): add --method gptq, or leave them out"
+        );
+        ensure!(
+            awq || self.awq == Awq::default(),
+            "--duo, --no-clip and --zero-point are choices of AWQ: add --method awq, or leave them out"
+        );
+        ensure!(
+            !self.awq.zero_point || (self.method == Method::Awq && self.scheme == "awq"),
+            "--zero-point is for --scheme awq and --method awq: other layouts store no zero points here, and \
+             lab 06 has no grid with them"
         );
         ensure!(
             !(self.gptq.act_order && self.gptq.scales == Scales::Fresh),
@@ -218,12 +266,12 @@ impl Args {
              computed when the group begins: add --scales static or search"
         );
         ensure!(
-            !(gptq && self.smooth.is_some()),
-            "--method gptq takes the inputs of the model as it is: leave out --smooth"
+            !((gptq || awq) && self.smooth.is_some()),
+            "--method gptq and awq take the inputs of the model as it is: leave out --smooth"
         );
         ensure!(
-            gptq || self.smooth.is_some() || self.calibration.is_none(),
-            "nothing is calibrated: add --smooth ALPHA or --method gptq, or leave out --calibration"
+            gptq || awq || self.smooth.is_some() || self.calibration.is_none(),
+            "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, or leave out --calibration"
         );
         Ok(())
     }

@@ -8,6 +8,7 @@ use arguments::quantize::{Args, Method};
 use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
+use quantizer::activation_scales::{ActivationScales, AwqOptions};
 use quantizer::layer_by_layer::{self, LayerByLayer, Watch};
 use quantizer::smooth::{CHUNK, Smoothing};
 use quantizer::{
@@ -33,17 +34,21 @@ pub fn run(args: &Args) -> Result<()> {
         "{} is there already: remove it, or write elsewhere with --out",
         out.display()
     );
-    let layers = match args.method {
-        Method::Gptq => Some(layer_by_layer(args, &weights, &plan, &out)?),
-        Method::Nearest | Method::Search => None,
-    };
+    let awq = args.method.is_awq().then(|| activation_scales(args, &weights, &plan)).transpose()?;
+    let smoothing = smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform);
+    let transform = awq.as_ref().map(|scales| scales as &dyn Transform).or(smoothing);
+    let layers =
+        args.method.is_gptq().then(|| layer_by_layer(args, transform, &weights, &plan, &out));
+    let layers = layers.transpose()?;
+    let nearest = awq_options(args).rounding;
     let job = Job {
         weights: &weights,
         plan,
-        transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
+        transform,
         rounding: match args.method {
             Method::Search => Some(&ScaleSearch),
-            Method::Nearest | Method::Gptq => layers.as_ref().map(|layers| layers as &dyn Rounding),
+            Method::Awq => Some(&nearest),
+            _ => layers.as_ref().map(|layers| layers as &dyn Rounding),
         },
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
@@ -82,15 +87,20 @@ fn calibration(args: &Args, default: &str) -> Result<String> {
 }
 
 /// Chooses the codes of each decoder layer, with a line for each layer.
-fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Result<LayerByLayer> {
-    let text = calibration(args, passage::PARADISE_LOST)?;
-    let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
-    tokens.truncate(args.gptq.tokens);
+fn layer_by_layer(
+    args: &Args,
+    transform: Option<&dyn Transform>,
+    weights: &Weights,
+    plan: &Plan,
+    out: &Path,
+) -> Result<LayerByLayer> {
+    let tokens = calibration_tokens(args, weights)?;
     let options = options(&args.gptq);
     println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
-    Ok(LayerByLayer::calibrate(
+    Ok(LayerByLayer::after(
+        transform,
         weights,
         plan,
         &tokens,
@@ -98,6 +108,37 @@ fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Re
         &kept,
         &mut Lines(Instant::now()),
     )?)
+}
+
+/// The tokens of the text that labs 06 and 07 calibrate on.
+fn calibration_tokens(args: &Args, weights: &Weights) -> Result<Vec<u32>> {
+    let text = calibration(args, passage::PARADISE_LOST)?;
+    let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
+    tokens.truncate(args.gptq.tokens);
+    Ok(tokens)
+}
+
+/// Searches the scales of each decoder layer, with a line for each layer.
+fn activation_scales(args: &Args, weights: &Weights, plan: &Plan) -> Result<ActivationScales> {
+    let tokens = calibration_tokens(args, weights)?;
+    println!("AWQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    let mut lines = Lines(Instant::now());
+    let mut watch = |done, layers| lines.layer(done, layers);
+    Ok(ActivationScales::calibrate(weights, plan, &tokens, &awq_options(args), &mut watch)?)
+}
+
+fn awq_options(args: &Args) -> AwqOptions {
+    let grid = match (args.awq.zero_point, args.gptq.absmax_over.as_str()) {
+        (true, _) => awq::Grid::Asymmetric,
+        (false, "7") => awq::Grid::Lab03,
+        (false, _) => awq::Grid::LlmCompressor,
+    };
+    let group_size = usize::try_from(args.group_size).unwrap_or(usize::MAX);
+    AwqOptions {
+        rounding: awq::Rounding::new(grid, group_size),
+        duo: args.awq.duo,
+        clip: !args.awq.no_clip && !args.method.is_gptq(),
+    }
 }
 
 /// A line for each decoder layer.

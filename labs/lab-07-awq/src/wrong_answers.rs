@@ -513,7 +513,7 @@ wrong_answers! {
     "the layer's inputs are divided, so the error is that of divided inputs",
     "the rounded weight was divided instead, and dividing both counts the scales twice",
     ["layers_behind_one_input_share_the_scales_that_are_best_for_all_their_outputs",
-     "losses_scales_and_maxima_are_those_of_autoawq_and_of_llm_compressor"], {
+], {
         error_of: |x, w, scales, rounding| {
             output_error(&(x / scales), w, &scaled_values(w, scales, rounding)?)
         },

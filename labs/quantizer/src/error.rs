@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use awq::AwqError;
 use formats::FormatError;
 use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
@@ -63,6 +64,9 @@ pub enum WriteError {
     /// An error of lab 06.
     #[error(transparent)]
     Gptq(#[from] GptqError),
+    /// An error of lab 07.
+    #[error(transparent)]
+    Awq(#[from] AwqError),
     /// An error of the model.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::slice::ChunksExact;
 use std::sync::Arc;
 
 use formats::FormatError;
@@ -20,20 +21,20 @@ use formats::layouts::Grouped;
 use formats::registry::{Codes, Decision, StorageFormat};
 use gptq::{GptqError, Hessian, Rounded};
 use kernels::Gram;
-use model::{Dense, InLayer, LayerId, Model, ModelError, Projection, READERS, Weights};
-use ndarray::Array2;
+use model::{Dense, InLayer, LayerId, Model, ModelError, Norm, Projection, READERS, Weights};
+use ndarray::{Array1, Array2, Axis};
 use rayon::prelude::*;
 
 use crate::gptq_matrix::{self, Options};
 use crate::kept_layers::KeptLayers;
-use crate::{Plan, Rounding, WriteError};
+use crate::{Plan, Rounding, Transform, WriteError};
 
 /// Tokens of a chunk of the calibration text, which the model runs from an empty cache.
 pub const CHUNK: usize = 512;
 
 /// Chunks that run before their inputs are added to the Hessians, when the rest of the layer is not
 /// needed: enough for all threads of a desktop, and few enough for its memory.
-const CHUNKS_AT_ONCE: usize = 16;
+pub(crate) const CHUNKS_AT_ONCE: usize = 16;
 
 /// Learns of the progress.
 pub trait Watch {
@@ -79,21 +80,30 @@ impl LayerByLayer {
         kept: &Path,
         watch: &mut dyn Watch,
     ) -> Result<Self, WriteError> {
+        Self::after(None, weights, plan, tokens, options, kept, watch)
+    }
+
+    /// As [`LayerByLayer::calibrate`], on the model whose tensors `transform` has changed.
+    ///
+    /// # Errors
+    /// As [`LayerByLayer::calibrate`], and those of the transform.
+    pub fn after(
+        transform: Option<&dyn Transform>,
+        weights: &Weights,
+        plan: &Plan,
+        tokens: &[u32],
+        options: &Options,
+        kept: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<Self, WriteError> {
         options.settings(plan.format, 1)?;
-        let model = Model::load(weights.path())?;
-        let chunk = CHUNK.min(model.config().max_positions);
-        let chunks = tokens.chunks_exact(chunk);
-        if chunks.len() == 0 {
-            let problem = format!(
-                "{} tokens are no whole chunk of {chunk}: calibrate on a longer text, or on more --tokens",
-                tokens.len()
-            );
-            return Err(WriteError::Unsupported(problem));
-        }
-        let used = &tokens[..chunks.len() * chunk];
+        let model = changed_model(weights, transform)?;
+        let chunks = whole_chunks(&model, tokens)?;
+        let used = &tokens[..tokens.len() - chunks.remainder().len()];
         // The name of the format, because a description has addresses of functions, which differ in every
         // run of a program.
-        let settings = (plan.format.description.name, plan.format.group_size, options);
+        let changed = transform.map(Transform::settings);
+        let settings = (plan.format.description.name, plan.format.group_size, options, changed);
         let kept = KeptLayers::new(kept, &settings, weights, used)?;
         let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
         let quantized: BTreeSet<&str> = quantized.map(|tensor| tensor.name.as_str()).collect();
@@ -160,8 +170,50 @@ impl Rounding for LayerByLayer {
     }
 }
 
+/// The whole chunks among `tokens`, of [`CHUNK`] or of the positions that the model has.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn whole_chunks<'t>(
+    model: &Model,
+    tokens: &'t [u32],
+) -> Result<ChunksExact<'t, u32>, WriteError> {
+    let chunk = CHUNK.min(model.config().max_positions);
+    let chunks = tokens.chunks_exact(chunk);
+    if chunks.len() > 0 {
+        return Ok(chunks);
+    }
+    let problem = format!(
+        "{} tokens are no whole chunk of {chunk}: calibrate on a longer text, or on more --tokens",
+        tokens.len()
+    );
+    Err(WriteError::Unsupported(problem))
+}
+
+/// The model with the tensors of its decoder layers as `transform` changes them.
+fn changed_model(
+    weights: &Weights,
+    transform: Option<&dyn Transform>,
+) -> Result<Model, WriteError> {
+    let mut model = Model::load(weights.path())?;
+    let Some(transform) = transform else { return Ok(model) };
+    for layer in 0..model.config().layers {
+        for norm in [Norm::Attention(layer), Norm::Mlp(layer)] {
+            let weight = Array1::from(model.norm(norm)?.to_vec()).insert_axis(Axis(0));
+            let changed = transform.apply(&format!("{norm}.weight"), weight)?;
+            model.replace_norm(norm, &changed.into_raw_vec_and_offset().0)?;
+        }
+        for id in Projection::ALL.map(|projection| LayerId::Layer(layer, projection)) {
+            let Some(w) = model.linear(id)?.weight().cloned() else { continue };
+            let changed = transform.apply(&format!("{id}.weight"), w)?;
+            model.replace(id, Arc::new(Dense::new(changed)))?;
+        }
+    }
+    Ok(model)
+}
+
 /// Calls `of` for each chunk on the threads of the pool.
-fn of_each<In: Send, Out: Send>(
+pub(crate) fn of_each<In: Send, Out: Send>(
     chunks: Vec<In>,
     of: impl Fn(In) -> Result<Out, ModelError> + Send + Sync,
 ) -> Result<Vec<Out>, ModelError> {
@@ -275,7 +327,7 @@ impl Run<'_> {
 }
 
 /// The sum of `x x^T` of the input of some projections.
-struct Sum {
+pub(crate) struct Sum {
     /// The first of the projections, which names the input.
     id: LayerId,
     readers: &'static [Projection],
@@ -284,7 +336,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn new(
+    pub(crate) fn new(
         model: &Model,
         layer: usize,
         readers: &'static [Projection],
@@ -294,7 +346,7 @@ impl Sum {
     }
 
     /// Adds the inputs of chunks that stand before the projections.
-    fn add(&mut self, at: &[InLayer]) -> Result<(), WriteError> {
+    pub(crate) fn add(&mut self, at: &[InLayer]) -> Result<(), WriteError> {
         let inputs: Vec<_> = at.iter().map(InLayer::input).collect();
         for input in &inputs {
             if let Some(((row, column), &value)) =
@@ -310,7 +362,7 @@ impl Sum {
     }
 
     /// The Hessian, as lab 06's `add_batch` scales it.
-    fn hessian(self) -> (&'static [Projection], Hessian) {
+    pub(crate) fn hessian(self) -> (&'static [Projection], Hessian) {
         let mut matrix = self.gram.matrix();
         matrix.mapv_inplace(|sum| 2.0 / self.tokens as f64 * sum);
         (self.readers, Hessian { matrix, tokens: self.tokens })

@@ -6,6 +6,7 @@
 //! [`loaded`] reads checkpoints in
 //! these formats and runs them, whichever program wrote them.
 
+pub mod activation_scales;
 mod config;
 mod error;
 mod gguf_file;

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use formats::registry::StorageFormat;
 use model::{Cache, LayerId, Model, Projection, Tokenizer, Weights};
 use ndarray::{Array1, Array2};
 
@@ -86,6 +87,23 @@ impl Smoothing {
 }
 
 impl Transform for Smoothing {
+    fn check(&self, format: StorageFormat) -> Result<(), WriteError> {
+        if format.takes_a_transform() {
+            return Ok(());
+        }
+        let problem =
+            format!("--smooth is for w8a8, where activations are quantized, not {format}");
+        Err(WriteError::Unsupported(problem))
+    }
+
+    fn lab(&self) -> &'static str {
+        "04"
+    }
+
+    fn settings(&self) -> String {
+        "SmoothQuant".into()
+    }
+
     fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, WriteError> {
         if let Some(scales) = self.norms.get(name) {
             let norm = fold_into_norm(&tensor.flatten().to_owned(), scales)?;

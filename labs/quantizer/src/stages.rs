@@ -8,6 +8,19 @@ use crate::WriteError;
 /// The first stage: an exact change of the tensors before rounding. The model computes the same with
 /// the changed tensors.
 pub trait Transform: Sync {
+    /// Refuses a format that the change does not help, before a tensor is read.
+    ///
+    /// # Errors
+    /// If the transform is not for `format`; the message says for which it is.
+    fn check(&self, format: StorageFormat) -> Result<(), WriteError>;
+
+    /// The number of the lab whose functions change the tensors.
+    fn lab(&self) -> &'static str;
+
+    /// The choices that decide the change, beside the weights and the calibration: a part of the name under
+    /// which work on the changed tensors is kept.
+    fn settings(&self) -> String;
+
     /// The tensor `name`, `[rows, columns]`, changed; a vector is one row.
     ///
     /// # Errors

@@ -101,11 +101,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             weights.path().display()
         )));
     }
-    if job.transform.is_some() && !format.takes_a_transform() {
-        let problem =
-            format!("--smooth is for w8a8, where activations are quantized, not {format}");
-        return Err(WriteError::Unsupported(problem));
-    }
+    job.transform.map_or(Ok(()), |transform| transform.check(format))?;
     job.rounding.map_or(Ok(()), |rounding| rounding.check(format))?;
     if let Some((kind, _)) = quantized(weights.tensors()).first().filter(|_| !job.requantize) {
         let (path, kind) = (weights.path().into(), kind.clone());
@@ -315,8 +311,7 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
         Decision::Quantize => None,
     });
     let mut labs = job.plan.labs();
-    // Smoothing is the one transform, and lab 04's.
-    labs.extend(job.transform.map(|_| "04"));
+    labs.extend(job.transform.map(Transform::lab));
     labs.sort_unstable();
     Report {
         format: job.plan.format,
