@@ -88,6 +88,10 @@ mod tests {
             (format!("quantize --scheme w4a16 --input {there} --dtype f8"), "f16, bf16, f32"),
             (format!("quantize --scheme w4a16 --input {there} --out {there}"), "already"),
             (format!("quantize --scheme w4a16 --input {there} --smooth 0.5"), "for w8a8"),
+            (format!("quantize --scheme w8a8 --input {there} --method search"), "is for w4a16"),
+            (format!("quantize --scheme fp8 --input {there} --method gptq"), "--method nearest"),
+            (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
+            (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
         ] {
             let error = checked(&words).expect_err(&words);
             assert!(format!("{error:#}").contains(says), "{words}: {error:#}");

@@ -1,11 +1,14 @@
 //! `cargo book quantize`: writes a checkpoint.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use arguments::quantize::{Args, Chosen};
+use anyhow::{Context, Result, ensure};
+use arguments::quantize::{Args, Method};
+use gptq::{Grid, GroupScales};
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Weights, passage};
+use model::{Tokenizer, Weights, passage};
+use quantizer::layer_by_layer::{self, LayerByLayer, Options};
 use quantizer::smooth::{CHUNK, Smoothing};
 use quantizer::{Job, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Transform, write};
 
@@ -16,25 +19,39 @@ use crate::perplexity;
 /// # Errors
 /// Those of [`write()`]; an input that was not fetched.
 pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
     let format = args.format()?;
     let plan = Plan::new(format, args.float()?);
     let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
+    // Before minutes of calibration; `write` looks again.
+    ensure!(
+        out.symlink_metadata().is_err(),
+        "{} is there already: remove it, or write elsewhere with --out",
+        out.display()
+    );
+    let layers = match args.method {
+        Method::Gptq => Some(layer_by_layer(args, &weights, &plan, &out)?),
+        Method::Nearest | Method::Search => None,
+    };
     let job = Job {
         weights: &weights,
         plan,
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
-        rounding: stage(args.rounding),
+        rounding: match args.method {
+            Method::Search => Some(&ScaleSearch),
+            Method::Nearest | Method::Gptq => layers.as_ref().map(|layers| layers as &dyn Rounding),
+        },
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
         requantize: args.requantize || args.input.is_none(),
     };
-    let started = Instant::now();
     let bar = Bar::new(weights.tensors().iter().map(|tensor| tensor.bytes).sum());
     let report = write(&job, &bar)?;
     bar.0.finish_and_clear();
+    layers.map_or(Ok(()), LayerByLayer::forget)?;
     for line in report.left_alone() {
         println!("{line}");
     }
@@ -54,20 +71,44 @@ pub fn run(args: &Args) -> Result<()> {
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
 }
 
-/// The second stage; `None` is that of lab 05.
-fn stage(chosen: Chosen) -> Option<&'static dyn Rounding> {
-    match chosen {
-        Chosen::Nearest => None,
-        Chosen::Search => Some(&ScaleSearch),
+/// The text of `--calibration`, or `default`.
+fn calibration(args: &Args, default: &str) -> Result<String> {
+    match &args.calibration {
+        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string()),
+        None => Ok(default.to_string()),
+    }
+}
+
+/// Chooses the codes of each decoder layer, with a line for each layer.
+fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Result<LayerByLayer> {
+    let text = calibration(args, passage::PARADISE_LOST)?;
+    let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
+    tokens.truncate(args.gptq.tokens);
+    let options = options(&args.gptq);
+    println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let kept = out.with_file_name(format!(".{name}.gptq"));
+    let started = Instant::now();
+    let mut line = |done: usize, layers: usize| {
+        let seconds = started.elapsed().as_secs_f64();
+        println!("layer {done} of {layers}, {seconds:.0} s");
+    };
+    Ok(LayerByLayer::calibrate(weights, plan, &tokens, &options, &kept, &mut line)?)
+}
+
+fn options(args: &arguments::quantize::Gptq) -> Options {
+    Options {
+        int4: if args.absmax_over == "7" { Grid::LAB_03 } else { Grid::LLM_COMPRESSOR },
+        scales: if args.fresh_scales { GroupScales::Fresh } else { GroupScales::Static },
+        act_order: args.act_order,
+        damping: args.damping,
+        sequential: args.sequential,
     }
 }
 
 /// Runs the model on the calibration text.
 fn smoothing(args: &Args, weights: &Weights, alpha: f32) -> Result<Smoothing> {
-    let text = match &args.calibration {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-        None => passage::CALIBRATION.to_string(),
-    };
+    let text = calibration(args, passage::CALIBRATION)?;
     println!("calibrating on chunks of {CHUNK} tokens, alpha {alpha}");
     Ok(Smoothing::on_text(weights, &text, alpha)?)
 }

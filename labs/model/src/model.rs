@@ -219,6 +219,28 @@ impl Model {
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
     }
 
+    /// Runs one decoder layer on `x`, `[tokens, hidden_size]`, the tokens of one sequence from its first
+    /// one on, and returns the input of the next layer. `hook` is shown the inputs of the seven linear
+    /// layers. A quantizer runs a model so, layer by layer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoLayer`] if the model has fewer layers; else as [`Model::forward`].
+    pub fn decoder_layer(
+        &self,
+        index: usize,
+        x: &Array2<f32>,
+        hook: Hook<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        self.linear(LayerId::Layer(index, Projection::Q))?;
+        let mut cache = Cache::new(&self.config, x.nrows())?;
+        let positions: Vec<usize> = (0..x.nrows()).collect();
+        let rotary = Rotary::new(&positions, self.config.head_dim, self.config.rope_theta);
+        rayon::scope(|_| {
+            let x = x + &self.attention(index, x, &rotary, &mut [&mut cache], hook)?;
+            Ok(&x + &self.mlp(index, &x, hook)?)
+        })
+    }
+
     /// The head: from rows of [`Model::hidden`] to logits, `[rows, vocab_size]`.
     ///
     /// # Errors
@@ -236,7 +258,11 @@ impl Model {
         self.logits(&last, &mut |_, _| ())
     }
 
-    fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
+    /// The embeddings of `tokens`, `[tokens, hidden_size]`: the input of decoder layer 0.
+    ///
+    /// # Errors
+    /// If there is no token, or a token is not in the vocabulary.
+    pub fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
         if tokens.is_empty() {
             return Err(ModelError::NoTokens);
         }
