@@ -162,15 +162,8 @@ const GPTQ_LLAMA: Published = Published {
 };
 
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 7] = [
-    BATCH_CROSSOVER,
-    ASYNCHRONOUS,
-    RECOVERY,
-    COLLAPSE,
-    EMERGENCE,
-    SMOOTHED_LLAMA,
-    GPTQ_LLAMA,
-];
+pub const ALL: [Published; 7] =
+    [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA, GPTQ_LLAMA];
 
 /// Bekman's collection of accelerator data sheets.
 const ML_ENGINEERING: Source = Source {

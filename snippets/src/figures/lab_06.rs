@@ -7,7 +7,10 @@ use kit::real_slice::TENSORS;
 use kit::table::{percent, sig3};
 use ndarray::{Array1, Array2, Axis as NdAxis, concatenate, s};
 
-use super::{Axis, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Shape, axis_percent, draw, plain, subject};
+use super::{
+    Axis, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Shape, axis_percent, draw, plain,
+    subject,
+};
 use crate::inputs::Layers;
 use crate::rows::{largest, smallest};
 use crate::tables::lab_06::{DAMPINGS, Damped, damped, hessian};
@@ -57,7 +60,8 @@ impl Piece {
 
     /// What is left of the error of each column, as a share of what the nearest code costs.
     fn left(&self) -> Vec<f64> {
-        let share = |column: usize| 1.0 / (self.u[(column, column)].powi(2) * self.h[(column, column)]);
+        let share =
+            |column: usize| 1.0 / (self.u[(column, column)].powi(2) * self.h[(column, column)]);
         (0..COLUMNS).map(share).collect()
     }
 }
@@ -65,12 +69,15 @@ impl Piece {
 /// Errors of three columns on their way through the columns behind them.
 pub fn travel(layers: &Layers) -> Result<Figure> {
     let moves = Piece::of(layers)?.moves()?;
-    let behind: Array1<f64> = moves.indexed_iter().filter(|((a, b), _)| b > a).map(|(_, &m)| m.abs()).collect();
+    let behind: Array1<f64> =
+        moves.indexed_iter().filter(|((a, b), _)| b > a).map(|(_, &m)| m.abs()).collect();
     let most = largest(behind.as_slice().context("in order")?);
     let x = Axis::linear("column", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
     let y = Axis::linear("what is added to a weight, in steps", -0.3..0.3)
         .ticks([-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3], plain)
-        .holding(FROM.iter().flat_map(|(from, ..)| moves.row(*from).to_slice().unwrap_or_default()));
+        .holding(
+            FROM.iter().flat_map(|(from, ..)| moves.row(*from).to_slice().unwrap_or_default()),
+        );
     let drawing = draw(Layout::with_legend(2), x.without_grid(), y, |plot| {
         for (from, pen, _) in FROM {
             let line = (from..COLUMNS).map(|to| (to as f64, moves[(from, to)]));
@@ -78,7 +85,10 @@ pub fn travel(layers: &Layers) -> Result<Figure> {
             let own = (from as f64, moves[(from, from)]);
             plot.marks([own], Mark::new(Shape::Ring, pen.ink).sized(MARKER * 3 / 2))?;
         }
-        plot.legend(1, &[Key::Mark(Mark::new(Shape::Ring, Ink::Text), "rounding; then the error")])?;
+        plot.legend(
+            1,
+            &[Key::Mark(Mark::new(Shape::Ring, Ink::Text), "rounding; then the error")],
+        )?;
         plot.legend(2, &FROM.map(|(_, pen, name)| Key::Line(pen, name)))
     })?;
     Ok(Figure {
@@ -108,7 +118,8 @@ pub fn left(layers: &Layers) -> Result<Figure> {
     let y = Axis::linear("share of the squared error that is left", 0.0..1.04)
         .ticks([0.0, 0.25, 0.5, 0.75, 1.0], axis_percent);
     let drawing = draw(Layout::default(), x.without_grid(), y, |plot| {
-        let points: Vec<_> = left.iter().enumerate().map(|(column, &share)| (column as f64, share)).collect();
+        let points: Vec<_> =
+            left.iter().enumerate().map(|(column, &share)| (column as f64, share)).collect();
         plot.curve(&points, Pen::solid(Ink::One), Mark::new(Shape::Dot, Ink::One).sized(MARKER - 8))
     })?;
     Ok(Figure {
@@ -134,10 +145,8 @@ pub fn damping(layers: &Layers) -> Result<Figure> {
     let all = damped(layers.of(LAYER))?;
     let column = |of: fn(&Damped) -> f64| all.iter().map(of).collect::<Vec<f64>>();
     let (seen, others) = (column(|d| d.seen), column(|d| d.others));
-    let x = Axis::log("damping, as a share of the mean of the diagonal", 0.0008..12.5).ticks(
-        DAMPINGS.into_iter().step_by(2),
-        plain,
-    );
+    let x = Axis::log("damping, as a share of the mean of the diagonal", 0.0008..12.5)
+        .ticks(DAMPINGS.into_iter().step_by(2), plain);
     let y = Axis::linear("error over that of the nearest codes", 0.0..1.5)
         .ticks([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5], axis_percent)
         .holding(seen.iter().chain(&others));
@@ -154,7 +163,8 @@ pub fn damping(layers: &Layers) -> Result<Figure> {
         ];
         plot.legend(1, &keys)
     })?;
-    let at = |damping: f64| all.iter().find(|d| d.damping == damping).context("a damping of the list");
+    let at =
+        |damping: f64| all.iter().find(|d| d.damping == damping).context("a damping of the list");
     let (usual, strong) = (at(0.01)?, at(1.0)?);
     Ok(Figure {
         title: "Damping against the error on seen and on other tokens".into(),

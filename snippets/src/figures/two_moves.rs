@@ -6,7 +6,9 @@ use anyhow::Result;
 use kit::table::sig3;
 use ndarray::{Array2, arr2};
 
-use super::{Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, draw, plain};
+use super::{
+    Axis, Drawing, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Plot, Shape, draw, plain,
+};
 use crate::tables::two_moves::{Choice, WEIGHTS, hessian};
 
 /// The correlation of the figure.
@@ -55,7 +57,8 @@ impl Plane {
         let (w, h) = (arr2(&[WEIGHTS]), hessian(correlation));
         let feedback = Choice::with_feedback(&w, &h)?;
         let moved = feedback.moved[(0, 1)];
-        let pair = |choice: Choice| Pair { codes: both(&choice.codes), error: choice.error(&w, &h) };
+        let pair =
+            |choice: Choice| Pair { codes: both(&choice.codes), error: choice.error(&w, &h) };
         let choices = [Choice::nearest(&w), feedback, Choice::best(&w, &h)?].map(pair);
         Ok(Self { correlation, choices, moved })
     }
@@ -67,7 +70,10 @@ impl Plane {
         let difference = (error / (1.0 - self.correlation)).sqrt();
         let turn = f64::from(POINTS) / std::f64::consts::TAU;
         let point = |at: u32| {
-            let (a, b) = (sum * libm::cos(f64::from(at) / turn), difference * libm::sin(f64::from(at) / turn));
+            let (a, b) = (
+                sum * libm::cos(f64::from(at) / turn),
+                difference * libm::sin(f64::from(at) / turn),
+            );
             let half = std::f64::consts::FRAC_1_SQRT_2;
             (f64::from(WEIGHTS[1]) + (a + b) * half, f64::from(WEIGHTS[0]) + (a - b) * half)
         };
@@ -82,7 +88,8 @@ impl Plane {
     /// If something is not on the axes.
     pub fn draw(&self) -> Result<(Drawing, (i32, i32))> {
         let whole = |from: i32, to: i32| (from..=to).map(f64::from);
-        let x = Axis::linear("second weight, in steps of the grid", SECOND).ticks(whole(-1, 1), plain);
+        let x =
+            Axis::linear("second weight, in steps of the grid", SECOND).ticks(whole(-1, 1), plain);
         let y = Axis::linear("first weight, in steps of the grid", FIRST).ticks(whole(0, 1), plain);
         let mut place = (0, 0);
         let drawing = draw(LAYOUT, x, y, |plot| {
@@ -101,7 +108,8 @@ impl Plane {
             }
         }
         let [first, second] = WEIGHTS.map(f64::from);
-        let [nearest, feedback, best] = [0, 1, 2].map(|i| (self.choices[i].codes[1], self.choices[i].codes[0]));
+        let [nearest, feedback, best] =
+            [0, 1, 2].map(|i| (self.choices[i].codes[1], self.choices[i].codes[0]));
         // To the line of the first code, along it, and to the second code.
         let way = [(second, first), (second, feedback.1), (self.moved, feedback.1), feedback];
         plot.line(way, Pen::dotted(Ink::Muted))?;

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use gptq::{
     Grid, GroupScales, Hessian, Rounded, Settings, add_batch, gptq, group_scales, inverse_factor,
-    prepare, round_static,
+    prepare, round_block,
 };
 use int4_groups::{dequantize_groups, quantize_groups};
 use kit::Table;
@@ -79,11 +79,12 @@ fn with_stale_scales(w: &Array2<f32>, h: &Hessian) -> Result<Array2<f32>> {
         let (columns, rest) = (start..start + BLOCK, start + BLOCK..w.ncols());
         let of_block = now.slice(s![.., columns.clone()]).to_owned();
         let scales = group_scales(of_block.view(), SMALL, &Grid::LAB_03)?;
-        let each = Array2::from_shape_fn(of_block.dim(), |(row, column)| scales[(row, column / SMALL)]);
+        let each =
+            Array2::from_shape_fn(of_block.dim(), |(row, column)| scales[(row, column / SMALL)]);
         let square = u.slice(s![columns.clone(), columns.clone()]);
         let mut moved = of_block;
         let (codes, errors) =
-            gptq::round_block(&mut moved.view_mut(), square, each.view(), &Grid::LAB_03);
+            round_block(&mut moved.view_mut(), square, each.view(), &Grid::LAB_03);
         let update = errors.dot(&u.slice(s![columns.clone(), rest.clone()]));
         now.slice_mut(s![.., rest]).scaled_add(-1.0, &update);
         values.slice_mut(s![.., columns]).assign(&Rounded::new(codes, scales)?.values());
@@ -189,9 +190,10 @@ pub fn seen(layers: &Layers) -> Result<Table> {
     let mut table = Table::of(title, rows).text("layer", |(label, _)| label.clone());
     for (which, tokens) in ["seen", "others"].into_iter().enumerate() {
         for (index, codes) in ["nearest", "damping 0.01", "damping 1"].into_iter().enumerate() {
-            table = table.number(format!("{tokens}: {codes}"), move |(_, errors): &(String, [[f64; 3]; 2])| {
-                percent(errors[which][index])
-            });
+            table = table.number(
+                format!("{tokens}: {codes}"),
+                move |(_, errors): &(String, [[f64; 3]; 2])| percent(errors[which][index]),
+            );
         }
     }
     Ok(table.done())
@@ -217,7 +219,9 @@ pub struct Damped {
 pub fn damped(layer: &Layer) -> Result<Vec<Damped>> {
     let (w, h, others) = (&layer.weight, hessian(&layer.calibration)?, hessian(&layer.held_out)?);
     let nearest = nearest(w, GROUP)?;
-    let share = |h: &Hessian, values| h.relative_error(w, values) / h.relative_error(w, &nearest);
+    let share = |h: &Hessian, values: &Array2<f32>| {
+        h.relative_error(w, values) / h.relative_error(w, &nearest)
+    };
     let all = DAMPINGS.into_iter().map(|damping| {
         let settings = Settings { damping, ..Settings::new(Grid::LAB_03, GROUP) };
         let values = gptq(w, &h, &settings)?.values();
@@ -236,7 +240,8 @@ mod tests {
         let h = hessian(&correlated(8))?;
         // The first group of each block of 128 has every update in both.
         let stale = with_stale_scales(&w, &h)?;
-        let settings = Settings { scales: GroupScales::Fresh, ..Settings::new(Grid::LAB_03, SMALL) };
+        let settings =
+            Settings { scales: GroupScales::Fresh, ..Settings::new(Grid::LAB_03, SMALL) };
         let fresh = gptq(&w, &h, &settings)?.values();
         assert_eq!(stale.slice(s![.., ..SMALL]), fresh.slice(s![.., ..SMALL]));
         assert_ne!(stale, fresh, "the second group of a block misses the updates of the first");
