@@ -15,7 +15,9 @@ use crate::inputs::Layers;
 use crate::rows::{largest, smallest};
 use crate::tables::lab_06::{DAMPINGS, Damped, damped, hessian};
 
-/// The layer of the figures.
+/// The layer of the figure of damping.
+const DAMPED: &str = TENSORS[4];
+/// The layer of the other figures.
 const LAYER: &str = TENSORS[3];
 /// Its first columns are drawn: fewer than the tokens of both windows.
 const COLUMNS: usize = 64;
@@ -142,7 +144,7 @@ pub fn left(layers: &Layers) -> Result<Figure> {
 
 /// Damping against the error on tokens that calibration has seen, and on others.
 pub fn damping(layers: &Layers) -> Result<Figure> {
-    let all = damped(layers.of(LAYER))?;
+    let all = damped(layers.of(DAMPED))?;
     let column = |of: fn(&Damped) -> f64| all.iter().map(of).collect::<Vec<f64>>();
     let (seen, others) = (column(|d| d.seen), column(|d| d.others));
     let x = Axis::log("damping, as a share of the mean of the diagonal", 0.0008..12.5)
@@ -172,7 +174,7 @@ pub fn damping(layers: &Layers) -> Result<Figure> {
             "{}, calibrated on 46 tokens. At the usual damping of 0.01 the error is {} of that of the nearest codes on \
              the tokens of calibration, and {} on 46 others. At a damping of 1 it is {} and {}. The lowest point of the \
              other tokens is {}.",
-            subject(LAYER),
+            subject(DAMPED),
             percent(usual.seen),
             percent(usual.others),
             percent(strong.seen),
