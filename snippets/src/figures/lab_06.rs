@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use gptq::{Grid, Hessian, group_scales, inverse_factor, prepare, round_block};
 use kit::real_slice::TENSORS;
 use kit::table::{percent, sig3};
-use ndarray::{Array1, Array2, Axis as NdAxis, concatenate, s};
+use ndarray::{Array2, Axis as NdAxis, concatenate, s};
 
 use super::{
     Axis, Figure, HPos, Ink, Key, Layout, MARKER, Mark, Pen, Shape, axis_percent, draw, plain,
@@ -71,12 +71,11 @@ impl Piece {
 /// Errors of three columns on their way through the columns behind them.
 pub fn travel(layers: &Layers) -> Result<Figure> {
     let moves = Piece::of(layers)?.moves()?;
-    let behind: Array1<f64> =
-        moves.indexed_iter().filter(|((a, b), _)| b > a).map(|(_, &m)| m.abs()).collect();
-    let most = largest(behind.as_slice().context("in order")?);
+    let behind = FROM.iter().flat_map(|(from, ..)| moves.row(*from).to_vec().split_off(from + 1));
+    let most = largest(&behind.map(f64::abs).collect::<Vec<_>>());
     let x = Axis::linear("column", -1.0..64.0).ticks([0.0, 16.0, 32.0, 48.0, 63.0], plain);
-    let y = Axis::linear("what is added to a weight, in steps", -0.3..0.3)
-        .ticks([-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3], plain)
+    let y = Axis::linear("what is added to a weight, in steps", -0.3..0.5)
+        .ticks([-0.2, 0.0, 0.2, 0.4], plain)
         .holding(
             FROM.iter().flat_map(|(from, ..)| moves.row(*from).to_slice().unwrap_or_default()),
         );
@@ -89,7 +88,10 @@ pub fn travel(layers: &Layers) -> Result<Figure> {
         }
         plot.legend(
             1,
-            &[Key::Mark(Mark::new(Shape::Ring, Ink::Text), "rounding; then the error")],
+            &[Key::Mark(
+                Mark::new(Shape::Ring, Ink::Text),
+                "its own rounding; behind it the error",
+            )],
         )?;
         plot.legend(2, &FROM.map(|(_, pen, name)| Key::Line(pen, name)))
     })?;
@@ -98,8 +100,8 @@ pub fn travel(layers: &Layers) -> Result<Figure> {
         caption: format!(
             "Row {ROW} of {}, its first {COLUMNS} columns, under the inputs of both windows of the slice. A ring is \
              the change that rounding makes to its own weight, at most half a step. The line behind the ring is what \
-             the error adds to each weight that is still to be rounded, at most {} of a step. No line goes to the \
-             left.",
+             the error adds to each weight that is still to be rounded, here at most {} of a step. No line goes \
+             to the left.",
             kit::real_slice::label(LAYER),
             sig3(most),
         ),
@@ -158,7 +160,7 @@ pub fn damping(layers: &Layers) -> Result<Figure> {
         let mark = |shape, ink| Mark::new(shape, ink);
         plot.curve(&points(&seen), Pen::solid(Ink::One), mark(Shape::Dot, Ink::One))?;
         plot.curve(&points(&others), Pen::dashed(Ink::Two), mark(Shape::Square, Ink::Two))?;
-        plot.label((0.0008, 1.0), (60, -110), HPos::Left, Ink::Muted, "nearest codes")?;
+        plot.label((12.5, 1.0), (-60, -120), HPos::Right, Ink::Muted, "nearest codes")?;
         let keys = [
             Key::Mark(mark(Shape::Dot, Ink::One), "tokens of calibration"),
             Key::Mark(mark(Shape::Square, Ink::Two), "others"),

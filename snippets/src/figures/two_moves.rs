@@ -102,6 +102,12 @@ impl Plane {
 
     fn marks(&self, plot: &Plot<'_>) -> Result<()> {
         let pens = [Pen::dashed(Ink::Two), Pen::solid(Ink::One), Pen::dotted(Ink::Three)];
+        // The smallest error that the second weight could make, if it needed no code.
+        let first = self.choices[1].codes[0] - f64::from(WEIGHTS[0]);
+        let touching = first * first * (1.0 - self.correlation * self.correlation);
+        for run in self.ellipse(touching) {
+            plot.hairline(run, Pen::solid(Ink::Muted))?;
+        }
         for (pair, pen) in self.choices.iter().zip(pens) {
             for run in self.ellipse(pair.error) {
                 plot.guide(run, pen)?;

@@ -9,7 +9,7 @@ use gptq::{
 use int4_groups::{dequantize_groups, quantize_groups};
 use kit::Table;
 use kit::data::normal_matrix;
-use kit::table::percent;
+use kit::table::{count, percent};
 use ndarray::{Array2, s};
 
 use crate::inputs::{Layer, Layers};
@@ -97,20 +97,14 @@ pub fn choices() -> Result<Table> {
     let w = normal_matrix(6, OUTPUTS, FEATURES);
     let (seen, others) = (hessian(&correlated(8))?, hessian(&correlated(9))?);
     let title = format!(
-        "{OUTPUTS} outputs, {FEATURES} correlated inputs, {TOKENS} tokens, groups of {SMALL}: relative error of the \
-         output"
+        "{OUTPUTS} outputs, {FEATURES} correlated inputs, {} tokens, groups of {SMALL}: relative error of the \
+         output",
+        count(TOKENS)
     );
-    let changed = |values: &Array2<f32>, nearest: &Array2<f32>| {
-        let differ = values.iter().zip(nearest).filter(|(a, b)| a != b).count();
-        percent(differ as f64 / values.len() as f64)
-    };
-    let all = chosen(&w, &seen)?;
-    let nearest = all[0].1.clone();
-    Ok(Table::of(title, all)
+    Ok(Table::of(title, chosen(&w, &seen)?)
         .text("codes", |(name, _)| *name)
         .number("on the tokens of calibration", |(_, v)| percent(seen.relative_error(&w, v)))
         .number("on as many others", |(_, v)| percent(others.relative_error(&w, v)))
-        .number("values that are not the nearest", |(_, v)| changed(v, &nearest))
         .done())
 }
 
@@ -150,7 +144,7 @@ fn steps(scales: &Array2<f32>, group_size: usize) -> Array2<f64> {
 /// The error with feedback over that of the nearest codes: predicted from the factor, and measured.
 pub fn predicted(layers: &Layers) -> Result<Table> {
     let w = normal_matrix(6, OUTPUTS, FEATURES);
-    let planted = format!("planted, {TOKENS} tokens");
+    let planted = format!("planted, {} tokens", count(TOKENS));
     let mut all = vec![Prediction::of(planted, &w, &hessian(&correlated(8))?, SMALL)?];
     for layer in narrow(layers) {
         let h = hessian(&layer.calibration)?;
@@ -181,22 +175,36 @@ pub fn seen(layers: &Layers) -> Result<Table> {
             gptq(w, &h, &Settings { damping: 1.0, ..Settings::new(Grid::LAB_03, GROUP) })?.values(),
         ];
         let errors = [&h, &others].map(|h| [0, 1, 2].map(|i| h.relative_error(w, &values[i])));
-        Ok((layer.label.clone(), errors))
+        Ok((layer.label.clone(), errors, spanned(layer)?))
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let title = format!(
         "Calibrated on 46 tokens, groups of {GROUP}: relative error of the output on them and on 46 others"
     );
-    let mut table = Table::of(title, rows).text("layer", |(label, _)| label.clone());
+    let mut table = Table::of(title, rows).text("layer", |(label, ..)| label.clone());
     for (which, tokens) in ["seen", "others"].into_iter().enumerate() {
         for (index, codes) in ["nearest", "damping 0.01", "damping 1"].into_iter().enumerate() {
-            table = table.number(
-                format!("{tokens}: {codes}"),
-                move |(_, errors): &(String, [[f64; 3]; 2])| percent(errors[which][index]),
-            );
+            table = table.number(format!("{tokens}: {codes}"), move |(_, errors, _): &Seen| {
+                percent(errors[which][index])
+            });
         }
     }
-    Ok(table.done())
+    Ok(table.number("others: inputs in the seen directions", |(.., share)| percent(*share)).done())
+}
+
+/// A layer: its name, its errors on the tokens of calibration and on others, and [`spanned`].
+type Seen = (String, [[f64; 3]; 2], f64);
+
+/// The share of the squared inputs of the other tokens that is a sum of multiples of the tokens of calibration.
+fn spanned(layer: &Layer) -> Result<f64> {
+    let [seen, others] = [&layer.calibration, &layer.held_out].map(|x| x.mapv(f64::from));
+    let mut products = seen.dot(&seen.t());
+    // So little that it changes no digit shown, against tokens that are alike.
+    let damp = 1e-9 * products.diag().mean().unwrap_or_default();
+    products.diag_mut().mapv_inplace(|element| element + damp);
+    let inside = inverse_factor(&products)?.dot(&seen.dot(&others.t()));
+    let squares = |m: &Array2<f64>| m.iter().map(|value| value * value).sum::<f64>();
+    Ok(squares(&inside) / squares(&others))
 }
 
 /// The damping factors of [`damped`].

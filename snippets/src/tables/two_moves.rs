@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use gptq::{Grid, Hessian, Stored, inverse_factor, prepare, round_block};
 use kit::Table;
 use kit::table::{percent, sig3};
-use ndarray::{Array2, array};
+use ndarray::{Array2, arr1, array};
 
 /// The two weights of the row, in steps of the grid.
 pub const WEIGHTS: [f32; 2] = [0.4, 0.3];
@@ -61,12 +61,14 @@ impl Choice {
     pub fn best(w: &Array2<f32>, h: &Hessian) -> Result<Self> {
         let mut codes = Array2::zeros(w.dim());
         for (row, mut best) in w.rows().into_iter().zip(codes.rows_mut()) {
-            let row = row.to_owned().insert_axis(ndarray::Axis(0));
-            let all = (-REACH..=REACH).flat_map(|a| (-REACH..=REACH).map(move |b| (a, b)));
-            let pairs = all.map(|(a, b)| array![[f32::from(a), f32::from(b)]]);
-            let error = |pair: &Array2<f32>| h.error(&row, pair);
-            let least = pairs.min_by(|a, b| error(a).total_cmp(&error(b)));
-            best.assign(&least.context("codes within reach")?.row(0));
+            let all =
+                (-REACH..=REACH).flat_map(|a| (-REACH..=REACH).map(move |b| [a, b].map(f32::from)));
+            let error = |pair: &[f32; 2]| {
+                let d = array![pair[0] - row[0], pair[1] - row[1]].mapv(f64::from);
+                d.dot(&h.matrix.dot(&d))
+            };
+            let least = all.min_by(|a, b| error(a).total_cmp(&error(b)));
+            best.assign(&arr1(&least.context("codes within reach")?));
         }
         Ok(Self { codes, moved: w.mapv(f64::from) })
     }
