@@ -112,9 +112,12 @@ pub struct Gptq {
     /// Round the inputs of a layer one after the other, so that every Hessian sees the rounded weights before.
     #[arg(long)]
     pub sequential: bool,
-    /// Compute the scale of a group when its first column is rounded.
-    #[arg(long, conflicts_with = "act_order")]
-    pub fresh_scales: bool,
+    /// Where the scales of groups come from. Fresh ones and --act-order exclude each other.
+    #[arg(long, value_enum, default_value_t = Scales::Static)]
+    pub scales: Scales,
+    /// Fit scales and codes again after GPTQ, each to the other, so many times.
+    #[arg(long, default_value_t = 0)]
+    pub sweeps: usize,
     /// The share of the mean of the diagonal that is added to it.
     #[arg(long, default_value_t = Self::default().damping)]
     pub damping: f64,
@@ -124,13 +127,25 @@ pub struct Gptq {
     pub absmax_over: String,
 }
 
+/// Where the scales of groups come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scales {
+    /// From the largest weight, before anything is rounded.
+    Static,
+    /// From the largest weight when the first column of the group is rounded.
+    Fresh,
+    /// From a search for the least error, before anything is rounded.
+    Search,
+}
+
 impl Default for Gptq {
     fn default() -> Self {
         Self {
             tokens: 16_384,
             act_order: false,
             sequential: false,
-            fresh_scales: false,
+            scales: Scales::Static,
+            sweeps: 0,
             damping: 0.01,
             absmax_over: "7".into(),
         }
@@ -194,8 +209,13 @@ impl Args {
         let gptq = self.method == Method::Gptq;
         ensure!(
             gptq || self.gptq == Gptq::default(),
-            "--tokens, --act-order, --sequential, --fresh-scales, --damping and --absmax-over are choices \
-             of GPTQ: add --method gptq, or leave them out"
+            "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
+             choices of GPTQ: add --method gptq, or leave them out"
+        );
+        ensure!(
+            !(self.gptq.act_order && self.gptq.scales == Scales::Fresh),
+            "--act-order takes the columns of a group at different times, so a fresh scale cannot be \
+             computed when the group begins: add --scales static or search"
         );
         ensure!(
             !(gptq && self.smooth.is_some()),

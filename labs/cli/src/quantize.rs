@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arguments::quantize::{Args, Method};
-use gptq::{Grid, GroupScales};
+use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
-use quantizer::layer_by_layer::{self, LayerByLayer, Options};
+use quantizer::layer_by_layer::{self, LayerByLayer, Watch};
 use quantizer::smooth::{CHUNK, Smoothing};
-use quantizer::{Job, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Transform, write};
+use quantizer::{
+    Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform, write,
+};
 
 use crate::perplexity;
 
@@ -88,18 +90,34 @@ fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Re
     println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
-    let started = Instant::now();
-    let mut line = |done: usize, layers: usize| {
-        let seconds = started.elapsed().as_secs_f64();
-        println!("layer {done} of {layers}, {seconds:.0} s");
-    };
-    Ok(LayerByLayer::calibrate(weights, plan, &tokens, &options, &kept, &mut line)?)
+    Ok(LayerByLayer::calibrate(
+        weights,
+        plan,
+        &tokens,
+        &options,
+        &kept,
+        &mut Lines(Instant::now()),
+    )?)
+}
+
+/// A line for each decoder layer.
+struct Lines(Instant);
+
+impl Watch for Lines {
+    fn layer(&mut self, done: usize, layers: usize) {
+        println!("layer {done} of {layers}, {:.0} s", self.0.elapsed().as_secs_f64());
+    }
 }
 
 fn options(args: &arguments::quantize::Gptq) -> Options {
     Options {
         int4: if args.absmax_over == "7" { Grid::LAB_03 } else { Grid::LLM_COMPRESSOR },
-        scales: if args.fresh_scales { GroupScales::Fresh } else { GroupScales::Static },
+        scales: match args.scales {
+            arguments::quantize::Scales::Static => Scales::Static,
+            arguments::quantize::Scales::Fresh => Scales::Fresh,
+            arguments::quantize::Scales::Search => Scales::Searched,
+        },
+        sweeps: args.sweeps,
         act_order: args.act_order,
         damping: args.damping,
         sequential: args.sequential,

@@ -107,21 +107,30 @@ pub fn cholesky(a: &Array2<f64>) -> Result<Array2<f64>, GptqError> {
 pub fn inverse_factor(h: &Array2<f64>) -> Result<Array2<f64>, GptqError> {
     // Factored from the last column to the first, h is R R^T with R upper triangular. Then h^-1 is
     // R^-T R^-1, so U is R^-1, and h^-1 itself is not needed.
-    let lower = cholesky(&h.slice(s![..;-1, ..;-1]).to_owned())?;
-    Ok(inverse_of_lower(&lower).slice(s![..;-1, ..;-1]).to_owned())
+    let lower = cholesky(&reversed(h))?;
+    Ok(reversed(&inverse_of_lower(&lower.view())))
 }
 
-/// The inverse of a lower triangular matrix, by forward substitution row by row.
-pub(crate) fn inverse_of_lower(l: &Array2<f64>) -> Array2<f64> {
-    let mut inverse = Array2::eye(l.nrows());
-    for row in 0..l.nrows() {
-        let (done, mut rest) = inverse.view_mut().split_at(Axis(0), row);
-        let mut now = rest.row_mut(0);
-        for (k, done) in done.rows().into_iter().enumerate() {
-            now.slice_mut(s![..=k]).scaled_add(-l[(row, k)], &done.slice(s![..=k]));
-        }
-        now.slice_mut(s![..=row]).mapv_inplace(|value| value / l[(row, row)]);
+/// The matrix from its last row and column to its first, in the usual order of memory: `to_owned` would
+/// keep the rows backwards in memory, where the loop that reads them is slow.
+fn reversed(m: &Array2<f64>) -> Array2<f64> {
+    m.slice(s![..;-1, ..;-1]).as_standard_layout().into_owned()
+}
+
+/// The inverse of a lower triangular matrix, half by half: the inverse of `[[a, 0], [b, c]]` is
+/// `[[a^-1, 0], [-c^-1 b a^-1, c^-1]]`.
+pub(crate) fn inverse_of_lower(l: &ArrayView2<f64>) -> Array2<f64> {
+    let (n, half) = (l.nrows(), l.nrows() / 2);
+    if n < 2 {
+        return l.mapv(f64::recip);
     }
+    let a = inverse_of_lower(&l.slice(s![..half, ..half]));
+    let c = inverse_of_lower(&l.slice(s![half.., half..]));
+    let mut inverse = Array2::zeros((n, n));
+    let below = -c.dot(&l.slice(s![half.., ..half])).dot(&a);
+    inverse.slice_mut(s![half.., ..half]).assign(&below);
+    inverse.slice_mut(s![..half, ..half]).assign(&a);
+    inverse.slice_mut(s![half.., half..]).assign(&c);
     inverse
 }
 // ANCHOR_END: cholesky

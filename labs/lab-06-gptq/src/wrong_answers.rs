@@ -115,7 +115,7 @@ const RIGHT: Steps = Steps {
     read: |a| a.clone(),
     root: f64::sqrt,
     factored: |l| l,
-    inverse_factor: |h| Ok(reversed(&solution::inverse_of_lower(&cholesky(&reversed(h))?))),
+    inverse_factor: |h| Ok(reversed(&solution::inverse_of_lower(&cholesky(&reversed(h))?.view()))),
     error: |weight, rounded, diagonal| (weight - rounded) / diagonal,
     feed: |mut w, column, error, u| {
         w.slice_mut(s![column + 1..]).scaled_add(-error, &u.slice(s![column + 1..]));

@@ -3,7 +3,10 @@
 //! The tokens of the calibration text run through one decoder layer, whose inputs become Hessians. Its
 //! weights are rounded, and the outputs of the *rounded* layer are the inputs of the next one, so that a
 //! later layer makes up for the errors of the layers before. Beside the model in `f32`, the memory holds
-//! the activations between two layers and the Hessians of one.
+//! the activations of one layer and its Hessians.
+//!
+//! Lab 06's functions choose the codes. Its sum of `x x^T` is `kernels::gram` here, because that sum is most
+//! of the arithmetic.
 //!
 //! A layer that is done is kept in a folder beside the target, and a run that was killed goes on there.
 
@@ -15,68 +18,43 @@ use formats::FormatError;
 use formats::format::Grid as Answer;
 use formats::layouts::Grouped;
 use formats::registry::{Codes, Decision, StorageFormat};
-use gptq::{Grid, GroupScales, Hessian, Rounded, Settings, add_batch, gptq};
-use model::{Dense, LayerId, Model, Projection, Weights};
+use gptq::{GptqError, Hessian, Rounded};
+use kernels::Gram;
+use model::{Dense, InLayer, LayerId, Model, ModelError, Projection, READERS, Weights};
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use crate::gptq_matrix::{self, Options};
 use crate::kept_layers::KeptLayers;
 use crate::{Plan, Rounding, WriteError};
 
 /// Tokens of a chunk of the calibration text, which the model runs from an empty cache.
 pub const CHUNK: usize = 512;
 
-/// How the codes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// The grid of four bits. Eight bits have lab 01's.
-    pub int4: Grid,
-    /// Where the scales of groups come from.
-    pub scales: GroupScales,
-    /// Whether columns with large inputs are rounded first.
-    pub act_order: bool,
-    /// The share of the mean of the diagonal that is added to it.
-    pub damping: f64,
-    /// Whether a decoder layer runs again after each of its four inputs, so that every Hessian sees
-    /// the rounded layers before. Else one run gives all Hessians of the layer.
-    pub sequential: bool,
+/// Chunks that run before their inputs are added to the Hessians, when the rest of the layer is not
+/// needed: enough for all threads of a desktop, and few enough for its memory.
+const CHUNKS_AT_ONCE: usize = 16;
+
+/// Learns of the progress.
+pub trait Watch {
+    /// A matrix is rounded.
+    fn matrix(&mut self, _matrix: &RoundedMatrix<'_>) {}
+
+    /// So many of all decoder layers are done.
+    fn layer(&mut self, done: usize, layers: usize);
 }
 
-impl Options {
-    /// The choices of llm-compressor 0.14: its grid, static scales, act-order, damping 0.01, one run for
-    /// each layer.
-    pub const LLM_COMPRESSOR: Self = Self {
-        int4: Grid::LLM_COMPRESSOR,
-        scales: GroupScales::Static,
-        act_order: true,
-        damping: 0.01,
-        sequential: false,
-    };
-
-    /// The settings of a matrix with rows of `in_features`.
-    fn settings(&self, format: StorageFormat, in_features: usize) -> Result<Settings, WriteError> {
-        let &Self { int4, scales, act_order, damping, .. } = self;
-        let plain = if format.description.is_int4_in_chosen_groups() {
-            Settings::new(int4, usize::try_from(format.group_size).unwrap_or(usize::MAX))
-        } else if format.description.is_int8_per_channel() {
-            Settings::new(Grid::LAB_01, in_features)
-        } else {
-            let problem = format!(
-                "GPTQ is for int4 in groups of a chosen size and for int8 per channel, not {format}"
-            );
-            return Err(WriteError::Unsupported(problem));
-        };
-        Ok(Settings { scales, act_order, damping, ..plain })
-    }
+/// A matrix that was rounded, and under which Hessian.
+pub struct RoundedMatrix<'a> {
+    /// The name of the weight.
+    pub name: &'a str,
+    /// The weight, `[out_features, in_features]`.
+    pub w: &'a Array2<f32>,
+    /// The Hessian of its inputs.
+    pub h: &'a Hessian,
+    /// Its codes and scales.
+    pub rounded: &'a Rounded,
 }
-
-/// The projections of a decoder layer that read one input; the first one names the input.
-const READERS: [&[Projection]; 4] = [
-    &[Projection::Q, Projection::K, Projection::V],
-    &[Projection::O],
-    &[Projection::Gate, Projection::Up],
-    &[Projection::Down],
-];
 
 /// The codes of every decoder layer.
 pub struct LayerByLayer {
@@ -87,7 +65,7 @@ pub struct LayerByLayer {
 impl LayerByLayer {
     /// Runs the model behind `weights` on the whole chunks of [`CHUNK`] among `tokens`, and rounds each
     /// matrix that `plan` quantizes. `kept` is the start of the name of a folder for layers that are
-    /// done, `progress` is called with the number of layers done and of all layers after each one.
+    /// done.
     ///
     /// # Errors
     /// If the format is not one for GPTQ, the text has no whole chunk, the architecture is not supported,
@@ -98,12 +76,15 @@ impl LayerByLayer {
         tokens: &[u32],
         options: &Options,
         kept: &Path,
-        progress: &mut dyn FnMut(usize, usize),
+        watch: &mut dyn Watch,
     ) -> Result<Self, WriteError> {
         options.settings(plan.format, 1)?;
         let chunks = tokens.chunks_exact(CHUNK);
         if chunks.len() == 0 {
-            let problem = format!("{} tokens are no whole chunk of {CHUNK}", tokens.len());
+            let problem = format!(
+                "{} tokens are no whole chunk of {CHUNK}: calibrate on a longer text, or on more --tokens",
+                tokens.len()
+            );
             return Err(WriteError::Unsupported(problem));
         }
         let used = &tokens[..chunks.len() * CHUNK];
@@ -117,24 +98,22 @@ impl LayerByLayer {
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let (mut rounded, layers) = (BTreeMap::new(), run.model.config().layers);
         for layer in 0..layers {
+            let mut at = of_each(hidden, |x| run.model.enter(layer, x))?;
             let done = match kept.read(layer)? {
-                Some(done) => done,
+                Some(done) => {
+                    done.iter().try_for_each(|(name, done)| run.replace(layer, name, done))?;
+                    done
+                }
                 None => {
-                    let done = run.round_layer(layer, &hidden)?;
+                    let done = run.round_layer(layer, &mut at, watch)?;
                     kept.write(layer, &done)?;
                     done
                 }
             };
-            for (name, done) in done {
-                run.replace(layer, &name, &done)?;
-                rounded.insert(name, done);
-            }
-            if layer + 1 < layers {
-                for x in &mut hidden {
-                    *x = run.model.decoder_layer(layer, x, &mut |_, _| ())?;
-                }
-            }
-            progress(layer + 1, layers);
+            rounded.extend(done);
+            let behind = if layer + 1 < layers { at } else { Vec::new() };
+            hidden = of_each(behind, |at| run.model.leave(at))?;
+            watch.layer(layer + 1, layers);
         }
         Ok(Self { rounded, kept })
     }
@@ -172,6 +151,14 @@ impl Rounding for LayerByLayer {
     }
 }
 
+/// Calls `of` for each chunk on the threads of the pool.
+fn of_each<In: Send, Out: Send>(
+    chunks: Vec<In>,
+    of: impl Fn(In) -> Result<Out, ModelError> + Send + Sync,
+) -> Result<Vec<Out>, ModelError> {
+    chunks.into_par_iter().with_max_len(1).map(of).collect()
+}
+
 /// A model whose first layers are rounded.
 struct Run<'a> {
     model: Model,
@@ -181,60 +168,77 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The codes of one decoder layer, by the names of its weights.
+    /// Rounds one decoder layer, and returns its codes by the names of the weights. `at` are the chunks
+    /// before the layer, and stay somewhere in it.
     fn round_layer(
         &mut self,
         layer: usize,
-        hidden: &[Array2<f32>],
+        at: &mut Vec<InLayer>,
+        watch: &mut dyn Watch,
+    ) -> Result<BTreeMap<String, Rounded>, WriteError> {
+        if self.options.sequential {
+            return self.round_in_sequence(layer, at, watch);
+        }
+        let sums = READERS.iter().map(|readers| Sum::new(&self.model, layer, readers));
+        let mut sums = sums.collect::<Result<Vec<_>, _>>()?;
+        for some in at.chunks(CHUNKS_AT_ONCE) {
+            let mut some = some.to_vec();
+            for (stage, sum) in sums.iter_mut().enumerate() {
+                if stage > 0 {
+                    some = of_each(some, |at| self.model.go_on(at))?;
+                }
+                sum.add(&some)?;
+            }
+        }
+        let hessians: Vec<_> = sums.into_iter().map(Sum::hessian).collect();
+        self.round(layer, &hessians, watch)
+    }
+
+    /// As [`Run::round_layer`], but the inputs behind a projection are those of the rounded projection.
+    /// Each projection runs once then, with its rounded weights only.
+    fn round_in_sequence(
+        &mut self,
+        layer: usize,
+        at: &mut Vec<InLayer>,
+        watch: &mut dyn Watch,
     ) -> Result<BTreeMap<String, Rounded>, WriteError> {
         let mut rounded = BTreeMap::new();
-        let passes: Vec<&[&[Projection]]> =
-            if self.options.sequential { READERS.chunks(1).collect() } else { vec![&READERS] };
-        for readers in passes {
-            let hessians = self.hessians(layer, readers, hidden)?;
-            let of_pass = readers.iter().zip(&hessians);
-            let each =
-                of_pass.flat_map(|(set, h)| set.iter().map(move |&projection| (projection, h)));
-            let each: Vec<_> = each.collect();
-            let done = each.into_par_iter().map(|(projection, h)| self.round(layer, projection, h));
-            for (name, done) in done.collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-                self.replace(layer, &name, &done)?;
-                rounded.insert(name, done);
+        for (stage, readers) in READERS.into_iter().enumerate() {
+            if stage > 0 {
+                *at = of_each(std::mem::take(at), |at| self.model.go_on(at))?;
             }
+            let mut sum = Sum::new(&self.model, layer, readers)?;
+            sum.add(at)?;
+            rounded.extend(self.round(layer, &[sum.hessian()], watch)?);
         }
         Ok(rounded)
     }
 
-    /// The Hessian of each of these inputs of a layer.
-    fn hessians(
-        &self,
+    /// Rounds the readers of these Hessians, and puts them into the model.
+    fn round(
+        &mut self,
         layer: usize,
-        readers: &[&[Projection]],
-        hidden: &[Array2<f32>],
-    ) -> Result<Vec<Hessian>, WriteError> {
-        let first = |set: &&[Projection]| LayerId::Layer(layer, set[0]);
-        let ids: Vec<LayerId> = readers.iter().map(first).collect();
-        let width = |&id: &LayerId| Ok(Hessian::new(self.model.linear(id)?.in_features()));
-        let mut hessians = ids.iter().map(width).collect::<Result<Vec<_>, WriteError>>()?;
-        for x in hidden {
-            let mut inputs = BTreeMap::new();
-            self.model.decoder_layer(layer, x, &mut |id, x| {
-                if ids.contains(&id) {
-                    inputs.insert(id, x.clone());
-                }
-            })?;
-            // In parallel over the inputs, because a product of lab 06 has one thread.
-            hessians.par_iter_mut().zip(&ids).try_for_each(|(h, id)| {
-                let x =
-                    inputs.get(id).ok_or_else(|| WriteError::Plan(format!("{id} has no input")))?;
-                add_batch(h, x).map_err(|error| WriteError::from(error).within(&id.to_string()))
-            })?;
+        hessians: &[(&[Projection], Hessian)],
+        watch: &mut dyn Watch,
+    ) -> Result<BTreeMap<String, Rounded>, WriteError> {
+        let each = hessians.iter().flat_map(|(readers, h)| readers.iter().map(move |&p| (p, h)));
+        let each: Vec<_> = each.collect();
+        let done = each.par_iter().with_max_len(1);
+        let done = done.map(|&(projection, h)| self.round_one(layer, projection, h));
+        let mut rounded = BTreeMap::new();
+        for (done, (projection, h)) in done.collect::<Result<Vec<_>, _>>()?.into_iter().zip(each) {
+            let Some((name, done)) = done else { continue };
+            if let Some(w) = self.model.linear(LayerId::Layer(layer, projection))?.weight() {
+                watch.matrix(&RoundedMatrix { name: &name, w, h, rounded: &done });
+            }
+            self.replace(layer, &name, &done)?;
+            rounded.insert(name, done);
         }
-        Ok(hessians)
+        Ok(rounded)
     }
 
     /// The name and the codes of a weight, if it is quantized.
-    fn round(
+    fn round_one(
         &self,
         layer: usize,
         projection: Projection,
@@ -246,9 +250,8 @@ impl Run<'_> {
         let Some(w) = linear.weight().filter(|_| self.quantized.contains(name.as_str())) else {
             return Ok(None);
         };
-        let settings = self.options.settings(self.format, w.ncols())?;
-        let rounded =
-            gptq(w, h, &settings).map_err(|error| WriteError::from(error).within(&name))?;
+        let rounded = gptq_matrix::round(w, h, self.options, self.format);
+        let rounded = rounded.map_err(|error| error.within(&name))?;
         Ok(Some((name, rounded)))
     }
 
@@ -259,5 +262,48 @@ impl Run<'_> {
         let id = id.ok_or_else(|| WriteError::Plan(format!("`{name}` is not in layer {layer}")))?;
         self.model.replace(id, Arc::new(Dense::new(rounded.values())))?;
         Ok(())
+    }
+}
+
+/// The sum of `x x^T` of the input of some projections.
+struct Sum {
+    /// The first of the projections, which names the input.
+    id: LayerId,
+    readers: &'static [Projection],
+    gram: Gram,
+    tokens: usize,
+}
+
+impl Sum {
+    fn new(
+        model: &Model,
+        layer: usize,
+        readers: &'static [Projection],
+    ) -> Result<Self, WriteError> {
+        let id = LayerId::Layer(layer, readers[0]);
+        Ok(Self { id, readers, gram: Gram::new(model.linear(id)?.in_features()), tokens: 0 })
+    }
+
+    /// Adds the inputs of chunks that stand before the projections.
+    fn add(&mut self, at: &[InLayer]) -> Result<(), WriteError> {
+        let inputs: Vec<_> = at.iter().map(InLayer::input).collect();
+        for input in &inputs {
+            if let Some(((row, column), &value)) =
+                input.indexed_iter().find(|(_, x)| !x.is_finite())
+            {
+                let error = GptqError::NotFinite { what: "the batch", row, column, value };
+                return Err(WriteError::from(error).within(&self.id.to_string()));
+            }
+        }
+        self.gram.add(&inputs);
+        self.tokens += inputs.iter().map(|input| input.nrows()).sum::<usize>();
+        Ok(())
+    }
+
+    /// The Hessian, as lab 06's `add_batch` scales it.
+    fn hessian(self) -> (&'static [Projection], Hessian) {
+        let mut matrix = self.gram.matrix();
+        matrix.mapv_inplace(|sum| 2.0 / self.tokens as f64 * sum);
+        (self.readers, Hessian { matrix, tokens: self.tokens })
     }
 }

@@ -9,11 +9,13 @@
 mod config;
 mod error;
 mod gguf_file;
+mod gptq_matrix;
 mod kept_layers;
 pub mod layer_by_layer;
 pub mod loaded;
 mod plan;
 mod quantized_inputs;
+mod refine;
 mod report;
 mod safetensors_file;
 mod scale_search;
@@ -23,6 +25,7 @@ mod tokenizer;
 mod write;
 
 pub use error::WriteError;
+pub use gptq_matrix::{Options, Scales};
 pub use plan::Plan;
 pub use report::{LayerError, Report};
 pub use scale_search::ScaleSearch;
