@@ -207,6 +207,13 @@ fn spanned(layer: &Layer) -> Result<f64> {
     Ok(squares(&inside) / squares(&others))
 }
 
+/// The share of the squared inputs that the first token has.
+pub fn of_first_token(x: &Array2<f32>) -> f64 {
+    let squares =
+        |rows: ndarray::ArrayView2<f32>| rows.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    squares(x.slice(s![..1, ..])) / squares(x.view())
+}
+
 /// The damping factors of [`damped`].
 pub const DAMPINGS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
