@@ -207,11 +207,15 @@ fn spanned(layer: &Layer) -> Result<f64> {
     Ok(squares(&inside) / squares(&others))
 }
 
-/// The share of the squared inputs that the first token has.
-pub fn of_first_token(x: &Array2<f32>) -> f64 {
-    let squares =
-        |rows: ndarray::ArrayView2<f32>| rows.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-    squares(x.slice(s![..1, ..])) / squares(x.view())
+/// The error on other tokens where neither window has its first token.
+///
+/// # Errors
+/// If the lab refuses the layer.
+pub fn without_first_tokens(layer: &Layer) -> Result<f64> {
+    let rest = |x: &Array2<f32>| hessian(&x.slice(s![1.., ..]).to_owned());
+    let (w, seen, others) = (&layer.weight, rest(&layer.calibration)?, rest(&layer.held_out)?);
+    let values = gptq(w, &seen, &Settings::new(Grid::LAB_03, GROUP))?.values();
+    Ok(others.relative_error(w, &values))
 }
 
 /// The damping factors of [`damped`].

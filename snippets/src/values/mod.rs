@@ -130,10 +130,10 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
         })
         .means("The number of weights in the real slice is"),
-        number("calibration.first_token", &LAYERS, percent, |of| {
-            Ok(lab_06::of_first_token(&of.of(TENSORS[7]).held_out))
+        number("calibration.without_first_tokens", &LAYERS, percent, |of| {
+            lab_06::without_first_tokens(of.of(TENSORS[7]))
         })
-        .means("Of the squared inputs of layer 29 gate_proj on the other tokens, the first token has"),
+        .means("Without the first token of both windows, GPTQ leaves layer 29 gate_proj on the others"),
         number("rounding.truncation_cost", &SLICE, sig3, |of| Ok(rounding::truncation_cost(of)))
             .means("The error of truncating, over the error of rounding half to even, is"),
         number("rules.cast_cost", &SLICE, times, rules::cast_cost)
