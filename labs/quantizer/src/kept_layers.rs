@@ -52,21 +52,9 @@ impl KeptLayers {
         if !path.exists() {
             return Ok(None);
         }
-        let mut parts = BTreeMap::new();
-        for found in tensors_in(&path)? {
-            parts.insert(found.tensor.name.clone(), found.part()?);
-        }
-        let damaged =
-            || WriteError::Unsupported(format!("{} is damaged: remove it", path.display()));
-        let mut layer = BTreeMap::new();
-        for (name, codes) in &parts {
-            let Some(name) = name.strip_suffix(CODES) else { continue };
-            let scales = parts.get(&format!("{name}{SCALES}")).ok_or_else(damaged)?;
-            let codes = codes.numbers(shape(codes).ok_or_else(damaged)?, i8::from_le_bytes)?;
-            let scales = scales.floats(shape(scales).ok_or_else(damaged)?)?;
-            layer.insert(name.to_string(), Rounded::new(codes, scales)?);
-        }
-        Ok(Some(layer))
+        decoded(&path).map(Some).map_err(|error| {
+            WriteError::Unsupported(format!("{} is damaged ({error}): remove it", path.display()))
+        })
     }
 
     /// Keeps the codes of a layer.
@@ -98,6 +86,24 @@ impl KeptLayers {
     fn file(&self, layer: usize) -> PathBuf {
         self.0.join(format!("layer-{layer:05}.safetensors"))
     }
+}
+
+/// The codes in a file.
+fn decoded(path: &Path) -> Result<BTreeMap<String, Rounded>, WriteError> {
+    let mut parts = BTreeMap::new();
+    for found in tensors_in(path)? {
+        parts.insert(found.tensor.name.clone(), found.part()?);
+    }
+    let damaged = || WriteError::Plan("a part is missing".into());
+    let mut layer = BTreeMap::new();
+    for (name, codes) in &parts {
+        let Some(name) = name.strip_suffix(CODES) else { continue };
+        let scales = parts.get(&format!("{name}{SCALES}")).ok_or_else(damaged)?;
+        let codes = codes.numbers(shape(codes).ok_or_else(damaged)?, i8::from_le_bytes)?;
+        let scales = scales.floats(shape(scales).ok_or_else(damaged)?)?;
+        layer.insert(name.to_string(), Rounded::new(codes, scales)?);
+    }
+    Ok(layer)
 }
 
 /// The ends of the names of the two parts of a weight.

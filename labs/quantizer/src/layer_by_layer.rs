@@ -59,12 +59,13 @@ pub struct RoundedMatrix<'a> {
 /// The codes of every decoder layer.
 pub struct LayerByLayer {
     rounded: BTreeMap<String, Rounded>,
+    model: Model,
     kept: KeptLayers,
 }
 
 impl LayerByLayer {
-    /// Runs the model behind `weights` on the whole chunks of [`CHUNK`] among `tokens`, and rounds each
-    /// matrix that `plan` quantizes. `kept` is the start of the name of a folder for layers that are
+    /// Runs the model behind `weights` on the whole chunks among `tokens` (of [`CHUNK`], or of the positions
+    /// that the model has), and rounds each matrix that `plan` quantizes. `kept` is the start of the name of a folder for layers that are
     /// done.
     ///
     /// # Errors
@@ -79,21 +80,24 @@ impl LayerByLayer {
         watch: &mut dyn Watch,
     ) -> Result<Self, WriteError> {
         options.settings(plan.format, 1)?;
-        let chunks = tokens.chunks_exact(CHUNK);
+        let model = Model::load(weights.path())?;
+        let chunk = CHUNK.min(model.config().max_positions);
+        let chunks = tokens.chunks_exact(chunk);
         if chunks.len() == 0 {
             let problem = format!(
-                "{} tokens are no whole chunk of {CHUNK}: calibrate on a longer text, or on more --tokens",
+                "{} tokens are no whole chunk of {chunk}: calibrate on a longer text, or on more --tokens",
                 tokens.len()
             );
             return Err(WriteError::Unsupported(problem));
         }
-        let used = &tokens[..chunks.len() * CHUNK];
-        let kept =
-            KeptLayers::new(kept, &(plan.format, plan.format.group_size, options), weights, used)?;
+        let used = &tokens[..chunks.len() * chunk];
+        // The name of the format, because a description has addresses of functions, which differ in every
+        // run of a program.
+        let settings = (plan.format.description.name, plan.format.group_size, options);
+        let kept = KeptLayers::new(kept, &settings, weights, used)?;
         let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
         let quantized: BTreeSet<&str> = quantized.map(|tensor| tensor.name.as_str()).collect();
-        let mut run =
-            Run { model: Model::load(weights.path())?, format: plan.format, options, quantized };
+        let mut run = Run { model, format: plan.format, options, quantized };
         let mut hidden =
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let (mut rounded, layers) = (BTreeMap::new(), run.model.config().layers);
@@ -115,7 +119,12 @@ impl LayerByLayer {
             hidden = of_each(behind, |at| run.model.leave(at))?;
             watch.layer(layer + 1, layers);
         }
-        Ok(Self { rounded, kept })
+        Ok(Self { rounded, model: run.model, kept })
+    }
+
+    /// The model with the values of the codes.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Removes the folder of the layers that are done, when the checkpoint is written.
