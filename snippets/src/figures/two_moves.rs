@@ -153,7 +153,7 @@ pub fn two_weights() -> Result<Figure> {
     Ok(Figure {
         title: "Two weights of one row, the grid, and curves of equal error".into(),
         caption: format!(
-            "Weights {first} and {second}, inputs with a correlation of {CORRELATION}. All codes on one ellipse make \
+            "Weights {first} and {second}, inputs with a correlation of {CORRELATION}. Points on one ellipse make \
              the same error of the output. The nearest codes, {}, make {n}; the best ones, {}, make {b}. Feedback \
              rounds the first weight to {}, moves the second one along that line from {second} to {}, where the \
              smallest ellipse touches the line, and makes {f}.",
