@@ -11,6 +11,7 @@ pub mod lab_01;
 pub mod lab_03;
 pub mod lab_04;
 mod lab_05;
+pub mod lab_06;
 mod layouts;
 pub mod measured;
 mod mental_model;
@@ -18,6 +19,7 @@ pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
+pub mod two_moves;
 pub mod vllm_map;
 
 use std::sync::LazyLock;
@@ -93,6 +95,10 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_05_plan", lab_05::plan),
         Entry::computed("lab_05_parts", lab_05::one_matrix),
         Entry::computed("lab_05_bytes", lab_05::bytes),
+        Entry::computed("two_moves_correlations", two_moves::correlations),
+        Entry::computed("lab_06_choices", lab_06::choices),
+        Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
+        Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),

@@ -20,10 +20,10 @@ use measure::cpu::{CpuMeters, Product};
 use measure::engines::vllm_map::Kind;
 use ndarray::Array2;
 
-use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
+use crate::inputs::{CPU, LAYERS, SLICE, Slice, VLLM_MAP};
 use crate::rows::{largest, range};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
+use crate::tables::{checkpoint, dequantization, lab_01, lab_06, rounding, rules, vllm_map};
 use crate::{Embed, Entry, Inputs};
 
 /// A number in a sentence of a chapter.
@@ -130,6 +130,10 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
         })
         .means("The number of weights in the real slice is"),
+        number("calibration.without_first_tokens", &LAYERS, percent, |of| {
+            lab_06::without_first_tokens(of.of(TENSORS[7]))
+        })
+        .means("Without the first token of both windows, GPTQ leaves layer 29 gate_proj on the others"),
         number("rounding.truncation_cost", &SLICE, sig3, |of| Ok(rounding::truncation_cost(of)))
             .means("The error of truncating, over the error of rounding half to even, is"),
         number("rules.cast_cost", &SLICE, times, rules::cast_cost)
