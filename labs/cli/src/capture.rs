@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{cpu, gptq, gpu, outliers};
+use measure::{awq, cpu, gptq, gpu, outliers};
 use snippets::captures;
 use xtask::fetch;
 
@@ -28,6 +28,8 @@ enum What {
     Model(outliers::Args),
     /// Lab 06: what each choice of GPTQ does to the fetched model, and what the choice costs.
     Gptq(gptq::Args),
+    /// Lab 07: methods of four bits on the fetched model, each written in every layout.
+    Awq(awq::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -39,6 +41,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         What::Gpu(args) => return gpu(args),
         What::Gptq(args) => {
             gptq::run(&args)?;
+            println!("The capture is {}", args.out.display());
+        }
+        What::Awq(args) => {
+            awq::run(&args)?;
             println!("The capture is {}", args.out.display());
         }
         What::Cpu(args) => {

@@ -5,8 +5,10 @@
 //! * [`outliers`]: the outliers of a whole model, and what quantizing does to its layers and to it.
 //! * [`gpu`]: throughput, capacity and outputs of each format on an NVIDIA GPU.
 //! * [`gptq`]: what each choice of GPTQ does to a whole model, and what the choice costs.
+//! * [`awq`]: methods of four bits on a whole model, each in every layout.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
+pub mod awq;
 pub mod capture;
 pub mod cpu;
 pub mod engines;

@@ -275,10 +275,12 @@ impl LayerSearch<'_> {
                 Writer::Linear(_, heads) => heads,
             };
             let of_rows = awq::means_of_rows(means, &heads)?;
+            // Twice as fast in f32, and an error is compared to a fraction of a percent.
+            let h = h.matrix.mapv(|element| element as f32);
             awq::search(self.candidates(&of_rows, &weights, &heads)?, |scales| {
                 let spread = awq::spread(scales, &heads)?;
                 let error = |w: &Array2<f32>| {
-                    Ok(h.error(w, &awq::scaled_values(w, &spread, &self.options.rounding)?))
+                    Ok(error_under(&h, w, &awq::scaled_values(w, &spread, &self.options.rounding)?))
                 };
                 weights.iter().map(error).sum()
             })
@@ -342,6 +344,13 @@ enum Writer {
     Linear(Projection, Heads),
 }
 
+/// `tr(D H D^T)` of the difference `D` of two weights, `[out_features, in_features]`.
+fn error_under(h: &Array2<f32>, w: &Array2<f32>, values: &Array2<f32>) -> f64 {
+    let moved = values - w;
+    let products = moved.dot(h);
+    products.iter().zip(&moved).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
 /// A few tokens, `[group_size, in_features]`, that stand for all tokens of the Hessian `h` in each group by
 /// itself: `x^T x` of the columns of a group is the group's part of `h`. The search for a maximum compares
 /// errors of one group, so it finds the same in a fraction of the time.
@@ -363,6 +372,15 @@ fn roots(h: &Array2<f64>, group_size: usize) -> Result<Array2<f32>, WriteError> 
 mod tests {
     use super::*;
     use kit::data::normal_matrix;
+
+    #[test]
+    fn the_error_in_f32_is_that_of_the_hessian() {
+        let (w, values) = (normal_matrix(3, 7, 24), normal_matrix(4, 7, 24));
+        let x = normal_matrix(5, 90, 24).mapv(f64::from);
+        let h = Hessian { matrix: x.t().dot(&x), tokens: 90 };
+        let found = error_under(&h.matrix.mapv(|element| element as f32), &w, &values);
+        assert!((found / h.error(&w, &values) - 1.0).abs() < 1e-5, "{found}");
+    }
 
     #[test]
     fn the_roots_have_the_errors_of_all_tokens_in_each_group() -> Result<(), WriteError> {

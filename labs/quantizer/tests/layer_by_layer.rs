@@ -11,22 +11,12 @@ use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::Checkpoint;
 use quantizer::{Job, Options, Plan, Scales, WriteError, write};
 
-use crate::tiny::{format, golden, job};
+use crate::tiny::{CHUNK, format, golden, job, text};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Positions of the tiny model, the tokens of a chunk.
-const CHUNK: usize = 256;
 /// Matrices of a decoder layer.
 const MATRICES: usize = Projection::ALL.len();
-
-/// A text of whole chunks, in tokens of the tiny model.
-fn text(chunks: usize) -> Vec<u32> {
-    (0..chunks as u32 * CHUNK as u32)
-        .map(|at| at.wrapping_mul(2_654_435_761) >> 8)
-        .map(|at| at % 320)
-        .collect()
-}
 
 /// What was seen of each matrix: its Hessian, and how far its values are from the weight under it.
 #[derive(Default)]

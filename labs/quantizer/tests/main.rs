@@ -1,5 +1,6 @@
 //! The integration tests in one binary: one a file would link the same crates in each.
 
+mod activation_scales;
 mod interrupted;
 mod layer_by_layer;
 mod registry;

@@ -28,3 +28,14 @@ pub fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -
         requantize: true,
     }
 }
+
+/// Positions of the tiny model, the tokens of a chunk.
+pub const CHUNK: usize = 256;
+
+/// A text of whole chunks, in tokens of the tiny model.
+pub fn text(chunks: usize) -> Vec<u32> {
+    (0..chunks as u32 * CHUNK as u32)
+        .map(|at| at.wrapping_mul(2_654_435_761) >> 8)
+        .map(|at| at % 320)
+        .collect()
+}

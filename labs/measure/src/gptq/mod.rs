@@ -108,15 +108,15 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The model, the passage, and what the model predicts on the passage.
-struct Subject {
-    weights: Weights,
-    tokenizer: Tokenizer,
+pub(crate) struct Subject {
+    pub(crate) weights: Weights,
+    pub(crate) tokenizer: Tokenizer,
     passage: Vec<u32>,
     reference: Vec<Reference>,
 }
 
 impl Subject {
-    fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let path = fetched_model();
         ensure!(path.exists(), "there is no {}: run `cargo book fetch`", path.display());
         let (weights, tokenizer) = (Weights::open(&path)?, Tokenizer::load(&path)?);
@@ -171,7 +171,7 @@ impl Subject {
         })
     }
 
-    fn score(&self, model: &Model) -> Result<Quality> {
+    pub(crate) fn score(&self, model: &Model) -> Result<Quality> {
         let (mut score, mut close) = (Score::default(), model::Closeness::default());
         let chunks = CONVENTION.chunks(&self.passage)?;
         let mut at = 0;
@@ -203,7 +203,7 @@ fn logits<T>(
 }
 
 /// The processes that were ready to run before a run, by the system's mean over a minute.
-fn load() -> Option<f64> {
+pub(crate) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 

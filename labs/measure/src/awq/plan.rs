@@ -1,0 +1,74 @@
+//! The runs: each method on one grid of 4.25 bits a weight.
+
+use ::awq::Grid;
+use ::gptq::Grid as SymmetricGrid;
+use quantizer::{Options, Scales};
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The method, and what is special about the run.
+    pub name: &'static str,
+    /// The grid of the codes.
+    pub grid: Grid,
+    /// Whether lab 07 scales the tensors, and how.
+    pub scales: Option<Search>,
+    /// Whether lab 06 chooses the codes, and how; else the nearest are taken.
+    pub feedback: Option<Options>,
+}
+
+/// How scales are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Whether the candidates are those of AutoAWQ's and llm-compressor's formula.
+    pub duo: bool,
+    /// Whether weights are clipped.
+    pub clip: bool,
+}
+
+/// Weights that share a scale.
+pub const GROUP_SIZE: usize = 64;
+/// Tokens of the calibration text, Paradise Lost.
+pub const TOKENS: usize = 8192;
+
+const PAPER: Search = Search { duo: false, clip: true };
+const NO_CLIP: Search = Search { clip: false, ..PAPER };
+const DUO: Search = Search { duo: true, ..NO_CLIP };
+
+/// llm-compressor's choices, in sequence.
+const USUAL: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
+/// The best that lab 06 knows at this size.
+const BEST: Options = Options { scales: Scales::Searched, sweeps: 3, ..USUAL };
+
+const fn run(name: &'static str, scales: Option<Search>, feedback: Option<Options>) -> Asked {
+    Asked { name, grid: Grid::LlmCompressor, scales, feedback }
+}
+
+/// All runs.
+pub static PLAN: &[Asked] = &[
+    run("nearest", None, None),
+    Asked { grid: Grid::Lab03, ..run("nearest, absmax over 7", None, None) },
+    Asked { grid: Grid::Asymmetric, ..run("nearest, zero points", None, None) },
+    run("AWQ", Some(PAPER), None),
+    run("AWQ without clipping", Some(NO_CLIP), None),
+    run("AWQ, second formula, without clipping", Some(DUO), None),
+    Asked { grid: Grid::Asymmetric, ..run("AWQ, zero points", Some(PAPER), None) },
+    run("GPTQ", None, Some(USUAL)),
+    run("AWQ and GPTQ", Some(NO_CLIP), Some(USUAL)),
+    run("GPTQ, best choices", None, Some(BEST)),
+    run("AWQ and GPTQ, best choices", Some(NO_CLIP), Some(BEST)),
+];
+
+/// The grid of lab 06 with the codes of lab 07's `grid`, if it has them.
+pub fn symmetric(grid: Grid) -> Option<SymmetricGrid> {
+    match grid {
+        Grid::Lab03 => Some(SymmetricGrid::LAB_03),
+        Grid::LlmCompressor => Some(SymmetricGrid::LLM_COMPRESSOR),
+        Grid::Asymmetric => None,
+    }
+}
+
+/// The run of this name.
+pub fn named(name: &str) -> Option<&'static Asked> {
+    PLAN.iter().find(|asked| asked.name == name)
+}
