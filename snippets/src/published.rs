@@ -161,9 +161,27 @@ const GPTQ_LLAMA: Published = Published {
     rows: &[("LLaMA-7B", &["5.68", "6.29", "7.15", "6.09"])],
 };
 
+/// One channel in a hundred in 16 bits.
+const AWQ_ONE_PERCENT: Published = Published {
+    name: "published_awq_one_percent",
+    title: "perplexity of a model in 3 bits with 1 % of the channels in 16 bits",
+    source: Source { name: "AWQ", url: "https://arxiv.org/abs/2306.00978" },
+    place: "Table 1",
+    columns: &["no channel", "largest inputs", "largest weights", "at random"],
+    rows: &[("OPT-6.7B, groups of 128", &["23.5", "11.4", "22.4", "24.2"])],
+};
+
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 7] =
-    [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA, GPTQ_LLAMA];
+pub const ALL: [Published; 8] = [
+    BATCH_CROSSOVER,
+    ASYNCHRONOUS,
+    RECOVERY,
+    COLLAPSE,
+    EMERGENCE,
+    SMOOTHED_LLAMA,
+    GPTQ_LLAMA,
+    AWQ_ONE_PERCENT,
+];
 
 /// Bekman's collection of accelerator data sheets.
 const ML_ENGINEERING: Source = Source {

@@ -12,6 +12,7 @@ mod lab_01;
 mod lab_03;
 mod lab_04;
 mod lab_06;
+mod lab_07;
 mod landscape;
 mod layouts;
 pub mod measured;
@@ -28,7 +29,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{CPU, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{AWQ, CPU, GPU, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -72,6 +73,9 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("gptq_travel", &LAYERS, lab_06::travel),
         Entry::of("gptq_left", &LAYERS, lab_06::left),
         Entry::of("calibration_damping", &LAYERS, lab_06::damping),
+        Entry::of("awq_salience", &LAYERS, lab_07::salience),
+        Entry::of("awq_valley", &LAYERS, lab_07::valley),
+        Entry::of("awq_ratios", &AWQ, lab_07::chosen),
     ]
 });
 
