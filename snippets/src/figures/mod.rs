@@ -29,7 +29,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{AWQ, CPU, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{CPU, GPU, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -75,7 +75,6 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("calibration_damping", &LAYERS, lab_06::damping),
         Entry::of("awq_salience", &LAYERS, lab_07::salience),
         Entry::of("awq_valley", &LAYERS, lab_07::valley),
-        Entry::of("awq_ratios", &AWQ, lab_07::chosen),
     ]
 });
 
