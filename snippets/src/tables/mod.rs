@@ -6,6 +6,7 @@ pub mod checkpoint;
 mod cost_model;
 pub mod dequantization;
 mod engines;
+pub mod gptq;
 mod grids;
 pub mod lab_01;
 pub mod lab_03;
