@@ -280,9 +280,10 @@ fn the_scales_are_those_of_the_reference_implementation() {
     for GoldenScales { alpha, scales: expected } in golden.scales {
         let scales = must(smoothing_scales(&act, &weight, alpha));
         for (channel, (&ours, &theirs)) in scales.iter().zip(&expected).enumerate() {
-            // Two powers and a division: four units in the last place.
+            // By powers the last places differ by a few units, and by logarithms, which are up to 12 in
+            // size here, by a few units for each of these.
             assert!(
-                (ours - theirs).abs() <= 4.0 * f32::EPSILON * theirs,
+                (ours - theirs).abs() <= 64.0 * f32::EPSILON * theirs,
                 "alpha {alpha}, channel {channel}: {ours}, and torch has {theirs}. {}",
                 hint(alpha, channel)
             );
@@ -301,7 +302,7 @@ fn hint(alpha: f32, channel: usize) -> &'static str {
     match (channel, alpha) {
         (4 | 5, _) => "The weight's maximum is below 1e-5 here: it counts as 1e-5",
         (_, 0.0 | 1.0) => "At 1 the scale is the activation's maximum, at 0 one over the weight's",
-        _ => "max|X|^alpha / max|W|^(1 - alpha): which exponent belongs to which?",
+        _ => "log s goes in a straight line from one end to the other: which end belongs to alpha 1?",
     }
 }
 
