@@ -157,7 +157,7 @@ const ROWS: [Row; 17] = [
         "measure/cost-model.md",
         "the batch at which arithmetic takes over: Llama-3.1-8B in bf16 on an H100, empty cache",
         "sequences",
-        Cell("cost_contexts", &["0"], "bf16"),
+        Value("cost_model.bf16_crossover"),
         1.05,
     ),
     (

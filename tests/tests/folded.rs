@@ -36,7 +36,8 @@ fn every_graded_prediction_is_asked_in_its_chapter_and_answered_in_a_fold() -> R
         let Some(mark) = prediction.mark() else { continue };
         let (name, chapter) = (&prediction.name, prediction.chapter);
         let text = std::fs::read_to_string(workspace::root().join("src").join(chapter))?;
-        let mut folds = text.split("<details>").skip(1).filter_map(|rest| rest.split("</details>").next());
+        let mut folds =
+            text.split("<details>").skip(1).filter_map(|rest| rest.split("</details>").next());
         let command = format!("cargo book predict {name} NUMBER");
         ensure!(text.contains(&command), "src/{chapter} does not say `{command}`");
         ensure!(folds.any(|fold| fold.contains(&mark)), "no fold of src/{chapter} has {mark}");

@@ -302,7 +302,9 @@ fn hint(alpha: f32, channel: usize) -> &'static str {
     match (channel, alpha) {
         (4 | 5, _) => "The weight's maximum is below 1e-5 here: it counts as 1e-5",
         (_, 0.0 | 1.0) => "At 1 the scale is the activation's maximum, at 0 one over the weight's",
-        _ => "log s goes in a straight line from one end to the other: which end belongs to alpha 1?",
+        _ => {
+            "log s goes in a straight line from one end to the other: which end belongs to alpha 1?"
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use fake_quant_linear::{
     QuantError, Quantized, dequantize, int8_linear, memory_bytes, memory_bytes_f32,
     quantize_per_channel, quantize_per_tensor,
 };
+use formats::format::Format;
 use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::meters::relative_error;
 use kit::real_slice::TENSORS;
@@ -23,7 +24,7 @@ use ndarray::Array2;
 use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
 use crate::rows::{largest, range};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
+use crate::tables::{checkpoint, cost_model, dequantization, lab_01, rounding, rules, vllm_map};
 use crate::{Embed, Entry, Inputs};
 
 /// A number in a sentence of a chapter.
@@ -138,6 +139,12 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             .means(format!("layer 10 q_proj, read {how}, is off by"))
     }));
     all.extend([
+        number("cost_model.bf16_crossover", (), sig3, |()| cost_model::crossover(Format::BF16))
+            .means("On an H100 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
+        number("cost_model.w4a16_crossover", (), sig3, |()| {
+            cost_model::crossover(Format::w4a16(128))
+        })
+        .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
         number("real_slice.weights", &SLICE, whole, |slice| {
             Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
         })
