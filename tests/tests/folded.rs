@@ -83,10 +83,11 @@ fn open(chapter: &str) -> Found {
             }
             Block::Text(lines) => {
                 let text = lines.join(" ");
-                let (predicts, lists) = (asks(&text), lines.iter().any(|line| is_item(line)));
-                if predicts && exercises.is_none() {
-                    found.ask(&text, is_fold_next(&blocks[at + 1..]));
-                } else if lists && exercises.is_some() {
+                let is_question = match exercises {
+                    Some(_) => lines.iter().any(|line| is_item(line)),
+                    None => asks(&text),
+                };
+                if is_question {
                     found.ask(&text, is_fold_next(&blocks[at + 1..]));
                 }
             }
