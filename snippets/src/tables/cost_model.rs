@@ -1,6 +1,6 @@
 //! The tables of the chapter "The cost model": computed from sizes and data sheets, nothing measured.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
 use formats::device::{self, Device};
 use formats::format::{Format, Grid};
@@ -173,6 +173,15 @@ fn bounds_of(served: &Served, device: &Device) -> Result<Vec<String>, CostError>
     let crossover = crossover_batch(served, device, 0)?;
     cells.push(crossover.map_or_else(|| "none".into(), |batch| format!("{batch:.0}")));
     Ok(cells)
+}
+
+/// The batch at which Llama-3.1-8B in `format` stops waiting for memory on an H100, without a cache.
+///
+/// # Errors
+/// If there is none.
+pub fn crossover(format: Format) -> Result<f64> {
+    let batch = crossover_batch(&Served::of(LLAMA31_8B, format), &device::H100, 0)?;
+    batch.context("without a cache the bounds meet")
 }
 
 /// A rate with three significant digits and commas.

@@ -3,7 +3,7 @@
 pub mod captured;
 mod cards;
 pub mod checkpoint;
-mod cost_model;
+pub mod cost_model;
 pub mod dequantization;
 mod engines;
 mod grids;
