@@ -137,6 +137,10 @@ impl LayerByLayer {
 }
 
 impl Rounding for LayerByLayer {
+    fn lab(&self) -> &'static str {
+        "06"
+    }
+
     fn round(
         &self,
         name: &str,
