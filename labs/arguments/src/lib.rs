@@ -19,7 +19,7 @@ pub enum Command {
     Inspect(reading::Inspect),
     /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
     Card(reading::Card),
-    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
+    /// Write a checkpoint with the functions of labs 01 and 03 to 06.
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
     Perplexity(reading::Perplexity),

@@ -81,9 +81,30 @@ pub fn run(args: &Args) -> Result<()> {
 /// The text of `--calibration`, or `default`.
 fn calibration(args: &Args, default: &str) -> Result<String> {
     match &args.calibration {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            refuse_the_passage(&text).with_context(|| path.display().to_string())?;
+            Ok(text)
+        }
         None => Ok(default.to_string()),
     }
+}
+
+/// Refuses the text on which perplexity is measured, because such a perplexity says nothing.
+fn refuse_the_passage(text: &str) -> Result<()> {
+    let words =
+        |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>().join(" ");
+    let passage = words(passage::ALICE);
+    // Words of several places, because a text may be a part of the passage and may have other lines.
+    let text = words(text);
+    let parts =
+        passage.as_bytes().chunks_exact(4000).map(|part| String::from_utf8_lossy(&part[..200]));
+    let shared = parts.filter(|part| text.contains(part.as_ref())).count();
+    ensure!(
+        shared == 0,
+        "this is the passage on which perplexity is measured: calibrate on another text"
+    );
+    Ok(())
 }
 
 /// Chooses the codes of each decoder layer, with a line for each layer.
@@ -199,4 +220,22 @@ fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(String::new(), |peak| format!(", at most {} of memory", peak.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_passage_is_refused_as_a_calibration_text_whatever_its_lines() {
+        let other_lines = passage::ALICE.replace(' ', "\n");
+        let half = &passage::ALICE[passage::ALICE.len() / 2..];
+        for text in [passage::ALICE, &other_lines, half] {
+            let error = refuse_the_passage(text).expect_err("it is the passage").to_string();
+            assert!(error.contains("another text"), "{error}");
+        }
+        for text in [passage::PARADISE_LOST, passage::CALIBRATION] {
+            refuse_the_passage(text).expect("no sentence is shared");
+        }
+    }
 }

@@ -178,7 +178,8 @@ pub fn round_static(
     block: usize,
     grid: &Grid,
 ) -> Array2<i8> {
-    let mut w = w.clone();
+    // `select` in `gptq` leaves columns together in memory, and the loop walks along rows.
+    let mut w = w.as_standard_layout().into_owned();
     let mut codes = Array2::zeros(w.dim());
     for start in (0..w.ncols()).step_by(block) {
         let columns = start..w.ncols().min(start + block);

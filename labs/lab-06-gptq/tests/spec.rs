@@ -760,6 +760,24 @@ fn the_error_is_below_that_of_the_nearest_codes_on_every_matrix_of_the_slice() {
 }
 
 #[test]
+fn the_error_is_below_that_of_the_nearest_codes_under_the_hessian_of_a_whole_text() {
+    for name in real_slice::HESSIANS {
+        let w = must(real_slice::tensor(name)).slice(s![..PIECE[1], ..]).to_owned();
+        let h = Hessian { matrix: must(real_slice::hessian(name)), tokens: 8192 };
+        for settings in all_settings(64) {
+            let error = |rounded: &Rounded| h.error(&w, &rounded.values());
+            let best = error(&must(gptq(&w, &h, &settings)));
+            let nearest = error(&nearest(&w, 64, &settings.grid));
+            assert!(
+                best < nearest,
+                "{}: tr(D H D^T) is {best:.4}, and {nearest:.4} with the nearest codes. {settings:?}",
+                real_slice::label(name)
+            );
+        }
+    }
+}
+
+#[test]
 fn on_too_few_tokens_the_error_falls_on_those_seen_and_rises_on_others() {
     // Layers 1 and 10. The inputs of layer 29 have few large directions, and 46 tokens show them.
     for name in &real_slice::TENSORS[..6] {

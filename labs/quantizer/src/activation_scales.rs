@@ -148,6 +148,10 @@ impl crate::Rounding for Rounding {
         Ok(())
     }
 
+    fn lab(&self) -> &'static str {
+        "07"
+    }
+
     fn round(&self, _: &str, w: &Array2<f32>, _: StorageFormat) -> Result<Codes, WriteError> {
         let rounded = Rounding::round(self, w)?;
         let scales = rounded.scales.mapv(f16::from_f32);

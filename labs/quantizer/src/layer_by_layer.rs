@@ -147,6 +147,10 @@ impl LayerByLayer {
 }
 
 impl Rounding for LayerByLayer {
+    fn lab(&self) -> &'static str {
+        "06"
+    }
+
     fn round(
         &self,
         name: &str,

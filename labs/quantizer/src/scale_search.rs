@@ -12,6 +12,10 @@ use crate::{Rounding, WriteError};
 pub struct ScaleSearch;
 
 impl Rounding for ScaleSearch {
+    fn lab(&self) -> &'static str {
+        "03"
+    }
+
     fn check(&self, format: StorageFormat) -> Result<(), WriteError> {
         if format.description.is_int4_in_chosen_groups() {
             return Ok(());

@@ -6,6 +6,7 @@
 mod choose;
 mod cost_model;
 mod dequantization;
+pub mod gptq;
 mod gpu;
 mod histogram;
 mod lab_01;

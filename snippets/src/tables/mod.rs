@@ -3,9 +3,10 @@
 pub mod captured;
 mod cards;
 pub mod checkpoint;
-mod cost_model;
+pub mod cost_model;
 pub mod dequantization;
 mod engines;
+pub mod gptq;
 mod grids;
 pub mod lab_01;
 pub mod lab_03;
@@ -52,6 +53,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("cost_kv", cost_model::kv),
         Entry::computed("cost_capacity", cost_model::capacity),
         Entry::computed("cost_ceilings", cost_model::bounds),
+        Entry::computed("cost_crossovers", cost_model::crossovers),
         Entry::computed("cost_contexts", cost_model::contexts),
         Entry::computed("published_ceilings", published::peaks),
         Entry::computed("lab_03_loud_column", lab_03::outlier_column),

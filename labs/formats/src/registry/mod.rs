@@ -18,6 +18,7 @@ mod blocks;
 mod channels;
 mod codes;
 mod compressed;
+mod decision;
 mod groups;
 mod nearest;
 mod plain;
@@ -30,7 +31,8 @@ use serde_json::Value;
 
 pub use crate::stored_part::StoredPart;
 pub use codes::Codes;
-pub use plan::{Decision, Reason, bits_per_weight, blocks, decide, left_alone, part, parts};
+pub use decision::{Decision, Reason, blocks, part};
+pub use plan::{bits_per_weight, decide, left_alone, parts};
 
 use crate::FormatError;
 use crate::checkpoint::{Dtype, Scheme};

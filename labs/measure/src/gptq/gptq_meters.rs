@@ -59,8 +59,12 @@ pub struct Run {
     pub group_size: u64,
     /// How codes were chosen.
     pub choices: Choices,
-    /// What calibration and rounding took.
+    /// What calibration and rounding took, by the clock.
     pub seconds: f64,
+    /// What all threads took together, which other programs on the machine change little. Old runs and
+    /// systems other than Linux do not tell.
+    #[serde(default)]
+    pub processor_seconds: Option<f64>,
     /// Processes ready to run when the run began, by the system's mean over a minute: 0 is an idle machine.
     pub load: Option<f64>,
     /// The quality of the rounded model.
@@ -136,8 +140,12 @@ pub struct Other {
     pub tokens: usize,
     /// Threads.
     pub threads: usize,
-    /// What calibration and rounding took.
+    /// What calibration and rounding took, by the clock.
     pub seconds: f64,
+    /// What all threads took together, which other programs on the machine change little. Old runs and
+    /// systems other than Linux do not tell.
+    #[serde(default)]
+    pub processor_seconds: Option<f64>,
     /// As [`Run::load`].
     pub load: Option<f64>,
     /// On the passage, by this course's program.

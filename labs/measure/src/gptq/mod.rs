@@ -22,6 +22,7 @@ use kit::workspace::{fetched_model, target};
 use model::{Convention, Model, Reference, Score, Tokenizer, Weights, passage};
 use ndarray::Array2;
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
+use quantizer::loaded::load_quantized;
 use quantizer::{Options, Plan};
 
 use crate::capture::Provenance;
@@ -42,9 +43,12 @@ pub struct Args {
     /// Canterbury corpus. Without it, runs on them are left out.
     #[arg(long, value_name = "DIR")]
     texts: Option<PathBuf>,
-    /// Add the measurement of another program, which `time_llm_compressor.py` wrote.
-    #[arg(long, value_name = "FILE.json")]
+    /// Add the measurement of another program, which `time_llm_compressor.py` wrote, and nothing else.
+    #[arg(long, value_name = "FILE.json", requires = "scored")]
     other: Option<PathBuf>,
+    /// The checkpoint that the other program wrote, which is scored.
+    #[arg(long, value_name = "DIR", requires = "other")]
+    scored: Option<PathBuf>,
     /// The capture: made, or completed.
     #[arg(long, value_name = "FILE.json", default_value_os_t = target("captures/gptq.json"))]
     pub out: PathBuf,
@@ -66,13 +70,15 @@ pub fn run(args: &Args) -> Result<()> {
             body: GptqMeters::default(),
         },
     };
-    if let Some(path) = &args.other {
+    if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let other: Other =
+        let mut other: Other =
             serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
+        other.perplexity = Some(Subject::load()?.score(&model)?.perplexity);
         capture.others.retain(|known| known.name != other.name);
         capture.others.push(other);
-        capture.save(&args.out)?;
+        return Ok(capture.save(&args.out)?);
     }
     let wanted = |asked: &&Asked| {
         args.only.is_empty() || args.only.iter().any(|name| asked.name.contains(name.as_str()))
@@ -146,7 +152,7 @@ impl Subject {
             Losses { options: asked.options, size: format.group_size, seen: Vec::new() };
         let mut watch =
             Watched { losses: asked.losses.then_some(&mut losses), started: Instant::now() };
-        let (load, started) = (load(), Instant::now());
+        let (load, started, before) = (load(), Instant::now(), processor_seconds());
         let rounded = LayerByLayer::calibrate(
             &self.weights,
             &plan,
@@ -156,6 +162,7 @@ impl Subject {
             &mut watch,
         )?;
         let seconds = started.elapsed().as_secs_f64();
+        let processor_seconds = processor_seconds().zip(before).map(|(now, before)| now - before);
         let quality = self.score(rounded.model())?;
         rounded.forget()?;
         Ok(Run {
@@ -165,6 +172,7 @@ impl Subject {
             group_size: asked.group_size,
             choices: Choices::of(&asked.options),
             seconds,
+            processor_seconds,
             load,
             quality,
             losses: losses.seen,
@@ -205,6 +213,15 @@ fn logits<T>(
 /// The processes that were ready to run before a run, by the system's mean over a minute.
 pub(crate) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The time of processors that this program took so far, in `/proc`'s ticks of a hundredth of a second.
+fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may have spaces.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
 }
 
 /// Shows layers, and keeps losses where they are asked.
