@@ -35,7 +35,7 @@ use Answer::{Cell, Value};
 /// The tables' rows and values: name, chapter, question, unit, answer, factor.
 type Row = (&'static str, &'static str, &'static str, &'static str, Answer, f64);
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 19] = [
     (
         "decibels",
         "start/mental-model.md",
@@ -175,6 +175,22 @@ const ROWS: [Row; 17] = [
         "bytes",
         Cell("lab_05_bytes", &["w4a16, groups of 64"], "bytes of the file"),
         1.02,
+    ),
+    (
+        "correlated",
+        "two-moves/why.md",
+        "what feedback takes off the error of two weights whose inputs have a correlation of 0.6",
+        "percent",
+        Cell("two_moves_correlations", &["0.6"], "feedback takes away"),
+        1.1,
+    ),
+    (
+        "unseen",
+        "two-moves/calibration.md",
+        "the error of layer 10 gate_proj on 46 tokens that were not seen; with the nearest codes 9.20",
+        "percent",
+        Cell("calibration_seen", &["layer 10 gate_proj"], "others: damping 0.01"),
+        1.03,
     ),
 ];
 

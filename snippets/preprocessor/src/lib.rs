@@ -119,9 +119,9 @@ impl Setup {
     /// If the program cannot find itself.
     pub fn of_this_program(manifest: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find the running program")?;
-        // The target folder may be anywhere: cargo marks it by this file.
-        let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-        let target = target.or(program.parent()).unwrap_or(Path::new("."));
+        // The program is TARGET/PROFILE/mdbook-snippets. Cargo's CACHEDIR.TAG does not tell the target
+        // folder, because cargo writes that file only into a folder which it makes itself.
+        let target = program.ancestors().nth(2).unwrap_or(Path::new("."));
         let (target, profile) = (target.to_owned(), profile_of(&program));
         Ok(Self { manifest: manifest.to_owned(), program, target, profile })
     }

@@ -12,6 +12,7 @@ use fake_quant_linear::{
     QuantError, Quantized, dequantize, int8_linear, memory_bytes, memory_bytes_f32,
     quantize_per_channel, quantize_per_tensor,
 };
+use formats::device;
 use formats::format::Format;
 use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::meters::relative_error;
@@ -21,10 +22,12 @@ use measure::cpu::{CpuMeters, Product};
 use measure::engines::vllm_map::Kind;
 use ndarray::Array2;
 
-use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
+use crate::inputs::{CPU, LAYERS, SLICE, Slice, VLLM_MAP};
 use crate::rows::{largest, range};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, cost_model, dequantization, lab_01, rounding, rules, vllm_map};
+use crate::tables::{
+    checkpoint, cost_model, dequantization, lab_01, lab_06, rounding, rules, vllm_map,
+};
 use crate::{Embed, Entry, Inputs};
 
 /// A number in a sentence of a chapter.
@@ -139,16 +142,30 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             .means(format!("layer 10 q_proj, read {how}, is off by"))
     }));
     all.extend([
-        number("cost_model.bf16_crossover", (), sig3, |()| cost_model::crossover(Format::BF16))
-            .means("On an H100 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
+        number("cost_model.bf16_crossover", (), sig3, |()| {
+            cost_model::crossover(Format::BF16, &device::H100)
+        })
+        .means("On an H100 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
         number("cost_model.w4a16_crossover", (), sig3, |()| {
-            cost_model::crossover(Format::w4a16(128))
+            cost_model::crossover(Format::w4a16(128), &device::H100)
         })
         .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
+        number("cost_model.w4a16_layers_h200", (), nearest, |()| {
+            cost_model::layers_crossover(&Format::w4a16(128), &device::H200)
+        })
+        .means("On an H200, arithmetic takes over in linear layers in W4A16 at batch"),
+        number("cost_model.w4a16_h200", (), nearest, |()| {
+            cost_model::crossover(Format::w4a16(128), &device::H200)
+        })
+        .means("On an H200, with its head in 16 bits, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
         number("real_slice.weights", &SLICE, whole, |slice| {
             Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
         })
         .means("The number of weights in the real slice is"),
+        number("calibration.without_first_tokens", &LAYERS, percent, |of| {
+            lab_06::without_first_tokens(of.of(TENSORS[7]))
+        })
+        .means("Without the first token of both windows, GPTQ leaves layer 29 gate_proj on the others"),
         number("rounding.truncation_cost", &SLICE, sig3, |of| Ok(rounding::truncation_cost(of)))
             .means("The error of truncating, over the error of rounding half to even, is"),
         number("rules.cast_cost", &SLICE, times, rules::cast_cost)
@@ -201,6 +218,11 @@ const MISREAD: [(&str, &str, &str); 4] = [
     ("lab_03.zeros_off", mistakes::ZEROS, "with zero points one too large"),
     ("lab_03.next_scale", mistakes::NEXT, "with the scale of the next group"),
 ];
+
+/// The nearest whole number.
+fn nearest(number: f64) -> String {
+    format!("{number:.0}")
+}
 
 /// A whole number with its thousands set apart.
 fn whole(number: f64) -> String {

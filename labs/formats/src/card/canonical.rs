@@ -9,12 +9,17 @@ pub(super) fn canonical(facts: &Facts) -> String {
     let mut parts = Vec::new();
     let layout = facts.value(Field::Layout);
     let acts = facts.value(Field::ActBits);
+    // The layout of a mix says nothing of the bits, the groups and the symmetry of a weight.
+    let mix = facts.value(Field::WeightKind) == Some("mixed");
     match (layout, facts.value(Field::WeightBits), acts) {
         (Some(table @ ("NF4" | "bnb FP4")), ..) => {
             let plain = facts.value(Field::Overhead) == Some("32@64");
             parts.push(format!("{table} {}", if plain { "plain" } else { "double" }));
         }
-        (Some(layout), ..) => parts.push(layout.to_owned()),
+        (Some(layout), bits, _) => {
+            parts.push(layout.to_owned());
+            parts.extend(bits.filter(|_| mix).map(|bits| format!("W{bits}")));
+        }
         // `W4A16` in one word brings defaults with it, and in two words it does not. So one word is
         // printed only where no default could change the card.
         (None, Some(weights), Some(acts)) if says_all(facts) => {
@@ -25,7 +30,8 @@ pub(super) fn canonical(facts: &Facts) -> String {
     }
     if layout.is_some() {
         parts.extend(acts.map(|bits| format!("A{bits}")));
-    } else {
+    }
+    if layout.is_none() || mix {
         parts.extend(grid_words(facts));
     }
     if acts.is_some_and(|bits| !is_plain(bits)) {

@@ -128,6 +128,18 @@ pub enum Reader {
     LlamaCpp,
 }
 
+impl Description {
+    /// Whether codes are int4 in groups of a chosen size, as lab 03 makes them.
+    pub fn is_int4_in_chosen_groups(&self) -> bool {
+        self.weights == Grid::Int(4) && self.granularity == Granularity::ChosenGroup
+    }
+
+    /// Whether codes are int8 with a scale for each row, as lab 01 makes them.
+    pub fn is_int8_per_channel(&self) -> bool {
+        self.weights == Grid::Int(8) && self.granularity == Granularity::Channel
+    }
+}
+
 /// A format with the size of its groups.
 #[derive(Clone, Copy, Debug)]
 pub struct StorageFormat {
