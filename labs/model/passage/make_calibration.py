@@ -1,4 +1,4 @@
-"""Makes the text that GPTQ is calibrated on: books I to VI of "Paradise Lost" by John Milton, 1667.
+"""Makes the text that GPTQ is calibrated on: books I to VII of "Paradise Lost" by John Milton, 1667.
 
     python3 -m pip download --no-deps --no-binary :all: brotli==1.2.1
     tar xzf brotli-1.2.1.tar.gz brotli-1.2.1/tests/testdata/plrabn12.txt
@@ -19,9 +19,9 @@ OUT = Path(__file__).resolve().parent / "paradise-lost.txt"
 
 
 def books(text):
-    """Books I to VI, line by line, one empty line between parts."""
+    """Books I to VII, line by line, one empty line between parts."""
     lines = [line.rstrip() for line in text.splitlines()]
-    part = "\n".join(lines[lines.index("Book I") : lines.index("Book VII")])
+    part = "\n".join(lines[lines.index("Book I") : lines.index("Book VIII")])
     return re.sub(r"\n{3,}", "\n\n", part).strip() + "\n"
 
 

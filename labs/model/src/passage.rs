@@ -10,7 +10,7 @@ pub const ALICE: &str = include_str!("../passage/alice.txt");
 /// from calibration on the test text.
 pub const CALIBRATION: &str = include_str!("../../kit/real-slice/LICENSE-APACHE-2.0");
 
-/// The text on which GPTQ is calibrated: books I to VI of "Paradise Lost" (John Milton, 1667, in the
+/// The text on which GPTQ is calibrated: books I to VII of "Paradise Lost" (John Milton, 1667, in the
 /// public domain), line by line. A Hessian needs more tokens than a layer has inputs, and the licence is
 /// too short for that. It shares no sentence with [`ALICE`].
 pub const PARADISE_LOST: &str = include_str!("../passage/paradise-lost.txt");
