@@ -32,7 +32,9 @@ pub fn question(of: &Capture, question: &str, title: &str) -> Table {
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
         .number("divergence (nats)", |run| sig3(run.quality.kl_divergence))
         .number("same next token", |run| percent(run.quality.top1_agreement))
-        .number("seconds", |run| count(run.seconds.round() as usize))
+        .number("processor seconds", |run| {
+            run.processor_seconds.map_or("-".into(), |seconds| count(seconds.round() as usize))
+        })
         .done()
 }
 
