@@ -29,7 +29,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
+    VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -101,6 +102,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_06_choices", lab_06::choices),
         Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
+        Entry::of("gptq_others", &GPTQ, |of| Ok(gptq::others(of))),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
@@ -135,6 +137,9 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
     ];
+    all.extend(gptq::QUESTIONS.map(|(name, question, title)| {
+        Entry::of(name, &GPTQ, move |of| Ok(gptq::question(of, question, title)))
+    }));
     all.extend(transcribed().map(Entry::transcribed));
     all
 });
