@@ -6,18 +6,12 @@ use kit::table::{count, percent, sig3};
 use measure::gptq::{Capture, GptqMeters, Loss, Run};
 
 /// The tables of the plan: name, the question with which the names of its runs begin, title.
-pub const QUESTIONS: [(&str, &str, &str); 7] = [
-    (
-        "gptq_aims",
-        "aim",
-        "GPTQ at 4.25 bits a weight: llm-compressor's choices, and the best known here",
-    ),
+pub const QUESTIONS: [(&str, &str, &str); 5] = [
+    ("gptq_aims", "aim", "GPTQ at 4.25 bits a weight: llm-compressor's choices"),
     ("gptq_tokens", "tokens", "How many tokens of calibration"),
     ("gptq_texts", "text", "Which text, from near to far"),
     ("gptq_order", "order", "Order of the columns, passes through a layer, scales"),
     ("gptq_clip", "clip", "Where the grid ends"),
-    ("gptq_groups", "groups", "Weights that share a scale"),
-    ("gptq_three_bits", "3 bits", "Three bits"),
 ];
 
 /// The runs that answer a question, in the order of the plan.

@@ -102,7 +102,6 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_06_choices", lab_06::choices),
         Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
-        Entry::of("gptq_others", &GPTQ, |of| Ok(gptq::others(of))),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
