@@ -9,7 +9,7 @@ use measure::gptq::{Capture, GptqMeters, Loss, Run};
 pub const QUESTIONS: [(&str, &str, &str); 5] = [
     ("gptq_aims", "aim", "GPTQ at 4.25 bits a weight: llm-compressor's choices"),
     ("gptq_tokens", "tokens", "How many tokens of calibration"),
-    ("gptq_texts", "text", "Which text, from near to far"),
+    ("gptq_texts", "text", "Which text, from far to near"),
     ("gptq_order", "order", "Order of the columns, passes through a layer, scales"),
     ("gptq_clip", "clip", "Where the grid ends"),
 ];
