@@ -9,10 +9,11 @@ use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
-use quantizer::layer_by_layer::{self, LayerByLayer, Watch};
-use quantizer::smooth::{CHUNK, Smoothing};
+use quantizer::layer_by_layer::{LayerByLayer, Watch};
+use quantizer::smooth::Smoothing;
 use quantizer::{
-    Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform, write,
+    CHUNK, Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform,
+    write,
 };
 
 use crate::perplexity;
@@ -28,12 +29,6 @@ pub fn run(args: &Args) -> Result<()> {
     let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
-    // Before minutes of calibration; `write` looks again.
-    ensure!(
-        out.symlink_metadata().is_err(),
-        "{} is there already: remove it, or write elsewhere with --out",
-        out.display()
-    );
     let awq = args.method.is_awq().then(|| activation_scales(args, &weights, &plan)).transpose()?;
     let smoothing = smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform);
     let transform = awq.as_ref().map(|scales| scales as &dyn Transform).or(smoothing);
@@ -117,7 +112,7 @@ fn layer_by_layer(
 ) -> Result<LayerByLayer> {
     let tokens = calibration_tokens(args, weights)?;
     let options = options(&args.gptq);
-    println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    println!("GPTQ on {} tokens, in chunks of {CHUNK}", tokens.len());
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
     Ok(LayerByLayer::after(
@@ -142,7 +137,7 @@ fn calibration_tokens(args: &Args, weights: &Weights) -> Result<Vec<u32>> {
 /// Searches the scales of each decoder layer, with a line for each layer.
 fn activation_scales(args: &Args, weights: &Weights, plan: &Plan) -> Result<ActivationScales> {
     let tokens = calibration_tokens(args, weights)?;
-    println!("AWQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    println!("AWQ on {} tokens, in chunks of {CHUNK}", tokens.len());
     let mut lines = Lines(Instant::now());
     let mut watch = |done, layers| lines.layer(done, layers);
     Ok(ActivationScales::calibrate(weights, plan, &tokens, &awq_options(args), &mut watch)?)

@@ -15,3 +15,4 @@ pub mod engines;
 pub mod gptq;
 pub mod gpu;
 pub mod outliers;
+mod sha256;

@@ -144,8 +144,14 @@ fn copied(lab: &Lab) -> Result<Lab> {
 
 /// The names of the packages that lie in `labs`.
 fn copies(labs: &Path) -> Result<Vec<String>> {
-    let names = fs::read_dir(labs)?.map(|entry| Ok(entry?.file_name().display().to_string()));
-    names.collect()
+    let mut names = Vec::new();
+    for entry in fs::read_dir(labs)? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().display().to_string());
+        }
+    }
+    Ok(names)
 }
 
 /// Copies a file or a folder.
