@@ -2,6 +2,7 @@
 
 use awq::{Grid, Rounding};
 use formats::bytes::Float;
+use formats::registry::Decision;
 use model::{Cache, Dense, LayerId, Model, Norm, Projection, Weights};
 use ndarray::{Array1, Array2, Axis};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
@@ -134,13 +135,14 @@ fn files_of_every_layout_are_read_back_to_the_scaled_weights_and_their_nearest_c
         let out = folder.path().join("out");
         let (transform, rounding) = (Some(&scales as &dyn Transform), &options.rounding);
         let job = Job { transform, rounding: Some(rounding), ..job(&tiny, (scheme, 16), &out) };
-        let report = write(&job, &())?;
+        let (plan, report) = (job.plan, write(&job, &())?);
         assert!(report.labs.contains(&"07"), "{:?}", report.labs);
         let checkpoint = Checkpoint::open(&out)?;
         for tensor in tiny.tensors() {
             let expected = scales.apply(&tensor.name, tiny.read(&tensor.name)?)?;
             let stored = checkpoint.read(&tensor.name)?;
-            if tensor.name.contains("_proj") {
+            // AutoAWQ's layout takes outputs by 32, and the tiny model has projections of 80.
+            if plan.decide(tensor) == Decision::Quantize {
                 assert_eq!(stored, rounding.values(&expected)?, "{scheme}, {}", tensor.name);
             } else {
                 let half = expected.mapv(|value| half::f16::from_f32(value).to_f32());
