@@ -152,6 +152,7 @@ fn awq_options(args: &Args) -> AwqOptions {
     let group_size = usize::try_from(args.group_size).unwrap_or(usize::MAX);
     AwqOptions {
         rounding: awq::Rounding::new(grid, group_size),
+        feedback: args.method.is_gptq().then(|| options(&args.gptq)),
         duo: args.awq.duo,
         clip: !args.awq.no_clip && !args.method.is_gptq(),
     }

@@ -6,6 +6,9 @@
 //! All four are searched before one of them is applied, as in mit-han-lab/llm-awq. The error of a candidate
 //! is that of the outputs of the layers that read the scaled input, over all tokens, for which the
 //! Hessian of lab 06 has everything: the error of a weight that is off by `D` is `tr(D H D^T)`.
+//!
+//! Where feedback follows, candidates can be tried with feedback. Feedback already makes up for most of what
+//! scales are for, so the nearest codes ask for larger ratios than feedback can use.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +24,22 @@ use model::{InLayer, LayerId, Model, Norm, Projection, READERS, Weights};
 use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 
+use crate::gptq_matrix::{self, Options};
 use crate::layer_by_layer::{CHUNKS_AT_ONCE, Sum, of_each, whole_chunks};
 use crate::{Plan, Transform, WriteError};
 
+/// Rows of a weight that candidates are tried on where feedback follows, because twenty runs of GPTQ take
+/// long.
+const ROWS_TRIED: usize = 192;
+
 /// How scales are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AwqOptions {
-    /// The rounding that candidates are tried with.
+    /// The rounding that candidates are tried with, unless feedback follows.
     pub rounding: Rounding,
+    /// The rounding with feedback that follows, if candidates are tried with it. A ratio that is best for
+    /// the nearest codes need not be best for codes that make up for each other's errors.
+    pub feedback: Option<Options>,
     /// Whether the candidates are those of AutoAWQ's and llm-compressor's formula.
     pub duo: bool,
     /// Whether weights are clipped. Not for a rounding with feedback, which would take the clipped weight
@@ -76,7 +87,7 @@ impl ActivationScales {
         let chunks = whole_chunks(&model, tokens)?;
         let mut hidden = chunks.map(|chunk| model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let layers = model.config().layers;
-        let search = LayerSearch { model, options, quantized };
+        let search = LayerSearch { model, format: plan.format, options, quantized };
         let mut scales = Self { settings: format!("{options:?}"), ..Self::default() };
         for layer in 0..layers {
             let (behind, inputs) = search.run(layer, hidden)?;
@@ -171,6 +182,7 @@ struct Inputs {
 /// The search in one decoder layer.
 struct LayerSearch<'a> {
     model: Model,
+    format: StorageFormat,
     options: &'a AwqOptions,
     quantized: std::collections::BTreeSet<String>,
 }
@@ -273,23 +285,40 @@ impl LayerSearch<'_> {
         if weights.is_empty() {
             return Ok(None);
         }
-        let found = || -> Result<Search, AwqError> {
+        let found = || -> Result<Search, WriteError> {
             let heads = match self.writer(readers) {
                 Writer::Norm(_) => Heads::one_to_one(means.len()),
                 Writer::Linear(_, heads) => heads,
             };
             let of_rows = awq::means_of_rows(means, &heads)?;
-            // Twice as fast in f32, and an error is compared to a fraction of a percent.
-            let h = h.matrix.mapv(|element| element as f32);
-            awq::search(self.candidates(&of_rows, &weights, &heads)?, |scales| {
-                let spread = awq::spread(scales, &heads)?;
-                let error = |w: &Array2<f32>| {
-                    Ok(error_under(&h, w, &awq::scaled_values(w, &spread, &self.options.rounding)?))
-                };
-                weights.iter().map(error).sum()
-            })
+            let candidates = self.candidates(&of_rows, &weights, &heads)?;
+            let trial = self.trial(h, weights);
+            let errors = candidates.par_iter().with_max_len(1);
+            let errors = errors.map(|tried| trial.error(&awq::spread(&tried.scales, &heads)?));
+            let errors: Vec<f64> = errors.collect::<Result<_, _>>()?;
+            let mut errors = errors.into_iter();
+            Ok(awq::search(candidates, |_| Ok(errors.next().unwrap_or(f64::NAN)))?)
         };
-        found().map(Some).map_err(|error| WriteError::from(error).within(&id.to_string()))
+        found().map(Some).map_err(|error| error.within(&id.to_string()))
+    }
+
+    /// How candidates are tried on the `weights` that read the inputs of `h`.
+    fn trial<'t>(&'t self, h: &'t Hessian, weights: Vec<Array2<f32>>) -> Trial<'t> {
+        match &self.options.feedback {
+            // Rows are rounded without each other, so a few of each weight say which ratio is best.
+            Some(options) => Trial::Feedback {
+                h,
+                weights: weights.iter().map(some_rows).collect(),
+                options,
+                format: self.format,
+            },
+            // Twice as fast in f32, and an error is compared to a fraction of a percent.
+            None => Trial::Nearest {
+                h: h.matrix.mapv(|element| element as f32),
+                weights,
+                rounding: &self.options.rounding,
+            },
+        }
     }
 
     fn candidates(
@@ -328,13 +357,10 @@ impl LayerSearch<'_> {
         let Some(w) = self.weight(layer, projection)?.filter(|_| awq::is_clipped(&name)) else {
             return Ok(None);
         };
-        let mut h = inputs.h.matrix.clone();
-        if let Some(columns) = scales.columns.get(&name) {
-            let columns = columns.mapv(f64::from);
-            h = h / &columns / &columns.view().insert_axis(Axis(1));
-        }
+        let scaled = scales.columns.get(&name).map(|columns| under_scales(&inputs.h, columns));
+        let h = &scaled.as_ref().unwrap_or(&inputs.h).matrix;
         let found = || -> Result<Array2<f32>, WriteError> {
-            let x = roots(&h, self.options.rounding.group_size)?;
+            let x = roots(h, self.options.rounding.group_size)?;
             Ok(awq::search_clip(&x, &scales.apply(&name, w)?, &self.options.rounding)?)
         };
         let maxima = found().map_err(|error| error.within(&name))?;
@@ -346,6 +372,56 @@ impl LayerSearch<'_> {
 enum Writer {
     Norm(fn(usize) -> Norm),
     Linear(Projection, Heads),
+}
+
+/// The rounding that candidates are tried with.
+enum Trial<'a> {
+    Nearest {
+        h: Array2<f32>,
+        weights: Vec<Array2<f32>>,
+        rounding: &'a Rounding,
+    },
+    Feedback {
+        h: &'a Hessian,
+        weights: Vec<Array2<f32>>,
+        options: &'a Options,
+        format: StorageFormat,
+    },
+}
+
+impl Trial<'_> {
+    /// The error of the outputs of all weights with their columns multiplied by `scales`.
+    fn error(&self, scales: &Array1<f32>) -> Result<f64, WriteError> {
+        match self {
+            Self::Nearest { h, weights, rounding } => {
+                let each = weights
+                    .iter()
+                    .map(|w| Ok(error_under(h, w, &awq::scaled_values(w, scales, rounding)?)));
+                each.sum()
+            }
+            Self::Feedback { h, weights, options, format } => {
+                let scaled = under_scales(h, scales);
+                let each = weights.iter().map(|w| {
+                    let rounded = gptq_matrix::round(&(w * scales), &scaled, options, *format)?;
+                    Ok(h.error(w, &(rounded.values() / scales)))
+                });
+                each.sum()
+            }
+        }
+    }
+}
+
+/// The Hessian of inputs that are divided by `scales`.
+fn under_scales(h: &Hessian, scales: &Array1<f32>) -> Hessian {
+    let scales = scales.mapv(f64::from);
+    let matrix = &h.matrix / &scales / &scales.view().insert_axis(Axis(1));
+    Hessian { matrix, tokens: h.tokens }
+}
+
+/// At most [`ROWS_TRIED`] rows of `w`, evenly spread.
+fn some_rows(w: &Array2<f32>) -> Array2<f32> {
+    let step = w.nrows().div_ceil(ROWS_TRIED).max(1);
+    w.slice(s![..;step, ..]).to_owned()
 }
 
 /// `tr(D H D^T)` of the difference `D` of two weights, `[out_features, in_features]`.
@@ -398,5 +474,33 @@ mod tests {
             assert!((few / all - 1.0).abs() < 1e-5, "{few} {all}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_trial_with_feedback_has_the_error_that_feedback_leaves_on_the_scaled_weight()
+    -> Result<(), WriteError> {
+        let format = StorageFormat::named("w4a16", 8)?;
+        let options = Options::LLM_COMPRESSOR;
+        let (w, x) = (normal_matrix(6, 7, 24), normal_matrix(7, 90, 24));
+        let scales = Array1::from_shape_fn(24, |channel| 1.0 + channel as f32 / 8.0);
+        let of = |x: &Array2<f32>| {
+            let x = x.mapv(f64::from);
+            Hessian { matrix: x.t().dot(&x), tokens: 90 }
+        };
+        let h = of(&x);
+        let trial = Trial::Feedback { h: &h, weights: vec![w.clone()], options: &options, format };
+        let (scaled, of_scaled) = (&w * &scales, of(&(&x / &scales)));
+        let rounded = gptq_matrix::round(&scaled, &of_scaled, &options, format)?;
+        let expected = of_scaled.error(&scaled, &rounded.values());
+        assert!((trial.error(&scales)? / expected - 1.0).abs() < 1e-4, "{expected}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_trial_takes_few_rows_from_the_whole_weight() {
+        let w = Array2::from_shape_fn((400, 1), |(row, _)| row as f32);
+        let some = some_rows(&w);
+        assert!(some.nrows() <= ROWS_TRIED && some[(some.nrows() - 1, 0)] > 390.0, "{some}");
+        assert_eq!(some_rows(&w.slice(s![..5, ..]).to_owned()).nrows(), 5);
     }
 }

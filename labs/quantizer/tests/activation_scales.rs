@@ -15,19 +15,20 @@ use crate::tiny::{format, golden, job, text};
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const SYMMETRIC: AwqOptions =
-    AwqOptions { rounding: rounding(Grid::LlmCompressor), duo: false, clip: false };
+    AwqOptions { rounding: rounding(Grid::LlmCompressor), feedback: None, duo: false, clip: false };
 
 const fn rounding(grid: Grid) -> Rounding {
     Rounding { grid, group_size: 16, stored: awq::Stored::F16 }
 }
 
 /// Each choice of the search.
-fn options() -> [AwqOptions; 4] {
+fn options() -> [AwqOptions; 5] {
     [
         SYMMETRIC,
         AwqOptions { duo: true, ..SYMMETRIC },
         AwqOptions { clip: true, ..SYMMETRIC },
-        AwqOptions { rounding: rounding(Grid::Asymmetric), duo: true, clip: true },
+        AwqOptions { feedback: Some(Options::LLM_COMPRESSOR), ..SYMMETRIC },
+        AwqOptions { rounding: rounding(Grid::Asymmetric), duo: true, clip: true, ..SYMMETRIC },
     ]
 }
 
@@ -129,7 +130,7 @@ fn files_of_every_layout_are_read_back_to_the_scaled_weights_and_their_nearest_c
         ("awq", Grid::Lab03),
         ("awq", Grid::Asymmetric),
     ] {
-        let options = AwqOptions { rounding: rounding(grid), duo: false, clip: true };
+        let options = AwqOptions { rounding: rounding(grid), clip: true, ..SYMMETRIC };
         let scales = scales(&options)?;
         let folder = tempfile::tempdir()?;
         let out = folder.path().join("out");

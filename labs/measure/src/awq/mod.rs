@@ -104,16 +104,19 @@ fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {
     let first = plan(layouts[0])?;
     let (load, started) = (load(), Instant::now());
     let mut layers = Layers(started);
-    let scales = asked.scales.map(|plan::Search { duo, clip }| {
-        let options = AwqOptions { rounding, duo, clip };
+    let options = asked.feedback.zip(plan::symmetric(asked.grid));
+    let options = options.map(|(options, int4)| Options { int4, ..options });
+    let scales = asked.scales.map(|plan::Search { duo, clip, with_feedback }| {
+        let feedback = options.filter(|_| with_feedback);
+        let options = AwqOptions { rounding, feedback, duo, clip };
         let mut watch = |done, all| layers.layer(done, all);
         ActivationScales::calibrate(&subject.weights, &first, tokens, &options, &mut watch)
     });
     let scales = scales.transpose()?;
     let transform = scales.as_ref().map(|scales| scales as &dyn Transform);
     let folder = target("captures").join(format!(".{}", asked.name.replace([' ', ','], "-")));
-    let feedback = asked.feedback.zip(plan::symmetric(asked.grid)).map(|(options, int4)| {
-        let (options, kept) = (Options { int4, ..options }, folder.with_extension("kept"));
+    let feedback = options.map(|options| {
+        let kept = folder.with_extension("kept");
         let weights = &subject.weights;
         LayerByLayer::after(transform, weights, &first, tokens, &options, &kept, &mut layers)
     });

@@ -18,12 +18,14 @@ pub struct Asked {
 }
 
 /// How scales are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Search {
     /// Whether the candidates are those of AutoAWQ's and llm-compressor's formula.
     pub duo: bool,
     /// Whether weights are clipped.
     pub clip: bool,
+    /// Whether candidates are tried with the rounding that follows, else with the nearest codes.
+    pub with_feedback: bool,
 }
 
 /// Weights that share a scale.
@@ -31,14 +33,16 @@ pub const GROUP_SIZE: usize = 64;
 /// Tokens of the calibration text, Paradise Lost.
 pub const TOKENS: usize = 8192;
 
-const PAPER: Search = Search { duo: false, clip: true };
+const PAPER: Search = Search { duo: false, clip: true, with_feedback: false };
 const NO_CLIP: Search = Search { clip: false, ..PAPER };
 const DUO: Search = Search { duo: true, ..NO_CLIP };
+const TRIED: Search = Search { with_feedback: true, ..NO_CLIP };
+const TRIED_DUO: Search = Search { with_feedback: true, ..DUO };
 
 /// llm-compressor's choices, in sequence.
 const USUAL: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
-/// The best that lab 06 knows at this size.
-const BEST: Options = Options { scales: Scales::Searched, sweeps: 3, ..USUAL };
+/// The best of lab 06 at this size.
+const SEARCHED: Options = Options { scales: Scales::Searched, ..USUAL };
 
 const fn run(name: &'static str, scales: Option<Search>, feedback: Option<Options>) -> Asked {
     Asked { name, grid: Grid::LlmCompressor, scales, feedback }
@@ -55,8 +59,11 @@ pub static PLAN: &[Asked] = &[
     Asked { grid: Grid::Asymmetric, ..run("AWQ, zero points", Some(PAPER), None) },
     run("GPTQ", None, Some(USUAL)),
     run("AWQ and GPTQ", Some(NO_CLIP), Some(USUAL)),
-    run("GPTQ, best choices", None, Some(BEST)),
-    run("AWQ and GPTQ, best choices", Some(NO_CLIP), Some(BEST)),
+    run("GPTQ, searched scales", None, Some(SEARCHED)),
+    run("AWQ and GPTQ, searched scales", Some(NO_CLIP), Some(SEARCHED)),
+    run("AWQ and GPTQ, searched scales, ratios tried with feedback", Some(TRIED), Some(SEARCHED)),
+    run("X duo tried", Some(TRIED_DUO), Some(SEARCHED)),
+    run("X duo", Some(DUO), Some(SEARCHED)),
 ];
 
 /// The grid of lab 06 with the codes of lab 07's `grid`, if it has them.
