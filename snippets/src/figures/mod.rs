@@ -30,7 +30,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{CPU, GPTQ, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{AWQ, CPU, GPTQ, GPU, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -78,6 +78,7 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("awq_valley", &LAYERS, lab_07::valley),
         Entry::of("gptq_perplexity", &GPTQ, gptq::perplexity),
         Entry::of("gptq_layers", &GPTQ, gptq::layers),
+        Entry::of("awq_ratios", &AWQ, lab_07::chosen),
     ]
 });
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use formats::checkpoint::{Inspection, golden, inspect};
 use measure::engines::vllm_map::{self, VllmMap};
-use measure::{cpu, engines, gpu, outliers};
+use measure::{awq, cpu, engines, gpu, outliers};
 
 use crate::entry::Input;
 pub use captures::Engines;
@@ -30,6 +30,7 @@ macro_rules! captures {
 const GPU_FOLDER: &str = captures!("gpu/captures");
 const CPU_FOLDER: &str = captures!("cpu/captures");
 const MODEL_FOLDER: &str = captures!("outliers/captures");
+const AWQ_FOLDER: &str = captures!("awq/captures");
 const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
@@ -61,6 +62,10 @@ pub static CPU: Input<cpu::Capture> =
 /// The capture of `cargo book capture model`.
 pub static MODEL: Input<outliers::Capture> =
     Input::new(|| json_in(MODEL_FOLDER), |files| captures::the_one(MODEL_FOLDER, files, "model"));
+
+/// The capture of `cargo book capture awq`.
+pub static AWQ: Input<awq::Capture> =
+    Input::new(|| json_in(AWQ_FOLDER), |files| captures::the_one(AWQ_FOLDER, files, "awq"));
 
 /// The captures of `cargo book measure`.
 pub static METERS: Input<Engines> =

@@ -17,6 +17,7 @@ pub mod lab_07;
 mod layouts;
 pub mod measured;
 mod mental_model;
+mod methods;
 pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
@@ -30,8 +31,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
-    VLLM_MAP,
+    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS,
+    SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -105,6 +106,8 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_07_one_percent", &LAYERS, lab_07::one_percent),
         Entry::of("lab_07_search", &LAYERS, lab_07::search),
+        Entry::of("methods", &AWQ, methods::methods),
+        Entry::of("methods_layouts", &AWQ, methods::layouts),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
