@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{GROUP_SIZE, TOKENS, named};
 use crate::capture::{self, Body, CaptureError};
-use crate::gptq::Quality;
+use crate::gptq::{Other, Quality};
 
 /// A capture of this program.
 pub type Capture = capture::Capture<AwqMeters>;
@@ -41,6 +41,21 @@ impl Default for Setup {
 pub struct AwqMeters {
     /// In the order of the plan.
     pub runs: Vec<Run>,
+    /// One channel in a hundred in 16 bits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_percent: Vec<Kept>,
+    /// AWQ by another program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Other>,
+}
+
+/// The nearest codes, with one channel in a hundred of each projection's inputs in 16 bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which channels.
+    pub chosen_by: String,
+    /// The quality of the model.
+    pub quality: Quality,
 }
 
 impl AwqMeters {
@@ -99,13 +114,9 @@ impl Body for AwqMeters {
             let wrong = |what: &str| {
                 Err(CaptureError::Inconsistent(format!("the run `{}` {what}", run.name)))
             };
-            let Quality { perplexity, kl_divergence, top1_agreement, .. } = run.quality;
             let Some(asked) = named(&run.name) else { return wrong("is not in the plan") };
-            if perplexity.is_nan() || perplexity < 1.0 || kl_divergence.is_nan() {
-                return wrong("has a quality that is none");
-            }
-            if !(0.0..=1.0).contains(&top1_agreement) || run.files.is_empty() {
-                return wrong("agrees on a share outside 0 to 1, or has no file");
+            if !is_a_quality(&run.quality) || run.files.is_empty() {
+                return wrong("has a quality that is none, or has no file");
             }
             if run.choices.is_empty() == asked.scales.is_some() {
                 return wrong("has choices of scales and searched none, or the other way round");
@@ -114,6 +125,15 @@ impl Body for AwqMeters {
                 return wrong("has a choice without errors");
             }
         }
+        if let Some(kept) = self.one_percent.iter().find(|kept| !is_a_quality(&kept.quality)) {
+            let problem = format!("one percent, {}: a quality that is none", kept.chosen_by);
+            return Err(CaptureError::Inconsistent(problem));
+        }
         Ok(())
     }
+}
+
+fn is_a_quality(quality: &Quality) -> bool {
+    let Quality { perplexity, kl_divergence, top1_agreement, .. } = *quality;
+    perplexity >= 1.0 && !kl_divergence.is_nan() && (0.0..=1.0).contains(&top1_agreement)
 }

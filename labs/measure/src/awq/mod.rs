@@ -1,11 +1,13 @@
 //! `awq-meters`: methods of four bits on a whole model, each written in every layout and read back.
 //!
 //! * [`plan`]: the runs.
+//! * [`one_percent`]: the experiment with one channel in a hundred in 16 bits.
 //! * [`awq_meters`]: what is kept of a run.
 //!
 //! Runs that the file has already are left alone, so a program that was stopped goes on.
 
 mod awq_meters;
+pub mod one_percent;
 pub mod plan;
 
 use std::path::{Path, PathBuf};
@@ -23,9 +25,9 @@ use quantizer::loaded::Checkpoint;
 use quantizer::{Job, Options, Plan, SHARD_BYTES, Transform, write};
 
 use crate::capture::Provenance;
-use crate::gptq::{Subject, load};
+use crate::gptq::{Other, Subject, load};
 
-pub use awq_meters::{AwqMeters, Capture, Choice, File, Run, Setup};
+pub use awq_meters::{AwqMeters, Capture, Choice, File, Kept, Run, Setup};
 pub use plan::{Asked, PLAN};
 
 /// Quantize a model with each method of four bits, write every layout, and score what is read back.
@@ -34,6 +36,12 @@ pub struct Args {
     /// Only the runs of these names.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Add the measurement of another program, which `time_llm_compressor.py` wrote, and nothing else.
+    #[arg(long, value_name = "FILE.json", requires = "scored")]
+    other: Option<PathBuf>,
+    /// The checkpoint that the other program wrote, which is scored.
+    #[arg(long, value_name = "DIR", requires = "other")]
+    scored: Option<PathBuf>,
     /// The capture: made, or completed.
     #[arg(long, value_name = "FILE.json", default_value_os_t = target("captures/awq.json"))]
     pub out: PathBuf,
@@ -55,16 +63,23 @@ pub fn run(args: &Args) -> Result<()> {
             body: AwqMeters::default(),
         },
     };
-    let wanted = |asked: &&Asked| {
-        args.only.is_empty() || args.only.iter().any(|name| asked.name == name.as_str())
-    };
-    let asked: Vec<&Asked> = PLAN.iter().filter(wanted).collect();
-    ensure!(!asked.is_empty(), "no run has such a name: --list shows them");
+    if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
+        let other = Other::scored(path, checkpoint)?;
+        capture.others.retain(|known| known.name != other.name);
+        capture.others.push(other);
+        return Ok(capture.save(&args.out)?);
+    }
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let asked: Vec<&Asked> = PLAN.iter().filter(|asked| wanted(asked.name)).collect();
+    let one_percent = wanted(one_percent::NAME);
+    ensure!(one_percent || !asked.is_empty(), "no run has such a name: --list shows them");
     if args.list {
         for asked in asked {
             let done = capture.run(asked.name).map_or("", |_| ", done");
             println!("{}{done}", asked.name);
         }
+        let done = if capture.one_percent.is_empty() { "" } else { ", done" };
+        println!("{}{done}", one_percent::NAME);
         return Ok(());
     }
     let subject = Subject::load()?;
@@ -80,6 +95,10 @@ pub fn run(args: &Args) -> Result<()> {
         // In the order of the plan, whichever runs were made first.
         let place = |name: &str| PLAN.iter().position(|asked| asked.name == name);
         capture.runs.sort_by_key(|run| place(&run.name));
+        capture.save(&args.out)?;
+    }
+    if one_percent && capture.one_percent.is_empty() {
+        capture.one_percent = one_percent::run(&subject, &tokens)?;
         capture.save(&args.out)?;
     }
     Ok(())

@@ -43,6 +43,8 @@ const TRIED_DUO: Search = Search { with_feedback: true, ..DUO };
 const USUAL: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
 /// The best of lab 06 at this size.
 const SEARCHED: Options = Options { scales: Scales::Searched, ..USUAL };
+/// With scales and codes fitted to each other behind GPTQ.
+const FITTED: Options = Options { sweeps: 3, ..SEARCHED };
 
 const fn run(name: &'static str, scales: Option<Search>, feedback: Option<Options>) -> Asked {
     Asked { name, grid: Grid::LlmCompressor, scales, feedback }
@@ -62,8 +64,18 @@ pub static PLAN: &[Asked] = &[
     run("GPTQ, searched scales", None, Some(SEARCHED)),
     run("AWQ and GPTQ, searched scales", Some(NO_CLIP), Some(SEARCHED)),
     run("AWQ and GPTQ, searched scales, ratios tried with feedback", Some(TRIED), Some(SEARCHED)),
-    run("X duo tried", Some(TRIED_DUO), Some(SEARCHED)),
-    run("X duo", Some(DUO), Some(SEARCHED)),
+    run("AWQ, second formula, and GPTQ, searched scales", Some(DUO), Some(SEARCHED)),
+    run(
+        "AWQ, second formula, and GPTQ, searched scales, ratios tried with feedback",
+        Some(TRIED_DUO),
+        Some(SEARCHED),
+    ),
+    run("GPTQ, searched and fitted scales", None, Some(FITTED)),
+    run(
+        "AWQ, second formula, and GPTQ, searched and fitted scales, ratios tried with feedback",
+        Some(TRIED_DUO),
+        Some(FITTED),
+    ),
 ];
 
 /// The grid of lab 06 with the codes of lab 07's `grid`, if it has them.

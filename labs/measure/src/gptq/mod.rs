@@ -11,7 +11,7 @@ mod gptq_meters;
 pub mod plan;
 pub mod texts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ::gptq::{GptqError, Grid, Hessian, group_scales};
@@ -71,11 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
         },
     };
     if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let mut other: Other =
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
-        other.perplexity = Some(Subject::load()?.score(&model)?.perplexity);
+        let other = Other::scored(path, checkpoint)?;
         capture.others.retain(|known| known.name != other.name);
         capture.others.push(other);
         return Ok(capture.save(&args.out)?);
@@ -111,6 +107,18 @@ pub fn run(args: &Args) -> Result<()> {
         capture.save(&args.out)?;
     }
     Ok(())
+}
+
+impl Other {
+    /// The measurement in a file, with the perplexity of the checkpoint that belongs to it.
+    pub(crate) fn scored(path: &Path, checkpoint: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let mut other: Self =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
+        other.perplexity = Some(Subject::load()?.score(&model)?.perplexity);
+        Ok(other)
+    }
 }
 
 /// The model, the passage, and what the model predicts on the passage.

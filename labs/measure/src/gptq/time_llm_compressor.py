@@ -1,13 +1,14 @@
-"""GPTQ of llm-compressor on the course's model: the text, the tokens and the choices of the run
-`aim, llm-compressor's choices`, and the seconds that it takes.
+"""GPTQ or AWQ of llm-compressor on the course's model: the text, the tokens and the choices of the runs
+`aim, llm-compressor's choices` (GPTQ) and `AWQ, second formula, without clipping`, and the seconds that it
+takes.
 
     uv venv --python 3.11 && uv pip install llmcompressor==0.14.0.1 torch
     cargo book quantize --scheme none --out target/checkpoints/none
-    python labs/measure/src/gptq/time_llm_compressor.py target/checkpoints/none OUT OTHER.json [SAMPLES]
-    cargo book perplexity OUT
-    cargo book capture gptq --other OTHER.json
+    python labs/measure/src/gptq/time_llm_compressor.py target/checkpoints/none OUT OTHER.json [SAMPLES [METHOD]]
+    cargo book capture METHOD --other OTHER.json --scored OUT
 
-SAMPLES are chunks of 512 tokens, 128 unless another number is given. OUT is the checkpoint."""
+SAMPLES are chunks of 512 tokens, 128 unless another number is given. METHOD is gptq or awq. OUT is the
+checkpoint."""
 
 import datetime
 import json
@@ -27,13 +28,15 @@ import llmcompressor
 import transformers
 from datasets import Dataset
 from llmcompressor import oneshot
-from llmcompressor.modifiers.quantization import GPTQModifier
+from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
+from llmcompressor.modifiers.transform.awq import AWQModifier
 
 CHUNK, THREADS = 512, os.cpu_count()
 TEXT = pathlib.Path(__file__).parents[3] / "model/passage/paradise-lost.txt"
 
 
-def main(base, out, other, samples=128):
+def main(base, out, other, samples=128, method="gptq"):
+    samples = int(samples)
     torch.set_num_threads(THREADS)
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -42,7 +45,13 @@ def main(base, out, other, samples=128):
     data = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * CHUNK for _ in rows]})
     weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 64}
     groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
-    recipe = GPTQModifier(config_groups=groups, ignore=["lm_head"], actorder="static")
+    linear = {"config_groups": groups, "ignore": ["lm_head"]}
+    recipes = {
+        "gptq": lambda: GPTQModifier(actorder="static", **linear),
+        # The scales with their default choices, and then the nearest codes.
+        "awq": lambda: [AWQModifier(), QuantizationModifier(**linear)],
+    }
+    recipe = recipes[method]()
     load, date = os.getloadavg()[0], datetime.datetime.now(datetime.timezone.utc)
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     oneshot(model=model, dataset=data, recipe=recipe, max_seq_length=CHUNK, num_calibration_samples=samples)
@@ -52,7 +61,7 @@ def main(base, out, other, samples=128):
     versions = {"torch": torch, "compressed-tensors": compressed_tensors, "transformers": transformers}
     versions = ", ".join(f"{name} {module.__version__}" for name, module in versions.items())
     measured = {
-        "name": f"llm-compressor, {samples} samples",
+        "name": f"llm-compressor, {samples} samples" + (", AWQ" if method == "awq" else ""),
         "version": f"llm-compressor {llmcompressor.__version__}, {versions}",
         "text": "Paradise Lost",
         "tokens": samples * CHUNK,
@@ -68,4 +77,4 @@ def main(base, out, other, samples=128):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
+    main(*sys.argv[1:])
