@@ -34,6 +34,20 @@ pub fn methods(capture: &Capture) -> Result<Table> {
         .done())
 }
 
+/// One channel in a hundred in 16 bits, on the whole model.
+pub fn one_percent(capture: &Capture) -> Result<Table> {
+    let none = capture.run("nearest").context("the capture has no run `nearest`")?;
+    let kept = capture.one_percent.iter().map(|kept| (kept.chosen_by.as_str(), &kept.quality));
+    let rows: Vec<_> = std::iter::once(("no channel", &none.quality)).chain(kept).collect();
+    let title = "SmolLM2-135M in int4 with the nearest codes, and one channel in a hundred of the inputs of each \
+                 projection in 16 bits";
+    Ok(Table::of(title, rows)
+        .text("channels in 16 bits", |(chosen_by, _)| *chosen_by)
+        .number("perplexity", |(_, quality)| format!("{:.2}", quality.perplexity))
+        .number("KL divergence (nats)", |(_, quality)| sig3(quality.kl_divergence))
+        .done())
+}
+
 /// Each method in each layout: the perplexity of the file, read back.
 pub fn layouts(capture: &Capture) -> Result<Table> {
     let rows = METHODS.map(|(label, name)| {
