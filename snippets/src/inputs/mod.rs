@@ -47,6 +47,12 @@ pub static LAYERS: Input<Layers> = Input::new(
     Layers::read,
 );
 
+/// The two real matrices with Hessians.
+pub static HESSIANS: Input<()> = Input::new(
+    || vec![kit::real_slice::PATH.into(), kit::real_slice::HESSIANS_PATH.into()],
+    |_| Ok(()),
+);
+
 /// The captures of `cargo book capture gpu`.
 pub static GPU: Input<Gpus> = Input::new(committed_gpus, |files| Ok(Gpus(load_all(files)?)));
 

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use awq::{
-    Grid, Rounding, Search, channel_means, clip, fold_into_norm, output_error, scaled_values,
-    search_clip, search_scales,
+    Grid, Rounding, Search, candidate_scales, channel_means, clip, fold_into_norm, output_error,
+    scaled_values, search_clip, search_scales,
 };
+use gptq::{Hessian, Settings};
 use kit::Table;
 use kit::data::normal_matrix;
+use kit::real_slice;
 use kit::table::percent;
 use ndarray::{Array1, Array2, Axis, s};
 
@@ -15,6 +17,9 @@ use crate::inputs::{Layer, Layers};
 
 /// Rows of a matrix that are searched, because clips are searched group by group.
 const ROWS: usize = 96;
+
+/// Tokens of the Hessians of the slice.
+const MANY: usize = 8192;
 
 /// The rounding of these tables: lab 03's grid.
 pub const ROUNDING: Rounding =
@@ -101,6 +106,48 @@ fn copied(layer: &Layer) -> Layer {
         calibration: calibration.clone(),
         held_out: held_out.clone(),
     }
+}
+
+/// The ratios of the table with feedback: beyond them every error grows.
+const RATIOS: [f32; 7] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
+
+/// The squared error of the output over that of an output of 0, for each of [`RATIOS`]: with the nearest
+/// codes and with GPTQ, under the Hessian of many tokens.
+fn with_ratios(name: &str) -> Result<Vec<[f64; 2]>> {
+    let w = real_slice::tensor(name)?.slice(s![..ROWS, ..]).to_owned();
+    let h = Hessian { matrix: real_slice::hessian(name)?, tokens: MANY };
+    // The slice keeps no means of these tokens, and a root of a mean square ranks channels as well.
+    let sizes = h.matrix.diag().mapv(|sum| (sum / MANY as f64).sqrt() as f32);
+    let settings = Settings { act_order: true, ..Settings::new(gptq::Grid::LAB_03, GROUP) };
+    let each = RATIOS.map(|ratio| {
+        let scales = candidate_scales(&sizes, ratio)?;
+        let wide = scales.mapv(f64::from);
+        let matrix = &h.matrix / &wide / &wide.view().insert_axis(Axis(1));
+        let scaled = Hessian { matrix, tokens: MANY };
+        let nearest = scaled_values(&w, &scales, &ROUNDING)?;
+        let fed = gptq::gptq(&(&w * &scales), &scaled, &settings)?.values() / &scales;
+        Ok([&nearest, &fed].map(|values| h.relative_error(&w, values).powi(2)))
+    });
+    each.into_iter().collect()
+}
+
+/// Ratios before the nearest codes and before GPTQ, on the two layers with Hessians of many tokens.
+pub fn with_feedback() -> Result<Table> {
+    let layers = real_slice::HESSIANS.map(|name| Ok((real_slice::label(name), with_ratios(name)?)));
+    let layers = layers.into_iter().collect::<Result<Vec<_>>>()?;
+    let title = format!(
+        "Squared error of the output, over that of an output of 0: scales of one ratio before the nearest codes \
+         and before GPTQ, {MANY} tokens"
+    );
+    let mut table = Table::of(title, RATIOS.into_iter().enumerate().collect::<Vec<_>>())
+        .number("ratio", |(_, ratio)| format!("{ratio:.1}"));
+    for (label, errors) in &layers {
+        for (way, which) in [("nearest codes", 0), ("GPTQ", 1)] {
+            let column = format!("{label}, {way}");
+            table = table.number(column, move |(at, _)| percent(errors[*at][which]));
+        }
+    }
+    Ok(table.done())
 }
 
 /// The search on the nine layers, on tokens that it has seen and on others.
