@@ -309,7 +309,8 @@ impl LayerSearch<'_> {
             Some(options) => Trial::Feedback {
                 h,
                 weights: weights.iter().map(some_rows).collect(),
-                options,
+                // Fitting takes most of the time, and lowers the errors of all candidates alike.
+                options: Options { sweeps: 0, ..*options },
                 format: self.format,
             },
             // Twice as fast in f32, and an error is compared to a fraction of a percent.
@@ -376,17 +377,8 @@ enum Writer {
 
 /// The rounding that candidates are tried with.
 enum Trial<'a> {
-    Nearest {
-        h: Array2<f32>,
-        weights: Vec<Array2<f32>>,
-        rounding: &'a Rounding,
-    },
-    Feedback {
-        h: &'a Hessian,
-        weights: Vec<Array2<f32>>,
-        options: &'a Options,
-        format: StorageFormat,
-    },
+    Nearest { h: Array2<f32>, weights: Vec<Array2<f32>>, rounding: &'a Rounding },
+    Feedback { h: &'a Hessian, weights: Vec<Array2<f32>>, options: Options, format: StorageFormat },
 }
 
 impl Trial<'_> {
@@ -488,7 +480,7 @@ mod tests {
             Hessian { matrix: x.t().dot(&x), tokens: 90 }
         };
         let h = of(&x);
-        let trial = Trial::Feedback { h: &h, weights: vec![w.clone()], options: &options, format };
+        let trial = Trial::Feedback { h: &h, weights: vec![w.clone()], options, format };
         let (scaled, of_scaled) = (&w * &scales, of(&(&x / &scales)));
         let rounded = gptq_matrix::round(&scaled, &of_scaled, &options, format)?;
         let expected = of_scaled.error(&scaled, &rounded.values());
