@@ -16,6 +16,10 @@ use crate::{AwqError, Block, Candidate, Heads, Rounding, Search, clip_maxima, ra
 type Lab<T> = Result<T, AwqError>;
 type Matrix = Array2<f32>;
 type Vector = Array1<f32>;
+/// Something in front, and the layers behind it.
+type Folded<T> = Lab<(T, Vec<Matrix>)>;
+type Pair = (Matrix, Matrix);
+type Named<'a> = (&'a str, Matrix);
 
 /// The steps of the lab. A function of the lab that no wrong answer divides is one step.
 struct Steps {
@@ -43,7 +47,7 @@ struct Steps {
     search_scales: fn(&Matrix, &[Matrix], &Rounding) -> Lab<Search>,
     check_norm: fn(&Vector, &[Matrix], &Vector) -> Lab<()>,
     divide_norm: fn(&Vector, &Vector) -> Vector,
-    fold_into_norm: fn(&Vector, &[Matrix], &Vector) -> Lab<(Vector, Vec<Matrix>)>,
+    fold_into_norm: fn(&Vector, &[Matrix], &Vector) -> Folded<Vector>,
     row_behind: fn(usize, &Heads) -> usize,
     check_heads: fn(&Heads) -> Lab<()>,
     means_of_rows: fn(&Vector, &Heads) -> Lab<Vector>,
@@ -51,7 +55,7 @@ struct Steps {
     check_linear: fn(&Matrix, &Matrix, &Vector, &Heads) -> Lab<()>,
     /// The layer before, divided.
     divide_rows: fn(&Matrix, &Vector) -> Matrix,
-    fold_into_linear: fn(&Matrix, &Matrix, &Vector, &Heads) -> Lab<(Matrix, Matrix)>,
+    fold_into_linear: fn(&Matrix, &Matrix, &Vector, &Heads) -> Lab<Pair>,
     is_clipped: fn(&str) -> bool,
     clamp: fn(f32, f32) -> f32,
     clip: fn(&Matrix, &Matrix) -> Lab<Matrix>,
@@ -65,8 +69,8 @@ struct Steps {
     search_clip: fn(&Matrix, &Matrix, &Rounding) -> Lab<Matrix>,
     /// The inputs of the layers behind the norm after the scales are folded in.
     new_inputs: fn(&Matrix, &Vector) -> Matrix,
-    fold: fn(&Vector, &[Matrix], &Vector, &Matrix, &Rounding) -> Lab<(Vector, Vec<Matrix>)>,
-    awq: fn(&Vector, &[(&str, Matrix)], &Matrix, &Rounding) -> Lab<Block>,
+    fold: fn(&Vector, &[Matrix], &Vector, &Matrix, &Rounding) -> Folded<Vector>,
+    awq: fn(&Vector, &[Named<'_>], &Matrix, &Rounding) -> Lab<Block>,
 }
 
 const RIGHT: Steps = Steps {
@@ -395,7 +399,7 @@ wrong_answers! {
                 return Ok(rounding.values(&(w * scales))? / scales);
             }
             let rows = scales.view().insert_axis(Axis(1));
-            Ok(rounding.values(&(w * &rows))? / &rows)
+            Ok(rounding.values(&(w * &rows))? / rows)
         },
     }
 

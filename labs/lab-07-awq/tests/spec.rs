@@ -232,7 +232,7 @@ fn columns_are_multiplied_before_rounding_and_divided_after() {
             "multiplied twice: what multiplies a weight divides its input"
         } else if found == must(rounding.values(&(&w / &scales))) * &scales {
             "divided first: then the channels that matter get the coarser steps"
-        } else if found == must(rounding.values(&(&w * &rows))) / &rows {
+        } else if found == must(rounding.values(&(&w * &rows))) / rows {
             "rows were multiplied: a channel is a column"
         } else if found == plain {
             "the scales have done nothing"
@@ -273,7 +273,7 @@ fn zero_and_non_finite_scales_are_caught() {
         scales.slice_mut(s![3..5]).fill(value);
         for (of, error) in [
             ("scaled_values", scaled_values(&w, &scales, &SMALL).err()),
-            ("fold_into_norm", fold_into_norm(&norm, &[w.clone()], &scales).err()),
+            ("fold_into_norm", fold_into_norm(&norm, std::slice::from_ref(&w), &scales).err()),
             ("fold_into_linear", fold_into_linear(&w, &w, &scales, &heads).err()),
         ] {
             match error {
@@ -293,7 +293,7 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
     differ(scaled_values(&w, &one, &SMALL).err(), [1, 8], "scaled_values with 1 scale");
     differ(output_error(&narrow, &w, &w).err(), [1, 8], "output_error with 1 channel");
     differ(
-        search_scales(&narrow, &[w.clone()], &SMALL).err(),
+        search_scales(&narrow, std::slice::from_ref(&w), &SMALL).err(),
         [1, 8],
         "search_scales of 1 channel",
     );
@@ -303,8 +303,16 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
         [1, 8],
         "search_scales with a layer of 1 channel",
     );
-    differ(fold_into_norm(&norm, &[w.clone()], &one).err(), [1, 8], "fold_into_norm with 1 scale");
-    differ(fold_into_norm(&one, &[w.clone()], &norm).err(), [1, 8], "fold_into_norm, norm of 1");
+    differ(
+        fold_into_norm(&norm, std::slice::from_ref(&w), &one).err(),
+        [1, 8],
+        "fold_into_norm with 1 scale",
+    );
+    differ(
+        fold_into_norm(&one, std::slice::from_ref(&w), &norm).err(),
+        [1, 8],
+        "fold_into_norm, norm of 1",
+    );
     differ(
         fold_into_norm(&norm, &two, &norm).err(),
         [1, 8],

@@ -406,7 +406,7 @@ impl Trial<'_> {
 /// The Hessian of inputs that are divided by `scales`.
 fn under_scales(h: &Hessian, scales: &Array1<f32>) -> Hessian {
     let scales = scales.mapv(f64::from);
-    let matrix = &h.matrix / &scales / &scales.view().insert_axis(Axis(1));
+    let matrix = &h.matrix / &scales / scales.view().insert_axis(Axis(1));
     Hessian { matrix, tokens: h.tokens }
 }
 

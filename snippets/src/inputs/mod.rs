@@ -18,7 +18,7 @@ use crate::entry::Input;
 pub use captures::Engines;
 use captures::json_in;
 pub(crate) use captures::{load, load_all};
-pub use real_slice::{Layer, Layers, Slice};
+pub use real_slice::{Hessians, Layer, Layers, Slice, WithHessian};
 
 /// A path under `labs/measure/src`, where each program has a folder `captures`.
 macro_rules! captures {
@@ -48,9 +48,9 @@ pub static LAYERS: Input<Layers> = Input::new(
 );
 
 /// The two real matrices with Hessians.
-pub static HESSIANS: Input<()> = Input::new(
+pub static HESSIANS: Input<Hessians> = Input::new(
     || vec![kit::real_slice::PATH.into(), kit::real_slice::HESSIANS_PATH.into()],
-    |_| Ok(()),
+    Hessians::read,
 );
 
 /// The captures of `cargo book capture gpu`.

@@ -30,6 +30,29 @@ impl Slice {
     }
 }
 
+/// A layer with the Hessian of many tokens.
+pub struct WithHessian {
+    /// Its name in the book.
+    pub label: String,
+    /// `[rows kept, in_features]`.
+    pub weight: Array2<f32>,
+    /// The sum of `x^T x`, `[in_features, in_features]`.
+    pub hessian: Array2<f64>,
+}
+
+/// The layers with Hessians.
+pub struct Hessians(pub Vec<WithHessian>);
+
+impl Hessians {
+    pub(super) fn read(_: &[PathBuf]) -> Result<Self> {
+        let read = |name: &&str| -> Result<WithHessian> {
+            let (weight, hessian) = (real_slice::tensor(name)?, real_slice::hessian(name)?);
+            Ok(WithHessian { label: label(name), weight, hessian })
+        };
+        Ok(Self(real_slice::HESSIANS.iter().map(read).collect::<Result<_>>()?))
+    }
+}
+
 /// One of the nine layers: its weight, what calibration saw and what it is tried on.
 pub struct Layer {
     /// Its name in the book.

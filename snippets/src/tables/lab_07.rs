@@ -8,12 +8,11 @@ use awq::{
 use gptq::{Hessian, Settings};
 use kit::Table;
 use kit::data::normal_matrix;
-use kit::real_slice;
 use kit::table::percent;
 use ndarray::{Array1, Array2, Axis, s};
 
 use super::lab_06::GROUP;
-use crate::inputs::{Layer, Layers};
+use crate::inputs::{Hessians, Layer, Layers, WithHessian};
 
 /// Rows of a matrix that are searched, because clips are searched group by group.
 const ROWS: usize = 96;
@@ -113,16 +112,16 @@ const RATIOS: [f32; 7] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
 
 /// The squared error of the output over that of an output of 0, for each of [`RATIOS`]: with the nearest
 /// codes and with GPTQ, under the Hessian of many tokens.
-fn with_ratios(name: &str) -> Result<Vec<[f64; 2]>> {
-    let w = real_slice::tensor(name)?.slice(s![..ROWS, ..]).to_owned();
-    let h = Hessian { matrix: real_slice::hessian(name)?, tokens: MANY };
+fn with_ratios(layer: &WithHessian) -> Result<Vec<[f64; 2]>> {
+    let w = layer.weight.slice(s![..ROWS, ..]).to_owned();
+    let h = Hessian { matrix: layer.hessian.clone(), tokens: MANY };
     // The slice keeps no means of these tokens, and a root of a mean square ranks channels as well.
     let sizes = h.matrix.diag().mapv(|sum| (sum / MANY as f64).sqrt() as f32);
     let settings = Settings { act_order: true, ..Settings::new(gptq::Grid::LAB_03, GROUP) };
     let each = RATIOS.map(|ratio| {
         let scales = candidate_scales(&sizes, ratio)?;
         let wide = scales.mapv(f64::from);
-        let matrix = &h.matrix / &wide / &wide.view().insert_axis(Axis(1));
+        let matrix = &h.matrix / &wide / wide.view().insert_axis(Axis(1));
         let scaled = Hessian { matrix, tokens: MANY };
         let nearest = scaled_values(&w, &scales, &ROUNDING)?;
         let fed = gptq::gptq(&(&w * &scales), &scaled, &settings)?.values() / &scales;
@@ -132,9 +131,9 @@ fn with_ratios(name: &str) -> Result<Vec<[f64; 2]>> {
 }
 
 /// Ratios before the nearest codes and before GPTQ, on the two layers with Hessians of many tokens.
-pub fn with_feedback() -> Result<Table> {
-    let layers = real_slice::HESSIANS.map(|name| Ok((real_slice::label(name), with_ratios(name)?)));
-    let layers = layers.into_iter().collect::<Result<Vec<_>>>()?;
+pub fn with_feedback(layers: &Hessians) -> Result<Table> {
+    let layers = layers.0.iter().map(|layer| Ok((layer.label.clone(), with_ratios(layer)?)));
+    let layers = layers.collect::<Result<Vec<_>>>()?;
     let title = format!(
         "Squared error of the output, over that of an output of 0: scales of one ratio before the nearest codes \
          and before GPTQ, {MANY} tokens"

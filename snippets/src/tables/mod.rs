@@ -106,7 +106,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_07_one_percent", &LAYERS, lab_07::one_percent),
         Entry::of("lab_07_search", &LAYERS, lab_07::search),
-        Entry::of("lab_07_with_feedback", &HESSIANS, |()| lab_07::with_feedback()),
+        Entry::of("lab_07_with_feedback", &HESSIANS, lab_07::with_feedback),
         Entry::of("awq_one_percent", &AWQ, methods::one_percent),
         Entry::of("methods", &AWQ, methods::methods),
         Entry::of("methods_layouts", &AWQ, methods::layouts),
