@@ -24,6 +24,7 @@ use model::{InLayer, LayerId, Model, Norm, Projection, READERS, Weights};
 use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 
+use crate::decoder_layers::DecoderLayers;
 use crate::gptq_matrix::{self, Options};
 use crate::layer_by_layer::{CHUNKS_AT_ONCE, Sum, of_each, whole_chunks};
 use crate::{Plan, Transform, WriteError};
@@ -83,16 +84,19 @@ impl ActivationScales {
     ) -> Result<Self, WriteError> {
         let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
         let quantized = quantized.map(|tensor| tensor.name.clone()).collect();
-        let model = Model::load(weights.path())?;
+        let layers_of = DecoderLayers { weights, transform: None };
+        let model = layers_of.outline()?;
         let chunks = whole_chunks(&model, tokens)?;
         let mut hidden = chunks.map(|chunk| model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let layers = model.config().layers;
-        let search = LayerSearch { model, format: plan.format, options, quantized };
+        let mut search = LayerSearch { model, format: plan.format, options, quantized };
         let mut scales = Self { settings: format!("{options:?}"), ..Self::default() };
         for layer in 0..layers {
+            layers_of.fill(&mut search.model, layer)?;
             let (behind, inputs) = search.run(layer, hidden)?;
             hidden = behind;
             search.search(layer, &inputs, &mut scales)?;
+            search.model.clear_layer(layer)?;
             watch(layer + 1, layers);
         }
         Ok(scales)

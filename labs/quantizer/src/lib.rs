@@ -8,6 +8,7 @@
 
 pub mod activation_scales;
 mod config;
+mod decoder_layers;
 mod error;
 mod gguf_file;
 mod gptq_matrix;
@@ -25,6 +26,7 @@ mod stages;
 mod tokenizer;
 mod write;
 
+pub use decoder_layers::DecoderLayers;
 pub use error::WriteError;
 pub use gptq_matrix::{Options, Scales};
 pub use plan::Plan;

@@ -23,7 +23,7 @@ use model::{Convention, Model, Reference, Score, Tokenizer, Weights, passage};
 use ndarray::Array2;
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::load_quantized;
-use quantizer::{Options, Plan};
+use quantizer::{DecoderLayers, Options, Plan};
 
 use crate::capture::Provenance;
 
@@ -162,7 +162,7 @@ impl Subject {
             Watched { losses: asked.losses.then_some(&mut losses), started: Instant::now() };
         let (load, started, before) = (load(), Instant::now(), processor_seconds());
         let rounded = LayerByLayer::calibrate(
-            &self.weights,
+            DecoderLayers { weights: &self.weights, transform: None },
             &plan,
             tokens,
             &asked.options,
@@ -171,7 +171,7 @@ impl Subject {
         )?;
         let seconds = started.elapsed().as_secs_f64();
         let processor_seconds = processor_seconds().zip(before).map(|(now, before)| now - before);
-        let quality = self.score(rounded.model())?;
+        let quality = self.score(&rounded.model()?)?;
         rounded.forget()?;
         Ok(Run {
             name: asked.name.into(),
