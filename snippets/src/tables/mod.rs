@@ -169,7 +169,35 @@ impl Embed for Table {
             "\n<p class=\"table-title\" id=\"table-{name}\" \
              data-snippet=\"table {name}\">{}</p>\n\n{}",
             self.title(),
-            self.to_markdown()
+            literal(&self.to_markdown())
         ))
+    }
+}
+
+/// A Markdown table whose cells keep their quotes and hyphens. A cell is data: mdBook's smart punctuation
+/// would make a dash of `--budget`, and an opening quote of the one that ends a generated text.
+fn literal(table: &str) -> String {
+    let lines = table.lines().map(|line| match line.starts_with("|-") {
+        true => line.to_owned(),
+        false => {
+            let parts = line.split('`').enumerate().map(|(part, text)| match part % 2 {
+                0 => text.replace('"', "\\\"").replace("--", "\\-\\-"),
+                _ => text.to_owned(),
+            });
+            parts.collect::<Vec<_>>().join("`")
+        }
+    });
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn quotes_and_hyphens_of_cells_are_kept_and_code_and_the_line_of_alignments_are_not_touched() {
+        let table = "| a --b | \" c\" | `--d \"e\"` |\n|-------|------|-------:|\n";
+        let kept = r#"| a \-\-b | \" c\" | `--d "e"` |"#;
+        assert_eq!(literal(table), format!("{kept}\n|-------|------|-------:|\n"));
     }
 }
