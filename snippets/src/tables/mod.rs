@@ -49,6 +49,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("rounding_ties", rounding::ties),
         Entry::of("clip_rules", &SLICE, rounding::clip_rules),
         Entry::of("zero_guards", &SLICE, rounding::zero_guards),
+        Entry::computed("cost_matrices", cost_model::matrices),
         Entry::computed("cost_weights", cost_model::weights),
         Entry::computed("cost_kv", cost_model::kv),
         Entry::computed("cost_capacity", cost_model::capacity),
