@@ -29,8 +29,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
-    VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED,
+    SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -104,6 +104,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
+        Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
