@@ -92,7 +92,7 @@ pub static GPTQ: Input<measure::gptq::Capture> =
 
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
-    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), |files| load_all(files));
+    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =
