@@ -352,7 +352,7 @@ fn each_rule_gives_the_exponents_of_its_library() {
     for (name, codes) in &golden.codes {
         let rules = ScaleRule::ALL.into_iter();
         let is_named = |rule: &ScaleRule| name.ends_with(&format!(" {rule:?}"));
-        let rule = rules.filter(is_named).last().unwrap_or(ScaleRule::Floor);
+        let rule = rules.rev().find(is_named).unwrap_or(ScaleRule::Floor);
         let grid = FloatGrid::ALL.into_iter().find(|grid| name.starts_with(grid.name));
         let grid = grid.unwrap_or(E2M1);
         for (&absmax, &expected) in absmax.iter().zip(codes) {

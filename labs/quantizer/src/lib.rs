@@ -7,6 +7,7 @@
 
 mod config;
 mod error;
+mod fused;
 mod gguf_file;
 pub mod loaded;
 mod plan;

@@ -20,6 +20,7 @@ use model::Weights;
 use rayon::prelude::*;
 use serde_json::json;
 
+use crate::fused::Fused;
 use crate::report::{LayerError, Report};
 use crate::safetensors_file::{Sink, shards};
 use crate::stages::{Rounding, Transform};
@@ -67,10 +68,11 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
+    let fused = Fused::of(job)?;
     let errors = Mutex::new(BTreeMap::new());
     job.weights.tensors().par_iter().try_for_each(|tensor| {
         let one = || -> Result<(), WriteError> {
-            let error = convert(job, tensor, sinks.of(&tensor.name)?)?;
+            let error = convert(job, &fused, tensor, sinks.of(&tensor.name)?)?;
             if let Some(error) = error {
                 let mut errors = errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let of_kind: &mut LayerError = errors.entry(kind(&tensor.name)).or_default();
@@ -239,7 +241,12 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
 
 /// Reads one tensor and writes its parts. The result is the error of a quantized tensor, which is decoded
 /// from the written bytes, so that an error of the encoder counts too.
-fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerError>, WriteError> {
+fn convert(
+    job: &Job<'_>,
+    fused: &Fused,
+    tensor: &Tensor,
+    sink: &Sink,
+) -> Result<Option<LayerError>, WriteError> {
     let Job { weights, plan, .. } = job;
     let w = if plan.format.is_gguf() {
         weights.read_as_stored(&tensor.name)?
@@ -264,7 +271,7 @@ fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerEr
     }
     let data = match job.rounding {
         Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
-        None => plan.round_and_store(&w)?,
+        None => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
     };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());
