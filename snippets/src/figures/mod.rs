@@ -11,6 +11,7 @@ mod histogram;
 mod lab_01;
 mod lab_03;
 mod lab_04;
+mod lab_08;
 mod landscape;
 mod layouts;
 pub mod measured;
@@ -60,6 +61,8 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::computed("cost_crossover", cost_model::crossover),
         Entry::computed("cost_context", cost_model::context),
         Entry::computed("alpha_sweep", lab_04::alpha_sweep),
+        Entry::computed("number_lines", lab_08::number_lines),
+        Entry::computed("e8m0_rounding", lab_08::e8m0_rounding),
         Entry::of("landscape_before", &LAYERS, landscape::before),
         Entry::of("landscape_after", &LAYERS, landscape::after),
         Entry::of("model_ratios_norm", &MODEL, outliers::model_ratios_norm),

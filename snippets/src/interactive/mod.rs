@@ -8,6 +8,7 @@
 
 pub mod calculator;
 pub mod card;
+mod codes;
 mod curves;
 pub mod grid;
 mod groups;
@@ -33,6 +34,7 @@ pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
         Entry::computed("one_loud_row", outlier::one_outlier_row),
         Entry::of("group_sizes", &SLICE, groups::group_sizes),
         Entry::of("migration_sides", &LAYERS, migration::migration_sides),
+        Entry::computed("codes_in_use", codes::codes_in_use),
         Entry::computed("calculator", calculator::calculator),
     ]
 });
