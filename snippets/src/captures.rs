@@ -11,12 +11,13 @@ use kit::Table;
 use measure::capture::Body;
 use measure::cpu::CpuMeters;
 use measure::engines::{Capture, EngineMeters, Meter, meter_tables};
+use measure::gptq::GptqMeters;
 use measure::gpu::GpuMeters;
 use measure::outliers::OutlierMeters;
 
 use crate::figures;
 use crate::inputs::{Gpus, committed_gpus, load, load_all};
-use crate::tables::{captured, dequantization, outliers};
+use crate::tables::{captured, dequantization, gptq, outliers};
 
 /// The tables of a capture file, whichever program wrote it, as text for a terminal. Those of a GPU
 /// are shown together with the captures of the repository.
@@ -31,6 +32,8 @@ pub fn show(path: &Path) -> Result<String> {
         dequantization::all(&load(path)?)?
     } else if is::<OutlierMeters>(&schema) {
         outliers::all(&load(path)?)?
+    } else if is::<GptqMeters>(&schema) {
+        gptq::all(&load(path)?)?
     } else if is::<EngineMeters>(&schema) {
         meter_tables::all(&load(path)?, SMOLLM2_135M)
     } else {

@@ -3,7 +3,7 @@
 //! Each is an [`Entry`] of a list: [`figures::ALL`], [`interactive::ALL`], [`tables::ALL`],
 //! [`values::ALL`]. An entry names what it is made of besides the labs, the data files of
 //! [`inputs`]. A chapter names the entry, the preprocessor computes it, and insta pins tables and
-//! values under the same name.
+//! values under the same name. [`predictions`] are questions whose answer is in one of them.
 
 pub mod captures;
 mod entry;
@@ -14,6 +14,7 @@ pub mod interactive;
 mod meter;
 pub mod moved;
 pub mod pinned;
+pub mod predictions;
 pub mod published;
 mod rows;
 pub mod tables;

@@ -147,9 +147,23 @@ const SMOOTHED_LLAMA: Published = Published {
     ],
 };
 
+/// GPTQ with and without its two later options.
+const GPTQ_LLAMA: Published = Published {
+    name: "published_gptq_llama",
+    title: "perplexity on WikiText-2 of a model in 4 bits, one scale a row",
+    // The README of GPTQ's code.
+    source: Source {
+        name: "IST-DASLab",
+        url: "https://github.com/IST-DASLab/gptq/blob/2d65066/README.md",
+    },
+    place: "README",
+    columns: &["FP16", "nearest codes", "GPTQ", "GPTQ, act-order and true-sequential"],
+    rows: &[("LLaMA-7B", &["5.68", "6.29", "7.15", "6.09"])],
+};
+
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 6] =
-    [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA];
+pub const ALL: [Published; 7] =
+    [BATCH_CROSSOVER, ASYNCHRONOUS, RECOVERY, COLLAPSE, EMERGENCE, SMOOTHED_LLAMA, GPTQ_LLAMA];
 
 /// Bekman's collection of accelerator data sheets.
 const ML_ENGINEERING: Source = Source {

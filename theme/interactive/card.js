@@ -441,12 +441,14 @@
         const value = field => valueOf(known, field);
         const parts = [];
         const [layout, bits, acts] = [value(LAYOUT), value(WEIGHT_BITS), value(ACT_BITS)];
+        // The layout of a mix says nothing of the bits, the groups and the symmetry of a weight.
+        const mix = value(WEIGHT_KIND) === "mixed";
         if (layout === "NF4" || layout === "bnb FP4") parts.push(`${layout} ${value(BESIDE) === "32@64" ? "plain" : "double"}`);
-        else if (layout !== null) parts.push(layout);
+        else if (layout !== null) parts.push(layout, ...(mix && bits !== null ? [`W${bits}`] : []));
         else if (bits !== null && acts !== null) parts.push(saysAll(known) ? `W${bits}A${acts}` : `W${bits} A${acts}`);
         else if (acts !== null) parts.push(`A${acts}`);
-        if (layout === null) parts.push(...gridWords(known));
-        else if (acts !== null) parts.push(`A${acts}`);
+        if (layout !== null && acts !== null) parts.push(`A${acts}`);
+        if (layout === null || mix) parts.push(...gridWords(known));
         if (acts !== null && !isPlain(acts)) {
             const group = value(ACT_GROUP);
             if (value(ACT_KIND) !== null) parts.push(`act-${value(ACT_KIND)}`);

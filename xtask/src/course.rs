@@ -10,7 +10,7 @@ use xtask::workspace;
 const COMMANDS: [(&str, &str); 9] = [
     ("inspect", "Say what a checkpoint is: format, bits, groups, and whether its config agrees"),
     ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
-    ("quantize", "Write a checkpoint with the functions of labs 01, 03, 04 and 05"),
+    ("quantize", "Write a checkpoint with the functions of labs 01 and 03 to 06"),
     ("perplexity", "The perplexity of a checkpoint on the course's passage"),
     ("compare", "Compare two checkpoints: bytes, bits, perplexity, KL divergence, top-1 agreement"),
     ("generate", "Let a checkpoint continue a text"),

@@ -116,9 +116,13 @@ fn run_shown(spec: &Spec, name: &str) -> Result<Outcome> {
 fn explain(lab: &Lab, name: &str, outcome: &Outcome, spec: &str) -> Result<()> {
     println!("\nLook at this one first: {}\n", style(name).bold());
     outcome.report.lines().for_each(|line| println!("    {line}"));
-    let file = relative(&lab.starter());
-    let functions = starter::functions(&std::fs::read_to_string(lab.starter())?);
+    let owner = owner(lab, outcome.place_and_message().0)?;
+    let file = relative(&owner.starter());
+    let functions = starter::functions(&std::fs::read_to_string(owner.starter())?);
     let next = starter::next(&functions, outcome, spec, name);
+    if owner.package != lab.package {
+        println!("\n{} calls your {}, and stops there.", lab.short_name(), owner.short_name());
+    }
     if next.is_empty() {
         println!("\nNext: look at {file}.");
     } else {
@@ -130,6 +134,12 @@ fn explain(lab: &Lab, name: &str, outcome: &Outcome, spec: &str) -> Result<()> {
         promise.lines().for_each(|line| println!("{}", format!("    {line}").trim_end()));
     }
     Ok(())
+}
+
+/// The lab whose starter a panic came from: an earlier one, if this lab calls it.
+fn owner(lab: &Lab, place: &str) -> Result<Lab> {
+    let is_of = |other: &Lab| place.contains(&format!("{}/src/starter.rs:", other.package));
+    Ok(labs::all()?.into_iter().find(is_of).unwrap_or_else(|| lab.clone()))
 }
 
 /// A line for each other test that fails and is no `todo!`, because one round may mend several.

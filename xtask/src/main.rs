@@ -7,6 +7,7 @@ mod grade;
 mod graded;
 mod libtest;
 mod marks;
+mod predict;
 mod progress;
 mod starter;
 mod summary;
@@ -41,6 +42,8 @@ enum Command {
     Grade(grade::Args),
     /// Show how your starters move the tables of the book, or of a lab's chapter.
     Tables(tables::Args),
+    /// Check a prediction of a chapter, or list those with a number for an answer.
+    Predict(predict::Args),
     /// Get the whole model that the real slice is cut from (93 MB, once), or its original in bf16.
     Fetch(fetch::Args),
     /// Any other command is the program's that works on checkpoints and cards.
@@ -63,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return check::run(),
         Command::Grade(args) => return grade::run(&args),
         Command::Tables(args) => return tables::run(&args),
+        Command::Predict(args) => return predict::run(&args),
         Command::Fetch(args) => fetch::run(&args)?,
         Command::Course(words) => return course::run(&words),
     }

@@ -19,7 +19,7 @@ pub enum Command {
     Inspect(reading::Inspect),
     /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
     Card(reading::Card),
-    /// Write a checkpoint with the functions of labs 01, 03, 04 and 05.
+    /// Write a checkpoint with the functions of labs 01 and 03 to 06.
     Quantize(quantize::Args),
     /// The perplexity of a checkpoint on the course's passage.
     Perplexity(reading::Perplexity),
@@ -88,6 +88,10 @@ mod tests {
             (format!("quantize --scheme w4a16 --input {there} --dtype f8"), "f16, bf16, f32"),
             (format!("quantize --scheme w4a16 --input {there} --out {there}"), "already"),
             (format!("quantize --scheme w4a16 --input {there} --smooth 0.5"), "for w8a8"),
+            (format!("quantize --scheme w8a8 --input {there} --method search"), "is for w4a16"),
+            (format!("quantize --scheme fp8 --input {there} --method gptq"), "--method nearest"),
+            (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
+            (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
         ] {
             let error = checked(&words).expect_err(&words);
             assert!(format!("{error:#}").contains(says), "{words}: {error:#}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
-use formats::registry::{self, Granularity, StorageFormat};
+use formats::registry::{self, Description, Granularity, StorageFormat};
 use kit::workspace::{fetched_model, target};
 
 use crate::existing;
@@ -22,16 +22,20 @@ pub struct Args {
     /// Fold SmoothQuant in, with this alpha: for w8a8.
     #[arg(long, value_name = "ALPHA")]
     pub smooth: Option<f32>,
-    /// Calibrate on this text instead of the course's: a licence, which no meter scores.
-    #[arg(long, value_name = "FILE", requires = "smooth", value_parser = existing)]
+    /// How codes are chosen.
+    #[arg(long, value_enum, default_value_t = Method::Nearest)]
+    pub method: Method,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
+    pub gptq: Gptq,
+    /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for GPTQ. No
+    /// meter scores them.
+    #[arg(long, value_name = "FILE", value_parser = existing)]
     pub calibration: Option<PathBuf>,
-    /// How codes are chosen: to the nearest, or with lab 03's search for the scale of each group.
-    #[arg(long, value_enum, default_value_t = Chosen::Nearest)]
-    pub rounding: Chosen,
     /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
     #[arg(long, value_name = "DIR|GGUF")]
     pub input: Option<PathBuf>,
-    /// The folder to make; without it, target/checkpoints/SCHEME (SCHEME-search).
+    /// The folder to make; without it, target/checkpoints/SCHEME (SCHEME-METHOD).
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// What is not quantized is stored as this: f16, bf16 or f32.
@@ -51,21 +55,99 @@ pub struct Args {
     pub perplexity: bool,
 }
 
-/// The roundings of the command line.
+/// How codes are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Chosen {
+pub enum Method {
     /// The nearest code.
     Nearest,
-    /// Lab 03's search for the scale of each group.
+    /// The nearest code, with lab 03's search for the scale of each group.
     Search,
+    /// Lab 06's rounding with feedback.
+    Gptq,
 }
 
-impl Chosen {
-    /// What the default folder has behind the name of the format, so that two roundings can be compared.
+impl Method {
+    /// What the default folder has behind the name of the format, so that two methods can be compared.
     fn suffix(self) -> &'static str {
         match self {
             Self::Nearest => "",
             Self::Search => "-search",
+            Self::Gptq => "-gptq",
+        }
+    }
+
+    /// Whether codes of `format` can be chosen so.
+    fn is_for(self, format: &Description) -> bool {
+        match self {
+            Self::Nearest => true,
+            Self::Search => format.is_int4_in_chosen_groups(),
+            Self::Gptq => format.is_int4_in_chosen_groups() || format.is_int8_per_channel(),
+        }
+    }
+
+    /// Refuses a format that is not for the method.
+    fn check(self, format: StorageFormat) -> Result<()> {
+        let fits = registry::ALL.into_iter().filter(|known| self.is_for(known));
+        let fits: Vec<_> = fits.map(|known| known.name).collect();
+        let name = self.suffix().trim_start_matches('-');
+        ensure!(
+            self.is_for(format.description),
+            "--method {name} is for {}, not {format}: take one of these formats, or --method nearest",
+            fits.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// The choices of GPTQ.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+#[command(next_help_heading = "With --method gptq")]
+pub struct Gptq {
+    /// Tokens of the calibration text, from its start.
+    #[arg(long, default_value_t = Self::default().tokens)]
+    pub tokens: usize,
+    /// Round the columns with large inputs first.
+    #[arg(long)]
+    pub act_order: bool,
+    /// Round the inputs of a layer one after the other, so that every Hessian sees the rounded weights before.
+    #[arg(long)]
+    pub sequential: bool,
+    /// Where the scales of groups come from. Fresh ones and --act-order exclude each other.
+    #[arg(long, value_enum, default_value_t = Scales::Static)]
+    pub scales: Scales,
+    /// Fit scales and codes again after GPTQ, each to the other, so many times.
+    #[arg(long, default_value_t = 0)]
+    pub sweeps: usize,
+    /// The share of the mean of the diagonal that is added to it.
+    #[arg(long, default_value_t = Self::default().damping)]
+    pub damping: f64,
+    /// The grid of four bits: absmax over 7 (lab 03's, codes -7 to 7) or over 7.5 (llm-compressor's, codes
+    /// -8 to 7).
+    #[arg(long, default_value = "7", value_parser = ["7", "7.5"])]
+    pub absmax_over: String,
+}
+
+/// Where the scales of groups come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scales {
+    /// From the largest weight, before anything is rounded.
+    Static,
+    /// From the largest weight when the first column of the group is rounded.
+    Fresh,
+    /// From a search for the least error, before anything is rounded.
+    Search,
+}
+
+impl Default for Gptq {
+    fn default() -> Self {
+        Self {
+            tokens: 16_384,
+            act_order: false,
+            sequential: false,
+            scales: Scales::Static,
+            sweeps: 0,
+            damping: 0.01,
+            absmax_over: "7".into(),
         }
     }
 }
@@ -94,7 +176,7 @@ impl Args {
 
     /// The folder to make.
     pub fn out(&self) -> PathBuf {
-        let name = || format!("{}{}", self.scheme, self.rounding.suffix());
+        let name = || format!("{}{}", self.scheme, self.method.suffix());
         self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
@@ -106,6 +188,8 @@ impl Args {
             self.smooth.is_none() || format.takes_a_transform(),
             "--smooth is for w8a8, where activations are quantized, not {format}"
         );
+        self.method.check(format)?;
+        self.check_calibration()?;
         let (input, out) = (self.input(), self.out());
         ensure!(
             input.exists(),
@@ -116,6 +200,30 @@ impl Args {
             out.symlink_metadata().is_err(),
             "{} is there already: remove it, or write elsewhere with --out",
             out.display()
+        );
+        Ok(())
+    }
+
+    /// Refuses choices of a calibration that does not take place.
+    fn check_calibration(&self) -> Result<()> {
+        let gptq = self.method == Method::Gptq;
+        ensure!(
+            gptq || self.gptq == Gptq::default(),
+            "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
+             choices of GPTQ: add --method gptq, or leave them out"
+        );
+        ensure!(
+            !(self.gptq.act_order && self.gptq.scales == Scales::Fresh),
+            "--act-order takes the columns of a group at different times, so a fresh scale cannot be \
+             computed when the group begins: add --scales static or search"
+        );
+        ensure!(
+            !(gptq && self.smooth.is_some()),
+            "--method gptq takes the inputs of the model as it is: leave out --smooth"
+        );
+        ensure!(
+            gptq || self.smooth.is_some() || self.calibration.is_none(),
+            "nothing is calibrated: add --smooth ALPHA or --method gptq, or leave out --calibration"
         );
         Ok(())
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{cpu, gpu, outliers};
+use measure::{cpu, gptq, gpu, outliers};
 use snippets::captures;
 use xtask::fetch;
 
@@ -26,6 +26,8 @@ enum What {
     Cpu(cpu::Args),
     /// Lab 04: outliers of the fetched model, and what quantizing does to its layers and to it.
     Model(outliers::Args),
+    /// Lab 06: what each choice of GPTQ does to the fetched model, and what the choice costs.
+    Gptq(gptq::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -35,6 +37,10 @@ enum What {
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.what {
         What::Gpu(args) => return gpu(args),
+        What::Gptq(args) => {
+            gptq::run(&args)?;
+            println!("The capture is {}", args.out.display());
+        }
         What::Cpu(args) => {
             cpu::run(&args)?;
             show(&args.out)?;

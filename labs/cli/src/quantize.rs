@@ -1,13 +1,18 @@
 //! `cargo book quantize`: writes a checkpoint.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use arguments::quantize::{Args, Chosen};
+use anyhow::{Context, Result, ensure};
+use arguments::quantize::{Args, Method};
+use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Weights, passage};
+use model::{Tokenizer, Weights, passage};
+use quantizer::layer_by_layer::{self, LayerByLayer, Watch};
 use quantizer::smooth::{CHUNK, Smoothing};
-use quantizer::{Job, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Transform, write};
+use quantizer::{
+    Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform, write,
+};
 
 use crate::perplexity;
 
@@ -16,25 +21,39 @@ use crate::perplexity;
 /// # Errors
 /// Those of [`write()`]; an input that was not fetched.
 pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
     let format = args.format()?;
     let plan = Plan::new(format, args.float()?);
     let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
+    // Before minutes of calibration; `write` looks again.
+    ensure!(
+        out.symlink_metadata().is_err(),
+        "{} is there already: remove it, or write elsewhere with --out",
+        out.display()
+    );
+    let layers = match args.method {
+        Method::Gptq => Some(layer_by_layer(args, &weights, &plan, &out)?),
+        Method::Nearest | Method::Search => None,
+    };
     let job = Job {
         weights: &weights,
         plan,
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
-        rounding: stage(args.rounding),
+        rounding: match args.method {
+            Method::Search => Some(&ScaleSearch),
+            Method::Nearest | Method::Gptq => layers.as_ref().map(|layers| layers as &dyn Rounding),
+        },
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
         requantize: args.requantize || args.input.is_none(),
     };
-    let started = Instant::now();
     let bar = Bar::new(weights.tensors().iter().map(|tensor| tensor.bytes).sum());
     let report = write(&job, &bar)?;
     bar.0.finish_and_clear();
+    layers.map_or(Ok(()), LayerByLayer::forget)?;
     for line in report.left_alone() {
         println!("{line}");
     }
@@ -54,20 +73,81 @@ pub fn run(args: &Args) -> Result<()> {
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }
 }
 
-/// The second stage; `None` is that of lab 05.
-fn stage(chosen: Chosen) -> Option<&'static dyn Rounding> {
-    match chosen {
-        Chosen::Nearest => None,
-        Chosen::Search => Some(&ScaleSearch),
+/// The text of `--calibration`, or `default`.
+fn calibration(args: &Args, default: &str) -> Result<String> {
+    match &args.calibration {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            refuse_the_passage(&text).with_context(|| path.display().to_string())?;
+            Ok(text)
+        }
+        None => Ok(default.to_string()),
+    }
+}
+
+/// Refuses the text on which perplexity is measured, because such a perplexity says nothing.
+fn refuse_the_passage(text: &str) -> Result<()> {
+    let words =
+        |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>().join(" ");
+    let passage = words(passage::ALICE);
+    // Words of several places, because a text may be a part of the passage and may have other lines.
+    let text = words(text);
+    let parts =
+        passage.as_bytes().chunks_exact(4000).map(|part| String::from_utf8_lossy(&part[..200]));
+    let shared = parts.filter(|part| text.contains(part.as_ref())).count();
+    ensure!(
+        shared == 0,
+        "this is the passage on which perplexity is measured: calibrate on another text"
+    );
+    Ok(())
+}
+
+/// Chooses the codes of each decoder layer, with a line for each layer.
+fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Result<LayerByLayer> {
+    let text = calibration(args, passage::PARADISE_LOST)?;
+    let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
+    tokens.truncate(args.gptq.tokens);
+    let options = options(&args.gptq);
+    println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let kept = out.with_file_name(format!(".{name}.gptq"));
+    Ok(LayerByLayer::calibrate(
+        weights,
+        plan,
+        &tokens,
+        &options,
+        &kept,
+        &mut Lines(Instant::now()),
+    )?)
+}
+
+/// A line for each decoder layer.
+struct Lines(Instant);
+
+impl Watch for Lines {
+    fn layer(&mut self, done: usize, layers: usize) {
+        println!("layer {done} of {layers}, {:.0} s", self.0.elapsed().as_secs_f64());
+    }
+}
+
+fn options(args: &arguments::quantize::Gptq) -> Options {
+    Options {
+        int4: if args.absmax_over == "7" { Grid::LAB_03 } else { Grid::LLM_COMPRESSOR },
+        scales: match args.scales {
+            arguments::quantize::Scales::Static => Scales::Static,
+            arguments::quantize::Scales::Fresh => Scales::Fresh,
+            arguments::quantize::Scales::Search => Scales::Searched,
+        },
+        sweeps: args.sweeps,
+        act_order: args.act_order,
+        damping: args.damping,
+        sequential: args.sequential,
     }
 }
 
 /// Runs the model on the calibration text.
 fn smoothing(args: &Args, weights: &Weights, alpha: f32) -> Result<Smoothing> {
-    let text = match &args.calibration {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-        None => passage::CALIBRATION.to_string(),
-    };
+    let text = calibration(args, passage::CALIBRATION)?;
     println!("calibrating on chunks of {CHUNK} tokens, alpha {alpha}");
     Ok(Smoothing::on_text(weights, &text, alpha)?)
 }
@@ -99,4 +179,22 @@ fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.map_or(String::new(), |peak| format!(", at most {} of memory", peak.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_passage_is_refused_as_a_calibration_text_whatever_its_lines() {
+        let other_lines = passage::ALICE.replace(' ', "\n");
+        let half = &passage::ALICE[passage::ALICE.len() / 2..];
+        for text in [passage::ALICE, &other_lines, half] {
+            let error = refuse_the_passage(text).expect_err("it is the passage").to_string();
+            assert!(error.contains("another text"), "{error}");
+        }
+        for text in [passage::PARADISE_LOST, passage::CALIBRATION] {
+            refuse_the_passage(text).expect("no sentence is shared");
+        }
+    }
 }

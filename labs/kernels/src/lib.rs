@@ -5,6 +5,7 @@
 //!   ([`Int8::w8a16`]) or in 8 bits ([`Int8::w8a8`]).
 //! * [`Int4`]: weights of 4 bits with a scale per group, times activations in `f32`
 //!   ([`Int4::w4a16`]) or in 8 bits ([`Int4::w4a8`]).
+//! * [`Gram`]: the sum of `x x^T` over tokens.
 //! * [`elementwise`]: SwiGLU and softmax.
 //! * [`read()`]: plain reading of memory, the roofline bound of a product with one token.
 //!
@@ -21,6 +22,7 @@
 pub mod dispatch;
 pub mod elementwise;
 mod error;
+mod gram;
 mod int4;
 mod int8;
 mod loops;
@@ -33,6 +35,7 @@ mod tokens;
 
 pub use dispatch::instructions;
 pub use error::KernelError;
+pub use gram::Gram;
 pub use int4::Int4;
 pub use int8::Int8;
 pub use read::read;

@@ -83,17 +83,6 @@ pub fn shrunk_maxima(absmax: f32) -> impl Iterator<Item = f32> {
     (0..20u8).map(move |i| absmax * (1.0 - f32::from(i) / 100.0))
 }
 
-/// Refuses a matrix that holds NaN or infinity, as your function of lab 01 does.
-///
-/// # Errors
-/// [`Int4Error::NotFinite`] names the first such value, its row and its column.
-pub fn check_finite(w: &Array2<f32>) -> Result<(), Int4Error> {
-    match w.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((row, column), &value)) => Err(Int4Error::NotFinite { row, column, value }),
-        None => Ok(()),
-    }
-}
-
 /// The errors of int4 codes and of their storage.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Int4Error {

@@ -1,4 +1,4 @@
-//! Code that the labs share, so that a lab need not depend on another.
+//! Code that the labs share.
 //!
 //! * [`data`]: seeded tensors and planted outliers, the same numbers on every machine.
 //! * [`difference`]: how two arrays differ, in a line.

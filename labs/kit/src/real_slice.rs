@@ -22,6 +22,14 @@ pub const PATH: &str =
 pub const ACTIVATIONS_PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-activations.safetensors");
 
+/// The file of the Hessians.
+pub const HESSIANS_PATH: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/real-slice/smollm2-135m-hessians.safetensors");
+
+/// The weights whose Hessians are there, with 576 inputs each.
+pub const HESSIANS: [&str; 2] =
+    ["model.layers.10.self_attn.q_proj.weight", "model.layers.10.mlp.gate_proj.weight"];
+
 /// The nine tensors, by the names they have in the Hugging Face checkpoint.
 pub const TENSORS: [&str; 9] = [
     "model.layers.1.self_attn.q_proj.weight",
@@ -79,7 +87,10 @@ pub enum SliceError {
     #[error("the real slice is damaged: {0}; `git checkout labs/kit/real-slice` restores it")]
     Damaged(#[from] SafeTensorError),
     /// A tensor is not a matrix of `f16`.
-    #[error("tensor {name} of the real slice is {dtype:?} of shape {shape:?}, not an f16 matrix")]
+    #[error(
+        "tensor {name} of the real slice is {dtype:?} of shape {shape:?}, not an f16 matrix, or an f32 \
+         triangle of a Hessian; `git checkout labs/kit/real-slice` restores it"
+    )]
     NotAMatrix {
         /// The tensor's name.
         name: String,
@@ -119,6 +130,35 @@ pub fn activations(name: &str, window: Window) -> Result<Array2<f32>, SliceError
 pub fn input_name(name: &str, window: Window) -> String {
     let module = name.strip_suffix(".weight").unwrap_or(name);
     format!("{module}.input.{}", window.key())
+}
+
+/// The name that the Hessian of the weight `name` has in the file.
+pub fn hessian_name(name: &str) -> String {
+    format!("{}.hessian", name.strip_suffix(".weight").unwrap_or(name))
+}
+
+/// `2 / tokens * sum of x x^T` over the inputs `x` of the layer with the weight `name` (one of
+/// [`HESSIANS`]) on the first 8192 tokens of "Paradise Lost": `[in_features, in_features]`, symmetric, each
+/// element rounded to `f32`.
+///
+/// # Errors
+/// If the file is missing or damaged, or `name` is none of the two.
+pub fn hessian(name: &str) -> Result<Array2<f64>, SliceError> {
+    let tensors = SafeTensors::deserialize(hessians_file()?)?;
+    let view = tensors.tensor(&hessian_name(name));
+    let view = view.map_err(|error| unknown_weight(error.into(), name))?;
+    let values: Vec<f64> =
+        view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect();
+    // A triangle of n rows has n (n + 1) / 2 elements.
+    let n = (2 * values.len()).isqrt();
+    if view.dtype() != Dtype::F32 || values.len() != n * (n + 1) / 2 {
+        let (dtype, shape) = (view.dtype(), view.shape().to_vec());
+        return Err(SliceError::NotAMatrix { name: hessian_name(name), dtype, shape });
+    }
+    Ok(Array2::from_shape_fn((n, n), |(row, column)| {
+        let (row, column) = (row.max(column), row.min(column));
+        values[row * (row + 1) / 2 + column]
+    }))
 }
 
 /// A matrix of `f16` out of the bytes of a safetensors file.
@@ -165,6 +205,12 @@ fn file() -> Result<&'static [u8], SliceError> {
 fn activations_file() -> Result<&'static [u8], SliceError> {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     read_once(&BYTES, ACTIVATIONS_PATH)
+}
+
+/// The bytes of the Hessians, read once.
+fn hessians_file() -> Result<&'static [u8], SliceError> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    read_once(&BYTES, HESSIANS_PATH)
 }
 
 fn read_once(
@@ -236,6 +282,21 @@ mod tests {
             let error = error.to_string();
             assert!(error.contains("model.layers.29.mlp.down_proj.weight"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_hessians_are_symmetric_and_fit_their_weights_in_a_file_under_its_size()
+    -> Result<(), SliceError> {
+        assert!(hessians_file()?.len() <= 1_500_000, "{} bytes", hessians_file()?.len());
+        for name in HESSIANS {
+            let h = hessian(name)?;
+            assert_eq!(h.ncols(), tensor(name)?.ncols(), "{name}");
+            assert_eq!(h, h.t(), "{name}");
+            assert!(h.diag().iter().all(|element| *element > 0.0), "{name} has a dead column");
+        }
+        let error = hessian(TENSORS[0]).unwrap_err().to_string();
+        assert!(error.contains("has no tensor model.layers.1.self_attn"), "{error}");
+        Ok(())
     }
 
     #[test]

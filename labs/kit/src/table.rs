@@ -71,6 +71,13 @@ impl Table {
         &self.title
     }
 
+    /// The cell of `column` in the first row that has each of the cells `row`.
+    pub fn cell(&self, row: &[&str], column: &str) -> Option<&str> {
+        let column = self.columns.iter().position(|found| found.name == column)?;
+        let has = |cells: &&Vec<String>| row.iter().all(|cell| cells.iter().any(|c| c == cell));
+        Some(self.rows.iter().find(has)?.get(column)?)
+    }
+
     /// The Markdown table without its title, columns padded so that a difference reads well.
     pub fn to_markdown(&self) -> String {
         let widths: Vec<usize> = (0..self.columns.len()).map(|c| self.width(c)).collect();

@@ -92,13 +92,11 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
 // ANCHOR_END: quant_linear
 
 // ANCHOR: int8_linear
-/// The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum is
-/// rescaled once.
+/// The layer as an int8 engine computes it: `dequantize(x) @ dequantize(w).T`, by sums of
+/// products of codes. A sum is exact up to 100,000 features, and is rescaled once.
 ///
 /// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
-/// or per row. The result, `[tokens, out_features]`, is
-/// `sum * scale of the token * scale of the channel`. The `i32` cannot overflow below 133,145
-/// features (`i32::MAX / 127²`).
+/// or per row. The result is `[tokens, out_features]`.
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
@@ -111,6 +109,7 @@ pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantErr
     };
     outside(x)?;
     outside(w)?;
+    // An i32 holds 133,144 products of 127 and 127.
     let sums = x.q().mapv(i32::from).dot(&w.q().mapv(i32::from).t());
     Ok(sums.mapv(|sum| sum as f32) * x.scales() * w.scales().t())
 }

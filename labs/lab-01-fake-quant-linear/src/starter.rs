@@ -61,19 +61,17 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
     todo!("task 3: {} tokens times the dequantized {:?} weight", x.nrows(), w.q().dim())
 }
 
-/// Task 4. The layer as an int8 engine computes it: products of `i8` are summed in `i32`, and a sum
-/// is rescaled once.
+/// Task 4. The layer as an int8 engine computes it: `dequantize(x) @ dequantize(w).T`, by sums of
+/// products of codes. A sum is exact up to 100,000 features, and is rescaled once.
 ///
 /// `x` is `[tokens, in_features]` and `w` `[out_features, in_features]`, both quantized per tensor
-/// or per row. The result, `[tokens, out_features]`, is
-/// `sum * scale of the token * scale of the channel`. The `i32` cannot overflow below 133,145
-/// features (`i32::MAX / 127²`).
+/// or per row. The result is `[tokens, out_features]`.
 ///
 /// # Errors
 /// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
 /// if a scale varies along the features.
 pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
-    todo!("task 4: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
+    todo!("task 4: {:?} codes times {:?} codes, without floats", x.q().dim(), w.q().dim())
 }
 
 /// Task 4. Bytes of the quantized matrix, one for each code and four for each scale.

@@ -223,9 +223,8 @@ pub fn decode_tokens_per_s(
 ///
 /// Prefill reads the linear layers once. Its arithmetic is two operations for each weight and
 /// token, at the rate of the weights' format, and attention at the rate of 16 bits. A token at
-/// position `p` (from 1) multiplies its query with `p` keys and weighs `p` values, which is
-/// `4 * p * head_dim` operations for each query head of each layer. The head is left out, because
-/// the head runs for the last token alone.
+/// position `p` (from 1) multiplies its query with `p` keys and weighs `p` values, in each query head
+/// of each layer. The head is left out, because the head runs for the last token alone.
 ///
 /// # Errors
 /// Those of [`linear_bytes`] and [`operations_per_s`], [`CostError::Zero`] if there is no token,

@@ -1373,8 +1373,9 @@ fn at_the_crossover(served: &Served, context: u64, what: &str) {
     };
     let cache_s = kv_s(served.kv);
     let [memory, arithmetic] = [one.memory_s + batch * cache_s, batch * one.arithmetic_s];
-    // The difference of arithmetic and cache carries the roundings of both.
-    let bound = ROUNDINGS * one.arithmetic_s / (one.arithmetic_s - cache_s);
+    // The difference of arithmetic and cache carries the roundings of both, and of the weights where the
+    // cache is a difference of two steps.
+    let bound = ROUNDINGS * (one.arithmetic_s + one.memory_s) / (one.arithmetic_s - cache_s);
     let meaning = if same(batch, one.memory_s / one.arithmetic_s) {
         "The cache of each sequence is missing: memory traffic grows with the batch too."
     } else if same(batch, one.memory_s / (one.arithmetic_s - kv_s(Grid::Sixteen))) {

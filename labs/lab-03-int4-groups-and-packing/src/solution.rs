@@ -3,7 +3,9 @@
 use half::f16;
 use ndarray::{Array2, ArrayView1, Axis};
 
-use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite, shrunk_maxima};
+use crate::{
+    Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite, quantize_value, shrunk_maxima,
+};
 
 // ANCHOR: check_group_size
 /// Refuses a `group_size` that does not cut rows of `in_features` into equal groups.
@@ -29,14 +31,6 @@ pub fn group_scale(absmax: f32) -> f16 {
     if scale > f16::ZERO { scale } else { f16::ONE }
 }
 // ANCHOR_END: group_scale
-
-// ANCHOR: quantize_value
-/// The code of one value: the value is divided by the scale as stored, rounded half to even, and
-/// clipped to -7..=7.
-pub fn quantize_value(value: f32, scale: f16) -> i8 {
-    (value / scale.to_f32()).round_ties_even().clamp(-QMAX, QMAX) as i8
-}
-// ANCHOR_END: quantize_value
 
 // ANCHOR: quantize_groups
 /// Quantizes `w`, `[out_features, in_features]`, with one scale for every `group_size` neighbours
@@ -178,8 +172,8 @@ pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
 /// The layer, dequantized on the way: `x @ dequantize_groups(w).T`, without ever building that
 /// matrix.
 ///
-/// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`. Inside a group the scale is
-/// a common factor, so the sum runs over `x * code` and is multiplied by the scale once.
+/// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`. Each scale is multiplied once
+/// for each token.
 ///
 /// # Errors
 /// [`Int4Error::FeaturesDiffer`] if `x` has another number of features than `w`.
@@ -215,8 +209,7 @@ pub fn memory_bytes(w: &Int4Groups) -> usize {
 /// The scale of a group that [`quantize_groups_by_search`] takes.
 ///
 /// The candidates are [`group_scale`] of each of [`shrunk_maxima`] of the group's largest magnitude.
-/// The result is the candidate under which the group comes back with the least squared error, and the
-/// first of those that are equal.
+/// The result is the candidate with the least squared error, and the first of those that are equal.
 pub fn search_scale(group: ArrayView1<f32>) -> f16 {
     let candidates = shrunk_maxima(absmax(group)).map(group_scale);
     let errors = candidates.map(|scale| (squared_error(group, scale), scale));

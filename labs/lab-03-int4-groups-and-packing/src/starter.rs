@@ -8,7 +8,9 @@ use half::f16;
 use ndarray::{Array2, ArrayView1};
 
 #[allow(unused_imports)] // Yours to use.
-use crate::{Int4Error, Int4Groups, NibbleOrder, QMAX, shrunk_maxima};
+use crate::{
+    Int4Error, Int4Groups, NibbleOrder, QMAX, check_finite, quantize_value, shrunk_maxima,
+};
 
 /// Task 1. Refuses a `group_size` that does not cut rows of `in_features` into equal groups.
 ///
@@ -25,12 +27,6 @@ pub fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int
 /// an `absmax` so small that the scale underflows in `f16`.
 pub fn group_scale(absmax: f32) -> f16 {
     todo!("task 1: {absmax} / QMAX, {QMAX}, as an f16; where that is 0, return 1")
-}
-
-/// Task 1. The code of one value: the value is divided by the scale as stored, rounded half to
-/// even, and clipped to -7..=7.
-pub fn quantize_value(value: f32, scale: f16) -> i8 {
-    todo!("task 1: round {value} / {scale} half to even, then clip to -{QMAX}..={QMAX}")
 }
 
 /// Task 2. Quantizes `w`, `[out_features, in_features]`, with one scale for every `group_size`
@@ -63,7 +59,7 @@ pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
 
 /// Task 3. The codes in `bytes`, two to a byte, the low nibble first. Each code is in -8..=7.
 pub fn unpack_nibbles(bytes: &[u8]) -> Vec<i8> {
-    todo!("task 3: two codes from each of {} bytes, the sign copied from bit 3", bytes.len())
+    todo!("task 3: two codes from each of {} bytes, with their signs", bytes.len())
 }
 
 /// Task 4. Packs eight codes without a sign, 0..=15, into a word: nibble `i`, the bits `4i` to
@@ -77,7 +73,7 @@ pub fn pack_word(codes: [u8; 8], order: &NibbleOrder) -> Result<u32, Int4Error> 
 
 /// Task 4. The eight codes of a word, each 0..=15, back in the order of the neighbours.
 pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
-    todo!("task 4: nibble i of {word:08x} is code order[i], with the order {order:?}")
+    todo!("task 4: the codes in {word:08x}, with the order {order:?}")
 }
 
 /// Task 4. Packs eight zero points as GPTQ v1 stores them, each minus one and in linear order.
@@ -86,24 +82,24 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
 /// [`Int4Error::ZeroMinusOne`] names the first zero point of 0, [`Int4Error::CodeOutOfRange`] the
 /// first outside 1..=16.
 pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
-    todo!("task 4: refuse a 0 among {zeros:?}, subtract one from each, pack in LINEAR_ORDER")
+    todo!("task 4: {zeros:?} as GPTQ v1 stores them")
 }
 
 /// Task 4. The zero points of a GPTQ v1 word, which are the nibbles plus one. Each is in 1..=16.
 pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
-    todo!("task 4: the eight nibbles of {word:08x}, plus one each")
+    todo!("task 4: the zero points in {word:08x}")
 }
 
 /// Task 5. The layer, dequantized on the way: `x @ dequantize_groups(w).T`, without ever building
 /// that matrix.
 ///
-/// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`. Inside a group the scale is
-/// a common factor, so the sum runs over `x * code` and is multiplied by the scale once.
+/// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`. Each scale is multiplied once
+/// for each token.
 ///
 /// # Errors
 /// [`Int4Error::FeaturesDiffer`] if `x` has another number of features than `w`.
 pub fn int4_linear(x: &Array2<f32>, w: &Int4Groups) -> Result<Array2<f32>, Int4Error> {
-    todo!("task 5: {} tokens, a sum for each of {:?} groups", x.nrows(), w.scales().dim())
+    todo!("task 5: {} tokens, groups {:?}", x.nrows(), w.scales().dim())
 }
 
 /// Task 5. Bytes of the packed matrix: a byte for two codes, where a last half byte counts as one,
@@ -115,8 +111,7 @@ pub fn memory_bytes(w: &Int4Groups) -> usize {
 /// Task 6. The scale of a group that [`quantize_groups_by_search`] takes.
 ///
 /// The candidates are [`group_scale`] of each of [`shrunk_maxima`] of the group's largest magnitude.
-/// The result is the candidate under which the group comes back with the least squared error, and the
-/// first of those that are equal.
+/// The result is the candidate with the least squared error, and the first of those that are equal.
 pub fn search_scale(group: ArrayView1<f32>) -> f16 {
     todo!("task 6: the best scale for a group of {}, among `shrunk_maxima`", group.len())
 }

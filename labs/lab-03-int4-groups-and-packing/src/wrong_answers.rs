@@ -9,15 +9,14 @@ use kit::{answered, wrong_answers};
 use ndarray::{Array2, ArrayView1, s};
 
 use crate::{
-    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite, shrunk_maxima,
-    solution,
+    AWQ_ORDER, Int4Error, Int4Groups, LINEAR_ORDER, NibbleOrder, QMAX, check_finite,
+    quantize_value, shrunk_maxima, solution,
 };
 
 /// The steps of the lab. A function of the lab that no wrong answer divides is one step.
 struct Steps {
     check_group_size: fn(usize, usize) -> Result<(), Int4Error>,
     group_scale: fn(f32) -> f16,
-    quantize_value: fn(f32, f16) -> i8,
     check_finite: fn(&Array2<f32>) -> Result<(), Int4Error>,
     absmax: fn(&Array2<f32>, usize, usize, usize) -> f32,
     check_scale: fn(f16, usize, usize, f32) -> Option<Int4Error>,
@@ -44,7 +43,6 @@ struct Steps {
 const RIGHT: Steps = Steps {
     check_group_size: solution::check_group_size,
     group_scale: solution::group_scale,
-    quantize_value: solution::quantize_value,
     check_finite: |w| check_finite(w),
     absmax: |w, row, group, size| {
         let columns = group * size..(group + 1) * size;
@@ -66,7 +64,7 @@ const RIGHT: Steps = Steps {
             }
         }
         let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
-            (answer().quantize_value)(w[(row, column)], scales[(row, column / size)])
+            quantize_value(w[(row, column)], scales[(row, column / size)])
         });
         Int4Groups::new(codes, scales)
     },
@@ -106,7 +104,7 @@ fn largest(group: ArrayView1<f32>) -> f32 {
 
 /// A weight as it comes back under `scale`, less the weight as it was.
 fn error(w: f32, scale: f16) -> f64 {
-    f64::from(solution::quantize_value(w, scale)) * scale.to_f64() - f64::from(w)
+    f64::from(quantize_value(w, scale)) * scale.to_f64() - f64::from(w)
 }
 
 /// `w` in groups whose scales are `scale_of` their weights.
@@ -120,7 +118,7 @@ fn searched(
         *scale = scale_of(w.slice(s![row, group * size..(group + 1) * size]));
     }
     let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
-        solution::quantize_value(w[(row, column)], scales[(row, column / size)])
+        quantize_value(w[(row, column)], scales[(row, column / size)])
     });
     Int4Groups::new(codes, scales)
 }
@@ -141,46 +139,6 @@ fn dense(x: &Array2<f32>, w: &Int4Groups, full: &Array2<f32>) -> Result<Array2<f
 }
 
 wrong_answers! {
-    "truncates",
-    "`as i8` rounds to the nearest code",
-    "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
-    ["codes_round_half_to_even_and_stop_at_seven",
-     "every_weight_lies_within_half_a_step_of_its_code"],
-    { quantize_value: |value, scale| (value / scale.to_f32()).clamp(-QMAX, QMAX) as i8 }
-
-    "floors",
-    "rounding down is rounding",
-    "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
-    ["codes_round_half_to_even_and_stop_at_seven",
-     "every_weight_lies_within_half_a_step_of_its_code"],
-    { quantize_value: |value, scale| (value / scale.to_f32()).floor().clamp(-QMAX, QMAX) as i8 }
-
-    "half_away_from_zero",
-    "Rust's `round` is torch's `round`",
-    "Rust rounds a half away from zero, and torch rounds a half to the even code as \
-     `round_ties_even` does",
-    ["codes_round_half_to_even_and_stop_at_seven"],
-    { quantize_value: |value, scale| (value / scale.to_f32()).round().clamp(-QMAX, QMAX) as i8 }
-
-    "multiplies_by_the_reciprocal",
-    "a product with `1 / scale` is a quotient by the scale",
-    "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
-    ["codes_round_half_to_even_and_stop_at_seven"], {
-        quantize_value: |value, scale| {
-            (value * (1.0 / scale.to_f32())).round_ties_even().clamp(-QMAX, QMAX) as i8
-        },
-    }
-
-    "rounds_the_value_to_f16",
-    "a value is divided by an f16, so it is an f16",
-    "a value beside a tie is rounded onto the tie, so only the scale is in f16",
-    ["codes_round_half_to_even_and_stop_at_seven"], {
-        quantize_value: |value, scale| {
-            let steps = f16::from_f32(value).to_f32() / scale.to_f32();
-            steps.round_ties_even().clamp(-QMAX, QMAX) as i8
-        },
-    }
-
     "divides_in_f16",
     "the scale is an f16, so it is computed in f16",
     "an absmax that is rounded before the division gives another scale, so the one rounding comes \
@@ -189,15 +147,6 @@ wrong_answers! {
         group_scale: |absmax| {
             let scale = f16::from_f32(f16::from_f32(absmax).to_f32() / QMAX);
             if scale > f16::ZERO { scale } else { f16::ONE }
-        },
-    }
-
-    "clips_to_minus_8",
-    "four bits have sixteen codes, so all sixteen are used",
-    "the symmetric grid is -7 to 7, because -8 has no positive partner",
-    ["codes_round_half_to_even_and_stop_at_seven"], {
-        quantize_value: |value, scale| {
-            (value / scale.to_f32()).round_ties_even().clamp(-8.0, QMAX) as i8
         },
     }
 
@@ -313,7 +262,7 @@ wrong_answers! {
             }
             let scales = Array2::from_elem((w.nrows(), w.ncols() / size), f16::ONE);
             let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
-                (answer().quantize_value)(w[(row, column)], scales[(row, column / size)])
+                quantize_value(w[(row, column)], scales[(row, column / size)])
             });
             Int4Groups::new(codes, scales)
         },
@@ -924,7 +873,6 @@ pub mod chosen {
     answered! {
         fn check_group_size(in_features: usize, group_size: usize) -> Result<(), Int4Error>;
         fn group_scale(absmax: f32) -> f16;
-        fn quantize_value(value: f32, scale: f16) -> i8;
         fn quantize_groups(w: &Array2<f32>, size: usize) -> Result<Int4Groups, Int4Error>;
         fn dequantize_groups(w: &Int4Groups) -> Array2<f32>;
         fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error>;

@@ -5,11 +5,11 @@
 //! are multiplied in int8, with one scale per token and one per output channel. The two products
 //! are added.
 
-use kit::int8::{QuantError, Quantized};
+use kit::int8::QuantError;
 use kit::reference::linear_f64;
 use ndarray::{Array2, Axis};
 
-use crate::{SmoothError, quantize_weight, solution};
+use crate::{SmoothError, quantize_activations_per_token, quantize_weight, w8a8_linear};
 
 /// The threshold of the paper: a magnitude of 6.
 pub const THRESHOLD: f32 = 6.0;
@@ -45,13 +45,9 @@ pub fn mixed_linear(
     for &channel in &outliers {
         others.column_mut(channel).fill(0.0);
     }
-    let in_int8 = solution::w8a8_linear(&per_token(&others)?, &quantize_weight(w)?)?;
+    let in_int8 = w8a8_linear(&quantize_activations_per_token(&others)?, &quantize_weight(w)?)?;
     let in_float = linear_f64(&x.select(Axis(1), &outliers), &w.select(Axis(1), &outliers));
     Ok(in_int8 + in_float)
-}
-
-fn per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-    solution::quantize_activations_per_token(x)
 }
 
 #[cfg(test)]
@@ -67,7 +63,8 @@ mod tests {
         assert_eq!(outlier_channels(&x, THRESHOLD), [5]);
         let exact = linear_f64(&x, &w);
         let mixed = relative_error(&exact, &mixed_linear(&x, &w, THRESHOLD)?);
-        let naive = per_token(&x).and_then(|x| solution::w8a8_linear(&x, &quantize_weight(&w)?))?;
+        let naive = quantize_activations_per_token(&x)
+            .and_then(|x| w8a8_linear(&x, &quantize_weight(&w)?))?;
         assert!(mixed * 10.0 < relative_error(&exact, &naive), "{mixed}");
         Ok(())
     }
@@ -76,7 +73,7 @@ mod tests {
     fn without_outlier_channels_it_is_w8a8_and_with_all_of_them_it_is_exact()
     -> Result<(), SmoothError> {
         let (x, w) = (normal_matrix(1, 16, 64), normal_matrix(2, 8, 64));
-        let int8 = solution::w8a8_linear(&per_token(&x)?, &quantize_weight(&w)?)?;
+        let int8 = w8a8_linear(&quantize_activations_per_token(&x)?, &quantize_weight(&w)?)?;
         assert_eq!(mixed_linear(&x, &w, f32::INFINITY)?, int8);
         assert_eq!(mixed_linear(&x, &w, 0.0)?, linear_f64(&x, &w));
         Ok(())

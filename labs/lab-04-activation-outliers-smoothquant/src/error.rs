@@ -37,6 +37,9 @@ pub enum SmoothError {
          outliers move to the weights). 0.5 is the usual start"
     )]
     AlphaOutOfRange(f32),
+    /// The list of candidates for alpha is empty.
+    #[error("there is no alpha to choose from: give at least one candidate from 0 to 1")]
+    NoAlpha,
     /// A channel was 0 in every calibration token.
     #[error(
         "channel {channel} was 0 in every calibration token, so its scale would be the smallest \

@@ -1,8 +1,10 @@
-//! The types of a migrated layer, and the quantizer of weights, which is lab 01's. The starter and
-//! the solution share both.
+//! The types of this lab, which the starter and the solution share.
 
-use kit::int8::{QMAX, QuantError, Quantized};
-use ndarray::{Array1, Array2, Axis};
+use kit::int8::Quantized;
+use ndarray::{Array1, Array2};
+
+use crate::SmoothError;
+use crate::lab_01::{quantize_activations_per_tensor, quantize_activations_per_token};
 
 /// The lower limit of smoothing scales, and of the weight absmax in a smoothing scale. Source:
 /// `smooth_ln_fcs` in `smoothquant/smooth.py` of mit-han-lab/smoothquant.
@@ -28,20 +30,26 @@ pub struct Migrated {
     pub weight: Quantized,
 }
 
-/// Quantizes a weight, `[out_features, in_features]`, with one scale per row: lab 01's
-/// `quantize_per_channel`, given.
+/// The errors that the two sides of an int8 layer make in its output, each with the other side left in
+/// floats. Without a unit: norm of the error over norm of the output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SideErrors {
+    /// With the activation on the grid.
+    pub activation: f64,
+    /// With the weight on the grid.
+    pub weight: f64,
+}
+
+/// Quantizes an activation, `[tokens, in_features]`, in the granularity that is asked for.
 ///
 /// # Errors
-/// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
-pub fn quantize_weight(w: &Array2<f32>) -> Result<Quantized, QuantError> {
-    if let Some(((row, column), &value)) = w.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        return Err(QuantError::NotFinite { row, column, value });
+/// [`QuantError::NotFinite`](crate::QuantError::NotFinite) if `x` holds NaN or infinity.
+pub fn quantize_activations(
+    x: &Array2<f32>,
+    granularity: Granularity,
+) -> Result<Quantized, SmoothError> {
+    match granularity {
+        Granularity::PerTensor => quantize_activations_per_tensor(x),
+        Granularity::PerToken => quantize_activations_per_token(x),
     }
-    let scales = w.map_axis(Axis(1), |row| {
-        let scale = row.iter().fold(0.0, |max: f32, value| max.max(value.abs())) / QMAX;
-        if scale > 0.0 { scale } else { 1.0 }
-    });
-    let scales = scales.insert_axis(Axis(1));
-    let code = |value: &f32| value.round_ties_even().clamp(-QMAX, QMAX) as i8;
-    Quantized::new((w / &scales).map(code), scales)
 }

@@ -1,9 +1,12 @@
 //! The reference, which the chapter shows piece by piece.
 
+use kit::meters::relative_error;
+use kit::reference::linear_f64;
 use ndarray::{Array1, Array2, Axis, Zip};
 
 use crate::{
-    Granularity, MIN_SCALE, Migrated, QMAX, QuantError, Quantized, SmoothError, quantize_weight,
+    Granularity, MIN_SCALE, Migrated, QuantError, SideErrors, SmoothError, check_finite,
+    dequantize, quantize_activations, quantize_weight, w8a8_linear,
 };
 
 // ANCHOR: channel_absmax
@@ -42,78 +45,42 @@ pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
 }
 // ANCHOR_END: calibrate
 
-// ANCHOR: quantize_activations
-/// Quantizes `x`, `[tokens, in_features]`, with one scale for all tokens: scales `[1, 1]`.
+// ANCHOR: side_errors
+/// The relative error of the layer's output, `x @ w.T`, that each side makes alone: with only `x`,
+/// `[tokens, in_features]`, on its grid, and with only `w`, `[out_features, in_features]`, on its grid.
 ///
-/// A code is the value divided by its scale, rounded half to even and clipped to -127..=127, as in
-/// lab 01.
-///
-/// # Errors
-/// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
-pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-    check_finite(x)?;
-    quantize(x, Array2::from_elem((1, 1), scale_of(x)))
-}
-
-/// Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales `[tokens, 1]`. The
-/// codes are those of [`quantize_activations_per_tensor`] under these scales.
+/// The activation has the scales of `granularity`, the weight one per output channel. `kit` has
+/// `relative_error` and `linear_f64`.
 ///
 /// # Errors
-/// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
-pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-    check_finite(x)?;
-    quantize(x, x.map_axis(Axis(1), scale_of).insert_axis(Axis(1)))
-}
-
-/// The scale that puts the largest magnitude on the last code, 127, or 1 if that scale is 0.
-fn scale_of<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
-    // The scale is compared and not the maximum, because the smallest f32 over 127 underflows to 0.
-    let scale = values.into_iter().fold(0.0, |max: f32, value| max.max(value.abs())) / QMAX;
-    if scale > 0.0 { scale } else { 1.0 }
-}
-
-/// Codes for `x` under `scales` of shape `[1, 1]` or `[tokens, 1]`.
-fn quantize(x: &Array2<f32>, scales: Array2<f32>) -> Result<Quantized, SmoothError> {
-    let code = |value: &f32| value.round_ties_even().clamp(-QMAX, QMAX) as i8;
-    Ok(Quantized::new((x / &scales).map(code), scales)?)
-}
-// ANCHOR_END: quantize_activations
-
-// ANCHOR: w8a8_linear
-/// The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale and the
-/// output channel's.
-///
-/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is
-/// `[out_features, in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is
-/// `[tokens, out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`);
-/// an `i16` could from three on.
-///
-/// # Errors
-/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a
-/// scale varies along the features.
-pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
-    let (x_features, w_features) = (x.q().ncols(), w.q().ncols());
+/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::NotFinite`] for NaN or infinity.
+pub fn side_errors(
+    x: &Array2<f32>,
+    w: &Array2<f32>,
+    granularity: Granularity,
+) -> Result<SideErrors, SmoothError> {
+    let (x_features, w_features) = (x.ncols(), w.ncols());
     if x_features != w_features {
         return Err(QuantError::FeaturesDiffer { x: x_features, w: w_features }.into());
     }
-    for side in [x, w] {
-        if let (rows, columns @ 2..) = side.scales().dim() {
-            return Err(QuantError::ScaleInsideTheSum([rows, columns]).into());
-        }
-    }
-    let sums = x.q().mapv(i32::from).dot(&w.q().mapv(i32::from).t());
-    Ok(sums.mapv(|sum| sum as f32) * x.scales() * w.scales().t())
+    let (on_grid_x, on_grid_w) = (quantize_activations(x, granularity)?, quantize_weight(w)?);
+    let exact = linear_f64(x, w);
+    let error = |x: &Array2<f32>, w: &Array2<f32>| relative_error(&exact, &linear_f64(x, w));
+    Ok(SideErrors {
+        activation: error(&dequantize(&on_grid_x), w),
+        weight: error(x, &dequantize(&on_grid_w)),
+    })
 }
-// ANCHOR_END: w8a8_linear
+// ANCHOR_END: side_errors
 
 // ANCHOR: smoothing_scales
-/// The smoothing scales, which move a part of each channel's absmax from the activation to the
-/// weight, `[in_features]`:
+/// The smoothing scales, `[in_features]`, which move a part of each channel's absmax from the
+/// activation to the weight.
 ///
-/// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
-///
-/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in the reference implementation, a weight
-/// maximum below [`MIN_SCALE`] counts as [`MIN_SCALE`], and a scale below counts so too.
+/// At `alpha` 1 each channel of the activation reaches 1 afterwards, at 0 each column of the weight
+/// does. In between the logarithm of a scale is linear in `alpha`. As in the reference implementation
+/// of SmoothQuant (Xiao and others, 2022), a weight maximum below [`MIN_SCALE`] counts as
+/// [`MIN_SCALE`], and a scale below counts so too.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
@@ -205,22 +172,45 @@ pub fn migrated_linear(
 ) -> Result<Array2<f32>, SmoothError> {
     same_channels(("x", x.ncols()), ("the smoothing", layer.smoothing.len()))?;
     check_scales(&layer.smoothing)?;
-    let x = x / &layer.smoothing;
-    let x = match granularity {
-        Granularity::PerTensor => quantize_activations_per_tensor(&x)?,
-        Granularity::PerToken => quantize_activations_per_token(&x)?,
-    };
+    let x = quantize_activations(&(x / &layer.smoothing), granularity)?;
     w8a8_linear(&x, &layer.weight)
 }
 // ANCHOR_END: migrate
 
-/// Refuses a matrix that holds NaN or infinity.
-fn check_finite(m: &Array2<f32>) -> Result<(), QuantError> {
-    match m.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((row, column), &value)) => Err(QuantError::NotFinite { row, column, value }),
-        None => Ok(()),
+// ANCHOR: choose_alpha
+/// The one of `candidates` for alpha under which the migrated layer loses least on `batches`, each
+/// `[tokens, in_features]`, and the first of those that are equal.
+///
+/// The layer is calibrated on all `batches`, and runs in `granularity`.
+///
+/// # Errors
+/// [`SmoothError::NoAlpha`] without a candidate, and those of [`migrate`].
+pub fn choose_alpha(
+    batches: &[Array2<f32>],
+    w: &Array2<f32>,
+    granularity: Granularity,
+    candidates: &[f32],
+) -> Result<f32, SmoothError> {
+    let mut best: Option<(f64, f32)> = None;
+    for &alpha in candidates {
+        let layer = migrate(batches, w, alpha)?;
+        let mut loss = 0.0;
+        for x in batches {
+            loss += squared_error(&linear_f64(x, w), &migrated_linear(x, &layer, granularity)?);
+        }
+        if best.is_none_or(|(least, _)| loss < least) {
+            best = Some((loss, alpha));
+        }
     }
+    best.map(|(_, alpha)| alpha).ok_or(SmoothError::NoAlpha)
 }
+
+/// The squared error of an output, added over the tokens because a loud token counts for as much as
+/// what it adds to the output.
+fn squared_error(exact: &Array2<f32>, found: &Array2<f32>) -> f64 {
+    exact.iter().zip(found).map(|(exact, found)| f64::from(exact - found).powi(2)).sum()
+}
+// ANCHOR_END: choose_alpha
 
 /// Refuses two tensors of different widths.
 fn same_channels(

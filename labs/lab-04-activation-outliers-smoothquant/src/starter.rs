@@ -6,7 +6,13 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::{Granularity, MIN_SCALE, Migrated, Quantized, SmoothError};
+#[allow(unused_imports)] // Yours to use.
+use crate::{
+    Granularity, MIN_SCALE, Migrated, QuantError, SideErrors, SmoothError, check_finite,
+    dequantize, quantize_activations, quantize_weight, w8a8_linear,
+};
+#[allow(unused_imports)] // Yours to use.
+use kit::{meters::relative_error, reference::linear_f64};
 
 /// Task 1. The largest magnitude in each column (channel) of `m`, `[rows, channels]`: `[channels]`.
 ///
@@ -32,48 +38,29 @@ pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
     todo!("task 1: the running maximum of channel_absmax over {} batches", batches.len())
 }
 
-/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for all tokens: scales `[1, 1]`.
+/// Task 2. The relative error of the layer's output, `x @ w.T`, that each side makes alone: with only `x`,
+/// `[tokens, in_features]`, on its grid, and with only `w`, `[out_features, in_features]`, on its grid.
 ///
-/// A code is the value divided by its scale, rounded half to even and clipped to -127..=127, as in
-/// lab 01.
-///
-/// # Errors
-/// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
-pub fn quantize_activations_per_tensor(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-    todo!("task 2: one scale, of shape [1, 1], for all {} values", x.len())
-}
-
-/// Task 2. Quantizes `x`, `[tokens, in_features]`, with one scale for each token: scales
-/// `[tokens, 1]`. The codes are those of [`quantize_activations_per_tensor`] under these scales.
+/// The activation has the scales of `granularity`, the weight one per output channel. `kit` has
+/// `relative_error` and `linear_f64`.
 ///
 /// # Errors
-/// [`QuantError::NotFinite`] if `x` holds NaN or infinity.
-pub fn quantize_activations_per_token(x: &Array2<f32>) -> Result<Quantized, SmoothError> {
-    todo!("task 2: scales of shape [{}, 1], one per token", x.nrows())
+/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::NotFinite`] for NaN or infinity.
+pub fn side_errors(
+    x: &Array2<f32>,
+    w: &Array2<f32>,
+    granularity: Granularity,
+) -> Result<SideErrors, SmoothError> {
+    todo!("task 2: {:?} times {:?} with one side on its grid, {granularity:?}", x.dim(), w.dim())
 }
 
-/// Task 3. The layer in int8: products of codes summed in `i32`, rescaled once by the token's scale
-/// and the output channel's.
+/// Task 3. The smoothing scales, `[in_features]`, which move a part of each channel's absmax from the
+/// activation to the weight.
 ///
-/// `x` is `[tokens, in_features]` with scales `[1, 1]` or `[tokens, 1]`, `w` is
-/// `[out_features, in_features]` with scales `[1, 1]` or `[out_features, 1]`; the result is
-/// `[tokens, out_features]`. The `i32` cannot overflow below 133,145 features (`i32::MAX / 127²`);
-/// an `i16` could from three on.
-///
-/// # Errors
-/// [`QuantError::FeaturesDiffer`] if the widths differ, [`QuantError::ScaleInsideTheSum`] if a
-/// scale varies along the features.
-pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, SmoothError> {
-    todo!("task 3: {:?} codes times {:?} codes, summed in i32", x.q().dim(), w.q().dim())
-}
-
-/// Task 4. The smoothing scales, which move a part of each channel's absmax from the activation to
-/// the weight, `[in_features]`:
-///
-/// `s_j = max|X_j|^alpha / max|W_j|^(1 - alpha)`
-///
-/// (equation 4 of SmoothQuant, Xiao and others, 2022). As in the reference implementation, a weight
-/// maximum below [`MIN_SCALE`] counts as [`MIN_SCALE`], and a scale below counts so too.
+/// At `alpha` 1 each channel of the activation reaches 1 afterwards, at 0 each column of the weight
+/// does. In between the logarithm of a scale is linear in `alpha`. As in the reference implementation
+/// of SmoothQuant (Xiao and others, 2022), a weight maximum below [`MIN_SCALE`] counts as
+/// [`MIN_SCALE`], and a scale below counts so too.
 ///
 /// # Errors
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
@@ -86,13 +73,13 @@ pub fn smoothing_scales(
     alpha: f32,
 ) -> Result<Array1<f32>, SmoothError> {
     todo!(
-        "task 4: {} and {} maxima, alpha {alpha}, nothing below {MIN_SCALE}",
+        "task 3: {} and {} maxima, alpha {alpha}, nothing below {MIN_SCALE}",
         act_absmax.len(),
         weight_absmax.len()
     )
 }
 
-/// Task 4. Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the
+/// Task 3. Divides each channel of `x`, `[tokens, in_features]`, by its scale and multiplies the
 /// same channel of `w`, `[out_features, in_features]`, with it. The product of the two does not
 /// change.
 ///
@@ -104,10 +91,10 @@ pub fn smooth(
     w: &Array2<f32>,
     scales: &Array1<f32>,
 ) -> Result<(Array2<f32>, Array2<f32>), SmoothError> {
-    todo!("task 4: {:?} divided and {:?} multiplied by {} scales", x.dim(), w.dim(), scales.len())
+    todo!("task 3: {:?} divided and {:?} multiplied by {} scales", x.dim(), w.dim(), scales.len())
 }
 
-/// Task 4. Divides the weight of a norm, `[in_features]`, by the scales. The output of the norm is
+/// Task 3. Divides the weight of a norm, `[in_features]`, by the scales. The output of the norm is
 /// then the divided activation of [`smooth`], so the division costs nothing when the model runs.
 ///
 /// # Errors
@@ -116,10 +103,10 @@ pub fn fold_into_norm(
     norm: &Array1<f32>,
     scales: &Array1<f32>,
 ) -> Result<Array1<f32>, SmoothError> {
-    todo!("task 4: {} norm weights divided by {} scales", norm.len(), scales.len())
+    todo!("task 3: {} norm weights divided by {} scales", norm.len(), scales.len())
 }
 
-/// Task 5. A layer with its outliers migrated: calibrates on `batches`, each
+/// Task 4. A layer with its outliers migrated: calibrates on `batches`, each
 /// `[tokens, in_features]`, smooths the weight `w`, `[out_features, in_features]`, and quantizes
 /// it.
 ///
@@ -131,13 +118,13 @@ pub fn migrate(
     alpha: f32,
 ) -> Result<Migrated, SmoothError> {
     todo!(
-        "task 5: calibrate on {} batches, smooth {:?} at {alpha}, quantize",
+        "task 4: calibrate on {} batches, smooth {:?} at {alpha}, quantize",
         batches.len(),
         w.dim()
     )
 }
 
-/// Task 5. Runs a migrated layer on `x`, `[tokens, in_features]`: divides by the smoothing,
+/// Task 4. Runs a migrated layer on `x`, `[tokens, in_features]`: divides by the smoothing,
 /// quantizes the activation, multiplies in int8. The result is `[tokens, out_features]`.
 ///
 /// # Errors
@@ -149,5 +136,25 @@ pub fn migrated_linear(
     layer: &Migrated,
     granularity: Granularity,
 ) -> Result<Array2<f32>, SmoothError> {
-    todo!("task 5: {:?} by {} scales, then {granularity:?}", x.dim(), layer.smoothing.len())
+    todo!("task 4: {:?} by {} scales, then {granularity:?}", x.dim(), layer.smoothing.len())
+}
+
+/// Task 5. The one of `candidates` for alpha under which the migrated layer loses least on `batches`, each
+/// `[tokens, in_features]`, and the first of those that are equal.
+///
+/// The layer is calibrated on all `batches`, and runs in `granularity`.
+///
+/// # Errors
+/// [`SmoothError::NoAlpha`] without a candidate, and those of [`migrate`].
+pub fn choose_alpha(
+    batches: &[Array2<f32>],
+    w: &Array2<f32>,
+    granularity: Granularity,
+    candidates: &[f32],
+) -> Result<f32, SmoothError> {
+    todo!(
+        "task 5: the best of {candidates:?} for {:?} on {} batches, {granularity:?}",
+        w.dim(),
+        batches.len()
+    )
 }

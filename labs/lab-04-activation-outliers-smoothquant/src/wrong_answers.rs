@@ -4,22 +4,20 @@
 //! test -p lab-04-activation-outliers-smoothquant --test spec` runs the spec on one wrong answer,
 //! and the test `every_wrong_answer_is_caught_and_named` runs the spec on all of them.
 
+use kit::meters::relative_error;
+use kit::reference::linear_f64;
 use kit::{answered, wrong_answers};
 use ndarray::{Array1, Array2, Axis, Zip};
 
-use self::chosen::{
-    quantize_activations_per_tensor, quantize_activations_per_token, smoothing_scales, w8a8_linear,
-};
+use self::chosen::smoothing_scales;
 use crate::{
-    Granularity, MIN_SCALE, Migrated, QMAX, Quantized, SmoothError, quantize_weight, solution,
+    Granularity, MIN_SCALE, Migrated, Quantized, SideErrors, SmoothError, dequantize,
+    quantize_activations, quantize_weight, solution, w8a8_linear,
 };
 
 type Smooth<T> = Result<T, SmoothError>;
 type Matrix = Array2<f32>;
 type Vector = Array1<f32>;
-
-/// An integer matrix: codes or their sums.
-type Sums = Array2<i32>;
 
 /// The steps of the lab. A function of the lab that no wrong answer divides is one step.
 struct Steps {
@@ -30,15 +28,7 @@ struct Steps {
     merged: fn(f32, f32) -> f32,
     check_batches: fn(&[Matrix]) -> Smooth<()>,
     calibrate: fn(&[Matrix]) -> Smooth<Vector>,
-    scale: fn(f32) -> f32,
-    steps: fn(&Matrix, &Matrix) -> Matrix,
-    code: fn(f32) -> i8,
-    /// The scales per token, `[tokens, 1]`.
-    token_scales: fn(&Matrix) -> Matrix,
-    tensor_absmax: fn(&Matrix) -> f32,
-    check_product: fn(&Quantized, &Quantized) -> Smooth<()>,
-    sums: fn(&Sums, &Sums) -> Matrix,
-    rescale: fn(Matrix, &Matrix, &Matrix) -> Matrix,
+    side_errors: fn(&Matrix, &Matrix, Granularity) -> Smooth<SideErrors>,
     check_smoothing: fn(&Vector, &Vector, f32) -> Smooth<()>,
     smoothing_scale: fn(f32, f32, f32) -> f32,
     check_smooth: fn(&Matrix, &Matrix, &Vector) -> Smooth<()>,
@@ -50,6 +40,10 @@ struct Steps {
     migrate: fn(&[Matrix], &Matrix, f32) -> Smooth<Migrated>,
     check_width: fn(&Matrix, &Migrated) -> Smooth<()>,
     migrated_linear: fn(&Matrix, &Migrated, Granularity) -> Smooth<Matrix>,
+    check_candidates: fn(&[f32]) -> Smooth<()>,
+    /// What a layer loses on an activation; the original weight comes second.
+    loss: fn(&Matrix, &Matrix, &Migrated, Granularity) -> f64,
+    choose_alpha: fn(&[Matrix], &Matrix, Granularity, &[f32]) -> Smooth<f32>,
 }
 
 const RIGHT: Steps = Steps {
@@ -74,21 +68,7 @@ const RIGHT: Steps = Steps {
         }
         Ok(absmax)
     },
-    scale: |absmax| {
-        let scale = absmax / QMAX;
-        if scale > 0.0 { scale } else { 1.0 }
-    },
-    steps: |x, scales| x / scales,
-    code: |steps| steps.round_ties_even().clamp(-QMAX, QMAX) as i8,
-    token_scales: |x| {
-        let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
-        let scales = x.rows().into_iter().map(|row| (answer().scale)(absmax(&row.to_vec())));
-        Array1::from_iter(scales).insert_axis(Axis(1))
-    },
-    tensor_absmax: |x| x.iter().fold(0.0, |max: f32, v| max.max(v.abs())),
-    check_product: |x, w| solution::w8a8_linear(x, w).map(drop),
-    sums: |x, w| x.dot(&w.t()).mapv(|sum| sum as f32),
-    rescale: |sums, x, w| sums * x * w.t(),
+    side_errors: solution::side_errors,
     check_smoothing: |act, weight, alpha| solution::smoothing_scales(act, weight, alpha).map(drop),
     smoothing_scale: |act, weight, alpha| {
         (act.powf(alpha) / weight.max(MIN_SCALE).powf(1.0 - alpha)).max(MIN_SCALE)
@@ -107,18 +87,43 @@ const RIGHT: Steps = Steps {
     migrated_linear: |x, layer, granularity| {
         (answer().check_width)(x, layer)?;
         let x = (answer().smoothed_x)(x, &layer.smoothing);
-        let x = match granularity {
-            Granularity::PerTensor => quantize_activations_per_tensor(&x)?,
-            Granularity::PerToken => quantize_activations_per_token(&x)?,
-        };
-        w8a8_linear(&x, &layer.weight)
+        w8a8_linear(&quantize_activations(&x, granularity)?, &layer.weight)
+    },
+    check_candidates: |candidates| match candidates {
+        [] => Err(SmoothError::NoAlpha),
+        _ => Ok(()),
+    },
+    loss: |x, w, layer, granularity| {
+        let found = solution::migrated_linear(x, layer, granularity).expect("a layer for x");
+        (linear_f64(x, w) - found).iter().map(|e| f64::from(*e).powi(2)).sum()
+    },
+    choose_alpha: |batches, w, granularity, candidates| {
+        (answer().check_candidates)(candidates)?;
+        chosen_by(batches, batches, w, granularity, candidates)
     },
 };
 
-/// A value rounded to the 11 bits of f16, where f16 has it.
-fn half(value: f32) -> f32 {
-    let bits = value.to_bits();
-    f32::from_bits((bits + 0x0FFF + (bits >> 13 & 1)) & !0x1FFF)
+/// An activation and a weight as they come back from their grids.
+fn sides(x: &Matrix, w: &Matrix, granularity: Granularity) -> Smooth<(Matrix, Matrix)> {
+    solution::side_errors(x, w, granularity)?;
+    Ok((dequantize(&quantize_activations(x, granularity)?), dequantize(&quantize_weight(w)?)))
+}
+
+/// The candidate that loses least on the batches `measured`, of layers that were calibrated on others.
+fn chosen_by(
+    measured: &[Matrix],
+    calibration: &[Matrix],
+    w: &Matrix,
+    granularity: Granularity,
+    candidates: &[f32],
+) -> Smooth<f32> {
+    let mut best = (f64::INFINITY, f32::NAN);
+    for &alpha in candidates {
+        let layer = solution::migrate(calibration, w, alpha)?;
+        let loss = measured.iter().map(|x| (answer().loss)(x, w, &layer, granularity)).sum();
+        best = if loss < best.0 { (loss, alpha) } else { best };
+    }
+    Ok(best.1)
 }
 
 wrong_answers! {
@@ -215,8 +220,7 @@ wrong_answers! {
     "nan_passes",
     "a maximum would show a NaN",
     "`f32::max` drops NaN, so a check has to look for NaN",
-    ["calibration_refuses_no_tokens_widths_that_differ_and_nan",
-     "a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"],
     { check_finite: |_| Ok(()), check_batches: |_| Ok(()) }
 
     "maxima_do_not_look_for_nan",
@@ -253,235 +257,9 @@ wrong_answers! {
     "infinity_passes",
     "only NaN is not a number",
     "infinity makes an infinite scale, and infinity over infinity is NaN",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"], {
+    ["calibration_refuses_no_tokens_widths_that_differ_and_nan"], {
         check_finite: |m| {
             solution::channel_absmax(&m.mapv(|v| if v.is_infinite() { 0.0 } else { v })).map(drop)
-        },
-    }
-
-    "truncates",
-    "`as i8` rounds to the nearest code",
-    "a cast drops the fraction, so 0.6 steps become code 0 and not code 1",
-    ["the_codes_are_those_of_vllms_dynamic_int8"],
-    { code: |steps| steps.clamp(-QMAX, QMAX) as i8 }
-
-    "floors",
-    "rounding down is rounding",
-    "`floor` lowers each value by half a step on average, where rounding to nearest errs both ways",
-    ["the_codes_are_those_of_vllms_dynamic_int8"],
-    { code: |steps| steps.floor().clamp(-QMAX, QMAX) as i8 }
-
-    "half_away_from_zero",
-    "Rust's `round` is torch's `round`",
-    "Rust rounds a half away from zero, and torch rounds a half to the even code as \
-     `round_ties_even` does",
-    ["the_codes_are_those_of_vllms_dynamic_int8"],
-    { code: |steps| steps.round().clamp(-QMAX, QMAX) as i8 }
-
-    "multiplies_by_the_reciprocal",
-    "a product with `1 / scale` is a quotient by the scale",
-    "`1 / scale` is rounded itself, so a product may land on the other side of a tie",
-    ["a_code_is_the_value_divided_by_its_scale"],
-    { steps: |x, scales| x * scales.mapv(|scale| 1.0 / scale) }
-
-    "lets_minus_128_through",
-    "an `i8` goes down to -128, so the grid does",
-    "the symmetric grid ends at -127, because -128 has no positive partner",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
-    { code: |steps| steps.round_ties_even() as i8 }
-
-    "divides_by_128",
-    "int8 has 256 codes, so the largest magnitude belongs on 128",
-    "there is no code 128, so the largest magnitude belongs on 127",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127",
-     "per_token_has_one_scale_per_row_its_largest_magnitude_over_127"],
-    { scale: |absmax| if absmax > 0.0 { absmax / 128.0 } else { 1.0 } }
-
-    "no_zero_scale_guard",
-    "no token is ever all zeros",
-    "padding is a token of zeros, the scale of zeros is 0, and 0 / 0 is NaN",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
-    { scale: |absmax| absmax / QMAX }
-
-    "guards_the_maximum",
-    "a maximum above 0 has a scale above 0",
-    "the smallest f32 over 127 underflows to 0, so the scale needs the guard",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
-    { scale: |absmax| if absmax > 0.0 { absmax / QMAX } else { 1.0 } }
-
-    "floor_under_the_scale",
-    "the lower limit of the smoothing scales is for every scale",
-    "a token of small values needs a small scale, and a limit rounds its values to 0",
-    ["a_token_of_zeros_gets_scale_1_and_nan_is_refused"],
-    { scale: |absmax| if absmax > 0.0 { (absmax / QMAX).max(MIN_SCALE) } else { 1.0 } }
-
-    "one_scale_per_channel",
-    "outlier channels only need scales of their own",
-    "a scale along `in_features` cannot leave the integer sum, so an activation has one scale per \
-     token",
-    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
-     "per_token_scales_do_not_save_the_other_channels"], {
-        token_scales: |x| {
-            (answer().channel)(x).mapv(|absmax| (answer().scale)(absmax)).insert_axis(Axis(0))
-        },
-    }
-
-    "per_token_is_per_tensor",
-    "dynamic means the scale of this tensor",
-    "per token means that each row has the scale of its own maximum",
-    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127",
-     "per_token_scales_help_exactly_when_the_outlier_is_a_token"], {
-        token_scales: |x| {
-            Array2::from_elem((x.nrows(), 1), (answer().scale)((answer().tensor_absmax)(x)))
-        },
-    }
-
-    "maxima_by_chunks_of_the_memory",
-    "a token is the next `in_features` numbers in memory",
-    "a matrix may be kept column by column, and then a run of the memory is no token",
-    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
-        token_scales: |x| {
-            let memory = x.as_slice_memory_order().unwrap_or_default();
-            let absmax = |row: &[f32]| row.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
-            let scales = memory.chunks(x.ncols()).map(|row| (answer().scale)(absmax(row)));
-            Array1::from_iter(scales).insert_axis(Axis(1))
-        },
-    }
-
-    "scale_of_the_first_token",
-    "the first token sets the range",
-    "a larger value in a later token is clipped, so the maximum is over all tokens",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"],
-    { tensor_absmax: |x| x.row(0).iter().fold(0.0, |max: f32, v| max.max(v.abs())) }
-
-    "scale_without_the_last_token",
-    "a range to `nrows() - 1` ends at the last token",
-    "the end of a range is not part of the range, so the last token is clipped",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
-        tensor_absmax: |x| {
-            let tokens = x.rows().into_iter().take(x.nrows().saturating_sub(1).max(1));
-            tokens.flatten().fold(0.0, |max: f32, v| max.max(v.abs()))
-        },
-    }
-
-    "scale_without_the_last_channel",
-    "a range to `ncols() - 1` ends at the last channel",
-    "the end of a range is not part of the range, so the last channel is clipped",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
-        tensor_absmax: |x| {
-            let channels = x.columns().into_iter().take(x.ncols().saturating_sub(1).max(1));
-            channels.flatten().fold(0.0, |max: f32, v| max.max(v.abs()))
-        },
-    }
-
-    "scale_of_the_last_token",
-    "the newest token is a fair sample",
-    "a larger value in an earlier token is clipped, so the maximum is over all tokens",
-    ["per_tensor_has_one_scale_the_largest_magnitude_over_127"], {
-        tensor_absmax: |x| {
-            let last = x.rows().into_iter().next_back();
-            last.map_or(0.0, |row| row.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
-        },
-    }
-
-    "accumulates_in_i16",
-    "a product of two `i8` fits an `i16`, so the sum does",
-    "three products of 127 * 127 exceed 32,767, so the sum needs an `i32`",
-    ["the_sum_does_not_overflow"],
-    { sums: |x, w| x.dot(&w.t()).mapv(|sum| f32::from(sum as i16)) }
-
-    "multiplies_in_i8",
-    "`i8` times `i8` is an `i8`",
-    "127 * 127 is 16,129, and an `i8` ends at 127",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
-     "the_sum_does_not_overflow"], {
-        sums: |x, w| Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
-            let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
-            pairs.map(|(a, b)| f32::from((a * b) as i8)).sum::<f32>()
-        }),
-    }
-
-    "accumulates_in_f32",
-    "floats have room enough for the sum",
-    "f32 holds every integer only up to 2^24, so a longer sum is rounded at each addition",
-    ["the_sum_does_not_overflow"], {
-        sums: |x, w| Array2::from_shape_fn((x.nrows(), w.nrows()), |(token, channel)| {
-            let pairs = x.row(token).to_vec().into_iter().zip(w.row(channel).to_vec());
-            pairs.fold(0.0, |sum: f32, (a, b)| sum + (a * b) as f32)
-        }),
-    }
-
-    "multiplies_matrices_in_f32",
-    "codes are small, so a float product is exact",
-    "each product is exact and the sum is not, because f32 holds every integer only up to 2^24",
-    ["the_sum_does_not_overflow"],
-    { sums: |x, w| x.mapv(|code| code as f32).dot(&w.mapv(|code| code as f32).t()) }
-
-    "does_not_transpose",
-    "`x @ w` and `x @ w.T` are the same for a square weight",
-    "only the shapes agree, because an output is the product of `x` with a row of `w`",
-    ["a_square_product_takes_its_scales_along_the_right_axes"], {
-        sums: |x, w| {
-            if w.is_square() && x.ncols() == w.nrows() {
-                return x.dot(w).mapv(|sum| sum as f32);
-            }
-            (RIGHT.sums)(x, w)
-        },
-    }
-
-    "token_scales_on_the_columns",
-    "the shapes agree, so the axis is right",
-    "a token is a row of the result, and in a square result the wrong axis has the right shape",
-    ["a_square_product_takes_its_scales_along_the_right_axes",
-     "the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        rescale: |sums, x, w| {
-            let (rows, columns) = sums.dim();
-            let of = |scales: &Matrix, index: usize| scales[(index % scales.nrows(), 0)];
-            let scaled = |(row, column)| sums[(row, column)] * of(x, column) * of(w, row);
-            Array2::from_shape_fn((rows, columns), scaled)
-        },
-    }
-
-    "forgets_the_weight_scale",
-    "the activation's scale brings the numbers back",
-    "both operands are codes, so the sum is also multiplied by the scale of the output channel",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
-     "a_square_product_takes_its_scales_along_the_right_axes"],
-    { rescale: |sums, x, _| sums * x }
-
-    "forgets_the_token_scale",
-    "only the weights were quantized",
-    "both operands are codes, so the sum is also multiplied by the scale of the token",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit",
-     "a_square_product_takes_its_scales_along_the_right_axes"],
-    { rescale: |sums, _, w| sums * w.t() }
-
-    "first_token_scale_for_all",
-    "one activation scale is enough at the end",
-    "each token has a scale of its own, which multiplies the row of that token",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"],
-    { rescale: |sums, x, w| sums * x.iter().copied().next().unwrap_or(1.0) * w.t() }
-
-    "needs_a_weight_scale_per_row",
-    "weights always have a scale per output channel",
-    "a weight may have one scale of shape `[1, 1]`, which holds for every output channel",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        rescale: |sums, x, w| {
-            let of = |(_, channel): (usize, usize)| w.get((channel, 0)).copied().unwrap_or(1.0);
-            let scales = Array2::from_shape_fn(sums.dim(), of);
-            sums * x * scales
-        },
-    }
-
-    "scales_inside_the_sum",
-    "any scale can be multiplied at the end",
-    "a scale that changes along `in_features` is no common factor of the sum, so the product must \
-     be refused",
-    ["widths_that_differ_and_scales_inside_the_sum_are_refused"], {
-        check_product: |_, _| Ok(()),
-        rescale: |sums, x, w| {
-            let first = |scales: &Matrix| scales.column(0).insert_axis(Axis(1)).to_owned();
-            sums * first(x) * first(w).t()
         },
     }
 
@@ -730,34 +508,6 @@ wrong_answers! {
         },
     }
 
-    "multiplies_by_127_over_the_maximum",
-    "`127 / max` is the reciprocal of the scale",
-    "vLLM's kernel multiplies so, and this lab divides, because a product may land on the other side \
-     of a tie",
-    ["a_code_is_the_value_divided_by_its_scale"],
-    { steps: |x, scales| x * scales.mapv(|scale| QMAX / (scale * QMAX)) }
-
-    "codes_by_chunks_of_the_memory",
-    "a token is the next `in_features` numbers in memory",
-    "a matrix may be kept column by column, and then a run of the memory is no token",
-    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"], {
-        steps: |x, scales| {
-            let memory = x.as_slice_memory_order().unwrap_or_default().to_vec();
-            Array2::from_shape_vec(x.dim(), memory).expect("the shape of x") / scales
-        },
-    }
-
-    "takes_tokens_out_of_the_memory",
-    "codes are always kept row by row",
-    "codes that were transposed are kept column by column, so a run of the memory is no token",
-    ["the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit"], {
-        sums: |x, w| {
-            let memory = x.as_slice_memory_order().unwrap_or_default().to_vec();
-            let x = Array2::from_shape_vec(x.dim(), memory).expect("the shape of x");
-            (RIGHT.sums)(&x, w)
-        },
-    }
-
     "names_no_value_of_a_layer",
     "the channel says enough",
     "the error shows the scale to somebody who looks for its cause, and an overflow is not a 0",
@@ -787,23 +537,6 @@ wrong_answers! {
         },
     }
 
-    "multiplies_by_one_over_127",
-    "a product with `1 / 127` is a quotient by 127",
-    "`1 / 127` is rounded itself, so the product may be the neighbour of the quotient",
-    ["per_token_has_one_scale_per_row_its_largest_magnitude_over_127"],
-    {
-        scale: |absmax| {
-            let scale = absmax * (1.0 / QMAX);
-            if scale > 0.0 { scale } else { 1.0 }
-        },
-    }
-
-    "rounds_the_value_to_f16",
-    "an activation has 16 bits",
-    "a value beside a tie is rounded onto the tie, and the values of this lab are f32",
-    ["a_code_is_the_value_divided_by_its_scale"],
-    { steps: |x, scales| x.mapv(half) / scales }
-
     "migrates_dead_channels",
     "a floor under the maxima keeps the layer alive",
     "a channel that was 0 in the calibration has no known range, so `migrate` passes the error on",
@@ -812,6 +545,174 @@ wrong_answers! {
             let act = solution::calibrate(batches)?.mapv(|a| a.max(MIN_SCALE));
             let smoothing = smoothing_scales(&act, &solution::channel_absmax(w)?, alpha)?;
             Ok(Migrated { weight: (answer().migrated_weight)(w, &smoothing)?, smoothing })
+        },
+    }
+
+    "measures_the_matrices",
+    "the output is off by as much as the matrix that is rounded",
+    "a channel that the weight does not use may be off by any amount, so the outputs are compared",
+    ["the_error_of_a_side_is_that_of_the_output"], {
+        side_errors: |x, w, granularity| {
+            let (x_hat, w_hat) = sides(x, w, granularity)?;
+            Ok(SideErrors {
+                activation: relative_error(x, &x_hat),
+                weight: relative_error(w, &w_hat),
+            })
+        },
+    }
+
+    "rounds_the_other_side_too",
+    "a layer has both sides on the grid",
+    "with both sides rounded the number belongs to neither, so one side is left in floats",
+    ["the_error_of_a_side_is_that_of_the_output"], {
+        side_errors: |x, w, granularity| {
+            let (x_hat, w_hat) = sides(x, w, granularity)?;
+            let both = relative_error(&linear_f64(x, w), &linear_f64(&x_hat, &w_hat));
+            Ok(SideErrors { activation: both, weight: both })
+        },
+    }
+
+    "asks_no_width",
+    "ndarray compares the widths",
+    "a product of other widths is a panic, and a panic names no layer",
+    ["sides_of_different_widths_nan_and_infinity_are_refused"], {
+        side_errors: |x, w, granularity| {
+            let exact = linear_f64(x, w);
+            let (x_hat, w_hat) = sides(x, w, granularity)?;
+            Ok(SideErrors {
+                activation: relative_error(&exact, &linear_f64(&x_hat, w)),
+                weight: relative_error(&exact, &linear_f64(x, &w_hat)),
+            })
+        },
+    }
+
+    "exchanges_the_sides",
+    "the error with a rounded weight belongs to the activation that meets the weight",
+    "an error belongs to the side that is rounded",
+    ["the_error_of_a_side_is_that_of_the_output"], {
+        side_errors: |x, w, granularity| {
+            let SideErrors { activation, weight } = solution::side_errors(x, w, granularity)?;
+            Ok(SideErrors { activation: weight, weight: activation })
+        },
+    }
+
+    "divides_by_the_rounded_output",
+    "either output may stand below the line",
+    "the rounded output may have lost nearly all of itself, so the error is over the exact output",
+    ["the_error_of_a_side_is_that_of_the_output"], {
+        side_errors: |x, w, granularity| {
+            let (x_hat, w_hat) = sides(x, w, granularity)?;
+            let error = |x: &Matrix, w: &Matrix, exact| relative_error(&linear_f64(x, w), exact);
+            let exact = linear_f64(x, w);
+            Ok(SideErrors {
+                activation: error(&x_hat, w, &exact),
+                weight: error(x, &w_hat, &exact),
+            })
+        },
+    }
+
+    "weighs_with_one_scale",
+    "the granularity is that of both sides",
+    "tokens have one scale or many, and a weight has one scale per output channel",
+    ["the_error_of_a_side_is_that_of_the_output"], {
+        side_errors: |x, w, granularity| {
+            let SideErrors { activation, .. } = solution::side_errors(x, w, granularity)?;
+            let w_hat = dequantize(&quantize_activations(w, granularity)?);
+            let weight = relative_error(&linear_f64(x, w), &linear_f64(x, &w_hat));
+            Ok(SideErrors { activation, weight })
+        },
+    }
+
+    "sides_are_always_per_token",
+    "per token is the better granularity, so it is the one to measure",
+    "the caller compares granularities, so the one that is asked for is measured",
+    ["the_error_of_a_side_is_that_of_the_output"],
+    { side_errors: |x, w, _| solution::side_errors(x, w, Granularity::PerToken) }
+
+    "chooses_by_the_weights_error",
+    "the weight is stored, so the weight must lose least",
+    "alpha 0 leaves all outliers in the activation, and the layer multiplies by the activation too",
+    ["the_choice_loses_least_in_the_output"], {
+        loss: |x, w, layer, _| {
+            let smoothed = w * &layer.smoothing;
+            let _ = x;
+            relative_error(&smoothed, &dequantize(&layer.weight))
+        },
+    }
+
+    "chooses_by_the_activations_error",
+    "the outliers are in the activation, so the activation must lose least",
+    "alpha 1 moves all outliers to the weight, and the layer multiplies by the weight too",
+    ["the_choice_loses_least_in_the_output"], {
+        loss: |x, _, layer, granularity| {
+            let smoothed = x / &layer.smoothing;
+            let codes = quantize_activations(&smoothed, granularity).expect("finite activations");
+            relative_error(&smoothed, &dequantize(&codes))
+        },
+    }
+
+    "chooses_on_the_first_batch",
+    "one batch is a fair sample",
+    "a later batch may hold the outliers, so the loss is over all batches",
+    ["the_choice_is_made_on_all_batches"], {
+        choose_alpha: |batches, w, granularity, candidates| {
+            (answer().check_candidates)(candidates)?;
+            chosen_by(batches.get(..1).unwrap_or_default(), batches, w, granularity, candidates)
+        },
+    }
+
+    "calibrates_the_choice_on_the_first_batch",
+    "the layer is calibrated once, on the first batch",
+    "the layer that will run is calibrated on all batches, so that layer is measured",
+    ["the_choice_is_made_on_all_batches"], {
+        choose_alpha: |batches, w, granularity, candidates| {
+            (answer().check_candidates)(candidates)?;
+            chosen_by(batches, batches.get(..1).unwrap_or_default(), w, granularity, candidates)
+        },
+    }
+
+    "chooses_for_the_other_granularity",
+    "the best alpha does not depend on the scales of the tokens",
+    "a scale per token mends outlier tokens by itself, so less has to move",
+    ["the_choice_is_for_the_granularity_that_runs"], {
+        choose_alpha: |batches, w, granularity, candidates| {
+            let other = match granularity {
+                Granularity::PerTensor => Granularity::PerToken,
+                Granularity::PerToken => Granularity::PerTensor,
+            };
+            solution::choose_alpha(batches, w, other, candidates)
+        },
+    }
+
+    "chooses_one_half",
+    "0.5 is the best alpha",
+    "0.5 is a good start, and the best alpha of a layer is found by measuring",
+    ["the_choice_loses_least_in_the_output"], {
+        choose_alpha: |batches, w, granularity, candidates| {
+            solution::choose_alpha(batches, w, granularity, candidates)?;
+            let distance = |alpha: &f32| (alpha - 0.5).abs();
+            let nearest = candidates.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+            nearest.copied().ok_or(SmoothError::NoAlpha)
+        },
+    }
+
+    "chooses_the_last_of_equals",
+    "of two equal candidates either will do",
+    "two programs choose the same alpha only if both take the first",
+    ["of_equal_candidates_the_first_is_chosen_and_none_is_an_error"], {
+        choose_alpha: |batches, w, granularity, candidates| {
+            let turned: Vec<f32> = candidates.iter().rev().copied().collect();
+            solution::choose_alpha(batches, w, granularity, &turned)
+        },
+    }
+
+    "chooses_one_half_of_nothing",
+    "without candidates the usual alpha is meant",
+    "a caller without candidates has made a mistake, and a silent 0.5 hides the mistake",
+    ["of_equal_candidates_the_first_is_chosen_and_none_is_an_error"], {
+        choose_alpha: |batches, w, granularity, candidates| match candidates {
+            [] => Ok(0.5),
+            _ => solution::choose_alpha(batches, w, granularity, candidates),
         },
     }
 }
@@ -827,30 +728,6 @@ fn ones(layer: &Migrated) -> Vector {
 /// failure of a wrong answer is due to the step that it replaces.
 pub mod chosen {
     use super::*;
-
-    fn quantize(x: &Matrix, scales: Matrix) -> Smooth<Quantized> {
-        let steps = (answer().steps)(x, &scales);
-        Ok(Quantized::new(steps.map(|&steps| (answer().code)(steps)), scales)?)
-    }
-
-    /// See [`solution::quantize_activations_per_tensor`].
-    pub fn quantize_activations_per_tensor(x: &Matrix) -> Smooth<Quantized> {
-        (answer().check_finite)(x)?;
-        quantize(x, Array2::from_elem((1, 1), (answer().scale)((answer().tensor_absmax)(x))))
-    }
-
-    /// See [`solution::quantize_activations_per_token`].
-    pub fn quantize_activations_per_token(x: &Matrix) -> Smooth<Quantized> {
-        (answer().check_finite)(x)?;
-        quantize(x, (answer().token_scales)(x))
-    }
-
-    /// See [`solution::w8a8_linear`].
-    pub fn w8a8_linear(x: &Quantized, w: &Quantized) -> Smooth<Matrix> {
-        (answer().check_product)(x, w)?;
-        let sums = (answer().sums)(&x.q().mapv(i32::from), &w.q().mapv(i32::from));
-        Ok((answer().rescale)(sums, x.scales(), w.scales()))
-    }
 
     /// See [`solution::smoothing_scales`].
     pub fn smoothing_scales(act: &Vector, weight: &Vector, alpha: f32) -> Smooth<Vector> {
@@ -868,8 +745,15 @@ pub mod chosen {
     answered! {
         fn channel_absmax(m: &Matrix) -> Smooth<Vector>;
         fn calibrate(batches: &[Matrix]) -> Smooth<Vector>;
+        fn side_errors(x: &Matrix, w: &Matrix, granularity: Granularity) -> Smooth<SideErrors>;
         fn fold_into_norm(norm: &Vector, scales: &Vector) -> Smooth<Vector>;
         fn migrate(batches: &[Matrix], w: &Matrix, alpha: f32) -> Smooth<Migrated>;
         fn migrated_linear(x: &Matrix, layer: &Migrated, granularity: Granularity) -> Smooth<Matrix>;
+        fn choose_alpha(
+            batches: &[Matrix],
+            w: &Matrix,
+            granularity: Granularity,
+            candidates: &[f32],
+        ) -> Smooth<f32>;
     }
 }

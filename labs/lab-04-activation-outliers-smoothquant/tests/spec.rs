@@ -8,9 +8,9 @@ use kit::meters::relative_error;
 use kit::reference::linear_f64;
 use ndarray::{Array1, Array2, Axis, array, concatenate};
 use smoothquant::{
-    Granularity, MIN_SCALE, Migrated, QMAX, QuantError, Quantized, SmoothError, calibrate,
-    channel_absmax, fold_into_norm, migrate, migrated_linear, quantize_activations_per_tensor,
-    quantize_activations_per_token, quantize_weight, smooth, smoothing_scales, w8a8_linear,
+    Granularity, MIN_SCALE, Migrated, QuantError, SmoothError, calibrate, channel_absmax,
+    choose_alpha, fold_into_norm, migrate, migrated_linear, quantize_activations, quantize_weight,
+    side_errors, smooth, smoothing_scales, w8a8_linear,
 };
 
 /// The value of a function on good input.
@@ -38,13 +38,11 @@ fn weight() -> Array2<f32> {
     normal_matrix(2, SHAPE[2], SHAPE[1])
 }
 
-/// The relative error of the int8 layer on `x`, quantized as given.
-fn naive_error(
-    x: &Array2<f32>,
-    quantize: impl Fn(&Array2<f32>) -> Result<Quantized, SmoothError>,
-) -> f64 {
-    let w = must(quantize_weight(&weight()));
-    relative_error(&linear_f64(x, &weight()), &must(w8a8_linear(&must(quantize(x)), &w)))
+/// The relative error of the int8 layer on `x`, as it is.
+fn naive_error(x: &Array2<f32>, granularity: Granularity) -> f64 {
+    let codes = must(quantize_activations(x, granularity));
+    let found = must(w8a8_linear(&codes, &must(quantize_weight(&weight()))));
+    relative_error(&linear_f64(x, &weight()), &found)
 }
 
 /// The relative error on `x` of a layer that was migrated on `calibration`.
@@ -61,11 +59,6 @@ fn migrated_error(
 /// The same matrix, kept column by column in memory.
 fn by_columns<T: Clone>(m: &Array2<T>) -> Array2<T> {
     m.t().as_standard_layout().into_owned().reversed_axes()
-}
-
-/// Back to numbers, without the code under test.
-fn dequantize(q: &Quantized) -> Array2<f32> {
-    q.q().mapv(f32::from) * q.scales()
 }
 
 // ---- task 1: calibrate -----------------------------------------------------------------------------
@@ -173,345 +166,98 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
     }
 }
 
-// ---- task 2: quantize activations ------------------------------------------------------------------
+// ---- task 2: two sides ------------------------------------------------------------------------------
 
 #[test]
-fn per_tensor_has_one_scale_the_largest_magnitude_over_127() {
-    let x = array![[0.5, -63.5, 1.0], [8.0, 95.25, -127.0], [-190.5, 0.0, -254.0]];
-    for x in [x.clone(), by_columns(&x)] {
-        let q = must(quantize_activations_per_tensor(&x));
-        let scales: Vec<f32> = q.scales().iter().copied().collect();
-        let diagnosis = match scales.as_slice() {
-            [0.5] => "that is the first token alone: the maximum is over all tokens",
-            [1.0] => "that misses the last token: the maximum is over all tokens",
-            [1.5] => "that misses the last channel: the maximum is over all channels",
-            [0.75] => {
-                "that is the largest value: take magnitudes, because -254 is the largest here"
-            }
-            [1.984_375] => "that is over 128, and there is no code 128",
-            [_] => "the scale is the largest magnitude over 127",
-            _ => "one scale for all tokens has the shape [1, 1]",
-        };
-        assert_eq!(
-            q.scales(),
-            array![[2.0]],
-            "\n254 over 127, of the last token and channel: {diagnosis}"
+fn the_error_of_a_side_is_that_of_the_output() {
+    use Granularity::{PerTensor, PerToken};
+    // A small value beside 254 is half a step, and comes back as 0. The other side picks the output.
+    let [loud, both, first, second] = [
+        array![[254.0, 1.0]],
+        array![[254.0, 0.0], [0.0, 1.0]],
+        array![[1.0, 0.0]],
+        array![[0.0, 1.0]],
+    ];
+    for (x, w, granularity, activation, weight, why) in [
+        (&loud, &second, PerToken, 1.0, 0.0, "the output is 1, and 0 with x on its grid"),
+        (&second, &loud, PerToken, 0.0, 1.0, "the output is 1, and 0 with W on its grid"),
+        (&both, &second, PerTensor, 1.0, 0.0, "one scale for both tokens is 2, and the 1 is lost"),
+        (&both, &second, PerToken, 0.0, 0.0, "the quiet token has a scale of its own"),
+        (
+            &second,
+            &both,
+            PerTensor,
+            0.0,
+            0.0,
+            "a weight has a scale per row, however x is quantized",
+        ),
+        (
+            &loud,
+            &first,
+            PerTensor,
+            0.0,
+            0.0,
+            "the lost channel meets a weight of 0: compare outputs",
+        ),
+    ] {
+        let found = must(side_errors(x, w, granularity));
+        let is_near = |found: f64, expected: f64| (found - expected).abs() < 1e-6;
+        assert!(
+            is_near(found.activation, activation) && is_near(found.weight, weight),
+            "x {x:?}, W {w:?}, {granularity:?}: you have {found:?}, and right is {activation} for the \
+             activation, {weight} for the weight: {why}"
         );
-        let codes = array![[0, -32, 0], [4, 48, -64], [-95, 0, -127]];
-        assert_eq!(q.q(), codes, "each value over 2, half to even");
     }
-    let q = must(quantize_activations_per_tensor(&array![[-254.0, 0.0], [1.0, 2.0]]));
-    assert_eq!(q.scales(), array![[2.0]], "254 over 127, of the first token and channel");
 }
 
 #[test]
-fn per_token_has_one_scale_per_row_its_largest_magnitude_over_127() {
-    // One maximum is in the first channel and one in the last.
-    let x = array![[-254.0, 0.5, 2.0], [0.25, 3.0, 127.0]];
-    let q = must(quantize_activations_per_token(&x));
-    assert_eq!(
-        q.scales().dim(),
-        (2, 1),
-        "one scale per token: the shape is [tokens, 1]. [1, 3] is one per channel, and no integer \
-         product can use that"
+fn the_errors_of_both_sides_add_as_squares_and_outliers_change_one_of_them() {
+    let sides = |x: &Array2<f32>, granularity| must(side_errors(x, &weight(), granularity));
+    let quiet = sides(&healthy(1), Granularity::PerTensor);
+    let both = naive_error(&healthy(1), Granularity::PerTensor);
+    let added = quiet.activation.hypot(quiet.weight);
+    assert!(
+        (both / added - 1.0).abs() < 0.05,
+        "{quiet:?} add to {added:.4} as squares, and a layer with both sides rounded is off by {both:.4}"
     );
-    assert_eq!(q.scales(), &array![[2.0], [1.0]], "each row's largest magnitude over 127");
-    assert_eq!(q.q(), &array![[-127, 0, 1], [0, 3, 127]], "each value over its row's scale");
-    let nine = must(quantize_activations_per_token(&array![[9.0]]));
-    assert_eq!(
-        nine.scales(),
-        array![[9.0 / 127.0]],
-        "9 over 127: divide, because 1 / 127 is rounded itself"
-    );
-    // Square, so that neither a wrong axis nor a walk through the memory shows in a shape.
-    let square = array![[127.0, 1.0], [254.0, 2.0]];
-    for x in [square.clone(), by_columns(&square)] {
-        let q = must(quantize_activations_per_token(&x));
-        assert_eq!(
-            q.scales(),
-            array![[1.0], [2.0]],
-            "a token is a row of x, [[127, 1], [254, 2]] in strides of {:?}: index by row and \
-             column, not by place in memory",
-            x.strides()
-        );
-        assert_eq!(q.q(), array![[127, 1], [127, 1]], "each value over the scale of its own row");
-    }
-}
-
-#[test]
-fn the_codes_are_those_of_vllms_dynamic_int8() {
-    // What `scaled_int8_quant` of vLLM 0.32.0 gives for this token: scale 1, half to even.
-    let x = array![[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -127.0]];
-    let expected = array![[127, 0, 2, 2, 0, -2, -2, -127]];
-    for q in [quantize_activations_per_token(&x), quantize_activations_per_tensor(&x)] {
-        let q = must(q);
-        let diagnosis = match q.q().as_slice().unwrap_or_default() {
-            [_, 0, 1, 2, 0, -1, -2, _] => "a cast truncates: round first",
-            [_, 1, 2, 3, -1, -2, -3, _] => "`round` sends halves away from zero: `round_ties_even`",
-            [_, 0, 1, 2, ..] => "`floor` moves everything down",
-            _ => "look at your rounding, and at the scale: 127 over 127 is 1",
-        };
-        assert_eq!(q.q(), &expected, "\ncodes of {x}: {diagnosis}");
-    }
-}
-
-#[test]
-fn a_code_is_the_value_divided_by_its_scale() {
-    // A scale of 11 bits, so that its multiples are exact in f32 and 127 of them over 127 are it.
-    let scale = 0.122_985_84;
-    let x = array![[6.5 * scale, 127.0 * scale]];
-    for q in [quantize_activations_per_token(&x), quantize_activations_per_tensor(&x)] {
-        let q = must(q);
-        assert_eq!(q.scales(), array![[scale]], "127 scales over 127");
-        assert_eq!(
-            q.q(),
-            array![[6, 127]],
-            "6.5 steps exactly, so to even. Times 1 / scale, or times 127 / max as in vLLM's kernel, \
-             it is 6.5000005 and becomes 7: this lab divides"
-        );
-    }
-    let beside = array![[127.0, 2.500_000_2, 2.499_999_8]];
-    assert_eq!(
-        must(quantize_activations_per_token(&beside)).q(),
-        array![[127, 3, 2]],
-        "{beside} at scale 1: two values lie beside a tie, and a value rounded to 16 bits first would \
-         be the tie itself"
+    let loud = sides(&planted(1), Granularity::PerTensor);
+    assert!(loud.activation > 4.0 * quiet.activation, "four outlier channels: {loud:?}, {quiet:?}");
+    assert!(loud.weight < 1.5 * quiet.weight, "the weight is as it was: {loud:?}, {quiet:?}");
+    let per_token = sides(&planted(1), Granularity::PerToken).activation;
+    assert!(
+        2.0 * quiet.activation < per_token && per_token < loud.activation,
+        "each token has the outlier channels, so scales per token do not mend them: {per_token:.4}"
     );
 }
 
 #[test]
-fn a_token_of_zeros_gets_scale_1_and_nan_is_refused() {
-    let q = must(quantize_activations_per_token(&array![[0.0, 0.0], [127.0, 0.0]]));
-    assert_eq!(q.scales(), &array![[1.0], [1.0]], "padding is a token of zeros: 0 / 0 is NaN");
-    assert_eq!(q.q(), &array![[0, 0], [127, 0]]);
-    let q = must(quantize_activations_per_tensor(&Array2::zeros((2, 2))));
-    assert_eq!(q.scales(), &array![[1.0]], "the same for a tensor of zeros");
-    for quantize in [quantize_activations_per_tensor, quantize_activations_per_token] {
-        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let error = quantize(&array![[1.0, 2.0], [value, 0.0]]).err();
-            let named = match &error {
-                Some(SmoothError::Quant(QuantError::NotFinite { row: 1, column: 0, value })) => {
-                    value.to_string()
-                }
-                _ => String::new(),
-            };
+fn sides_of_different_widths_nan_and_infinity_are_refused() {
+    for (x, w) in [(3, 5), (1, 3), (3, 1)] {
+        let refused = std::panic::catch_unwind(|| {
+            side_errors(&Array2::ones((2, x)), &Array2::ones((4, w)), Granularity::PerToken)
+        });
+        assert_eq!(
+            refused.ok(),
+            Some(Err(QuantError::FeaturesDiffer { x, w }.into())),
+            "{x} features times {w} features: name both (None is a panic)"
+        );
+    }
+    for value in [f32::NAN, f32::INFINITY] {
+        let (good, bad) = (array![[1.0, 2.0]], array![[1.0, value]]);
+        for (x, w, what) in [(&bad, &good, "x"), (&good, &bad, "W")] {
+            let refused = side_errors(x, w, Granularity::PerTensor);
             assert!(
-                named == value.to_string(),
-                "{value} at row 1, column 0 gave {error:?}: a fold with `f32::max` does not see \
-                 NaN, and infinity over infinity is NaN"
+                matches!(
+                    refused,
+                    Err(SmoothError::Quant(QuantError::NotFinite { row: 0, column: 1, .. }))
+                ),
+                "{value} in row 0, column 1 of {what} gave {refused:?}"
             );
         }
-        small_tokens(quantize);
     }
 }
 
-/// Tokens whose absmax is small, so small that f32 can hardly hold 127 steps, and so small that the
-/// scale underflows to 0.
-fn small_tokens(quantize: fn(&Array2<f32>) -> Result<Quantized, SmoothError>) {
-    let small = 2f32.powi(-60);
-    let q = must(quantize(&array![[127.0 * small, small]]));
-    assert_eq!(q.scales(), &array![[small]], "a small absmax has a small scale, without a minimum");
-    assert_eq!(q.q(), &array![[127, 1]]);
-    // Multiples of the smallest f32. 190 / 127 is rounded to 1, so the absmax is 190 steps away
-    // from 0.
-    let smallest = f32::from_bits(1);
-    let q = must(quantize(&array![[-190.0 * smallest, smallest]]));
-    assert_eq!(
-        q.q(),
-        &array![[-127, 1]],
-        "\n190 and 1 steps of the smallest f32: {}",
-        match q.q()[(0, 0)] {
-            -128 =>
-                "clip to -127: `clamp` to -128, or `as i8` by itself, leaves the symmetric grid",
-            _ => "divide by the scale, because 1 / scale and 127 / max are infinite here",
-        }
-    );
-    let q = must(quantize(&array![[smallest, 0.0]]));
-    assert_eq!(
-        (q.scales(), q.q()),
-        (&array![[1.0]], &array![[0, 0]]),
-        "the smallest f32 over 127 is 0: guard the scale, not the largest magnitude"
-    );
-}
-
-#[test]
-fn per_token_scales_help_exactly_when_the_outlier_is_a_token() {
-    let x = with_outlier_row(&healthy(1), 5, 80.0);
-    let others: Vec<usize> = (0..SHAPE[0]).filter(|&token| token != 5).collect();
-    let error_of_others = |q: Quantized| {
-        let pick = |m: &Array2<f32>| m.select(Axis(0), &others);
-        relative_error(&pick(&x), &pick(&dequantize(&q)))
-    };
-    let per_tensor = error_of_others(must(quantize_activations_per_tensor(&x)));
-    let per_token = error_of_others(must(quantize_activations_per_token(&x)));
-    assert!(per_tensor > 0.4, "one outlier token costs the others {per_tensor:.3} per tensor");
-    assert!(
-        per_token < 0.012,
-        "the other tokens have an error of {per_token:.4} with a scale of their own: give \
-         each row its own scale"
-    );
-    let channel = must(quantize_activations_per_token(&planted(1)));
-    let others = other_channels();
-    let pick = |m: &Array2<f32>| m.select(Axis(1), &others);
-    let error = relative_error(&pick(&planted(1)), &pick(&dequantize(&channel)));
-    assert!(
-        error > 0.2,
-        "an outlier channel is in every token, so the error stays large: {error:.3}"
-    );
-}
-
-// ---- task 3: the integer product -------------------------------------------------------------------
-
-#[test]
-fn the_layer_is_the_sum_of_code_products_times_both_scales_to_the_bit() {
-    let x = must(Quantized::new(array![[1, 2, 3], [-127, 0, 127]], array![[0.5], [2.0]]));
-    let codes = array![[1, 0, -1], [10, 20, 30], [127, 127, 127], [0, 1, 0]];
-    let w = must(Quantized::new(codes, array![[1.0], [0.25], [4.0], [0.125]]));
-    let expected = array![[-1.0, 17.5, 1524.0, 0.125], [-508.0, 1270.0, 0.0, 0.0]];
-    let y = must(w8a8_linear(&x, &w));
-    assert_eq!(y, expected, "\nsum over the features, then times the token's and the row's scale");
-    let turned = must(Quantized::new(by_columns(x.q()), x.scales().clone()));
-    assert_eq!(
-        must(w8a8_linear(&turned, &w)),
-        expected,
-        "\nthe same codes of x, kept column by column: index by row and column, not by place in memory"
-    );
-    let one = |q: &Quantized, scale| must(Quantized::new(q.q().clone(), array![[scale]]));
-    assert_eq!(
-        must(w8a8_linear(&one(&x, 0.5), &one(&w, 4.0))),
-        array![[-4.0, 280.0, 1524.0, 4.0], [-508.0, 5080.0, 0.0, 0.0]],
-        "\nscales of shape [1, 1] stretch over all tokens and all output channels"
-    );
-}
-
-#[test]
-fn a_square_product_takes_its_scales_along_the_right_axes() {
-    // With as many tokens as output channels both mistakes have the right shape.
-    let x = must(Quantized::new(array![[1, 1], [1, 1]], array![[1.0], [100.0]]));
-    let w = must(Quantized::new(array![[1, 0], [1, 1]], array![[1.0], [10.0]]));
-    let y = must(w8a8_linear(&x, &w));
-    let diagnosis = if y == array![[1.0, 200.0], [10.0, 2000.0]] {
-        "the token's scale is on the columns and the channel's on the rows: transpose them"
-    } else if y == array![[1.0, 2000.0], [1.0, 2000.0]] {
-        "the token's scales are on the columns: token i owns row i of the output"
-    } else if y == array![[1.0, 2.0], [1000.0, 2000.0]] {
-        "the weight's scales are on the rows: output channel j owns column j of the output"
-    } else if y == array![[1.0, 20.0], [1.0, 20.0]] {
-        "the token's scale is missing"
-    } else if y == array![[1.0, 2.0], [100.0, 200.0]] {
-        "the output channel's scale is missing"
-    } else if y == array![[2.0, 10.0], [200.0, 1000.0]] {
-        "that is x @ W, and an output is the product of x with a row of W: x @ W.T"
-    } else {
-        "look at `w8a8_linear`"
-    };
-    assert_eq!(y, array![[1.0, 20.0], [100.0, 2000.0]], "\n{diagnosis}");
-    let turned = must(Quantized::new(by_columns(w.q()), w.scales().clone()));
-    assert_eq!(
-        must(w8a8_linear(&x, &turned)),
-        y,
-        "the same codes, kept column by column: index by row and column, not by place in memory"
-    );
-}
-
-#[test]
-fn the_sum_does_not_overflow() {
-    for features in [3, 512, 8192] {
-        let ones = || must(Quantized::new(Array2::from_elem((1, features), 127), array![[1.0]]));
-        let sum = (127 * 127 * features) as f32;
-        assert_eq!(
-            must(w8a8_linear(&ones(), &ones())),
-            array![[sum]],
-            "{features} times 127 * 127 is {sum}: sum in i32. Three such products leave an i16, and \
-             one already leaves an i8"
-        );
-    }
-    // Above 2^24 an f32 has no odd numbers: a sum kept in f32 loses its ones on the way.
-    let codes = [vec![127; 1100], vec![1; 3]].concat();
-    let row =
-        must(Quantized::new(Array2::from_shape_fn((1, 1103), |(_, k)| codes[k]), array![[1.0]]));
-    let sum = 1100 * 127 * 127 + 3;
-    assert_eq!(
-        must(w8a8_linear(&row, &row)),
-        array![[sum as f32]],
-        "the sum is {sum}, kept in i32"
-    );
-    // A matrix product of f32 adds in blocks, and its rounding shows only where many blocks do.
-    let x = must(Quantized::new(Array2::from_elem((1, 8192), 127), array![[1.0]]));
-    let code = |(row, k): (usize, usize)| 127 - ((k * k * (row + 2) + k) % 11) as i8;
-    let w = must(Quantized::new(Array2::from_shape_fn((16, 8192), code), array![[1.0]]));
-    let sums = x.q().mapv(i64::from).dot(&w.q().mapv(i64::from).t());
-    assert_same(
-        must(w8a8_linear(&x, &w)).view(),
-        sums.mapv(|sum| sum as f32).view(),
-        "Codes summed in f32 are rounded again and again; an i32 is rounded once, when it is scaled",
-    );
-}
-
-#[test]
-fn widths_that_differ_and_scales_inside_the_sum_are_refused() {
-    let of = |rows: usize, columns: usize, scales: [usize; 2]| {
-        must(Quantized::new(Array2::zeros((rows, columns)), Array2::ones(scales)))
-    };
-    assert_eq!(
-        w8a8_linear(&of(2, 3, [1, 1]), &of(4, 5, [4, 1])).err(),
-        Some(QuantError::FeaturesDiffer { x: 3, w: 5 }.into()),
-        "3 features times 5 features: name both, before ndarray panics"
-    );
-    for (x, w, scales) in [
-        ([1, 3], [4, 1], [1, 3]),
-        ([2, 3], [4, 1], [2, 3]),
-        ([2, 1], [1, 3], [1, 3]),
-        ([2, 1], [4, 3], [4, 3]),
-    ] {
-        assert_eq!(
-            w8a8_linear(&of(2, 3, x), &of(4, 3, w)).err(),
-            Some(QuantError::ScaleInsideTheSum(scales).into()),
-            "scales {scales:?} differ along the features: there is no one factor to pull out of the \
-             sum. This is why outlier channels cannot just get scales of their own"
-        );
-    }
-}
-
-#[test]
-fn a_few_outlier_channels_round_the_others_to_zero() {
-    let before = naive_error(&healthy(1), quantize_activations_per_tensor);
-    let after = naive_error(&planted(1), quantize_activations_per_tensor);
-    assert!((0.010..0.015).contains(&before), "W8A8 without outliers: an error of {before:.4}");
-    assert!((0.05..0.09).contains(&after), "four channels at 80x: an error of {after:.4}");
-    let q = must(quantize_activations_per_tensor(&planted(1)));
-    let others = other_channels();
-    let pick = |m: Array2<f32>| m.select(Axis(1), &others);
-    let (x, codes) = (pick(planted(1)), q.q().select(Axis(1), &others));
-    let share = codes.iter().filter(|&&code| code == 0).count() as f64 / codes.len() as f64;
-    // Values below half a step of the grid are rounded to 0.
-    let half = planted(1).iter().fold(0.0, |max: f32, v| max.max(v.abs())) / QMAX / 2.0;
-    let below = x.iter().filter(|v| v.abs() < half).count() as f64 / x.len() as f64;
-    assert!((share - below).abs() < 1e-3, "{share:.3} are 0, and {below:.3} are below half a step");
-    assert!((0.60..0.79).contains(&share), "{share:.3} of the other entries round to exactly 0");
-    let own = relative_error(&x, &pick(dequantize(&q)));
-    assert!((0.5..0.7).contains(&own), "the error of the other channels is {own:.3}");
-}
-
-#[test]
-fn per_token_scales_do_not_save_the_other_channels() {
-    let per_tensor = naive_error(&planted(1), quantize_activations_per_tensor);
-    let per_token = naive_error(&planted(1), quantize_activations_per_token);
-    let without = naive_error(&healthy(1), quantize_activations_per_token);
-    assert!(per_token < per_tensor, "finer scales cannot be worse here: {per_token:.4}");
-    assert!(
-        per_token > 2.5 * without,
-        "per token the error is {per_token:.4}, {without:.4} without outliers: every token has the \
-         outlier channels, so each has a coarse scale. If this is small, your scales are per channel"
-    );
-}
-
-/// The channels of the planted set-up without outliers.
-fn other_channels() -> Vec<usize> {
-    (0..SHAPE[1]).filter(|channel| !OUTLIERS.contains(channel)).collect()
-}
-
-// ---- task 4: smoothing -----------------------------------------------------------------------------
+// ---- task 3: smoothing -----------------------------------------------------------------------------
 
 /// What torch gave: `golden/make_smoothing_golden.py` runs the formula of smoothquant/smooth.py.
 #[derive(serde::Deserialize)]
@@ -534,9 +280,10 @@ fn the_scales_are_those_of_the_reference_implementation() {
     for GoldenScales { alpha, scales: expected } in golden.scales {
         let scales = must(smoothing_scales(&act, &weight, alpha));
         for (channel, (&ours, &theirs)) in scales.iter().zip(&expected).enumerate() {
-            // Two powers and a division: four units in the last place.
+            // By powers the last places differ by a few units, and by logarithms, which are up to 12 in
+            // size here, by a few units for each of these.
             assert!(
-                (ours - theirs).abs() <= 4.0 * f32::EPSILON * theirs,
+                (ours - theirs).abs() <= 64.0 * f32::EPSILON * theirs,
                 "alpha {alpha}, channel {channel}: {ours}, and torch has {theirs}. {}",
                 hint(alpha, channel)
             );
@@ -555,7 +302,9 @@ fn hint(alpha: f32, channel: usize) -> &'static str {
     match (channel, alpha) {
         (4 | 5, _) => "The weight's maximum is below 1e-5 here: it counts as 1e-5",
         (_, 0.0 | 1.0) => "At 1 the scale is the activation's maximum, at 0 one over the weight's",
-        _ => "max|X|^alpha / max|W|^(1 - alpha): which exponent belongs to which?",
+        _ => {
+            "log s goes in a straight line from one end to the other: which end belongs to alpha 1?"
+        }
     }
 }
 
@@ -702,7 +451,7 @@ fn columns(w: &Array2<f32>) -> Array1<f32> {
     w.map_axis(Axis(0), |column| column.iter().fold(0.0, |max: f32, v| max.max(v.abs())))
 }
 
-// ---- task 5: migrate -------------------------------------------------------------------------------
+// ---- task 4: migrate --------------------------------------------------------------------------------
 
 #[test]
 fn a_migrated_layer_is_the_smoothed_weight_quantized() {
@@ -781,14 +530,14 @@ fn scales_of_what(
 
 #[test]
 fn migration_wins_the_error_back_more_than_threefold() {
-    let naive = naive_error(&planted(1), quantize_activations_per_tensor);
+    let naive = naive_error(&planted(1), Granularity::PerTensor);
     let migrated = migrated_error(&planted(1), &planted(1), 0.5, Granularity::PerTensor);
     assert!(
         migrated * 3.0 < naive,
         "naive W8A8 has an error of {naive:.4}, migrated {migrated:.4}: more than 3x is there to win"
     );
     let unseen = migrated_error(&planted(3), &planted(1), 0.5, Granularity::PerTensor);
-    let naive = naive_error(&planted(3), quantize_activations_per_tensor);
+    let naive = naive_error(&planted(3), Granularity::PerTensor);
     assert!(unseen * 3.0 < naive, "and on tokens that calibration never saw: {unseen:.4}");
 }
 
@@ -797,28 +546,26 @@ fn each_granularity_of_a_migrated_layer_is_the_one_asked_for() {
     let layer = must(migrate(&[planted(1)], &weight(), 0.5));
     let x = with_outlier_row(&planted(1), 5, 10.0);
     let smoothed = &x / &layer.smoothing;
-    for (granularity, quantized) in [
-        (Granularity::PerTensor, quantize_activations_per_tensor(&smoothed)),
-        (Granularity::PerToken, quantize_activations_per_token(&smoothed)),
+    for (granularity, other) in [
+        (Granularity::PerTensor, Granularity::PerToken),
+        (Granularity::PerToken, Granularity::PerTensor),
     ] {
         let found = must(migrated_linear(&x, &layer, granularity));
-        let of = |q| must(w8a8_linear(&must(q), &layer.weight));
-        let why = if found
-            == of(match granularity {
-                Granularity::PerTensor => quantize_activations_per_token(&smoothed),
-                Granularity::PerToken => quantize_activations_per_tensor(&smoothed),
-            }) {
+        let of = |granularity| {
+            must(w8a8_linear(&must(quantize_activations(&smoothed, granularity)), &layer.weight))
+        };
+        let why = if found == of(other) {
             "that is the other granularity"
         } else {
             "divide by the smoothing, quantize, multiply in int8"
         };
-        assert_same(found.view(), of(quantized).view(), format_args!("{granularity:?}: {why}"));
+        assert_same(found.view(), of(granularity).view(), format_args!("{granularity:?}: {why}"));
     }
 }
 
 #[test]
 fn on_healthy_tensors_migration_changes_almost_nothing() {
-    let naive = naive_error(&healthy(1), quantize_activations_per_tensor);
+    let naive = naive_error(&healthy(1), Granularity::PerTensor);
     let migrated = migrated_error(&healthy(1), &healthy(1), 0.5, Granularity::PerTensor);
     assert!(
         (0.7..1.2).contains(&(migrated / naive)),
@@ -868,4 +615,79 @@ fn a_migrated_layer_refuses_an_activation_of_another_width() {
             "a layer with {value} for the scale of channel 2 gave {error:?}: name channel and value"
         );
     }
+}
+
+// ---- task 5: choose alpha --------------------------------------------------------------------------
+
+/// The choice among `candidates` on `batches`, for the planted weight.
+fn chosen(batches: &[Array2<f32>], granularity: Granularity, candidates: &[f32]) -> f32 {
+    must(choose_alpha(batches, &weight(), granularity, candidates))
+}
+
+/// An activation without outlier channels, with one token 80 times as large.
+fn loud_token() -> Array2<f32> {
+    with_outlier_row(&healthy(1), 5, 80.0)
+}
+
+#[test]
+fn the_choice_loses_least_in_the_output() {
+    let found = chosen(&[planted(1)], Granularity::PerTensor, &[0.0, 0.25, 0.5, 0.75, 1.0]);
+    let why = match found {
+        0.0 => "0 is best for the weight alone, and the layer multiplies by the activation too",
+        1.0 => "1 is best for the activation alone, and the layer multiplies by the weight too",
+        _ => "compare the outputs: at the right candidate the error is half of the next one",
+    };
+    assert_eq!(found, 0.5, "four outlier channels, one scale: {why}");
+    let found = chosen(&[loud_token()], Granularity::PerTensor, &[0.0, 0.5, 0.9]);
+    assert_eq!(
+        found, 0.9,
+        "one outlier token, one scale: the errors are 5.8 %, 3.1 % and 2.4 %, so measure each candidate"
+    );
+    let found = chosen(&[planted(1)], Granularity::PerTensor, &[1.0, 0.5, 0.0]);
+    assert_eq!(found, 0.5, "the same candidates in another order");
+}
+
+#[test]
+fn the_choice_is_made_on_all_batches() {
+    // Channel 0 is dead in one of the batches, and alive in all of the calibration.
+    let mut quiet = healthy(3);
+    quiet.column_mut(0).fill(0.0);
+    for batches in [[quiet.clone(), planted(1)], [planted(1), quiet]] {
+        let found = chosen(&batches, Granularity::PerTensor, &[1.0, 0.6, 0.0]);
+        assert_eq!(
+            found, 0.6,
+            "one batch has outlier channels and one has none: calibrate on both, and add what is lost on \
+             both. On the quiet batch alone 0 is better"
+        );
+    }
+}
+
+#[test]
+fn the_choice_is_for_the_granularity_that_runs() {
+    for (granularity, best) in [(Granularity::PerTensor, 0.9), (Granularity::PerToken, 0.2)] {
+        assert_eq!(
+            chosen(&[loud_token()], granularity, &[0.2, 0.9]),
+            best,
+            "one outlier token, {granularity:?}: with a scale of its own it leaves the others alone, so \
+             less has to move. Run the migrated layer in the granularity that is given"
+        );
+    }
+}
+
+#[test]
+fn of_equal_candidates_the_first_is_chosen_and_none_is_an_error() {
+    let one = array![[1.0]];
+    let of = |candidates: &[f32]| {
+        choose_alpha(std::slice::from_ref(&one), &one, Granularity::PerToken, candidates)
+    };
+    // With maxima of 1 the smoothing is 1 at every alpha, so all layers are the same.
+    assert_eq!(of(&[0.75, 0.25]), Ok(0.75), "two layers that are the same: the first of them");
+    assert_eq!(of(&[0.25, 0.75]), Ok(0.25), "two layers that are the same: the first of them");
+    assert_eq!(of(&[]), Err(SmoothError::NoAlpha), "no candidate");
+    assert_eq!(of(&[0.5, 1.5]), Err(SmoothError::AlphaOutOfRange(1.5)), "pass the error on");
+    assert_eq!(
+        choose_alpha(&[], &one, Granularity::PerToken, &[0.5]),
+        Err(SmoothError::NoTokens),
+        "no batch: pass the error of `migrate` on"
+    );
 }

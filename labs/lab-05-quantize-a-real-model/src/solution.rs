@@ -190,10 +190,9 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 ///
 /// | scheme | quant_method | and |
 /// | --- | --- | --- |
-/// | w8a8 | compressed-tensors | format `int-quantized`, weights per `channel`, activations int8 per `token`, dynamic |
-/// | fp8 | compressed-tensors | format `float-quantized`, the same with type `float` |
-/// | w8a16 | compressed-tensors | format `pack-quantized`, weights of 8 bits per `channel`, no activations |
-/// | w4a16 | compressed-tensors | format `pack-quantized`, weights of 4 bits per `group`, no activations |
+/// | w8a8 | compressed-tensors | format `int-quantized` |
+/// | fp8 | compressed-tensors | format `float-quantized` |
+/// | w8a16, w4a16 | compressed-tensors | format `pack-quantized` |
 /// | awq | awq | bits, group_size, zero_point, version `gemm`, modules_to_not_convert |
 /// | gptq | gptq | bits, group_size, sym, desc_act, checkpoint_format `gptq`, modules_to_not_convert |
 ///
@@ -221,9 +220,9 @@ pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
 /// }
 /// ```
 ///
-/// `type` is `int` or `float`. Weights with the strategy `group` have a `group_size` too. Weights are
-/// never `dynamic`, because their scales are in the file. Activations that are quantized have the
-/// same keys as weights. `labs/formats/golden/checkpoints/ct-w8a8/config.json` is a whole config that
+/// `type` is `int` or `float`, `strategy` is `channel`, `group` or `token`, and `group` brings the key
+/// `group_size`. `dynamic` says whether a scale is found while the model runs. Activations that are
+/// quantized have the same keys as weights. `labs/formats/golden/checkpoints/ct-w8a8/config.json` is a whole config that
 /// the library wrote.
 pub fn quantization_config(scheme: Scheme, left_alone: &[String]) -> Option<Value> {
     let on_channels = |bits: u64, kind: &str| {

@@ -4,10 +4,12 @@
 //! * [`cpu`]: products and encoders of lab 03 on this machine's processor.
 //! * [`outliers`]: the outliers of a whole model, and what quantizing does to its layers and to it.
 //! * [`gpu`]: throughput, capacity and outputs of each format on an NVIDIA GPU.
+//! * [`gptq`]: what each choice of GPTQ does to a whole model, and what the choice costs.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
 pub mod capture;
 pub mod cpu;
 pub mod engines;
+pub mod gptq;
 pub mod gpu;
 pub mod outliers;

@@ -236,7 +236,11 @@ impl Model {
         self.logits(&last, &mut |_, _| ())
     }
 
-    fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
+    /// The embeddings of `tokens`, `[tokens, hidden_size]`: the input of decoder layer 0.
+    ///
+    /// # Errors
+    /// If there is no token, or a token is not in the vocabulary.
+    pub fn embed(&self, tokens: &[u32]) -> Result<Array2<f32>, ModelError> {
         if tokens.is_empty() {
             return Err(ModelError::NoTokens);
         }
@@ -259,15 +263,32 @@ impl Model {
         caches: &mut [&mut Cache],
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
-        let x = rms_norm(x, &self.layers[index].attention_norm, self.config.rms_norm_eps);
-        let mut q = self.apply(LayerId::Layer(index, Projection::Q), &x, hook)?;
-        let mut k = self.apply(LayerId::Layer(index, Projection::K), &x, hook)?;
-        let v = self.apply(LayerId::Layer(index, Projection::V), &x, hook)?;
+        let x = self.attention_input(index, x);
+        let mixed = self.mixed(index, &x, rotary, caches, hook)?;
+        self.apply(LayerId::Layer(index, Projection::O), &mixed, hook)
+    }
+
+    /// The input of q, k and v.
+    pub(crate) fn attention_input(&self, index: usize, x: &Array2<f32>) -> Array2<f32> {
+        rms_norm(x, &self.layers[index].attention_norm, self.config.rms_norm_eps)
+    }
+
+    /// From the input of q, k and v to that of o.
+    pub(crate) fn mixed(
+        &self,
+        index: usize,
+        x: &Array2<f32>,
+        rotary: &Rotary,
+        caches: &mut [&mut Cache],
+        hook: Hook<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let mut q = self.apply(LayerId::Layer(index, Projection::Q), x, hook)?;
+        let mut k = self.apply(LayerId::Layer(index, Projection::K), x, hook)?;
+        let v = self.apply(LayerId::Layer(index, Projection::V), x, hook)?;
         // Keys are rotated before they are cached, so that a step rotates new keys only.
         rotary.rotate(&mut q);
         rotary.rotate(&mut k);
-        let mixed = self.mix(index, &q, &k, &v, caches);
-        self.apply(LayerId::Layer(index, Projection::O), &mixed, hook)
+        Ok(self.mix(index, &q, &k, &v, caches))
     }
 
     /// Puts keys and values into the caches, and mixes the values for each query.
@@ -303,16 +324,31 @@ impl Model {
         x: &Array2<f32>,
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
-        let x = rms_norm(x, &self.layers[index].mlp_norm, self.config.rms_norm_eps);
-        let gate = self.apply(LayerId::Layer(index, Projection::Gate), &x, hook)?;
-        let mut inner = self.apply(LayerId::Layer(index, Projection::Up), &x, hook)?;
-        gate_into(&mut inner, &gate);
+        let inner = self.gated(index, &self.mlp_input(index, x), hook)?;
         self.apply(LayerId::Layer(index, Projection::Down), &inner, hook)
+    }
+
+    /// The input of gate and up.
+    pub(crate) fn mlp_input(&self, index: usize, x: &Array2<f32>) -> Array2<f32> {
+        rms_norm(x, &self.layers[index].mlp_norm, self.config.rms_norm_eps)
+    }
+
+    /// From the input of gate and up to that of down.
+    pub(crate) fn gated(
+        &self,
+        index: usize,
+        x: &Array2<f32>,
+        hook: Hook<'_>,
+    ) -> Result<Array2<f32>, ModelError> {
+        let gate = self.apply(LayerId::Layer(index, Projection::Gate), x, hook)?;
+        let mut inner = self.apply(LayerId::Layer(index, Projection::Up), x, hook)?;
+        gate_into(&mut inner, &gate);
+        Ok(inner)
     }
 
     /// Calls `hook` with the input, runs the linear layer, and checks the shape of the output, because
     /// any crate can implement a layer.
-    fn apply(
+    pub(crate) fn apply(
         &self,
         id: LayerId,
         x: &Array2<f32>,

@@ -10,6 +10,11 @@ pub const ALICE: &str = include_str!("../passage/alice.txt");
 /// from calibration on the test text.
 pub const CALIBRATION: &str = include_str!("../../kit/real-slice/LICENSE-APACHE-2.0");
 
+/// The text on which GPTQ is calibrated: books I to VII of "Paradise Lost" (John Milton, 1667, in the
+/// public domain), line by line. A Hessian needs more tokens than a layer has inputs, and the licence is
+/// too short for that. It shares no sentence with [`ALICE`].
+pub const PARADISE_LOST: &str = include_str!("../passage/paradise-lost.txt");
+
 /// Headings before the first paragraph.
 const HEADINGS: usize = 2;
 /// Paragraphs of the opening.
@@ -36,5 +41,12 @@ mod tests {
     fn the_passage_is_plain_ascii_in_paragraphs() {
         assert!(ALICE.is_ascii() && !ALICE.contains('\r') && ALICE.ends_with('\n'));
         assert!(ALICE.starts_with("CHAPTER I\n\n"));
+    }
+
+    #[test]
+    fn no_long_line_of_the_calibration_text_is_in_the_passage() {
+        assert!(PARADISE_LOST.is_ascii() && PARADISE_LOST.starts_with("Book I\n\nOf Man's first"));
+        let long = PARADISE_LOST.lines().filter(|line| line.len() > 20);
+        assert_eq!(long.filter(|line| ALICE.contains(*line)).count(), 0);
     }
 }

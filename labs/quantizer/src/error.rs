@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use formats::FormatError;
 use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
+use gptq::GptqError;
 use model::ModelError;
 use smoothquant::SmoothError;
 
@@ -59,6 +60,9 @@ pub enum WriteError {
     /// An error of lab 04.
     #[error(transparent)]
     Smooth(#[from] SmoothError),
+    /// An error of lab 06.
+    #[error(transparent)]
+    Gptq(#[from] GptqError),
     /// An error of the model.
     #[error(transparent)]
     Model(#[from] ModelError),

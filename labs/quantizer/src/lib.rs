@@ -1,17 +1,22 @@
 //! From one checkpoint to another: transform, round, store.
 //!
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
-//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes ([`ScaleSearch`]
-//! is one; without one, the labs take the nearest), and the format of [`Plan`] stores them. [`loaded`] reads checkpoints in
+//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
+//! [`layer_by_layer`]; without one, the labs take the nearest), and the format of [`Plan`] stores them.
+//! [`loaded`] reads checkpoints in
 //! these formats and runs them, whichever program wrote them.
 
 mod config;
 mod error;
 mod fused;
 mod gguf_file;
+mod gptq_matrix;
+mod kept_layers;
+pub mod layer_by_layer;
 pub mod loaded;
 mod plan;
 mod quantized_inputs;
+mod refine;
 mod report;
 mod safetensors_file;
 mod scale_search;
@@ -21,6 +26,7 @@ mod tokenizer;
 mod write;
 
 pub use error::WriteError;
+pub use gptq_matrix::{Options, Scales};
 pub use plan::Plan;
 pub use report::{LayerError, Report};
 pub use scale_search::ScaleSearch;

@@ -1,8 +1,7 @@
 //! Lab 03's scale search as a rounding: the reader's own with `LAB_IMPL=starter`.
 
-use formats::format::Grid;
 use formats::layouts::Grouped;
-use formats::registry::{self, Codes, Description, Granularity, StorageFormat};
+use formats::registry::{Codes, StorageFormat};
 use ndarray::Array2;
 use quantize_model::labs::quantize_groups_by_search;
 
@@ -12,23 +11,18 @@ use crate::{Rounding, WriteError};
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleSearch;
 
-impl ScaleSearch {
-    /// Whether `format` stores int4 codes in groups of a chosen size, as lab 03 makes them.
-    fn is_for(format: &Description) -> bool {
-        format.weights == Grid::Int(4) && format.granularity == Granularity::ChosenGroup
-    }
-}
-
 impl Rounding for ScaleSearch {
+    fn lab(&self) -> &'static str {
+        "03"
+    }
+
     fn check(&self, format: StorageFormat) -> Result<(), WriteError> {
-        if Self::is_for(format.description) {
+        if format.description.is_int4_in_chosen_groups() {
             return Ok(());
         }
-        let fits = registry::ALL.into_iter().filter(|known| Self::is_for(known));
-        let fits: Vec<_> = fits.map(|known| known.name).collect();
         Err(WriteError::Unsupported(format!(
-            "--rounding search is for {}, not {format}: take one of these formats, or --rounding nearest",
-            fits.join(", ")
+            "lab 03's search is for int4 in groups of a chosen size, not for {format}: take w4a16, or the \
+             nearest codes"
         )))
     }
 

@@ -324,7 +324,9 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
     let mut labs = job.plan.labs();
     // Smoothing is the one transform, and lab 04's.
     labs.extend(job.transform.map(|_| "04"));
+    labs.extend(job.rounding.map(|rounding| rounding.lab()));
     labs.sort_unstable();
+    labs.dedup();
     Report {
         format: job.plan.format,
         labs,

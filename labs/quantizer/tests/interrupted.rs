@@ -49,16 +49,26 @@ fn a_child_writes() -> Outcome {
     write_tiny(Path::new(&out), &Deadline { tensors, done: AtomicUsize::new(0) })
 }
 
-/// Runs [`a_child_writes`] through a shell that says `first`.
+/// Runs [`a_child_writes`].
 fn child(first: &str, out: &Path, tensors: usize) -> std::io::Result<Output> {
-    let program = std::env::current_exe()?;
-    let run = format!("{first}; exec \"$0\" --exact interrupted::a_child_writes --nocapture");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(run).arg(program).env(OUT, out);
-    command.env(TENSORS, tensors.to_string()).env("RUST_BACKTRACE", "0").output()
+    again("interrupted::a_child_writes", first, |command| {
+        command.env(OUT, out).env(TENSORS, tensors.to_string())
+    })
 }
 
-fn names(folder: &Path) -> std::io::Result<Vec<String>> {
+/// Starts this program again with one `test`, through a shell that says `first`.
+pub fn again(
+    test: &str,
+    first: &str,
+    with: impl FnOnce(&mut Command) -> &mut Command,
+) -> std::io::Result<Output> {
+    let run = format!("{first}; exec \"$0\" --exact {test} --nocapture");
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(run).arg(std::env::current_exe()?).env("RUST_BACKTRACE", "0");
+    with(&mut command).output()
+}
+
+pub fn names(folder: &Path) -> std::io::Result<Vec<String>> {
     let entries = folder.read_dir()?;
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }

@@ -129,6 +129,10 @@ fn scales_of_any_float_type_are_read() -> Outcome {
 struct Zeros;
 
 impl Rounding for Zeros {
+    fn lab(&self) -> &'static str {
+        "03"
+    }
+
     fn round(&self, _: &str, w: &Array2<f32>, format: StorageFormat) -> Result<Codes, WriteError> {
         Ok(format.round(&Array2::zeros(w.dim()))?)
     }

@@ -384,7 +384,7 @@ fn a_rounding_refuses_a_format_that_it_is_not_for_before_anything_is_written() -
             &Job { rounding: Some(&ScaleSearch), ..job(&tiny, (name, 16), &out) },
             &(),
         ));
-        assert!(error.contains("is for w4a16, awq, gptq, not"), "{error}");
+        assert!(error.contains("int4 in groups of a chosen size, not for"), "{error}");
         assert!(error.contains(name) && !out.exists(), "{error}");
     }
     Ok(())

@@ -6,11 +6,13 @@
 mod choose;
 mod cost_model;
 mod dequantization;
+pub mod gptq;
 mod gpu;
 mod histogram;
 mod lab_01;
 mod lab_03;
 mod lab_04;
+mod lab_06;
 mod lab_08;
 mod landscape;
 mod layouts;
@@ -22,6 +24,7 @@ mod rounding;
 mod rules;
 pub(crate) mod style;
 pub(crate) mod svg;
+pub(crate) mod two_moves;
 
 use std::sync::LazyLock;
 
@@ -69,6 +72,10 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("model_ratios_other", &MODEL, outliers::model_ratios_other),
         Entry::of("residual_peaks", &MODEL, outliers::residual_peaks),
         Entry::of("model_alpha", &MODEL, outliers::model_alpha),
+        Entry::computed("two_weights", two_moves::two_weights),
+        Entry::of("gptq_travel", &LAYERS, lab_06::travel),
+        Entry::of("gptq_left", &LAYERS, lab_06::left),
+        Entry::of("calibration_damping", &LAYERS, lab_06::damping),
     ]
 });
 

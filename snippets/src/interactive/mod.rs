@@ -16,6 +16,7 @@ mod migration;
 mod outlier;
 pub mod outlook;
 mod replay;
+mod two_inputs;
 
 use std::sync::LazyLock;
 
@@ -34,6 +35,7 @@ pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
         Entry::computed("one_loud_row", outlier::one_outlier_row),
         Entry::of("group_sizes", &SLICE, groups::group_sizes),
         Entry::of("migration_sides", &LAYERS, migration::migration_sides),
+        Entry::computed("two_inputs", two_inputs::two_inputs),
         Entry::computed("codes_in_use", codes::codes_in_use),
         Entry::computed("calculator", calculator::calculator),
     ]

@@ -1,6 +1,6 @@
 //! The tables of the chapter "The cost model": computed from sizes and data sheets, nothing measured.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
 use formats::device::{self, Device};
 use formats::format::{Format, Grid};
@@ -8,8 +8,8 @@ use kit::Table;
 use kit::table::{count, sig3, times};
 use quantize_and_eval::{
     BLOCK_TOKENS, CostError, ModelFormat, Served, UTILIZATION, concurrency, crossover_batch,
-    decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens, model_bytes,
-    prefill_tokens_per_s,
+    decode_tokens_per_s, kv_available_bytes, kv_blocks, kv_bytes_per_token, kv_tokens,
+    linear_bytes, model_bytes, operations_per_s, prefill_tokens_per_s,
 };
 
 /// Tokens of each sequence where a table counts how many fit.
@@ -173,6 +173,44 @@ fn bounds_of(served: &Served, device: &Device) -> Result<Vec<String>, CostError>
     let crossover = crossover_batch(served, device, 0)?;
     cells.push(crossover.map_or_else(|| "none".into(), |batch| format!("{batch:.0}")));
     Ok(cells)
+}
+
+/// The batch at which decode of Llama-3.1-8B stops being bound by memory, without a cache.
+///
+/// # Errors
+/// If there is none.
+pub fn crossover(format: Format, device: &Device) -> Result<f64> {
+    let batch = crossover_batch(&Served::of(LLAMA31_8B, format), device, 0)?;
+    batch.context("without a cache the bounds meet")
+}
+
+/// As [`crossover`], of the linear layers alone: bytes a weight times rate, over twice the bandwidth.
+///
+/// # Errors
+/// If the device does not have the arithmetic of `format`.
+pub fn layers_crossover(format: &Format, device: &Device) -> Result<f64> {
+    let bytes = linear_bytes(&LLAMA31_8B, format)? as f64 / LLAMA31_8B.linear_weights() as f64;
+    Ok(bytes * operations_per_s(device, format)? / (2.0 * device.bytes_per_s))
+}
+
+/// The crossovers of the formats on two devices, with the head in 16 bits and without a head.
+pub fn crossovers() -> Result<Table> {
+    let devices = [("H100", device::H100), ("H200", device::H200)];
+    let names = ["bf16", "W8A8", "FP8", "W4A16 g128"];
+    let mut rows = Vec::new();
+    for (name, device) in devices {
+        for (of, format) in names.into_iter().zip(formats()) {
+            let layers = layers_crossover(&format, &device)?;
+            rows.push((name, of, layers, crossover(format, &device)?));
+        }
+    }
+    let title = "Llama-3.1-8B, empty cache: the tokens a step at which arithmetic takes over";
+    Ok(Table::of(title, rows)
+        .text("device", |(device, ..)| *device)
+        .text("format", |(_, format, ..)| *format)
+        .number("linear layers alone", |(_, _, layers, _)| format!("{layers:.0}"))
+        .number("with the head in 16 bits", |(.., all)| format!("{all:.0}"))
+        .done())
 }
 
 /// A rate with three significant digits and commas.

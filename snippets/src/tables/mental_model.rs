@@ -9,7 +9,8 @@ use kit::meters::sqnr_db;
 use kit::real_slice::{TENSORS, label};
 use kit::table::{count, sig3, times};
 // The solution: this chapter comes before the labs.
-use quantize_and_eval::solution::{bits_per_weight, matrix_bytes};
+use quantize_and_eval::ModelFormat;
+use quantize_and_eval::solution::{self as cost_model, bits_per_weight, matrix_bytes};
 
 use crate::grid::{per_channel_round_trip, qmax};
 use crate::inputs::Slice;
@@ -44,10 +45,10 @@ const F32_A_ROW: &[Overhead] = &[Overhead { bits: 32, per: Group::Channel }];
 
 const FORMATS: [Answers; 9] = [
     format(["bf16", "16-bit float", "none", "nothing"], Grid::Sixteen, &[]),
-    format(["INT8 W8A8", "-127..127", "row; token", BOTH], Grid::Int(8), F32_A_ROW),
+    format(["INT8 W8A8", "±127, or -128..127", "row; token", BOTH], Grid::Int(8), F32_A_ROW),
     format(["FP8 W8A8 (dynamic)", "E4M3, ±448", "row; token", BOTH], Grid::E4M3, F32_A_ROW),
     format(
-        ["W4A16 g128 (GPTQ, symmetric)", "-8..7", "128 weights", "weights"],
+        ["W4A16 g128 (compressed-tensors)", "-8..7", "128 weights", "weights"],
         Grid::Int(4),
         &[each(16, 128)],
     ),
@@ -88,27 +89,29 @@ pub fn three_questions() -> Result<Table> {
         .done())
 }
 
-/// The models of the introduction: small, and one of each usual size.
-const MODELS: [&str; 4] = ["SmolLM2-135M", "Qwen2.5-0.5B", "Llama-3.1-8B", "Llama-3.1-70B"];
+/// The models of the introduction: small, and one of each usual size. Groups of 128 divide the rows of each.
+const MODELS: [&str; 4] = ["Qwen2.5-0.5B", "Mistral-7B-v0.1", "Llama-3.1-8B", "Llama-3.1-70B"];
 
 /// Weight bytes of four models in three formats: embeddings, norms and head stay in 16 bits.
 pub fn model_bytes() -> Result<Table> {
-    let [bf16, int8, int4] = [0, 1, 3].map(|index| FORMATS[index].bits_per_weight());
-    let bits = [bf16?, int8?, int4?];
-    let rows = PUBLISHED.iter().filter(|(name, _)| MODELS.contains(name)).map(|(name, model)| {
-        let (parameters, linear) = (model.parameters(), model.linear_weights());
-        let rest = 16.0 * (parameters - linear) as f64;
-        let gb = bits.map(|bits| (rest + bits * linear as f64) / 8.0 / 1e9);
-        (*name, parameters, linear as f64 / parameters as f64, gb)
+    let models = PUBLISHED.iter().filter(|(name, _)| MODELS.contains(name));
+    let rows = models.map(|(name, model)| {
+        let bytes =
+            |format| anyhow::Ok(cost_model::model_bytes(model, &ModelFormat::of(format))? as f64);
+        let bytes = [bytes(Format::BF16)?, bytes(Format::W8A8)?, bytes(Format::w4a16(128))?];
+        Ok((*name, model.parameters(), model.linear_weights(), bytes))
     });
-    Ok(Table::of("Weights of four models, in GB (10⁹ bytes)", rows)
+    let title = "Weights of four models, in GB (10⁹ bytes)";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("model", |(name, ..)| *name)
         .number("parameters", |(_, parameters, ..)| count(*parameters as usize))
-        .number("in quantized layers", |(_, _, linear, _)| format!("{:.1} %", 100.0 * linear))
-        .number("bf16", |(.., gb)| sig3(gb[0]))
-        .number("int8 per channel", |(.., gb)| sig3(gb[1]))
-        .number("int4 g128", |(.., gb)| sig3(gb[2]))
-        .number("int4 is smaller by", |(.., gb)| times(gb[0] / gb[2]))
+        .number("in quantized layers", |(_, parameters, linear, _)| {
+            format!("{:.1} %", 100.0 * *linear as f64 / *parameters as f64)
+        })
+        .number("bf16", |(.., bytes)| sig3(bytes[0] / 1e9))
+        .number("int8 per channel", |(.., bytes)| sig3(bytes[1] / 1e9))
+        .number("int4 g128", |(.., bytes)| sig3(bytes[2] / 1e9))
+        .number("int4 is smaller by", |(.., bytes)| times(bytes[0] / bytes[2]))
         .done())
 }
 

@@ -3,14 +3,16 @@
 pub mod captured;
 mod cards;
 pub mod checkpoint;
-mod cost_model;
+pub mod cost_model;
 pub mod dequantization;
 mod engines;
+pub mod gptq;
 mod grids;
 pub mod lab_01;
 pub mod lab_03;
 pub mod lab_04;
 mod lab_05;
+pub mod lab_06;
 pub mod lab_08;
 mod layouts;
 pub mod measured;
@@ -19,6 +21,7 @@ pub mod outliers;
 pub mod real_activations;
 pub mod rounding;
 pub mod rules;
+pub mod two_moves;
 pub mod vllm_map;
 
 use std::sync::LazyLock;
@@ -50,6 +53,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("cost_kv", cost_model::kv),
         Entry::computed("cost_capacity", cost_model::capacity),
         Entry::computed("cost_ceilings", cost_model::bounds),
+        Entry::computed("cost_crossovers", cost_model::crossovers),
         Entry::computed("cost_contexts", cost_model::contexts),
         Entry::computed("published_ceilings", published::peaks),
         Entry::computed("lab_03_loud_column", lab_03::outlier_column),
@@ -94,6 +98,10 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_05_plan", lab_05::plan),
         Entry::computed("lab_05_parts", lab_05::one_matrix),
         Entry::computed("lab_05_bytes", lab_05::bytes),
+        Entry::computed("two_moves_correlations", two_moves::correlations),
+        Entry::computed("lab_06_choices", lab_06::choices),
+        Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
+        Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),

@@ -122,8 +122,8 @@ impl<'a> Tried<'a> {
 fn overhead_bits(rule: &Rule) -> u32 {
     match rule.name {
         "GGML Q4_1" => 32,
-        // GPTQ's files have zero points whether or not they differ.
-        "GPTQ symmetric" => 20,
+        // The files of these two have zero points whether or not they differ.
+        "GPTQ symmetric" | "AutoAWQ symmetric" => 20,
         _ if rule.symmetric => 16,
         _ => 20,
     }

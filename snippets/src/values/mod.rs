@@ -9,9 +9,11 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 use fake_quant_linear::{
-    QuantError, Quantized, dequantize, memory_bytes, memory_bytes_f32, quantize_per_channel,
-    quantize_per_tensor,
+    QuantError, Quantized, dequantize, int8_linear, memory_bytes, memory_bytes_f32,
+    quantize_per_channel, quantize_per_tensor,
 };
+use formats::device;
+use formats::format::Format;
 use formats::rules::COMPRESSED_TENSORS_SYMMETRIC;
 use kit::meters::relative_error;
 use kit::real_slice::TENSORS;
@@ -20,10 +22,12 @@ use measure::cpu::{CpuMeters, Product};
 use measure::engines::vllm_map::Kind;
 use ndarray::Array2;
 
-use crate::inputs::{CPU, SLICE, Slice, VLLM_MAP};
+use crate::inputs::{CPU, LAYERS, SLICE, Slice, VLLM_MAP};
 use crate::rows::{largest, range};
 use crate::tables::lab_03::{self, mistakes};
-use crate::tables::{checkpoint, dequantization, lab_01, rounding, rules, vllm_map};
+use crate::tables::{
+    checkpoint, cost_model, dequantization, lab_01, lab_06, rounding, rules, vllm_map,
+};
 use crate::{Embed, Entry, Inputs};
 
 /// A number in a sentence of a chapter.
@@ -100,6 +104,13 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             Ok(memory_bytes_f32(w) as f64 / memory_bytes(&quantize_per_channel(w)?) as f64)
         })
         .means("int8 with one f32 scale per row of 576 weights is smaller than f32 by"),
+        Entry::computed("lab_01.sum_bits", || {
+            // The largest sum of a row of the query projection, through the lab's own product.
+            let codes = || Quantized::new(Array2::from_elem((1, 576), 127), Array2::ones((1, 1)));
+            let sum = int8_linear(&codes()?, &codes()?)?[(0, 0)];
+            Ok((f64::from(sum).log2().floor() + 1.0).to_string())
+        })
+        .means("The largest sum of 576 products of int8 codes has, in bits without its sign,"),
         Entry::of("lab_03.row_errors", &SLICE, |slice| Ok(range(&lab_03::row_errors(slice)?)))
             .means("int4 with one scale a row costs the nine real matrices"),
         Entry::computed("lab_03.sharers", || {
@@ -114,6 +125,11 @@ fn of_the_labs() -> Vec<Entry<Value>> {
         Entry::computed("lab_03.survivors", || Ok(lab_03::survivors()?.2.to_string())).means(
             "With one scale for the drawn row, of 511 other weights so many do not become 0:",
         ),
+        Entry::computed("lab_03.best_candidate", || {
+            let group = [700.0, 62.0, -62.0, 62.0, -62.0, 62.0, -62.0, 62.0];
+            Ok(int4_groups::search_scale((&group).into()).to_f32().to_string())
+        })
+        .means("Of the scales 100, 99, ..., 81 the best for 700 and seven times ±62 is"),
         number("lab_03.bytes_per_weight", &SLICE, sig3, g128)
             .means("int4 in groups of 128 takes, scales counted, in bytes a weight,"),
         number("lab_03.smaller_than_f32", &SLICE, times, |slice| Ok(4.0 / g128(slice)?))
@@ -126,10 +142,30 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             .means(format!("layer 10 q_proj, read {how}, is off by"))
     }));
     all.extend([
+        number("cost_model.bf16_crossover", (), sig3, |()| {
+            cost_model::crossover(Format::BF16, &device::H100)
+        })
+        .means("On an H100 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
+        number("cost_model.w4a16_crossover", (), sig3, |()| {
+            cost_model::crossover(Format::w4a16(128), &device::H100)
+        })
+        .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
+        number("cost_model.w4a16_layers_h200", (), nearest, |()| {
+            cost_model::layers_crossover(&Format::w4a16(128), &device::H200)
+        })
+        .means("On an H200, arithmetic takes over in linear layers in W4A16 at batch"),
+        number("cost_model.w4a16_h200", (), nearest, |()| {
+            cost_model::crossover(Format::w4a16(128), &device::H200)
+        })
+        .means("On an H200, with its head in 16 bits, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
         number("real_slice.weights", &SLICE, whole, |slice| {
             Ok(slice.all().map(|(_, w)| w.len()).sum::<usize>() as f64)
         })
         .means("The number of weights in the real slice is"),
+        number("calibration.without_first_tokens", &LAYERS, percent, |of| {
+            lab_06::without_first_tokens(of.of(TENSORS[7]))
+        })
+        .means("Without the first token of both windows, GPTQ leaves layer 29 gate_proj on the others"),
         number("rounding.truncation_cost", &SLICE, sig3, |of| Ok(rounding::truncation_cost(of)))
             .means("The error of truncating, over the error of rounding half to even, is"),
         number("rules.cast_cost", &SLICE, times, rules::cast_cost)
@@ -182,6 +218,11 @@ const MISREAD: [(&str, &str, &str); 4] = [
     ("lab_03.zeros_off", mistakes::ZEROS, "with zero points one too large"),
     ("lab_03.next_scale", mistakes::NEXT, "with the scale of the next group"),
 ];
+
+/// The nearest whole number.
+fn nearest(number: f64) -> String {
+    format!("{number:.0}")
+}
 
 /// A whole number with its thousands set apart.
 fn whole(number: f64) -> String {

@@ -81,6 +81,8 @@ fn a_planted_wrong_answer_is_recognized_and_an_unfinished_starter_is_not_accused
         let copy = copied(&lab)?;
         let failures: Result<Vec<_>> =
             planted.iter().map(|one| failures(&copy, one.edits)).collect();
+        // Later labs take functions of this one, and are planted on a right lab.
+        fs::copy(lab.solution(), copy.starter())?;
         let wrong = compile(&lab, "wrong")?;
         for (planted, failures) in planted.iter().zip(failures?) {
             let mut names: Vec<_> =
@@ -129,12 +131,27 @@ fn copied(lab: &Lab) -> Result<Lab> {
     copy(&root.join(build), &planted.join(build))?;
     copy(&root.join("Cargo.lock"), &planted.join("Cargo.lock"))?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let copies = copies(&planted.join("labs"))?;
     let own = manifest.lines().map(|line| match line.starts_with("members = ") {
         true => r#"members = ["labs/lab-*"]"#.into(),
+        // A lab that was copied before is taken from its copy, with all that is written in it.
+        false if copies.iter().any(|copy| line.starts_with(copy.as_str())) => line.into(),
         false => line.replace("path = \"", &format!("path = \"{}/", slashed(&root))),
     });
     fs::write(planted.join("Cargo.toml"), own.collect::<Vec<_>>().join("\n"))?;
     Ok(Lab { dir, ..lab.clone() })
+}
+
+/// The names of the packages that lie in `labs`.
+fn copies(labs: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(labs)? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().display().to_string());
+        }
+    }
+    Ok(names)
 }
 
 /// Copies a file or a folder.

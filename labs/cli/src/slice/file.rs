@@ -53,27 +53,42 @@ pub fn bytes(
     tensors: &[(&str, &Array2<f16>)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>> {
-    let values = tensors.iter().flat_map(|(_, values)| values.iter());
-    let data: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
-    let mut header = serde_json::to_vec(&header(tensors, metadata))?;
-    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
-    let length = (header.len() as u64).to_le_bytes();
-    Ok([length.as_slice(), &header, &data].concat())
+    let tensors = tensors.iter().map(|(name, values)| Encoded {
+        name: (*name).into(),
+        dtype: "F16",
+        shape: values.shape().to_vec(),
+        data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    });
+    encode(&tensors.collect::<Vec<_>>(), metadata)
 }
 
-fn header(
-    tensors: &[(&str, &Array2<f16>)],
-    metadata: &BTreeMap<String, String>,
-) -> BTreeMap<String, Value> {
+/// A tensor as the file holds it.
+pub struct Encoded {
+    /// Its name.
+    pub name: String,
+    /// The format's name of the type.
+    pub dtype: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, the last axis first.
+    pub data: Vec<u8>,
+}
+
+/// The bytes of a file.
+pub fn encode(tensors: &[Encoded], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let mut header = BTreeMap::from([("__metadata__".to_string(), json!(metadata))]);
     let mut at = 0;
-    for (name, values) in tensors {
-        let end = at + values.len() * size_of::<f16>();
-        let entry = json!({"dtype": "F16", "shape": values.shape(), "data_offsets": [at, end]});
-        header.insert(name.to_string(), entry);
+    for Encoded { name, dtype, shape, data } in tensors {
+        let end = at + data.len();
+        let entry: Value = json!({"dtype": dtype, "shape": shape, "data_offsets": [at, end]});
+        header.insert(name.clone(), entry);
         at = end;
     }
-    header
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    let data = tensors.iter().flat_map(|tensor| tensor.data.iter().copied());
+    Ok(length.into_iter().chain(header).chain(data).collect())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod activations;
 mod file;
+mod hessians;
 mod rows;
 mod windows;
 
@@ -48,7 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
         write(&bytes, slice)?;
         eprintln!("{} is written, {} bytes", slice.display(), bytes.len());
     }
-    activations::run(&windows::inputs(&model)?, args.check)
+    activations::run(&windows::inputs(&model)?, args.check)?;
+    hessians::run(&model, args.check)
 }
 
 /// The bytes of the slice of `model`.

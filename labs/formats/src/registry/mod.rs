@@ -18,6 +18,7 @@ mod blocks;
 mod channels;
 mod codes;
 mod compressed;
+mod decision;
 mod groups;
 mod microscaling;
 mod nearest;
@@ -31,7 +32,8 @@ use serde_json::Value;
 
 pub use crate::stored_part::StoredPart;
 pub use codes::Codes;
-pub use plan::{Decision, Reason, bits_per_weight, blocks, decide, left_alone, part, parts};
+pub use decision::{Decision, Reason, blocks, part};
+pub use plan::{bits_per_weight, decide, left_alone, parts};
 
 use crate::FormatError;
 use crate::checkpoint::{Dtype, Scheme};
@@ -148,6 +150,18 @@ pub enum Reader {
     Vllm,
     /// llama.cpp.
     LlamaCpp,
+}
+
+impl Description {
+    /// Whether codes are int4 in groups of a chosen size, as lab 03 makes them.
+    pub fn is_int4_in_chosen_groups(&self) -> bool {
+        self.weights == Grid::Int(4) && self.granularity == Granularity::ChosenGroup
+    }
+
+    /// Whether codes are int8 with a scale for each row, as lab 01 makes them.
+    pub fn is_int8_per_channel(&self) -> bool {
+        self.weights == Grid::Int(8) && self.granularity == Granularity::Channel
+    }
 }
 
 /// A format with the size of its groups.

@@ -16,8 +16,8 @@ use super::calibration::{Calibration, Seen};
 use super::layer::{Input, Layer, laid_out};
 use super::variants::ALPHAS;
 use crate::outliers::{Error, LayerErrors};
+use fake_quant_linear::solution::quantize_per_channel;
 use smoothquant::decomposition::THRESHOLD;
-use smoothquant::quantize_weight;
 use smoothquant::solution::{channel_absmax, smoothing_scales};
 
 /// Runs the model on `chunk` and every method on what each layer was given.
@@ -61,7 +61,7 @@ fn of_layer(
 ) -> Result<BTreeMap<String, Error>, LinearError> {
     let w = float.weight().ok_or("the layer does not keep its f32 weight")?;
     let exact = float.forward(x)?;
-    let codes = laid_out(&quantize_weight(w)?)?;
+    let codes = laid_out(&quantize_per_channel(w)?)?;
     let mut errors = BTreeMap::new();
     for (method, input) in [
         ("W8A16", Input::Float),
@@ -79,7 +79,7 @@ fn of_layer(
     for alpha in ALPHAS.map(|hundredths| f32::from(hundredths) / 100.0) {
         let scales = smoothing_scales(&seen.channels, &weight_absmax, alpha)?;
         let smoothed: Arc<dyn Linear> = Arc::new(Dense::new(w * &scales));
-        let codes = smoothed.weight().map(quantize_weight).transpose()?;
+        let codes = smoothed.weight().map(quantize_per_channel).transpose()?;
         let codes = laid_out(&codes.ok_or("a dense layer keeps its weight")?)?;
         let x = x / &scales;
         for (name, input) in [("per-tensor", Input::PerTensor), ("per-token", Input::PerToken)] {

@@ -7,8 +7,8 @@ use kernels::Int8;
 use model::{Dense, Linear, LinearError};
 use ndarray::{Array2, Axis, s};
 
+use fake_quant_linear::solution::quantize_per_channel;
 use smoothquant::decomposition::outlier_channels;
-use smoothquant::solution::quantize_activations_per_token;
 use smoothquant::{QMAX, Quantized};
 
 /// What happens to the input of a layer before the product.
@@ -54,7 +54,7 @@ pub struct Layer {
     float: Option<Arc<dyn Linear>>,
 }
 
-/// The codes of [`quantize_weight`](smoothquant::quantize_weight), laid out for the kernels.
+/// The codes of [`quantize_per_channel`], laid out for the kernels.
 ///
 /// # Errors
 /// If there are too many features for a sum of 32 bits.
@@ -118,7 +118,7 @@ impl Linear for Layer {
             (Weights::Int8(weights), _) => weights,
             (Weights::Float(weights), Input::Float) => return weights.forward(x),
             (Weights::Float(weights), Input::PerToken) => {
-                let x = quantize_activations_per_token(x)?;
+                let x = quantize_per_channel(x)?;
                 return weights.forward(&(x.q().mapv(f32::from) * x.scales()));
             }
             (Weights::Float(_), input) => {
@@ -180,9 +180,10 @@ mod tests {
     use kit::meters::max_abs_error;
 
     use super::*;
+    use fake_quant_linear::QuantError;
+    use fake_quant_linear::solution::{int8_linear, quantize_per_tensor};
+    use smoothquant::SmoothError;
     use smoothquant::decomposition::mixed_linear;
-    use smoothquant::solution::*;
-    use smoothquant::{SmoothError, quantize_weight};
 
     /// A ragged shape, and an outlier channel.
     fn case() -> (Array2<f32>, Array2<f32>) {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     fn layer(w: Array2<f32>, input: Input) -> Layer {
-        let codes = quantize_weight(&w).expect("finite weights");
+        let codes = quantize_per_channel(&w).expect("finite weights");
         let codes = laid_out(&codes).expect("few features");
         let float: Arc<dyn Linear> = Arc::new(Dense::new(w));
         Layer::int8(codes, &float, input)
@@ -204,14 +205,14 @@ mod tests {
 
     #[test]
     fn the_fast_path_is_the_labs_reference_to_the_last_rounding_of_its_scales()
-    -> Result<(), SmoothError> {
+    -> Result<(), QuantError> {
         let (x, w) = case();
-        let w = quantize_weight(&w)?;
+        let w = quantize_per_channel(&w)?;
         for (input, x) in [
-            (Input::PerTensor, quantize_activations_per_tensor(&x)?),
-            (Input::PerToken, quantize_activations_per_token(&x)?),
+            (Input::PerTensor, quantize_per_tensor(&x)?),
+            (Input::PerToken, quantize_per_channel(&x)?),
         ] {
-            let expected = w8a8_linear(&x, &w)?;
+            let expected = int8_linear(&x, &w)?;
             // The sums of codes are equal integers. Two scales in another order: one rounding each.
             let largest = expected.fold(0.0, |max: f32, y| max.max(y.abs()));
             let bound = 2.0 * f64::from(f32::EPSILON) * f64::from(largest);

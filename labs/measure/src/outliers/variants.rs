@@ -13,8 +13,8 @@ use super::calibration::Calibration;
 use super::folding::{Reach, smooth_model, weight};
 use super::layer::{Input, Layer, laid_out, scale_of};
 use crate::outliers;
+use fake_quant_linear::solution::quantize_per_channel;
 use smoothquant::decomposition::THRESHOLD;
-use smoothquant::quantize_weight;
 
 /// Strengths of migration, in hundredths: 0.5 is the paper's.
 pub const ALPHAS: [u8; 7] = [30, 40, 50, 60, 70, 80, 90];
@@ -49,7 +49,7 @@ impl InInt8 {
     fn new(float: Model, calibrated: impl IntoIterator<Item = (LayerId, f32)>) -> Result<Self> {
         let ids: Vec<LayerId> = layers(&float).collect();
         let codes = |id| -> Result<_> {
-            let codes = quantize_weight(weight(&float, id)?)?;
+            let codes = quantize_per_channel(weight(&float, id)?)?;
             let codes = laid_out(&codes).map_err(anyhow::Error::from_boxed)?;
             Ok((id, codes))
         };

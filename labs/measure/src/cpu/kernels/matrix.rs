@@ -4,9 +4,9 @@ use half::f16;
 use ndarray::Array2;
 
 use super::KernelError;
+use fake_quant_linear::solution::quantize_per_channel;
 use int4_groups::Int4Groups;
 use int4_groups::solution::pack_nibbles;
-use smoothquant::quantize_weight;
 
 /// int4 codes two a byte, as [`pack_nibbles`] gives them, row after row, and a scale per group.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +86,7 @@ impl Int8Matrix {
     /// # Errors
     /// [`smoothquant::QuantError::NotFinite`] if `w` holds NaN or infinity.
     pub fn quantize(w: &Array2<f32>) -> Result<Self, KernelError> {
-        let quantized = quantize_weight(w)?;
+        let quantized = quantize_per_channel(w)?;
         let codes = quantized.q().iter().copied().collect();
         let scales = quantized.scales().iter().copied().collect();
         Ok(Self { codes, scales, in_features: w.ncols() })

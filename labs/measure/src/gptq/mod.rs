@@ -1,0 +1,277 @@
+//! `gptq-meters`: what each choice of GPTQ does to a whole model, and what the choice costs.
+//!
+//! * [`plan`]: the runs, each an answer to a question of the chapter.
+//! * [`texts`]: what is calibrated on.
+//! * [`gptq_meters`]: what is kept of a run.
+//!
+//! Runs that the file has already are left alone, so a program that was stopped goes on, and a file that
+//! another version wrote can be completed.
+
+mod gptq_meters;
+pub mod plan;
+pub mod texts;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ::gptq::{GptqError, Grid, Hessian, group_scales};
+use anyhow::{Context, Result, bail, ensure};
+use formats::bytes::Float;
+use formats::registry::StorageFormat;
+use kit::workspace::{fetched_model, target};
+use model::{Convention, Model, Reference, Score, Tokenizer, Weights, passage};
+use ndarray::Array2;
+use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
+use quantizer::loaded::load_quantized;
+use quantizer::{Options, Plan};
+
+use crate::capture::Provenance;
+
+pub use gptq_meters::{Capture, Choices, GptqMeters, Loss, Other, Quality, Run, Setup};
+pub use plan::{Asked, PLAN};
+
+/// Of SmolLM2, which puts no BOS in front.
+const CONVENTION: Convention = Convention { chunk: 512, bos: None };
+
+/// Round a model with each choice of GPTQ, and score the results.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only runs whose names contain one of these.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// A folder with the texts beside the course's own: alice29.txt, asyoulik.txt and lcet10.txt of the
+    /// Canterbury corpus. Without it, runs on them are left out.
+    #[arg(long, value_name = "DIR")]
+    texts: Option<PathBuf>,
+    /// Add the measurement of another program, which `time_llm_compressor.py` wrote, and nothing else.
+    #[arg(long, value_name = "FILE.json", requires = "scored")]
+    other: Option<PathBuf>,
+    /// The checkpoint that the other program wrote, which is scored.
+    #[arg(long, value_name = "DIR", requires = "other")]
+    scored: Option<PathBuf>,
+    /// The capture: made, or completed.
+    #[arg(long, value_name = "FILE.json", default_value_os_t = target("captures/gptq.json"))]
+    pub out: PathBuf,
+    /// List the runs of the plan and those that the file has.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Makes the runs that the capture does not have.
+///
+/// # Errors
+/// If the model was not fetched, a run fails, or the capture cannot be read or written.
+pub fn run(args: &Args) -> Result<()> {
+    let mut capture = match args.out.exists() {
+        true => Capture::load(&args.out)?,
+        false => Capture {
+            provenance: Provenance::of_this_run(false),
+            setup: Setup::default(),
+            body: GptqMeters::default(),
+        },
+    };
+    if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let mut other: Other =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
+        other.perplexity = Some(Subject::load()?.score(&model)?.perplexity);
+        capture.others.retain(|known| known.name != other.name);
+        capture.others.push(other);
+        return Ok(capture.save(&args.out)?);
+    }
+    let wanted = |asked: &&Asked| {
+        args.only.is_empty() || args.only.iter().any(|name| asked.name.contains(name.as_str()))
+    };
+    let asked: Vec<&Asked> = PLAN.iter().filter(wanted).collect();
+    ensure!(!asked.is_empty(), "no run has such a name: --list shows them");
+    if args.list {
+        for asked in asked {
+            let done = capture.run(asked.name).map_or("", |_| ", done");
+            println!("{}{done}", asked.name);
+        }
+        return Ok(());
+    }
+    let subject = Subject::load()?;
+    for asked in asked {
+        if capture.run(asked.name).is_some() {
+            continue;
+        }
+        let Some(tokens) = subject.calibration(asked, args)? else {
+            println!("{}: left out, because its text is not there: name --texts DIR", asked.name);
+            continue;
+        };
+        println!("{}", asked.name);
+        let run = subject.measure(asked, &tokens)?;
+        println!("{}: perplexity {:.3}, {:.0} s", run.name, run.quality.perplexity, run.seconds);
+        capture.runs.push(run);
+        // In the order of the plan, whichever runs were made first.
+        let place = |name: &str| PLAN.iter().position(|asked| asked.name == name);
+        capture.runs.sort_by_key(|run| place(&run.name));
+        capture.save(&args.out)?;
+    }
+    Ok(())
+}
+
+/// The model, the passage, and what the model predicts on the passage.
+struct Subject {
+    weights: Weights,
+    tokenizer: Tokenizer,
+    passage: Vec<u32>,
+    reference: Vec<Reference>,
+}
+
+impl Subject {
+    fn load() -> Result<Self> {
+        let path = fetched_model();
+        ensure!(path.exists(), "there is no {}: run `cargo book fetch`", path.display());
+        let (weights, tokenizer) = (Weights::open(&path)?, Tokenizer::load(&path)?);
+        let passage = tokenizer.encode(passage::ALICE)?;
+        let model = Model::load(&path)?;
+        println!("scoring the model as it was fetched");
+        let reference = logits(&model, &passage, |logits, _| Ok(Reference::new(logits)))?;
+        Ok(Self { weights, tokenizer, passage, reference })
+    }
+
+    /// The tokens to calibrate on; `None` if the text is not there.
+    fn calibration(&self, asked: &Asked, args: &Args) -> Result<Option<Vec<u32>>> {
+        let Some(text) = texts::text(asked.text, args.texts.as_deref())? else { return Ok(None) };
+        let mut tokens = self.tokenizer.encode(&text)?;
+        if tokens.len() < asked.tokens {
+            bail!("{} has {} tokens, and {} are asked", asked.text, tokens.len(), asked.tokens);
+        }
+        tokens.truncate(asked.tokens);
+        Ok(Some(tokens))
+    }
+
+    fn measure(&self, asked: &Asked, tokens: &[u32]) -> Result<Run> {
+        let format = StorageFormat::named("w4a16", asked.group_size)?;
+        let plan = Plan::new(format, Float::F16);
+        let kept = target("captures").join(format!(".{}", asked.name.replace([' ', ','], "-")));
+        let mut losses =
+            Losses { options: asked.options, size: format.group_size, seen: Vec::new() };
+        let mut watch =
+            Watched { losses: asked.losses.then_some(&mut losses), started: Instant::now() };
+        let (load, started, before) = (load(), Instant::now(), processor_seconds());
+        let rounded = LayerByLayer::calibrate(
+            &self.weights,
+            &plan,
+            tokens,
+            &asked.options,
+            &kept,
+            &mut watch,
+        )?;
+        let seconds = started.elapsed().as_secs_f64();
+        let processor_seconds = processor_seconds().zip(before).map(|(now, before)| now - before);
+        let quality = self.score(rounded.model())?;
+        rounded.forget()?;
+        Ok(Run {
+            name: asked.name.into(),
+            text: asked.text.into(),
+            tokens: tokens.len(),
+            group_size: asked.group_size,
+            choices: Choices::of(&asked.options),
+            seconds,
+            processor_seconds,
+            load,
+            quality,
+            losses: losses.seen,
+        })
+    }
+
+    fn score(&self, model: &Model) -> Result<Quality> {
+        let (mut score, mut close) = (Score::default(), model::Closeness::default());
+        let chunks = CONVENTION.chunks(&self.passage)?;
+        let mut at = 0;
+        logits(model, &self.passage, |logits, chunk| {
+            debug_assert_eq!(chunk.len(), chunks[at].len());
+            score.add_chunk(&logits, chunk)?;
+            close.add(&self.reference[at], &logits)?;
+            at += 1;
+            Ok(())
+        })?;
+        Ok(Quality {
+            perplexity: score.perplexity(),
+            standard_error: score.standard_error(),
+            kl_divergence: close.mean_kl_divergence(),
+            top1_agreement: close.top1_agreement(),
+        })
+    }
+}
+
+/// What `of` makes of the logits of each chunk of the passage.
+fn logits<T>(
+    model: &Model,
+    passage: &[u32],
+    mut of: impl FnMut(Array2<f32>, &[u32]) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut cache = model::Cache::new(model.config(), CONVENTION.chunk)?;
+    let chunks = CONVENTION.chunks(passage)?.into_iter();
+    chunks.map(|chunk| of(CONVENTION.logits(model, chunk, &mut cache)?, chunk)).collect()
+}
+
+/// The processes that were ready to run before a run, by the system's mean over a minute.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+/// The time of processors that this program took so far, in `/proc`'s ticks of a hundredth of a second.
+fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may have spaces.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
+}
+
+/// Shows layers, and keeps losses where they are asked.
+struct Watched<'a> {
+    losses: Option<&'a mut Losses>,
+    started: Instant,
+}
+
+impl Watch for Watched<'_> {
+    fn matrix(&mut self, matrix: &RoundedMatrix<'_>) {
+        if let Some(losses) = &mut self.losses {
+            losses.add(matrix);
+        }
+    }
+
+    fn layer(&mut self, done: usize, layers: usize) {
+        println!("  layer {done} of {layers}, {:.0} s", self.started.elapsed().as_secs_f64());
+    }
+}
+
+/// The loss of each matrix, and what the nearest codes would have lost under the same Hessian.
+struct Losses {
+    options: Options,
+    size: u64,
+    seen: Vec<Loss>,
+}
+
+impl Losses {
+    fn add(&mut self, matrix: &RoundedMatrix<'_>) {
+        let RoundedMatrix { name, w, h, rounded } = matrix;
+        let size = usize::try_from(self.size).unwrap_or(1);
+        let Ok(nearest) = nearest(w, size, &self.options.int4) else { return };
+        self.seen.push(Loss {
+            name: (*name).into(),
+            nearest: loss(h, w, &nearest),
+            chosen: loss(h, w, &rounded.values()),
+        });
+    }
+}
+
+/// `tr(D H D^T) / tr(W H W^T)`.
+fn loss(h: &Hessian, w: &Array2<f32>, values: &Array2<f32>) -> f64 {
+    h.relative_error(w, values).powi(2)
+}
+
+/// The values of the nearest codes with the scales of the largest weights.
+fn nearest(w: &Array2<f32>, size: usize, grid: &Grid) -> Result<Array2<f32>, GptqError> {
+    let scales = group_scales(w.mapv(f64::from).view(), size, grid)?;
+    Ok(Array2::from_shape_fn(w.dim(), |(row, column)| {
+        let scale = scales[(row, column / size)];
+        grid.value(grid.code(w[(row, column)].into(), scale), scale) as f32
+    }))
+}

@@ -1,0 +1,256 @@
+//! GPTQ on the tiny model, one decoder layer at a time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use formats::bytes::Float;
+use gptq::{Grid, Hessian};
+use model::{Cache, LayerId, Model, Projection, Weights};
+use ndarray::Array2;
+use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
+use quantizer::loaded::Checkpoint;
+use quantizer::{Job, Options, Plan, Scales, WriteError, write};
+
+use crate::tiny::{format, golden, job};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Positions of the tiny model, the tokens of a chunk.
+const CHUNK: usize = 256;
+/// Matrices of a decoder layer.
+const MATRICES: usize = Projection::ALL.len();
+
+/// A text of whole chunks, in tokens of the tiny model.
+fn text(chunks: usize) -> Vec<u32> {
+    (0..chunks as u32 * CHUNK as u32)
+        .map(|at| at.wrapping_mul(2_654_435_761) >> 8)
+        .map(|at| at % 320)
+        .collect()
+}
+
+/// What was seen of each matrix: its Hessian, and how far its values are from the weight under it.
+#[derive(Default)]
+struct Seen {
+    hessians: BTreeMap<String, Hessian>,
+    errors: BTreeMap<String, f64>,
+    layers: Vec<usize>,
+}
+
+impl Watch for Seen {
+    fn matrix(&mut self, matrix: &RoundedMatrix<'_>) {
+        let RoundedMatrix { name, w, h, rounded } = matrix;
+        self.errors.insert(name.to_string(), h.error(w, &rounded.values()));
+        self.hessians.insert(name.to_string(), (*h).clone());
+    }
+
+    fn layer(&mut self, done: usize, _: usize) {
+        self.layers.push(done);
+    }
+}
+
+fn calibrate(
+    folder: &Path,
+    scheme: &str,
+    options: &Options,
+    watch: &mut dyn Watch,
+) -> Result<LayerByLayer, WriteError> {
+    let weights = Weights::open(golden("tiny"))?;
+    let plan = Plan::new(format(scheme, 16), Float::F16);
+    LayerByLayer::calibrate(&weights, &plan, &text(3), options, &folder.join("kept"), watch)
+}
+
+fn seen(options: &Options) -> Result<(Seen, LayerByLayer), Box<dyn std::error::Error>> {
+    let (folder, mut seen) = (tempfile::tempdir()?, Seen::default());
+    let layers = calibrate(folder.path(), "w4a16", options, &mut seen)?;
+    Ok((seen, layers))
+}
+
+fn weight(model: &Model, id: LayerId) -> Array2<f32> {
+    let linear = model.linear(id).expect("the layer is there");
+    linear.weight().expect("its weights are f32").clone()
+}
+
+#[test]
+fn files_of_every_scheme_are_read_back_to_the_values_that_were_chosen() -> Outcome {
+    let tiny = Weights::open(golden("tiny"))?;
+    for scheme in ["w4a16", "gptq", "awq", "w8a8", "w8a16"] {
+        for options in [
+            Options::LLM_COMPRESSOR,
+            Options { scales: Scales::Searched, sweeps: 2, ..Options::LLM_COMPRESSOR },
+        ] {
+            let folder = tempfile::tempdir()?;
+            let layers = calibrate(folder.path(), scheme, &options, &mut Seen::default())?;
+            let out = folder.path().join("out");
+            write(&Job { rounding: Some(&layers), ..job(&tiny, (scheme, 16), &out) }, &())?;
+            let checkpoint = Checkpoint::open(&out)?;
+            for id in layers.model().layer_ids().filter(|id| *id != LayerId::Head) {
+                let stored = checkpoint.read(&format!("{id}.weight"))?;
+                assert_eq!(stored, weight(layers.model(), id), "{scheme}, {id}");
+            }
+            layers.forget()?;
+            assert_eq!(std::fs::read_dir(folder.path())?.count(), 1, "{scheme}: layers are left");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_hessian_is_that_of_the_inputs_which_the_layers_before_give_when_they_are_rounded() -> Outcome {
+    for sequential in [false, true] {
+        let (seen, layers) = seen(&Options { sequential, ..Options::LLM_COMPRESSOR })?;
+        let original = Model::load(golden("tiny"))?;
+        // Of each projection of layer 1, the model in which the projections before it are rounded.
+        let mut so_far = original.clone();
+        for id in original.layer_ids().filter(|id| *id != LayerId::Head) {
+            if id == LayerId::Layer(1, Projection::Q) {
+                let mut of_layer = so_far.clone();
+                for id in original.layer_ids().filter(|id| matches!(id, LayerId::Layer(1, _))) {
+                    let mut h = Hessian::new(original.linear(id)?.in_features());
+                    for chunk in text(3).chunks(CHUNK) {
+                        let mut cache = Cache::new(original.config(), CHUNK)?;
+                        let mut added = Ok(());
+                        of_layer.hidden(chunk, &mut cache, &mut |at, x| {
+                            if at == id {
+                                added = gptq::add_batch(&mut h, x);
+                            }
+                        })?;
+                        added?;
+                    }
+                    let name = format!("{id}.weight");
+                    let found = &seen.hessians[&name];
+                    assert_eq!(found.tokens, h.tokens, "{name}");
+                    // Sums of a chunk are f32 in the kernel: by Cauchy and Schwarz an element is off by at
+                    // most 256 * 2^-24 of the roots of its two diagonal elements, and the products before
+                    // it are off by sums in another order.
+                    let bound = 4.0 * CHUNK as f64 * 2f64.powi(-24);
+                    for ((row, column), found) in found.matrix.indexed_iter() {
+                        let size = (h.matrix[(row, row)] * h.matrix[(column, column)]).sqrt();
+                        let error = (found - h.matrix[(row, column)]).abs();
+                        assert!(
+                            error <= bound * size,
+                            "{name}, {row}, {column}: {error:e} of {size:e}"
+                        );
+                    }
+                    if sequential {
+                        of_layer.replace(id, layers.model().linear(id)?.clone())?;
+                    }
+                }
+            }
+            so_far.replace(id, layers.model().linear(id)?.clone())?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn fitting_scales_and_codes_again_lowers_the_error_of_every_matrix() -> Outcome {
+    for int4 in [Grid::LAB_03, Grid::LLM_COMPRESSOR] {
+        for scales in [Scales::Static, Scales::Searched] {
+            let once = Options { int4, scales, ..Options::LLM_COMPRESSOR };
+            let (before, _) = seen(&once)?;
+            let (after, _) = seen(&Options { sweeps: 3, ..once })?;
+            // Of layer 0 alone, because a later layer has other inputs.
+            let first = |name: &&String| name.contains("layers.0.");
+            assert_eq!(before.errors.keys().filter(first).count(), MATRICES);
+            for name in before.errors.keys().filter(first) {
+                let (before, after) = (before.errors[name], after.errors[name]);
+                assert!(after < before, "{name}, {int4:?}, {scales:?}: {after} against {before}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The folder of layers of a child, and the layers after which it dies.
+const FOLDER: &str = "CALIBRATE_IN";
+const LAYERS: &str = "DIE_AFTER_LAYERS";
+
+/// Kills the program after so many layers.
+struct Deadline(usize);
+
+impl Watch for Deadline {
+    fn layer(&mut self, done: usize, _: usize) {
+        if done == self.0 {
+            std::process::abort();
+        }
+    }
+}
+
+#[test]
+fn a_child_calibrates() -> Outcome {
+    let Some(folder) = std::env::var_os(FOLDER) else { return Ok(()) };
+    let layers = std::env::var(LAYERS)?.parse()?;
+    let options = Options::LLM_COMPRESSOR;
+    calibrate(Path::new(&folder), "w4a16", &options, &mut Deadline(layers)).map(drop)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_killed_goes_on_behind_the_layers_that_are_done_and_gives_the_same_codes() -> Outcome
+{
+    use crate::interrupted::{again, names};
+    let (_, whole) = seen(&Options::LLM_COMPRESSOR)?;
+    for killed in 1..=2 {
+        let folder = tempfile::tempdir()?;
+        let test = "layer_by_layer::a_child_calibrates";
+        let output = again(test, "ulimit -c 0", |command| {
+            command.env(FOLDER, folder.path()).env(LAYERS, killed.to_string())
+        })?;
+        assert!(!output.status.success(), "the child outlived layer {killed}");
+        let left = names(folder.path())?;
+        assert!(left.len() == 1 && left[0].starts_with("kept-"), "{left:?}");
+        // A file that was being written when the program died.
+        let partial = folder.path().join(&left[0]).join(format!("layer-{killed:05}.partial"));
+        std::fs::write(partial, "half a layer")?;
+
+        // A run with other settings makes every layer itself.
+        let mut other = Seen::default();
+        let options = Options { damping: 0.02, ..Options::LLM_COMPRESSOR };
+        calibrate(folder.path(), "w4a16", &options, &mut other)?.forget()?;
+        assert_eq!(other.errors.len(), 2 * MATRICES, "after layer {killed}");
+
+        let mut rest = Seen::default();
+        let layers = calibrate(folder.path(), "w4a16", &Options::LLM_COMPRESSOR, &mut rest)?;
+        assert_eq!(rest.errors.len(), (2 - killed) * MATRICES, "after layer {killed}");
+        assert_eq!(rest.layers, [1, 2], "progress counts the layers that were done before");
+        for id in whole.model().layer_ids().filter(|id| *id != LayerId::Head) {
+            assert_eq!(weight(layers.model(), id), weight(whole.model(), id), "{id}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kept_layer_that_is_damaged_is_named() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let again =
+        || calibrate(folder.path(), "w4a16", &Options::LLM_COMPRESSOR, &mut Seen::default());
+    again()?;
+    let kept = std::fs::read_dir(folder.path())?.next().ok_or("nothing is kept")??.path();
+    let layer = kept.join("layer-00001.safetensors");
+    let whole = std::fs::read(&layer)?;
+    std::fs::write(&layer, &whole[..whole.len() / 2])?;
+    let error = again().map(drop).expect_err("half a file is no layer").to_string();
+    assert!(error.contains("layer-00001.safetensors"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_text_or_a_format_that_is_not_for_gptq_is_refused() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (scheme, says) in [("fp8", "int8 per channel, not fp8"), ("none", "not none")] {
+        let done = calibrate(folder.path(), scheme, &Options::LLM_COMPRESSOR, &mut Seen::default());
+        let error = done.map(drop).expect_err(scheme).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let (weights, plan) =
+        (Weights::open(golden("tiny"))?, Plan::new(format("w4a16", 16), Float::F16));
+    let (options, kept) = (Options::LLM_COMPRESSOR, folder.path().join("kept"));
+    let short = &text(1)[..CHUNK - 1];
+    let done =
+        LayerByLayer::calibrate(&weights, &plan, short, &options, &kept, &mut Seen::default());
+    let error = done.map(drop).expect_err("a short text").to_string();
+    assert!(error.contains("255 tokens are no whole chunk of 256"), "{error}");
+    Ok(())
+}
