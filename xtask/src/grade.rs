@@ -34,7 +34,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A line per test, the first failure in full, a line for each other, the next thing to do; true when all tests pass.
+/// A line per test, the first failure in full, a line for each other, the next thing to do; true when all
+/// tests pass.
 fn grade(lab: &Lab) -> Result<bool> {
     let file = relative(&lab.starter());
     println!("Grading {file}");

@@ -8,10 +8,11 @@ use arguments::quantize::{Args, Method};
 use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
-use quantizer::layer_by_layer::{self, LayerByLayer, Watch};
-use quantizer::smooth::{CHUNK, Smoothing};
+use quantizer::layer_by_layer::{LayerByLayer, Watch};
+use quantizer::smooth::Smoothing;
 use quantizer::{
-    Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform, write,
+    CHUNK, Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform,
+    write,
 };
 
 use crate::perplexity;
@@ -27,12 +28,6 @@ pub fn run(args: &Args) -> Result<()> {
     let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
-    // Before minutes of calibration; `write` looks again.
-    ensure!(
-        out.symlink_metadata().is_err(),
-        "{} is there already: remove it, or write elsewhere with --out",
-        out.display()
-    );
     let layers = match args.method {
         Method::Gptq => Some(layer_by_layer(args, &weights, &plan, &out)?),
         Method::Nearest | Method::Search => None,
@@ -108,7 +103,7 @@ fn layer_by_layer(args: &Args, weights: &Weights, plan: &Plan, out: &Path) -> Re
     let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
     tokens.truncate(args.gptq.tokens);
     let options = options(&args.gptq);
-    println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), layer_by_layer::CHUNK);
+    println!("GPTQ on {} tokens, in chunks of {}", tokens.len(), CHUNK);
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
     Ok(LayerByLayer::calibrate(

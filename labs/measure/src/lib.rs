@@ -13,3 +13,4 @@ pub mod engines;
 pub mod gptq;
 pub mod gpu;
 pub mod outliers;
+mod sha256;

@@ -26,10 +26,7 @@ use rayon::prelude::*;
 
 use crate::gptq_matrix::{self, Options};
 use crate::kept_layers::KeptLayers;
-use crate::{Plan, Rounding, WriteError};
-
-/// Tokens of a chunk of the calibration text, which the model runs from an empty cache.
-pub const CHUNK: usize = 512;
+use crate::{CHUNK, Plan, Rounding, WriteError};
 
 /// Chunks that run before their inputs are added to the Hessians, when the rest of the layer is not
 /// needed: enough for all threads of a desktop, and few enough for its memory.
@@ -65,8 +62,8 @@ pub struct LayerByLayer {
 
 impl LayerByLayer {
     /// Runs the model behind `weights` on the whole chunks among `tokens` (of [`CHUNK`], or of the positions
-    /// that the model has), and rounds each matrix that `plan` quantizes. `kept` is the start of the name of a folder for layers that are
-    /// done.
+    /// that the model has), and rounds each matrix that `plan` quantizes. `kept` is the start of the name of
+    /// a folder for layers that are done.
     ///
     /// # Errors
     /// If the format is not one for GPTQ, the text has no whole chunk, the architecture is not supported,

@@ -35,3 +35,6 @@ pub use write::{Job, Progress, write};
 
 /// The default limit of the bytes of a file of weights, which most tools use.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// Tokens of a chunk of a calibration text, which the model runs from an empty cache.
+pub const CHUNK: usize = 512;

@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{Cache, LayerId, Model, Projection, Tokenizer, Weights};
+use model::{Cache, LayerId, Model, Projection, READERS, Tokenizer, Weights};
 use ndarray::{Array1, Array2};
 
-use crate::{Transform, WriteError};
+use crate::{CHUNK, Transform, WriteError};
 use quantize_model::labs::{channel_absmax, fold_into_norm, smoothing_scales};
 use smoothquant::SmoothError;
 
@@ -23,13 +23,8 @@ pub struct Smoothing {
 }
 
 /// The norms of a decoder layer, and the projections that read their outputs.
-const READERS: [(&str, &[Projection]); 2] = [
-    ("input_layernorm", &[Projection::Q, Projection::K, Projection::V]),
-    ("post_attention_layernorm", &[Projection::Gate, Projection::Up]),
-];
-
-/// Tokens of a chunk of the calibration text.
-pub const CHUNK: usize = 512;
+const NORMS: [(&str, &[Projection]); 2] =
+    [("input_layernorm", READERS[0]), ("post_attention_layernorm", READERS[2])];
 
 impl Smoothing {
     /// As [`Smoothing::calibrate`], on the whole chunks of [`CHUNK`] tokens of `text`.
@@ -67,7 +62,7 @@ impl Smoothing {
         })?;
         let mut smoothing = Self::default();
         for layer in 0..model.config().layers {
-            for (norm, readers) in READERS {
+            for (norm, readers) in NORMS {
                 let norm = format!("model.layers.{layer}.{norm}.weight");
                 let ids = readers.iter().map(|&projection| LayerId::Layer(layer, projection));
                 let scales = || -> Result<_, WriteError> {

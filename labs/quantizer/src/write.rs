@@ -121,9 +121,8 @@ fn quantized(tensors: &[Tensor]) -> Vec<(String, usize)> {
     let mut kinds = BTreeMap::new();
     for tensor in tensors {
         match tensor.storage {
-            Storage::Blocks(TensorType::F32 | TensorType::F16) => {}
+            Storage::Blocks(TensorType::F32 | TensorType::F16) | Storage::Elements(_) => {}
             Storage::Blocks(kind) => *kinds.entry(kind.to_string()).or_default() += 1,
-            Storage::Elements(_) => {}
         }
     }
     kinds.into_iter().collect()

@@ -62,7 +62,8 @@ pub fn layers(of: &Capture) -> Result<Figure> {
         (Mark::new(Shape::Square, Ink::Two), Pen::dashed(Ink::Two), "nearest codes"),
         (Mark::new(Shape::Dot, Ink::One), Pen::solid(Ink::One), "GPTQ"),
     ];
-    let drawing = draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
+    let layout = Layout { left: 800, ..Layout::with_legend(1) };
+    let drawing = draw(layout, x.without_grid(), y, |plot| {
         for (losses, (mark, pen, _)) in [&nearest, &chosen].into_iter().zip(marks) {
             let points: Vec<_> =
                 losses.iter().enumerate().map(|(l, &loss)| (l as f64, loss)).collect();

@@ -30,7 +30,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{CPU, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{CPU, GPTQ, GPU, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -76,6 +76,8 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("gptq_travel", &LAYERS, lab_06::travel),
         Entry::of("gptq_left", &LAYERS, lab_06::left),
         Entry::of("calibration_damping", &LAYERS, lab_06::damping),
+        Entry::of("gptq_perplexity", &GPTQ, gptq::perplexity),
+        Entry::of("gptq_layers", &GPTQ, gptq::layers),
     ]
 });
 

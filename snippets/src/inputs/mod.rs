@@ -34,6 +34,7 @@ const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
+const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -80,6 +81,10 @@ pub static AVX512: Input<engines::Capture> =
 /// The quality of W4A16 with two roundings, by this course's model.
 pub static ROUNDING: Input<engines::Capture> =
     Input::new(|| vec![ROUNDING_FILE.into()], |files| load(&files[0]));
+
+/// The capture of `cargo book capture gptq`.
+pub static GPTQ: Input<measure::gptq::Capture> =
+    Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

@@ -5,15 +5,13 @@ use kit::Table;
 use kit::table::{count, percent, sig3};
 use measure::gptq::{Capture, GptqMeters, Loss, Run};
 
-/// The questions of the plan, by which the names of runs begin, each with the title of its table.
-const QUESTIONS: [(&str, &str); 7] = [
-    ("aim", "GPTQ at 4.25 bits a weight: llm-compressor's choices, and the best known here"),
-    ("tokens", "How many tokens of calibration"),
-    ("text", "Which text, from near to far"),
-    ("order", "Order of the columns, passes through a layer, scales"),
-    ("clip", "Where the grid ends"),
-    ("groups", "Weights that share a scale"),
-    ("3 bits", "Three bits"),
+/// The tables of the plan: name, the question with which the names of its runs begin, title.
+pub const QUESTIONS: [(&str, &str, &str); 5] = [
+    ("gptq_aims", "aim", "GPTQ at 4.25 bits a weight: llm-compressor's choices"),
+    ("gptq_tokens", "tokens", "How many tokens of calibration"),
+    ("gptq_texts", "text", "Which text, from far to near"),
+    ("gptq_order", "order", "Order of the columns, passes through a layer, scales"),
+    ("gptq_clip", "clip", "Where the grid ends"),
 ];
 
 /// The runs that answer a question, in the order of the plan.
@@ -55,8 +53,9 @@ pub fn others(of: &Capture) -> Table {
 /// # Errors
 /// None; the type is that of the other captures.
 pub fn all(of: &Capture) -> Result<Vec<Table>> {
-    let asked = QUESTIONS.iter().filter(|(name, _)| !runs_of(of, name).is_empty());
-    let mut tables: Vec<Table> = asked.map(|(name, title)| question(of, name, title)).collect();
+    let asked = QUESTIONS.iter().filter(|(_, asked, _)| !runs_of(of, asked).is_empty());
+    let mut tables: Vec<Table> =
+        asked.map(|(_, asked, title)| question(of, asked, title)).collect();
     if !of.others.is_empty() {
         tables.push(others(of));
     }

@@ -30,7 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
+    VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -143,6 +144,9 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
     ];
+    all.extend(gptq::QUESTIONS.map(|(name, question, title)| {
+        Entry::of(name, &GPTQ, move |of| Ok(gptq::question(of, question, title)))
+    }));
     all.extend(transcribed().map(Entry::transcribed));
     all
 });

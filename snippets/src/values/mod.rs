@@ -150,11 +150,11 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             cost_model::crossover(Format::w4a16(128), &device::H100)
         })
         .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
-        number("cost_model.w4a16_layers_h200", (), nearest, |()| {
+        number("cost_model.w4a16_layers_h200", (), whole, |()| {
             cost_model::layers_crossover(&Format::w4a16(128), &device::H200)
         })
         .means("On an H200, arithmetic takes over in linear layers in W4A16 at batch"),
-        number("cost_model.w4a16_h200", (), nearest, |()| {
+        number("cost_model.w4a16_h200", (), whole, |()| {
             cost_model::crossover(Format::w4a16(128), &device::H200)
         })
         .means("On an H200, with its head in 16 bits, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
@@ -219,14 +219,9 @@ const MISREAD: [(&str, &str, &str); 4] = [
     ("lab_03.next_scale", mistakes::NEXT, "with the scale of the next group"),
 ];
 
-/// The nearest whole number.
-fn nearest(number: f64) -> String {
-    format!("{number:.0}")
-}
-
-/// A whole number with its thousands set apart.
+/// The nearest whole number, with its thousands set apart.
 fn whole(number: f64) -> String {
-    count(number as usize)
+    count(number.round() as usize)
 }
 
 /// What a quantizer of lab 01 makes of a matrix.

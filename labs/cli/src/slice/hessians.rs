@@ -9,9 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use gptq::{Hessian, add_batch};
 use kit::real_slice::{self, HESSIANS};
-use model::{LayerId, Model, Tokenizer, passage};
+use model::{Cache, Model, Tokenizer, passage};
 use ndarray::Array2;
-use quantizer::layer_by_layer::CHUNK;
+use quantizer::CHUNK;
 
 use super::file::{self, Encoded};
 use xtask::fetch;
@@ -58,30 +58,18 @@ fn hessians(path: &Path) -> Result<BTreeMap<&'static str, Hessian>> {
     let tokens = tokenizer.encode(passage::PARADISE_LOST)?;
     let tokens = tokens.get(..TOKENS).context("the calibration text is too short")?;
     let mut hessians = BTreeMap::new();
-    let ids: Vec<LayerId> = model.layer_ids().collect();
-    let last = ids.iter().filter(|id| HESSIANS.contains(&format!("{id}.weight").as_str()));
-    let last = last.filter_map(|id| id.layer()).max().context("the model has no such layer")?;
     for chunk in tokens.chunks(CHUNK) {
-        let mut x = model.embed(chunk)?;
-        for layer in 0..=last {
-            let mut at = model.enter(layer, x)?;
-            loop {
-                for &projection in at.readers() {
-                    let weight = format!("{}.weight", LayerId::Layer(layer, projection));
-                    let Some(name) = HESSIANS.into_iter().find(|name| *name == weight) else {
-                        continue;
-                    };
-                    let input = at.input();
-                    let h = hessians.entry(name).or_insert_with(|| Hessian::new(input.ncols()));
-                    add_batch(h, input)?;
-                }
-                if at.readers() == model::READERS[3] {
-                    break;
-                }
-                at = model.go_on(at)?;
+        let mut cache = Cache::new(model.config(), chunk.len())?;
+        let mut refused = None;
+        model.hidden(chunk, &mut cache, &mut |id, x| {
+            let weight = format!("{id}.weight");
+            if let Some(name) = HESSIANS.into_iter().find(|name| *name == weight) {
+                let h = hessians.entry(name).or_insert_with(|| Hessian::new(x.ncols()));
+                // A hook cannot fail, so an error is kept until the end of the chunk.
+                refused = add_batch(h, x).err().or(refused.take());
             }
-            x = model.leave(at)?;
-        }
+        })?;
+        refused.map_or(Ok(()), Err)?;
     }
     Ok(hessians)
 }

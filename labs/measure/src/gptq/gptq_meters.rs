@@ -24,7 +24,7 @@ impl Default for Setup {
         Self {
             model: "SmolLM2-135M-Instruct.Q4_1.gguf".into(),
             passage: "labs/model/passage/alice.txt".into(),
-            chunk: quantizer::layer_by_layer::CHUNK,
+            chunk: quantizer::CHUNK,
         }
     }
 }

@@ -181,14 +181,11 @@ impl Subject {
 
     fn score(&self, model: &Model) -> Result<Quality> {
         let (mut score, mut close) = (Score::default(), model::Closeness::default());
-        let chunks = CONVENTION.chunks(&self.passage)?;
-        let mut at = 0;
+        let mut references = self.reference.iter();
         logits(model, &self.passage, |logits, chunk| {
-            debug_assert_eq!(chunk.len(), chunks[at].len());
             score.add_chunk(&logits, chunk)?;
-            close.add(&self.reference[at], &logits)?;
-            at += 1;
-            Ok(())
+            let reference = references.next().context("the reference has fewer chunks")?;
+            Ok(close.add(reference, &logits)?)
         })?;
         Ok(Quality {
             perplexity: score.perplexity(),

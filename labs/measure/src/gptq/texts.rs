@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use model::passage;
-use sha2::{Digest, Sha256};
 
 /// Verse of another author, as it travels with the course.
 pub const PARADISE_LOST: &str = "Paradise Lost";
@@ -48,9 +47,8 @@ pub fn text(name: &str, folder: Option<&Path>) -> Result<Option<String>> {
         _ => return Ok(None),
     };
     let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     anyhow::ensure!(
-        found == *sha256,
+        crate::sha256::sha256(&bytes) == *sha256,
         "{} is another file than that of the Canterbury corpus: take it from tests/testdata of the source \
          archive of brotli 1.2.1",
         path.display()

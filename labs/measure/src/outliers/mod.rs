@@ -21,14 +21,12 @@ pub mod scores;
 pub mod text;
 pub mod variants;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kit::workspace::{fetched_model, target};
 use model::{Model, Tokenizer};
-use sha2::{Digest, Sha256};
 
 use crate::capture::Provenance;
 use calibration::Calibration;
@@ -113,9 +111,10 @@ pub fn run(cli: &Args) -> Result<()> {
 /// The model and the texts; layer errors are measured on the chunk `errors_chunk`.
 fn setup(model: &Path, text: &Text, errors_chunk: usize) -> Result<Setup> {
     let name = model.file_name().map(|name| name.to_string_lossy().into_owned());
+    let bytes = std::fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
     Ok(Setup {
         model: name.unwrap_or_default(),
-        model_sha256: sha256(model).with_context(|| format!("cannot read {}", model.display()))?,
+        model_sha256: crate::sha256::sha256(&bytes),
         passage: PASSAGE_NAME.into(),
         chunk: CONVENTION.chunk,
         chunks: text.passage.len(),
@@ -123,10 +122,6 @@ fn setup(model: &Path, text: &Text, errors_chunk: usize) -> Result<Setup> {
         calibration_tokens: text.calibration.iter().map(Vec::len).sum(),
         errors_chunk,
     })
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    Ok(Sha256::digest(std::fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// One line for each variant on the terminal.
