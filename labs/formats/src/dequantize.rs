@@ -10,11 +10,11 @@ use ndarray::Array2;
 
 use crate::FormatError;
 use crate::checkpoint::{GptqVersion, Quantized, Scheme};
+use crate::e8m0;
 use crate::float4;
 use crate::format::Group;
 use crate::gguf;
 use crate::layouts::awq;
-use crate::microscaling::decode_e8m0;
 use crate::stored_part::StoredPart;
 
 /// Bits of a word of packed codes.
@@ -184,7 +184,7 @@ impl Matrix<'_> {
     /// Scales of one byte of exponent.
     fn powers_of_two(&self) -> Result<Scales, FormatError> {
         let part = self.part("weight_scale")?;
-        let value = |[code]: [u8; 1]| decode_e8m0(code).unwrap_or(f32::NAN);
+        let value = |[code]: [u8; 1]| e8m0::decode(code).unwrap_or(f32::NAN);
         let values = part.numbers(self.scale_grid(part)?, value)?;
         self.scales_of(part, values, None)
     }

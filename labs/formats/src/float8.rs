@@ -9,7 +9,7 @@ use kit::int8::QuantError;
 use ndarray::{Array2, s};
 
 use crate::checkpoint::Dtype;
-use crate::microscaling::absmax;
+use crate::magnitude::absmax;
 
 /// The largest value.
 pub const MAX: f32 = 448.0;

@@ -5,10 +5,10 @@
 
 use kit::int4::Int4Error;
 use kit::int8::QuantError;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, s};
 
-use crate::FormatError;
-use crate::{float4, float8};
+use crate::magnitude::absmax;
+use crate::{FormatError, e8m0, float4, float8};
 
 /// Weights of an MX block.
 pub const MX_BLOCK: usize = 32;
@@ -45,16 +45,6 @@ impl Element {
     }
 }
 
-/// The value of a code of E8M0; `None` for 255, which is NaN.
-pub fn decode_e8m0(code: u8) -> Option<f32> {
-    match code {
-        255 => None,
-        // 2^-127 is a subnormal f32.
-        0 => Some(f32::from_bits(1 << 22)),
-        code => Some(f32::from_bits(u32::from(code) << 23)),
-    }
-}
-
 /// The E8M0 code of the scale of a block: the exponent of `absmax` rounded to one bit of fraction, half
 /// up, less that of the largest value. compressed-tensors has the one bit of FP4 for FP8 as well.
 fn block_exponent(absmax: f32, element: Element) -> u8 {
@@ -69,7 +59,7 @@ fn block_exponent(absmax: f32, element: Element) -> u8 {
 /// If blocks do not divide the rows, or `w` holds NaN or infinity.
 pub fn quantize_mx(w: &Array2<f32>, element: Element) -> Result<Coded, FormatError> {
     let exponent = |absmax| block_exponent(absmax, element);
-    let scale = |code| decode_e8m0(code).unwrap_or(f32::NAN);
+    let scale = |code| e8m0::decode(code).unwrap_or(f32::NAN);
     quantize(w, MX_BLOCK, exponent, scale, element.encode())
 }
 
@@ -89,11 +79,6 @@ pub fn quantize_nvfp4(w: &Array2<f32>, global: f32) -> Result<Coded, FormatError
     // The smallest scale is code 1, because 0 / 0 is NaN. compressed-tensors has 0.125 there.
     let code = |absmax: f32| float8::encode(absmax / float4::MAX * global).max(1);
     quantize(w, NVFP4_BLOCK, code, |code| float8::decode(code) / global, float4::encode)
-}
-
-/// The largest magnitude of `w`, 0 if there is none.
-pub fn absmax(w: ArrayView2<f32>) -> f32 {
-    w.fold(0.0, |max: f32, value| max.max(value.abs()))
 }
 
 /// Quantizes `w` in blocks: the code of a scale follows from the largest magnitude of its block, and

@@ -3,12 +3,12 @@
 use float_grids::{E2M1, E4M3, ScaleRule, solution};
 use formats::checkpoint::golden::path as golden;
 use formats::checkpoint::{Dtype, Scheme, inspect};
+use formats::e8m0;
 use formats::format::Group;
 use formats::gguf::{self, TensorType};
 use formats::layouts::ggml;
-use formats::microscaling::{
-    Element, absmax, decode_e8m0, nvfp4_global, quantize_mx, quantize_nvfp4,
-};
+use formats::magnitude::absmax;
+use formats::microscaling::{Element, nvfp4_global, quantize_mx, quantize_nvfp4};
 use formats::registry::{StorageFormat, StoredPart, parts};
 use formats::{bytes::Float, float4, float8};
 use kit::data::normal_matrix;
@@ -35,7 +35,7 @@ fn the_fast_blocks_are_those_of_the_lab() -> Outcome {
         let (codes, scales) = quantize_mx(&w, element)?;
         assert!(&codes == readable.codes() && &scales == readable.scales(), "MX of {element:?}");
     }
-    for global in [nvfp4_global(absmax(w.view())), 0.01, 1e6] {
+    for global in [nvfp4_global(absmax(&w)), 0.01, 1e6] {
         let readable = solution::quantize_nvfp4(&w, global)?;
         let (codes, scales) = quantize_nvfp4(&w, global)?;
         assert!(&codes == readable.codes() && &scales == readable.scales(), "NVFP4 by {global}");
@@ -44,7 +44,7 @@ fn the_fast_blocks_are_those_of_the_lab() -> Outcome {
         assert_eq!(nvfp4_global(absmax), solution::nvfp4_global(absmax), "{absmax}");
     }
     for code in 0..=255 {
-        assert_eq!(decode_e8m0(code), Some(solution::decode_e8m0(code)).filter(|v| !v.is_nan()));
+        assert_eq!(e8m0::decode(code), Some(solution::decode_e8m0(code)).filter(|v| !v.is_nan()));
         let (fast, readable) = (float8::decode(code), solution::decode(&E4M3, code));
         assert!(fast == readable || fast.is_nan() && readable.is_nan(), "E4M3 {code:#x}");
     }
@@ -84,7 +84,7 @@ fn the_parts_of_a_format_are_the_bytes_of_its_library_and_decode_to_its_values()
         let (format, theirs) = (StorageFormat::named(name, 32)?, &written[name]);
         let shared = format.description.shared.map(|shared| shared.round);
         let ours = match shared {
-            Some(round) => round(&w.slice(rows).to_owned(), absmax(w.view()))?,
+            Some(round) => round(&w.slice(rows).to_owned(), absmax(&w))?,
             None => format.round(&w.slice(rows).to_owned())?,
         };
         let data = format.store(&ours)?;

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use formats::microscaling::absmax;
+use formats::checkpoint::Tensor;
+use formats::magnitude::absmax;
 use formats::registry::Decision;
+use ndarray::Array2;
 use rayon::prelude::*;
 
-use crate::WriteError;
-use crate::write::Job;
+use crate::{Plan, WriteError};
 
 /// The modules that are multiplied as one.
 const FUSED: [&[&str]; 2] = [&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up_proj"]];
@@ -19,20 +20,23 @@ const FUSED: [&[&str]; 2] = [&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up
 pub(crate) struct Fused(BTreeMap<String, f32>);
 
 impl Fused {
-    /// Reads the matrices of a job whose format shares a number, and nothing for another format.
+    /// Reads the matrices that `plan` quantizes if its format shares a number, and nothing for another
+    /// format. `read` returns a tensor as it is going to be rounded.
     ///
     /// # Errors
     /// If a tensor cannot be read.
-    pub(crate) fn of(job: &Job<'_>) -> Result<Self, WriteError> {
-        if job.plan.format.description.shared.is_none() {
+    pub(crate) fn of(
+        plan: &Plan,
+        tensors: &[Tensor],
+        read: impl Fn(&Tensor) -> Result<Array2<f32>, WriteError> + Sync,
+    ) -> Result<Self, WriteError> {
+        if plan.format.description.shared.is_none() {
             return Ok(Self(BTreeMap::new()));
         }
-        let quantized = job.weights.tensors().par_iter();
-        let quantized = quantized.filter(|tensor| job.plan.decide(tensor) == Decision::Quantize);
+        let quantized = tensors.par_iter().filter(|of| plan.decide(of) == Decision::Quantize);
         let largest = quantized.map(|tensor| {
-            let w = job.weights.read(&tensor.name);
-            let w = w.map_err(|error| WriteError::from(error).within(&tensor.name))?;
-            Ok((layer(&tensor.name), absmax(w.view())))
+            let w = read(tensor).map_err(|error| error.within(&tensor.name))?;
+            Ok((layer(&tensor.name), absmax(&w)))
         });
         let mut fused = BTreeMap::new();
         for (layer, absmax) in largest.collect::<Result<Vec<_>, WriteError>>()? {

@@ -7,8 +7,8 @@
 use half::f16;
 
 use super::{GgufError, TensorType};
+use crate::e8m0;
 use crate::float4;
-use crate::microscaling::decode_e8m0;
 
 /// Weights in a block of every quantized type that is decoded here.
 pub const BLOCK: usize = 32;
@@ -59,7 +59,7 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
         TensorType::Mxfp4 => {
             // llama.cpp reads exponent 255 as 2^128 / 2 times its doubled values, which is not finite
             // either.
-            let scale = decode_e8m0(block[0]).unwrap_or(f32::NAN);
+            let scale = e8m0::decode(block[0]).unwrap_or(f32::NAN);
             values.extend(nibbles(&block[1..]).map(|code| scale * float4::decode(code)));
         }
         // `dequantize` refuses these types.

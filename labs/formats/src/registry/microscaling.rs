@@ -7,6 +7,7 @@ use super::{Codes, Description, File, Granularity, Part, Reader, Shared};
 use crate::FormatError;
 use crate::checkpoint::{Dtype, Scheme};
 use crate::format::Grid;
+use crate::magnitude::absmax;
 use crate::microscaling::{Element, MX_BLOCK, NVFP4_BLOCK};
 use crate::{bytes, float4, microscaling};
 
@@ -83,7 +84,7 @@ pub(super) const NVFP4: Description = Description {
         },
     },
     scheme: Some(Scheme::Nvfp4),
-    round: |_, w| nvfp4(w, microscaling::absmax(w.view())),
+    round: |_, w| nvfp4(w, absmax(w)),
     store: |codes| match codes {
         Codes::Blocked { codes, scales, global: Some(global) } => {
             Ok(vec![float4::pack(codes), bytes::of(scales), bytes::of([global])])
