@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{cpu, gptq, gpu, outliers};
+use measure::{cpu, gptq, gpu, grids, outliers};
 use snippets::captures;
 use xtask::fetch;
 
@@ -28,6 +28,8 @@ enum What {
     Model(outliers::Args),
     /// Lab 06: what each choice of GPTQ does to the fetched model, and what the choice costs.
     Gptq(gptq::Args),
+    /// Lab 08: the fetched model in each format of four and of eight bits.
+    Grids(grids::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -40,6 +42,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         What::Gptq(args) => {
             gptq::run(&args)?;
             println!("The capture is {}", args.out.display());
+        }
+        What::Grids(args) => {
+            grids::run(&args)?;
+            show(&args.out)?;
         }
         What::Cpu(args) => {
             cpu::run(&args)?;

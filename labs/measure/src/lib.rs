@@ -5,6 +5,8 @@
 //! * [`outliers`]: the outliers of a whole model, and what quantizing does to its layers and to it.
 //! * [`gpu`]: throughput, capacity and outputs of each format on an NVIDIA GPU.
 //! * [`gptq`]: what each choice of GPTQ does to a whole model, and what the choice costs.
+//! * [`grids`]: a whole model in each format of four and of eight bits.
+//! * [`subject`]: the fetched model on the passage, which both compare with.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
 pub mod capture;
@@ -12,5 +14,7 @@ pub mod cpu;
 pub mod engines;
 pub mod gptq;
 pub mod gpu;
+pub mod grids;
 pub mod outliers;
 mod sha256;
+pub mod subject;

@@ -35,6 +35,7 @@ const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
+const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -85,6 +86,10 @@ pub static ROUNDING: Input<engines::Capture> =
 /// The capture of `cargo book capture gptq`.
 pub static GPTQ: Input<measure::gptq::Capture> =
     Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
+
+/// The capture of `cargo book capture grids`.
+pub static GRIDS: Input<measure::grids::Capture> =
+    Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

@@ -3,17 +3,16 @@
 
 use anyhow::{Context, Result};
 use float_grids::{
-    DOUBLE_BLOCK, E2M1, E4M3, FloatGrid, MX_BLOCK, NVFP4_BLOCK, ScaleRule, Specials,
-    bits_per_weight, block_exponent, decode, decode_e8m0, dequantize_mx, dequantize_nvfp4,
-    double_dequantize, double_quantize, dynamic_table, largest, normal_float, nvfp4_global,
-    nvfp4_scale, quantize_mx, quantize_nvfp4, quantize_table,
+    E2M1, E4M3, FloatGrid, MX_BLOCK, ScaleRule, Specials, block_exponent, decode, decode_e8m0,
+    dequantize_mx, largest, normal_float, nvfp4_global, nvfp4_scale, quantize_mx,
 };
 use formats::float8;
-use formats::rules::{COMPRESSED_TENSORS_SYMMETRIC, GGML_Q4_0, GGML_Q4_1, LAB_01, LAB_03, Rule};
 use kit::Table;
 use kit::data::{Normal, normal_matrix, with_outlier_channel};
 use kit::meters::relative_error;
 use kit::table::{percent, sig3};
+use measure::grids::stored::{ALL, Stored};
+use measure::grids::{Capture, Run, feedback};
 use ndarray::{Array2, Axis};
 
 use crate::inputs::Slice;
@@ -21,8 +20,6 @@ use crate::rows::{absmax, median};
 
 /// Rows and columns of the planted matrices.
 const PLANTED: (usize, usize) = (64, 1536);
-/// The weights of a square matrix of the model, over which a number for the tensor is spread.
-const WEIGHTS: usize = 576 * 576;
 
 /// The grids: sizes, ends and specials.
 pub fn grids() -> Result<Table> {
@@ -110,109 +107,6 @@ pub fn underflow() -> Result<Table> {
         .done())
 }
 
-/// A way to store weights.
-struct Stored {
-    name: &'static str,
-    bits: f64,
-    back: fn(&Array2<f32>) -> Result<Array2<f32>>,
-}
-
-/// `w` in groups of `size`, the last of a row shorter where `size` does not divide, by a rule.
-fn by_rule(rule: &Rule, w: &Array2<f32>, size: usize) -> Result<Array2<f32>> {
-    let mut back = w.clone();
-    for mut row in back.rows_mut() {
-        for mut group in row.axis_chunks_iter_mut(Axis(0), size) {
-            let encoded = rule.encode(&group.to_vec())?;
-            group.iter_mut().zip(encoded.values).for_each(|(weight, value)| *weight = value);
-        }
-    }
-    Ok(back)
-}
-
-fn mx(w: &Array2<f32>, grid: &FloatGrid, rule: ScaleRule) -> Result<Array2<f32>> {
-    Ok(dequantize_mx(&quantize_mx(w, grid, rule)?, grid))
-}
-
-fn nvfp4(w: &Array2<f32>) -> Result<Array2<f32>> {
-    let absmax = w.rows().into_iter().map(absmax).fold(0.0, f64::max);
-    let global = nvfp4_global(absmax as f32);
-    Ok(dequantize_nvfp4(&quantize_nvfp4(w, global)?, global))
-}
-
-/// NF4 in blocks of 64, with scales in `f32` or in eight bits.
-fn nf4(w: &Array2<f32>, is_double: bool) -> Result<Array2<f32>> {
-    const BLOCK: usize = 64;
-    let (table, values) = (normal_float(), w.iter().copied().collect::<Vec<f32>>());
-    let mut blocks = quantize_table(&values, &table, BLOCK)?;
-    if is_double {
-        let dynamic = dynamic_table();
-        blocks.absmax = double_dequantize(&double_quantize(&blocks.absmax, &dynamic)?, &dynamic);
-    }
-    let back = float_grids::dequantize_table(&blocks, &table);
-    Ok(Array2::from_shape_vec(w.dim(), back)?)
-}
-
-fn e4m3(w: &Array2<f32>) -> Result<Array2<f32>> {
-    let (codes, scales) = float8::quantize_per_channel(w)?;
-    Ok(codes.mapv(float8::decode) * scales)
-}
-
-/// Every format of the comparison, four bits first.
-fn all() -> Vec<Stored> {
-    let int4 = |size: usize| bits_per_weight(4, &[(16, size)]);
-    let mxfp4 = bits_per_weight(4, &[(8, MX_BLOCK)]);
-    let channel = bits_per_weight(8, &[(32, 576)]);
-    let nvfp4_bits = bits_per_weight(4, &[(8, NVFP4_BLOCK), (32, WEIGHTS)]);
-    let double = bits_per_weight(4, &[(8, 64), (32, 64 * DOUBLE_BLOCK), (32, WEIGHTS)]);
-    vec![
-        Stored { name: "int4 g128, max / 7", bits: int4(128), back: |w| by_rule(&LAB_03, w, 128) },
-        Stored { name: "int4 g64, max / 7", bits: int4(64), back: |w| by_rule(&LAB_03, w, 64) },
-        Stored {
-            name: "int4 g64, max / 7.5",
-            bits: int4(64),
-            back: |w| by_rule(&COMPRESSED_TENSORS_SYMMETRIC, w, 64),
-        },
-        Stored { name: "int4 g32, max / 7", bits: int4(32), back: |w| by_rule(&LAB_03, w, 32) },
-        Stored { name: "Q4_0", bits: int4(32), back: |w| by_rule(&GGML_Q4_0, w, 32) },
-        Stored {
-            name: "Q4_1",
-            bits: bits_per_weight(4, &[(16, 32), (16, 32)]),
-            back: |w| by_rule(&GGML_Q4_1, w, 32),
-        },
-        Stored { name: "NF4", bits: bits_per_weight(4, &[(32, 64)]), back: |w| nf4(w, false) },
-        Stored { name: "NF4, double quantization", bits: double, back: |w| nf4(w, true) },
-        Stored { name: "MXFP4, OCP floor", bits: mxfp4, back: |w| mx(w, &E2M1, ScaleRule::Floor) },
-        Stored {
-            name: "MXFP4, compressed-tensors",
-            bits: mxfp4,
-            back: |w| mx(w, &E2M1, ScaleRule::CompressedTensors),
-        },
-        Stored {
-            name: "MXFP4, no clipping",
-            bits: mxfp4,
-            back: |w| mx(w, &E2M1, ScaleRule::NoClip),
-        },
-        Stored { name: "MXFP4, CEIL", bits: mxfp4, back: |w| mx(w, &E2M1, ScaleRule::Ceil) },
-        Stored { name: "NVFP4", bits: nvfp4_bits, back: nvfp4 },
-        Stored {
-            name: "int8 per channel",
-            bits: channel,
-            back: |w| by_rule(&LAB_01, w, w.ncols()),
-        },
-        Stored { name: "E4M3 per channel", bits: channel, back: e4m3 },
-        Stored {
-            name: "MXFP8, OCP floor",
-            bits: bits_per_weight(8, &[(8, MX_BLOCK)]),
-            back: |w| mx(w, &E4M3, ScaleRule::Floor),
-        },
-        Stored {
-            name: "MXFP8, compressed-tensors",
-            bits: bits_per_weight(8, &[(8, MX_BLOCK)]),
-            back: |w| mx(w, &E4M3, ScaleRule::CompressedTensors),
-        },
-    ]
-}
-
 /// Normal values, values with the tails of Student's distribution of four degrees of freedom, and normal
 /// values with one column of twenty times the size.
 fn planted() -> [(&'static str, Array2<f32>); 3] {
@@ -243,32 +137,64 @@ fn on_real(stored: &Stored, slice: &Slice, moved: usize) -> Result<Vec<f64>> {
     slice.all().map(|(_, w)| error(w)).collect()
 }
 
-/// Every format on the same weights.
-pub fn comparison(slice: &Slice) -> Result<Table> {
+/// Every format on the same weights, and the perplexity of the whole model in it.
+pub fn comparison(slice: &Slice, model: &Capture) -> Result<Table> {
     let planted = planted();
     let mut rows = Vec::new();
-    for stored in all() {
-        let (real, moved) = (on_real(&stored, slice, 0)?, on_real(&stored, slice, 16)?);
+    for stored in ALL {
+        let (real, moved) = (on_real(stored, slice, 0)?, on_real(stored, slice, 16)?);
         let controls = planted.iter().map(|(_, w)| Ok(relative_error(w, &(stored.back)(w)?)));
         let controls = controls.collect::<Result<Vec<_>>>()?;
-        rows.push((stored, real, moved, controls));
+        let run = model.run(stored.name).with_context(|| stored.name)?;
+        rows.push((stored, real, moved, controls, run));
     }
-    let title = "Error relative to the norm: the median of nine real matrices, and planted data";
+    let title =
+        "Error relative to the norm: the median of nine real matrices, and planted data; the model";
     let mut table = Table::of(title, rows)
         .text("format", |(stored, ..)| stored.name)
-        .number("bits a weight", |(stored, ..)| format!("{:.3}", stored.bits))
+        .number("bits a weight", |(stored, ..)| format!("{:.3}", stored.bits()))
         .number("real", |(_, real, ..)| percent(median(real)))
-        .number("real, blocks cut elsewhere", |(_, _, moved, _)| percent(median(moved)));
+        .number("real, blocks cut elsewhere", |(_, _, moved, ..)| percent(median(moved)));
     for (index, (name, _)) in planted.iter().enumerate() {
-        table = table.number(*name, move |(.., controls)| percent(controls[index]));
+        table = table.number(*name, move |(_, _, _, controls, _)| percent(controls[index]));
     }
-    Ok(table.done())
+    Ok(table.number("perplexity", |(.., run)| format!("{:.2}", run.quality.perplexity)).done())
+}
+
+/// What each format does to the predictions of the whole model, from the one that changes them least.
+pub fn model(of: &Capture) -> Result<Table> {
+    let mut runs: Vec<&Run> = of.runs.iter().collect();
+    runs.sort_by(|a, b| a.quality.kl_divergence.total_cmp(&b.quality.kl_divergence));
+    Ok(Table::of("The whole model in each format, beside the model as it was fetched", runs)
+        .text("format", |run| run.format.clone())
+        .number("weight error", |run| percent(run.weight_error))
+        .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
+        .number("divergence (nats)", |run| sig3(run.quality.kl_divergence))
+        .number("same next token", |run| percent(run.quality.top1_agreement))
+        .done())
+}
+
+/// The nearest codes of two formats beside GPTQ's.
+pub fn feedback(of: &Capture) -> Result<Table> {
+    let mut rows = Vec::new();
+    for feedback in feedback::ALL {
+        let run = |name: &'static str| of.run(name).context(name);
+        rows.push((feedback.nearest_codes, run(feedback.nearest_codes)?, run(feedback.name)?));
+    }
+    let perplexity = |run: &Run| format!("{:.2}", run.quality.perplexity);
+    Ok(Table::of("GPTQ on NVFP4's grid and on int4's", rows)
+        .text("format", |(name, ..)| *name)
+        .number("weight error, nearest", |(_, nearest, _)| percent(nearest.weight_error))
+        .number("weight error, GPTQ", |(.., chosen)| percent(chosen.weight_error))
+        .number("perplexity, nearest", move |(_, nearest, _)| perplexity(nearest))
+        .number("perplexity, GPTQ", move |(.., chosen)| perplexity(chosen))
+        .done())
 }
 
 /// Every format on each real matrix.
 pub fn each_matrix(slice: &Slice) -> Result<Table> {
-    let rows = all().into_iter().map(|stored| {
-        let errors = on_real(&stored, slice, 0)?;
+    let rows = ALL.iter().map(|stored| {
+        let errors = on_real(stored, slice, 0)?;
         Ok((stored.name, errors))
     });
     let title = "Error relative to the norm of each real matrix";
@@ -280,27 +206,104 @@ pub fn each_matrix(slice: &Slice) -> Result<Table> {
     Ok(table.done())
 }
 
-/// The largest magnitude of a block over its root mean square, by the size of the blocks.
-pub fn block_shapes(slice: &Slice) -> Result<Table> {
-    let ratio = |w: &Array2<f32>, size: usize| {
-        let mut ratios = Vec::new();
+/// The grids whose density is compared, in rising order, in units of the largest value.
+fn unit_grids() -> [(&'static str, Vec<f32>); 3] {
+    let int4 = (-7..=7i8).map(|code| f32::from(code) / 7.0).collect();
+    let fp4 = (0..16).map(|code| decode(&E2M1, code) / largest(&E2M1)).collect();
+    [("int4", int4), ("FP4", fp4), ("NF4", normal_float().to_vec())]
+}
+
+/// The distance to the nearest value.
+fn off(grid: &[f32], value: f32) -> f64 {
+    f64::from(grid.iter().fold(f32::INFINITY, |least, of| least.min((of - value).abs())))
+}
+
+/// The third of a block's largest magnitude, counted from 0, that a share of this magnitude lies in.
+fn third(share: f32) -> usize {
+    (share.abs() * 3.0).min(2.0) as usize
+}
+
+/// The rounding error in each third of the largest magnitude of a block, on three grids.
+pub fn thirds() -> Result<Table> {
+    const SAMPLES: usize = 3000;
+    let mut sums = [[0.0; 3]; 3];
+    for sample in 0..SAMPLES {
+        let value = (sample as f32 + 0.5) / SAMPLES as f32;
+        for (at, (_, grid)) in unit_grids().iter().enumerate() {
+            let squares = off(grid, value).powi(2) + off(grid, -value).powi(2);
+            sums[third(value)][at] += squares * 3.0 / (2 * SAMPLES) as f64;
+        }
+    }
+    let title =
+        "The root mean square error of rounding, relative to the largest magnitude of the block";
+    let rows = ["up to a third of the largest", "up to two thirds", "above"].into_iter().zip(sums);
+    let mut table = Table::of(title, rows).text("magnitude", |(name, _)| *name);
+    for (at, (name, _)) in unit_grids().iter().enumerate() {
+        table = table.number(*name, move |(_, sums)| percent(sums[at].sqrt()));
+    }
+    Ok(table.done())
+}
+
+/// The blocks of a matrix.
+#[derive(Debug, Default)]
+struct Shape {
+    /// The largest magnitude of each over its root mean square.
+    ratios: Vec<f64>,
+    /// The weights in each third of the largest magnitude.
+    in_third: [f64; 3],
+    /// The squared error on each grid if the largest magnitude is the last value, and the squares of the weights.
+    errors: [f64; 3],
+    squares: f64,
+}
+
+impl Shape {
+    fn of(w: &Array2<f32>, size: usize) -> Self {
+        let (mut shape, grids) = (Self::default(), unit_grids());
         for row in w.rows() {
             for block in row.axis_chunks_iter(Axis(0), size) {
+                let max = absmax(block);
                 let squares: f64 = block.iter().map(|&w| f64::from(w).powi(2)).sum();
-                ratios.push(absmax(block) / (squares / block.len() as f64).sqrt());
+                if max == 0.0 {
+                    continue;
+                }
+                shape.ratios.push(max / (squares / block.len() as f64).sqrt());
+                shape.squares += squares;
+                for &w in block {
+                    let share = w / max as f32;
+                    shape.in_third[third(share)] += 1.0;
+                    for (error, (_, grid)) in shape.errors.iter_mut().zip(&grids) {
+                        *error += (off(grid, share) * max).powi(2);
+                    }
+                }
             }
         }
-        ratios.retain(|ratio| ratio.is_finite());
-        median(&ratios)
-    };
-    let [(_, normal), (_, heavy), (_, outlier)] = planted();
+        shape
+    }
+
+    fn share(&self, third: usize) -> String {
+        percent(self.in_third[third] / self.in_third.iter().sum::<f64>())
+    }
+}
+
+/// Where the weights of blocks lie, and what three grids with exact scales make of them.
+pub fn block_shapes(slice: &Slice) -> Result<Table> {
+    let [(_, normal), (_, heavy), _] = planted();
     let real = slice.all().next().context("the slice has matrices")?.1;
-    let title = "Largest magnitude of a block over its root mean square, median of the blocks";
-    Ok(Table::of(title, [16, 32, 64, 128])
-        .number("block", |size| size.to_string())
-        .number("layer 1 q_proj", |&size| sig3(ratio(real, size)))
-        .number("normal", |&size| sig3(ratio(&normal, size)))
-        .number("heavy tails", |&size| sig3(ratio(&heavy, size)))
-        .number("one loud column", |&size| sig3(ratio(&outlier, size)))
-        .done())
+    let of = [("layer 1 q_proj", real), ("normal", &normal), ("heavy tails", &heavy)];
+    let sizes = [16, 32, 64, 128];
+    let rows =
+        of.into_iter().flat_map(|(name, w)| sizes.map(|size| (name, size, Shape::of(w, size))));
+    let title = "Blocks: where the weights lie, and the error on three grids with exact scales";
+    let mut table = Table::of(title, rows)
+        .text("weights", |(name, ..)| *name)
+        .number("block", |(_, size, _)| size.to_string())
+        .number("max / rms", |(.., shape)| sig3(median(&shape.ratios)));
+    for (at, name) in ["lower third", "middle third", "upper third"].into_iter().enumerate() {
+        table = table.number(name, move |(.., shape)| shape.share(at));
+    }
+    for (at, (name, _)) in unit_grids().iter().enumerate() {
+        table = table
+            .number(*name, move |(.., shape)| percent((shape.errors[at] / shape.squares).sqrt()));
+    }
+    Ok(table.done())
 }

@@ -30,8 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPU, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
-    VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS,
+    SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -137,8 +137,13 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_08_exponents", lab_08::exponents),
         Entry::computed("lab_08_rules_on_normal", lab_08::rules_on_normal),
         Entry::computed("lab_08_underflow", lab_08::underflow),
-        Entry::of("lab_08_comparison", &SLICE, lab_08::comparison),
+        Entry::of("lab_08_comparison", (&SLICE, &GRIDS), |(slice, model)| {
+            lab_08::comparison(slice, model)
+        }),
         Entry::of("lab_08_each_matrix", &SLICE, lab_08::each_matrix),
+        Entry::of("lab_08_model", &GRIDS, lab_08::model),
+        Entry::of("lab_08_feedback", &GRIDS, lab_08::feedback),
+        Entry::computed("lab_08_thirds", lab_08::thirds),
         Entry::of("lab_08_block_shapes", &SLICE, lab_08::block_shapes),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
