@@ -1,14 +1,17 @@
 //! The figures of lab 08: the values of every grid, and what rounding a scale to a power of two does.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use float_grids::{
     E2M1, E2M3, E3M2, E4M3, FloatGrid, ScaleRule, block_exponent, decode, decode_e8m0, largest,
     normal_float,
 };
-use kit::table::percent;
+use kit::table::{percent, sig3};
+use measure::grids::stored::ALL;
+use measure::grids::{Capture, Run};
 
-use super::{Axis, Drawing, Figure, Ink, Key, Layout, Mark, Pen, Shape, draw, plain};
-use crate::tables::lab_08::rule_on_normal;
+use super::{Axis, Drawing, Figure, Ink, Key, Layout, Mark, Pen, Shape, axis_percent, draw, plain};
+use crate::rows::{largest as most, median, smallest};
+use crate::tables::lab_08::{blocks, rule_on_normal, unit_grid_names};
 
 /// The finite values of a grid over the largest one, in rising order.
 fn scaled(grid: &FloatGrid) -> Vec<f64> {
@@ -128,5 +131,121 @@ fn rounding_plot() -> Result<Drawing> {
         let [floor, ct, no_clip] = RULES.map(|(rule, pen)| Key::Line(pen, rule.name()));
         plot.legend(1, &[floor, ct])?;
         plot.legend(2, &[no_clip, Key::Mark(end, "6, the largest value")])
+    })
+}
+
+/// Ratios of largest magnitude to root mean square, between which blocks are taken together.
+const BINS: [f64; 12] = [1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 3.25, 3.5, 4.0, 4.5];
+
+/// The middle of each bin, and the median error of its blocks on each grid.
+fn by_ratio() -> [Vec<(f64, f64)>; 3] {
+    let blocks = blocks();
+    let of = |grid: usize| {
+        let bins = BINS.windows(2).map(|ends| {
+            let inside = blocks.iter().filter(|block| (ends[0]..ends[1]).contains(&block.ratio));
+            let errors: Vec<f64> = inside.map(|block| block.errors[grid]).collect();
+            ((ends[0] + ends[1]) / 2.0, median(&errors))
+        });
+        bins.collect()
+    };
+    [of(0), of(1), of(2)]
+}
+
+/// The error of a block on three grids, by the ratio of its largest magnitude to its root mean square.
+///
+/// # Errors
+/// If int4 is not the finer one at first and FP4 at last.
+pub fn shape_decides() -> Result<Figure> {
+    let curves = by_ratio();
+    let [int4, fp4, _] = &curves;
+    let crossing = int4.iter().zip(fp4).find(|(int4, fp4)| int4.1 > fp4.1);
+    let ((ratio, _), _) = crossing.filter(|(at, _)| *at != &int4[0]).context("the curves cross")?;
+    let names = unit_grid_names();
+    let pens = [
+        (Pen::solid(Ink::One), Mark::new(Shape::Square, Ink::One)),
+        (Pen::dashed(Ink::Two), Mark::new(Shape::Dot, Ink::Two)),
+        (Pen::dotted(Ink::Three), Mark::new(Shape::Ring, Ink::Three)),
+    ];
+    let x = Axis::linear("largest magnitude / root mean square of the block", 1.5..4.5)
+        .ticks([1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], plain);
+    let y = Axis::linear("error of the block", 0.06..0.22)
+        .ticks([0.06, 0.1, 0.14, 0.18, 0.22], axis_percent)
+        .holding(curves.iter().flatten().map(|(_, error)| error));
+    let drawing = draw(Layout::with_legend(1), x, y, |plot| {
+        for (points, (pen, mark)) in curves.iter().zip(pens) {
+            plot.curve(points, pen, mark)?;
+        }
+        let keys = [0, 1, 2].map(|at| Key::Mark(pens[at].1, names[at]));
+        plot.legend(1, &keys)
+    })?;
+    let ends = |curve: &[(f64, f64)]| {
+        let [first, last] = [curve.first(), curve.last()].map(|at| at.map_or(0.0, |at| at.1));
+        format!("from {} to {}", percent(first), percent(last))
+    };
+    Ok(Figure {
+        title: "The error of a block of 32 with an exact scale".into(),
+        caption: format!(
+            "Blocks of the planted normal and heavy-tailed weights, the median of those with about the same ratio. The \
+             largest magnitude lies on the last value of the grid. Up to a ratio of about {} int4 has the smaller \
+             error of int4 and FP4.",
+            sig3(*ratio)
+        ),
+        alt: format!(
+            "Three rising curves over ratios from 1.6 to 4.5: int4 {}, FP4 {}, NF4 {}. int4 and FP4 cross near {}.",
+            ends(&curves[0]),
+            ends(&curves[1]),
+            ends(&curves[2]),
+            sig3(*ratio)
+        ),
+        drawing,
+    })
+}
+
+/// The perplexity of the whole model in every format, in the order of their bits.
+///
+/// # Errors
+/// If the capture has no run.
+pub fn perplexities(of: &Capture) -> Result<Figure> {
+    let bits = |run: &Run| {
+        // GPTQ changes no bit, so the name before it has the bits.
+        let name = run.format.trim_end_matches(", GPTQ");
+        ALL.iter().find(|stored| stored.name == name).map_or(0.0, |stored| stored.bits())
+    };
+    let mut runs: Vec<&Run> = of.runs.iter().collect();
+    runs.sort_by(|a, b| bits(a).total_cmp(&bits(b)));
+    let values: Vec<f64> = runs.iter().map(|run| run.quality.perplexity).collect();
+    let (low, high) = (smallest(&values).floor() - 1.0, most(&values).ceil() + 1.0);
+    let step = ((high - low) / 6.0).ceil() as usize;
+    let ticks = (low as i32..=high as i32).step_by(step.max(1)).map(f64::from);
+    let x = Axis::linear("perplexity", low..high).ticks(ticks, plain);
+    let label = |at: f64| {
+        let run = runs[(-at) as usize];
+        format!("{:.2}  {}", bits(run), run.format)
+    };
+    let rows = runs.len();
+    let y = Axis::linear("bits a weight, format", -(rows as f64) + 0.4..0.6)
+        .ticks((0..rows).map(|row| -(row as f64)), label);
+    let layout = Layout { left: 3100, height: 5200, ..Layout::with_legend(1) };
+    let marks = [Mark::new(Shape::Dot, Ink::One), Mark::new(Shape::Ring, Ink::Two)];
+    let drawing = draw(layout, x, y, |plot| {
+        for (row, run) in runs.iter().enumerate() {
+            let mark = marks[usize::from(run.calibration_tokens.is_some())];
+            plot.marks([(run.quality.perplexity, -(row as f64))], mark)?;
+        }
+        plot.legend(1, &[Key::Mark(marks[0], "nearest codes"), Key::Mark(marks[1], "GPTQ")])
+    })?;
+    let said = runs.iter().map(|run| format!("{} {:.2}", run.format, run.quality.perplexity));
+    Ok(Figure {
+        title: "Perplexity of the whole model in each format".into(),
+        caption: format!(
+            "All linear layers of {} but the head, weights only. The file is Q4_1 itself, so Q4_1 gives the model back and \
+             is a control, not a result.",
+            of.setup.model
+        ),
+        alt: format!(
+            "A row for each format with a dot at its perplexity: {}.",
+            said.collect::<Vec<_>>().join(", ")
+        ),
+        drawing,
     })
 }

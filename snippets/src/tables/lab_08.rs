@@ -244,6 +244,38 @@ pub fn thirds() -> Result<Table> {
     Ok(table.done())
 }
 
+/// A block: its largest magnitude over its root mean square, and its error on each grid relative to its norm.
+pub struct Block {
+    /// The ratio.
+    pub ratio: f64,
+    /// Of int4, FP4 and NF4, with the largest magnitude on the last value.
+    pub errors: [f64; 3],
+}
+
+/// The names of the grids of [`Block::errors`].
+pub fn unit_grid_names() -> [&'static str; 3] {
+    unit_grids().map(|(name, _)| name)
+}
+
+/// Blocks of 32 of the planted matrices with normal and with heavy tails.
+pub fn blocks() -> Vec<Block> {
+    let ([(_, normal), (_, heavy), _], grids) = (planted(), unit_grids());
+    let mut blocks = Vec::new();
+    for row in normal.rows().into_iter().chain(heavy.rows()) {
+        for block in row.axis_chunks_iter(Axis(0), MX_BLOCK) {
+            let max = absmax(block);
+            let squares: f64 = block.iter().map(|&w| f64::from(w).powi(2)).sum();
+            let error = |grid: &[f32]| {
+                let off = block.iter().map(|&w| (off(grid, w / max as f32) * max).powi(2));
+                (off.sum::<f64>() / squares).sqrt()
+            };
+            let errors = [0, 1, 2].map(|at| error(&grids[at].1));
+            blocks.push(Block { ratio: max / (squares / block.len() as f64).sqrt(), errors });
+        }
+    }
+    blocks
+}
+
 /// The blocks of a matrix.
 #[derive(Debug, Default)]
 struct Shape {
