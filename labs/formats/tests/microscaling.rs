@@ -33,12 +33,12 @@ fn the_fast_blocks_are_those_of_the_lab() -> Outcome {
     for (element, grid) in [(Element::E2M1, E2M1), (Element::E4M3, E4M3)] {
         let readable = solution::quantize_mx(&w, &grid, ScaleRule::CompressedTensors)?;
         let (codes, scales) = quantize_mx(&w, element)?;
-        assert!(&codes == readable.codes() && &scales == readable.scales(), "MX of {element:?}");
+        assert!(codes == readable.codes() && scales == readable.scales(), "MX of {element:?}");
     }
     for global in [nvfp4_global(absmax(&w)), 0.01, 1e6] {
         let readable = solution::quantize_nvfp4(&w, global)?;
         let (codes, scales) = quantize_nvfp4(&w, global)?;
-        assert!(&codes == readable.codes() && &scales == readable.scales(), "NVFP4 by {global}");
+        assert!(codes == readable.codes() && scales == readable.scales(), "NVFP4 by {global}");
     }
     for absmax in [0.0, 3.0, 0.17, 1e-38] {
         assert_eq!(nvfp4_global(absmax), solution::nvfp4_global(absmax), "{absmax}");
