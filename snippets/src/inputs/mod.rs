@@ -36,8 +36,6 @@ const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-sev
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
-const OURS_FLOATS_FILE: &str = captures!("engines/captures/serve/floats/ours-epyc-2.json");
-const VLLM_FLOATS_FILE: &str = captures!("engines/captures/serve/floats/vllm-epyc-2.json");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -80,14 +78,6 @@ pub static SEVEN_BITS: Input<engines::Capture> =
 /// vLLM's capture on a processor with AVX-512 and VNNI.
 pub static AVX512: Input<engines::Capture> =
     Input::new(|| vec![AVX512_FILE.into()], |files| load(&files[0]));
-
-/// The checkpoints of small floats, by this course's model.
-pub static OURS_FLOATS: Input<engines::Capture> =
-    Input::new(|| vec![OURS_FLOATS_FILE.into()], |files| load(&files[0]));
-
-/// The checkpoints of small floats, by vLLM.
-pub static VLLM_FLOATS: Input<engines::Capture> =
-    Input::new(|| vec![VLLM_FLOATS_FILE.into()], |files| load(&files[0]));
 
 /// The quality of W4A16 with two roundings, by this course's model.
 pub static ROUNDING: Input<engines::Capture> =

@@ -180,23 +180,6 @@ pub fn vllm_read(of: &Engines) -> Result<Table> {
         .done())
 }
 
-/// The checkpoints of small floats, in the course's model and in vLLM.
-pub fn floats((ours, vllm): (&Capture, &Capture)) -> Result<Table> {
-    let rows = vllm.runs.iter().map(|checkpoint| {
-        let own = ours.named(&checkpoint.name).with_context(|| checkpoint.name.clone())?;
-        Ok((own, checkpoint))
-    });
-    let title = "Checkpoints of small floats in vLLM for processors";
-    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
-        .text("checkpoint", |(_, theirs)| name(theirs))
-        .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
-        .number("vLLM", |(_, theirs)| perplexity(Some(theirs)))
-        .text("what the engine said", |(_, theirs)| {
-            shortened(theirs.reason.as_deref().or(theirs.kernel.as_deref()).unwrap_or("-"))
-        })
-        .done())
-}
-
 /// A line of a log, cut where a table would burst.
 fn shortened(line: &str) -> String {
     const MOST: usize = 160;

@@ -30,8 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, OURS_FLOATS, ROUNDING, SERVED,
-    SEVEN_BITS, SLICE, VLLM_FLOATS, VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS,
+    SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -111,7 +111,6 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("engines_vllm_read", &SERVED, engines::vllm_read),
         Entry::of("engines_vllm_cache", &SERVED, engines::vllm_cache),
         Entry::of("engines_avx512", (&SERVED, &AVX512), engines::avx512),
-        Entry::of("engines_floats", (&OURS_FLOATS, &VLLM_FLOATS), engines::floats),
         Entry::of("engines_runs", (&SERVED, &AVX512), engines::runs),
         Entry::of("measured_capacity_ours", &METERS, |of| measured::capacity(&of.ours)),
         Entry::of("measured_capacity_vllm", &METERS, |of| measured::capacity(&of.vllm)),
