@@ -35,7 +35,7 @@ use Answer::{Cell, Value};
 /// The tables' rows and values: name, chapter, question, unit, answer, factor.
 type Row = (&'static str, &'static str, &'static str, &'static str, Answer, f64);
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     (
         "decibels",
         "start/mental-model.md",
@@ -191,6 +191,14 @@ const ROWS: [Row; 19] = [
         "percent",
         Cell("calibration_seen", &["layer 10 gate_proj"], "others: damping 0.01"),
         1.03,
+    ),
+    (
+        "clipped",
+        "float-grids/lab-08.md",
+        "the blocks of 32 normal weights whose largest magnitude the floor rule clips on FP4",
+        "percent",
+        Cell("lab_08_rules_on_normal", &["OCP floor"], "FP4 clipped"),
+        1.3,
     ),
 ];
 

@@ -85,7 +85,7 @@
         return blocks / Math.ceil(contextTokens / blockTokens);
     }
 
-    const UNITS = { sixteen: "16-bit", int8: "int8", fp8: "FP8" };
+    const UNITS = { sixteen: "16-bit", int8: "int8", fp8: "FP8", fp4: "FP4" };
 
     function operationsPerS(rates, format) {
         const units = [format.weights.unit, format.activations.unit];

@@ -10,6 +10,7 @@ pub mod activation_scales;
 mod config;
 mod decoder_layers;
 mod error;
+mod fused;
 mod gguf_file;
 mod gptq_matrix;
 mod kept_layers;

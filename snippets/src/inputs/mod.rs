@@ -40,6 +40,7 @@ const GPTQ_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
 ];
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
+const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -104,6 +105,9 @@ pub static GPTQ: Input<measure::gptq::Capture> =
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
     Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
+/// The capture of `cargo book capture grids`.
+pub static GRIDS: Input<measure::grids::Capture> =
+    Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

@@ -14,6 +14,7 @@ pub mod lab_04;
 mod lab_05;
 pub mod lab_06;
 pub mod lab_07;
+pub mod lab_08;
 mod layouts;
 pub mod measured;
 mod mental_model;
@@ -31,8 +32,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, HESSIANS, LAYERS, METERS, MODEL, ROUNDING,
-    SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, HESSIANS, LAYERS, METERS, MODEL,
+    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -142,6 +143,18 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("gpu_capacity", &GPU, captured::capacity),
         Entry::of("gpu_sanity", &GPU, captured::output_checks),
         Entry::of("gpu_readings", &GPU, captured::readings),
+        Entry::computed("lab_08_grids", lab_08::grids),
+        Entry::computed("lab_08_exponents", lab_08::exponents),
+        Entry::computed("lab_08_rules_on_normal", lab_08::rules_on_normal),
+        Entry::computed("lab_08_underflow", lab_08::underflow),
+        Entry::of("lab_08_comparison", (&SLICE, &GRIDS), |(slice, model)| {
+            lab_08::comparison(slice, model)
+        }),
+        Entry::of("lab_08_each_matrix", &SLICE, lab_08::each_matrix),
+        Entry::of("lab_08_model", &GRIDS, lab_08::model),
+        Entry::of("lab_08_feedback", &GRIDS, lab_08::feedback),
+        Entry::computed("lab_08_thirds", lab_08::thirds),
+        Entry::of("lab_08_block_shapes", &SLICE, lab_08::block_shapes),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{GROUP_SIZE, TOKENS, named};
 use crate::capture::{self, Body, CaptureError};
-use crate::gptq::{Other, Quality};
+use crate::gptq::Other;
+use crate::subject::Quality;
 
 /// A capture of this program.
 pub type Capture = capture::Capture<AwqMeters>;

@@ -25,7 +25,8 @@ use quantizer::loaded::Checkpoint;
 use quantizer::{DecoderLayers, Job, Options, Plan, SHARD_BYTES, Transform, write};
 
 use crate::capture::Provenance;
-use crate::gptq::{Other, Subject, load};
+use crate::gptq::{Other, load};
+use crate::subject::Subject;
 
 pub use awq_meters::{AwqMeters, Capture, Choice, File, Kept, Run, Setup};
 pub use plan::{Asked, PLAN};
