@@ -39,6 +39,7 @@ const GPTQ_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/gptq/ours-epyc-avx512.json"),
     captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
 ];
+const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
@@ -108,6 +109,10 @@ pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =
     Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+
+/// The quality of W8A8 with the nearest codes and with GPTQ's, by this course's model.
+pub static GPTQ_W8A8: Input<engines::Capture> =
+    Input::new(|| vec![GPTQ_W8A8_FILE.into()], |files| load(&files[0]));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

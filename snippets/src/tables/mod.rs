@@ -32,8 +32,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, HESSIANS, LAYERS, METERS, MODEL,
-    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS, HESSIANS, LAYERS, METERS,
+    MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -113,6 +113,10 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("methods", &AWQ, methods::methods),
         Entry::of("methods_layouts", &AWQ, methods::layouts),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
+        Entry::of("lab_05_roundings", &ROUNDING, |of| {
+            engines::roundings(of, "W4A16 in groups of 64")
+        }),
+        Entry::of("lab_06_w8a8", &GPTQ_W8A8, |of| engines::roundings(of, "W8A8")),
         Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
