@@ -171,8 +171,36 @@ const AWQ_ONE_PERCENT: Published = Published {
     rows: &[("OPT-6.7B, groups of 128", &["23.54", "11.39", "22.37", "24.23"])],
 };
 
+/// The same two methods on perplexity, by the authors of one of them.
+const AWQ_GPTQ: Published = Published {
+    name: "published_awq_gptq",
+    title: "perplexity in 4 bits, groups of 128",
+    source: Source { name: "AWQ", url: "https://arxiv.org/abs/2306.00978" },
+    place: "Table 4",
+    columns: &["FP16", "nearest codes", "GPTQ", "GPTQ, reordered", "AWQ"],
+    rows: &[
+        ("LLaMA-7B", &["5.68", "5.96", "6.22", "5.83", "5.78"]),
+        ("Llama-2-7B", &["5.47", "5.73", "5.69", "5.63", "5.60"]),
+        ("Llama-2-13B", &["4.88", "4.98", "4.98", "4.99", "4.97"]),
+        ("Llama-2-70B", &["3.32", "3.46", "3.42", "3.43", "3.41"]),
+    ],
+};
+
+/// The same two methods on tasks, by others.
+const GPTQ_AWQ_TASKS: Published = Published {
+    name: "published_gptq_awq_tasks",
+    title: "average of real tasks in 4 bits, more is better",
+    source: BF16_OR_DEATH,
+    place: "Table 1",
+    columns: &["BF16", "GPTQ", "AWQ"],
+    rows: &[
+        ("Llama-3.1-8B", &["53.7", "52.3", "49.4"]),
+        ("Llama-3.1-70B", &["73.1", "73.1", "72.3"]),
+    ],
+};
+
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 8] = [
+pub const ALL: [Published; 10] = [
     BATCH_CROSSOVER,
     ASYNCHRONOUS,
     RECOVERY,
@@ -181,6 +209,8 @@ pub const ALL: [Published; 8] = [
     SMOOTHED_LLAMA,
     GPTQ_LLAMA,
     AWQ_ONE_PERCENT,
+    AWQ_GPTQ,
+    GPTQ_AWQ_TASKS,
 ];
 
 /// Bekman's collection of accelerator data sheets.

@@ -70,7 +70,7 @@ pub enum Method {
     Gptq,
     /// Lab 07's scales from the activations, then the nearest code.
     Awq,
-    /// Lab 07's scales from the activations, then lab 06's rounding with feedback.
+    /// Lab 07's scales from the activations, each candidate tried with feedback, then lab 06's rounding.
     #[value(name = "awq+gptq")]
     AwqGptq,
 }

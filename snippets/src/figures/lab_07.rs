@@ -172,8 +172,7 @@ pub fn chosen(capture: &Capture) -> Result<Figure> {
         plot.legend(2, &keys[2..])
     })?;
     let still = run.choices.iter().filter(|choice| choice.ratio == 0.0).count();
-    let errors = run.choices.iter().map(|choice| smallest(&choice.errors));
-    let mean = errors.clone().sum::<f64>() / errors.len() as f64;
+    let mean = run.choices.iter().map(|choice| choice.left).sum::<f64>() / run.choices.len() as f64;
     Ok(Figure {
         title: "The ratios that the search has chosen".into(),
         caption: format!(

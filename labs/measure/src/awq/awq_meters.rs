@@ -102,8 +102,8 @@ pub struct Choice {
     pub layer: String,
     /// The ratio of the best candidate.
     pub ratio: f32,
-    /// The error of each candidate over the error without scales, to four digits.
-    pub errors: Vec<f64>,
+    /// Its error over the error without scales, to four digits.
+    pub left: f64,
 }
 
 impl Body for AwqMeters {
@@ -125,8 +125,8 @@ impl Body for AwqMeters {
             if run.choices.is_empty() == asked.scales.is_some() {
                 return wrong("has choices of scales and searched none, or the other way round");
             }
-            if run.choices.iter().any(|choice| choice.errors.is_empty()) {
-                return wrong("has a choice without errors");
+            if run.choices.iter().any(|choice| choice.left.is_nan() || choice.left > 1.0) {
+                return wrong("has a choice that is worse than no scales");
             }
         }
         for kept in &self.one_percent {

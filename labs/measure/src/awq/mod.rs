@@ -155,7 +155,7 @@ fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {
     let choices = scales.iter().flat_map(ActivationScales::choices).map(|choice| Choice {
         layer: choice.id.to_string(),
         ratio: choice.search.best.ratio,
-        errors: relative(&choice.search.errors),
+        left: left(&choice.search.errors),
     });
     Ok(Run { name: asked.name.into(), seconds, load, quality, files, choices: choices.collect() })
 }
@@ -206,8 +206,9 @@ fn same(weights: &Weights, one: &Path, other: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Errors over the first, to four digits, because a capture of all digits is ten times as long.
-fn relative(errors: &[f64]) -> Vec<f64> {
+/// The least of some errors over the first, to four digits.
+fn left(errors: &[f64]) -> f64 {
     let first = errors.first().copied().unwrap_or(1.0);
-    errors.iter().map(|error| (error / first * 1e4).round() / 1e4).collect()
+    let least = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    (least / first * 1e4).round() / 1e4
 }

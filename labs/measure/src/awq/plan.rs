@@ -36,15 +36,12 @@ pub const TOKENS: usize = 8192;
 const PAPER: Search = Search { duo: false, clip: true, with_feedback: false };
 const NO_CLIP: Search = Search { clip: false, ..PAPER };
 const DUO: Search = Search { duo: true, ..NO_CLIP };
-const TRIED: Search = Search { with_feedback: true, ..NO_CLIP };
-const TRIED_DUO: Search = Search { with_feedback: true, ..DUO };
+const TRIED: Search = Search { with_feedback: true, ..DUO };
 
 /// llm-compressor's choices, in sequence.
 const USUAL: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
 /// The best of lab 06 at this size.
 const SEARCHED: Options = Options { scales: Scales::Searched, ..USUAL };
-/// With scales and codes fitted to each other behind GPTQ.
-const FITTED: Options = Options { sweeps: 3, ..SEARCHED };
 
 const fn run(name: &'static str, scales: Option<Search>, feedback: Option<Options>) -> Asked {
     Asked { name, grid: Grid::LlmCompressor, scales, feedback }
@@ -63,18 +60,11 @@ pub static PLAN: &[Asked] = &[
     run("AWQ and GPTQ", Some(NO_CLIP), Some(USUAL)),
     run("GPTQ, searched scales", None, Some(SEARCHED)),
     run("AWQ and GPTQ, searched scales", Some(NO_CLIP), Some(SEARCHED)),
-    run("AWQ and GPTQ, searched scales, ratios tried with feedback", Some(TRIED), Some(SEARCHED)),
     run("AWQ, second formula, and GPTQ, searched scales", Some(DUO), Some(SEARCHED)),
     run(
         "AWQ, second formula, and GPTQ, searched scales, ratios tried with feedback",
-        Some(TRIED_DUO),
+        Some(TRIED),
         Some(SEARCHED),
-    ),
-    run("GPTQ, searched and fitted scales", None, Some(FITTED)),
-    run(
-        "AWQ, second formula, and GPTQ, searched and fitted scales, ratios tried with feedback",
-        Some(TRIED_DUO),
-        Some(FITTED),
     ),
 ];
 
