@@ -5,6 +5,7 @@
 
 mod choose;
 mod cost_model;
+mod decoder_layer;
 mod dequantization;
 pub mod gptq;
 mod gpu;
@@ -61,6 +62,7 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("measured_ours", &METERS, |of| measured::of(&of.ours)),
         Entry::of("measured_vllm", &METERS, |of| measured::of(&of.vllm)),
         Entry::of("gpu_gains", &GPU, gpu::gains),
+        Entry::computed("layer_matrices", decoder_layer::matrices),
         Entry::computed("cost_crossover", cost_model::crossover),
         Entry::computed("cost_context", cost_model::context),
         Entry::computed("alpha_sweep", lab_04::alpha_sweep),

@@ -34,6 +34,10 @@ const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
+const GPTQ_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/gptq/ours-epyc-avx512.json"),
+    captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
+];
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
@@ -90,6 +94,10 @@ pub static GPTQ: Input<measure::gptq::Capture> =
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =
     Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+
+/// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
+pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

@@ -1,7 +1,7 @@
 //! The tables of "Captured: three engines, one model", read from the captures of quality that
 //! `cargo book measure` and the command before it took.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kit::Table;
 use kit::table::{count, percent};
 use measure::engines::{Capture, Run};
@@ -35,11 +35,20 @@ fn megabytes(checkpoint: &Run) -> String {
 
 /// Folders, read by this course's model and by vLLM.
 pub fn folders(of: &Engines) -> Result<Table> {
-    let rows = of.vllm.runs.iter().map(|checkpoint| {
-        let own = of.ours.named(&checkpoint.name);
+    by_both(&of.ours, &of.vllm, "The same files, read by this course's model and by vLLM")
+}
+
+/// Files of lab 06's codes, read by this course's model and by vLLM.
+pub fn gptq_folders(of: &[Capture]) -> Result<Table> {
+    let [ours, vllm] = of else { bail!("{} captures, and there are two engines", of.len()) };
+    by_both(ours, vllm, "Files of GPTQ's codes, read by this course's model and by vLLM")
+}
+
+fn by_both(ours: &Capture, vllm: &Capture, title: &str) -> Result<Table> {
+    let rows = vllm.runs.iter().map(|checkpoint| {
+        let own = ours.named(&checkpoint.name);
         Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
     });
-    let title = "The same files, read by this course's model and by vLLM";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("checkpoint", |(_, vllm)| name(vllm))
         .number("MB", |(_, vllm)| megabytes(vllm))

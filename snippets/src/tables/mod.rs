@@ -30,8 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS,
-    SLICE, VLLM_MAP,
+    AVX512, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, LAYERS, METERS, MODEL, ROUNDING, SERVED,
+    SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -50,6 +50,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("rounding_ties", rounding::ties),
         Entry::of("clip_rules", &SLICE, rounding::clip_rules),
         Entry::of("zero_guards", &SLICE, rounding::zero_guards),
+        Entry::computed("cost_matrices", cost_model::matrices),
         Entry::computed("cost_weights", cost_model::weights),
         Entry::computed("cost_kv", cost_model::kv),
         Entry::computed("cost_capacity", cost_model::capacity),
@@ -104,6 +105,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
+        Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
@@ -182,7 +184,35 @@ impl Embed for Table {
             "\n<p class=\"table-title\" id=\"table-{name}\" \
              data-snippet=\"table {name}\">{}</p>\n\n{}",
             self.title(),
-            self.to_markdown()
+            literal(&self.to_markdown())
         ))
+    }
+}
+
+/// A Markdown table whose cells keep their quotes and hyphens. A cell is data: mdBook's smart punctuation
+/// would make a dash of `--budget`, and an opening quote of the one that ends a generated text.
+fn literal(table: &str) -> String {
+    let lines = table.lines().map(|line| match line.starts_with("|-") {
+        true => line.to_owned(),
+        false => {
+            let parts = line.split('`').enumerate().map(|(part, text)| match part % 2 {
+                0 => text.replace('"', "\\\"").replace("--", "\\-\\-"),
+                _ => text.to_owned(),
+            });
+            parts.collect::<Vec<_>>().join("`")
+        }
+    });
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn quotes_and_hyphens_of_cells_are_kept_and_code_and_the_line_of_alignments_are_not_touched() {
+        let table = "| a --b | \" c\" | `--d \"e\"` |\n|-------|------|-------:|\n";
+        let kept = r#"| a \-\-b | \" c\" | `--d "e"` |"#;
+        assert_eq!(literal(table), format!("{kept}\n|-------|------|-------:|\n"));
     }
 }
