@@ -220,12 +220,12 @@ pub fn perplexities(of: &Capture) -> Result<Figure> {
     let x = Axis::linear("perplexity", low..high).ticks(ticks, plain);
     let label = |at: f64| {
         let run = runs[(-at) as usize];
-        format!("{:.2}  {}", bits(run), run.format)
+        format!("{:.3}  {}", bits(run), run.format)
     };
     let rows = runs.len();
     let y = Axis::linear("bits a weight, format", -(rows as f64) + 0.4..0.6)
         .ticks((0..rows).map(|row| -(row as f64)), label);
-    let layout = Layout { left: 3100, height: 5200, ..Layout::with_legend(1) };
+    let layout = Layout { left: 3200, height: 5200, ..Layout::with_legend(1) };
     let marks = [Mark::new(Shape::Dot, Ink::One), Mark::new(Shape::Ring, Ink::Two)];
     let drawing = draw(layout, x, y, |plot| {
         for (row, run) in runs.iter().enumerate() {

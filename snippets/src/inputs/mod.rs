@@ -106,6 +106,7 @@ pub static GPTQ: Input<measure::gptq::Capture> =
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
     Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
+
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =
     Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
