@@ -9,7 +9,7 @@ use crate::tables::cost_model::MATRICES;
 
 /// Where the lower left corner of each matrix is, in widths of `hidden`: attention above the MLP.
 const CORNERS: [(f64, f64); 7] =
-    [(0.0, 5.0), (2.5, 5.0), (5.0, 5.0), (7.5, 5.0), (0.0, 0.0), (2.5, 0.0), (5.0, 0.0)];
+    [(0.0, 5.0), (2.5, 5.0), (5.0, 5.0), (7.4, 5.0), (0.0, 0.0), (2.5, 0.0), (5.0, 0.0)];
 
 /// The matrices of a layer of Llama-3.1-8B.
 pub fn matrices() -> Result<Figure> {

@@ -112,7 +112,6 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("awq_one_percent", &AWQ, methods::one_percent),
         Entry::of("methods", &AWQ, methods::methods),
         Entry::of("methods_layouts", &AWQ, methods::layouts),
-        Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("lab_05_roundings", &ROUNDING, |of| {
             engines::roundings(of, "W4A16 in groups of 64")
         }),
