@@ -38,6 +38,10 @@ const GPTQ_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/gptq/ours-epyc-avx512.json"),
     captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
 ];
+const FLOATS_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/floats/ours-epyc-avx512.json"),
+    captures!("engines/captures/floats/vllm-epyc-avx512.json"),
+];
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
@@ -90,6 +94,10 @@ pub static ROUNDING: Input<engines::Capture> =
 /// The capture of `cargo book capture gptq`.
 pub static GPTQ: Input<measure::gptq::Capture> =
     Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
+
+/// The quality of files in lab 08's formats, by this course's model and by vLLM.
+pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| FLOATS_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =

@@ -30,8 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, LAYERS, METERS, MODEL, ROUNDING, SERVED,
-    SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, LAYERS, METERS, MODEL,
+    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -106,6 +106,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
         Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
         Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
+        Entry::of("lab_08_served", &FLOATS_SERVED, |of| engines::float_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
