@@ -42,6 +42,7 @@ const FLOATS_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/floats/ours-epyc-avx512.json"),
     captures!("engines/captures/floats/vllm-epyc-avx512.json"),
 ];
+const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
@@ -106,6 +107,10 @@ pub static GRIDS: Input<measure::grids::Capture> =
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
     Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
+
+/// The quality of W8A8 with the nearest codes and with GPTQ's, by this course's model.
+pub static GPTQ_W8A8: Input<engines::Capture> =
+    Input::new(|| vec![GPTQ_W8A8_FILE.into()], |files| load(&files[0]));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

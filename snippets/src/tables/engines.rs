@@ -141,9 +141,9 @@ fn allowed(ours: &Capture, name: &str) -> Result<f64> {
     Ok((3.0 * (4.0 * kl_divergence / scored as f64).sqrt()).exp_m1())
 }
 
-/// One format with two roundings: the bytes are equal, the quality is not.
-pub fn roundings(of: &Capture) -> Result<Table> {
-    Ok(Table::of("W4A16 in groups of 64, with two roundings", &of.runs)
+/// One format, `what`, with two roundings: the bytes are equal.
+pub fn roundings(of: &Capture, what: &str) -> Result<Table> {
+    Ok(Table::of(format!("{what}, with two roundings"), &of.runs)
         .text("checkpoint", |run| name(run))
         .number("MB", |run| megabytes(run))
         .number("perplexity", |run| perplexity(Some(run)))

@@ -30,8 +30,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPU, GRIDS, LAYERS, METERS, MODEL,
-    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS, LAYERS, METERS,
+    MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -104,7 +104,10 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("lab_06_choices", lab_06::choices),
         Entry::of("lab_06_predicted", &LAYERS, lab_06::predicted),
         Entry::of("calibration_seen", &LAYERS, lab_06::seen),
-        Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
+        Entry::of("lab_05_roundings", &ROUNDING, |of| {
+            engines::roundings(of, "W4A16 in groups of 64")
+        }),
+        Entry::of("lab_06_w8a8", &GPTQ_W8A8, |of| engines::roundings(of, "W8A8")),
         Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
         Entry::of("lab_08_served", &FLOATS_SERVED, |of| engines::float_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
