@@ -39,6 +39,10 @@ const GPTQ_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/gptq/ours-epyc-avx512.json"),
     captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
 ];
+const FLOATS_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/floats/ours-epyc-avx512.json"),
+    captures!("engines/captures/floats/vllm-epyc-avx512.json"),
+];
 const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
@@ -103,13 +107,17 @@ pub static ROUNDING: Input<engines::Capture> =
 pub static GPTQ: Input<measure::gptq::Capture> =
     Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
 
-/// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
-pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
-    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
+/// The quality of files in lab 08's formats, by this course's model and by vLLM.
+pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| FLOATS_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =
     Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+
+/// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
+pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// The quality of W8A8 with the nearest codes and with GPTQ's, by this course's model.
 pub static GPTQ_W8A8: Input<engines::Capture> =

@@ -189,6 +189,24 @@ pub fn vllm_read(of: &Engines) -> Result<Table> {
         .done())
 }
 
+/// Files of lab 08's formats, read by this course's model, and what vLLM says of them.
+pub fn float_folders(of: &[Capture]) -> Result<Table> {
+    let [ours, vllm] = of else { bail!("{} captures, and there are two engines", of.len()) };
+    let rows = vllm.runs.iter().map(|checkpoint| {
+        let own = ours.named(&checkpoint.name);
+        Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
+    });
+    let title = "Checkpoints of small floats in vLLM for processors";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("checkpoint", |(_, vllm)| name(vllm))
+        .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
+        .number("perplexity, vLLM", |(_, vllm)| perplexity(Some(vllm)))
+        .text("what the engine said", |(_, vllm)| {
+            shortened(vllm.reason.as_deref().or(vllm.kernel.as_deref()).unwrap_or("-"))
+        })
+        .done())
+}
+
 /// A line of a log, cut where a table would burst.
 fn shortened(line: &str) -> String {
     const MOST: usize = 160;
