@@ -435,8 +435,9 @@ fn roots(h: &Array2<f64>, group_size: usize) -> Result<Array2<f32>, WriteError> 
     for start in (0..h.ncols()).step_by(group_size) {
         let columns = start..start + group_size;
         let mut part = h.slice(s![columns.clone(), columns.clone()]).to_owned();
-        // Inputs that depend on each other have no factor. So little decides no maximum.
-        let damp = 1e-7 * part.diag().mean().unwrap_or(0.0) + f64::MIN_POSITIVE;
+        // Inputs that depend on each other have no factor. The sums of a chunk are in f32, so an element can
+        // be off by 512 * 2^-24 of the diagonal. Three times as much decides no maximum.
+        let damp = 1e-4 * part.diag().mean().unwrap_or(0.0) + f64::MIN_POSITIVE;
         part.diag_mut().mapv_inplace(|element| element + damp);
         let root = gptq::cholesky(&part)?;
         x.slice_mut(s![.., columns]).assign(&root.t().mapv(|root| root as f32));
@@ -467,7 +468,7 @@ mod tests {
             let d = d.slice(columns).mapv(f64::from);
             let error = |x: &Array2<f64>| x.slice(columns).dot(&d.t()).mapv(|e| e * e).sum();
             let (few, all) = (error(&roots), error(&x));
-            assert!((few / all - 1.0).abs() < 1e-5, "{few} {all}");
+            assert!((few / all - 1.0).abs() < 1e-3, "{few} {all}");
         }
         Ok(())
     }
