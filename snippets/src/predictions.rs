@@ -35,7 +35,7 @@ use Answer::{Cell, Value};
 /// The tables' rows and values: name, chapter, question, unit, answer, factor.
 type Row = (&'static str, &'static str, &'static str, &'static str, Answer, f64);
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     (
         "decibels",
         "start/mental-model.md",
@@ -45,11 +45,11 @@ const ROWS: [Row; 19] = [
         1.1,
     ),
     (
-        "quiet-rows",
+        "other-rows",
         "primitive/lab-01.md",
         "one row of 64 is multiplied by 100; with one scale for all, the other 63 lose of their norm",
         "percent",
-        Value("lab_01.quiet_per_tensor"),
+        Value("lab_01.others_per_tensor"),
         1.3,
     ),
     (
@@ -119,19 +119,19 @@ const ROWS: [Row; 19] = [
     (
         "zeros",
         "activations/lab-04.md",
-        "four of 256 channels are 80 times as loud; with one scale, of the others round to 0",
+        "four of 256 channels are 80 times as large; with one scale, of the others round to 0",
         "percent",
         Cell(
             "lab_04_cliff",
-            &["four loud channels", "one for the tensor"],
-            "quiet entries that round to 0",
+            &["four outlier channels", "one for the tensor"],
+            "other entries that round to 0",
         ),
         1.1,
     ),
     (
         "sides",
         "activations/lab-04.md",
-        "at alpha 0.5, the loudest channel of the activation over the median channel; 104 at alpha 0",
+        "at alpha 0.5, the largest absmax of a channel of the activation over the median one; 104 at alpha 0",
         "times",
         Cell("lab_04_two_sides", &["0.50"], "activation"),
         1.1,
@@ -191,6 +191,14 @@ const ROWS: [Row; 19] = [
         "percent",
         Cell("calibration_seen", &["layer 10 gate_proj"], "others: damping 0.01"),
         1.03,
+    ),
+    (
+        "clipped",
+        "float-grids/lab-08.md",
+        "the blocks of 32 normal weights whose largest magnitude the floor rule clips on FP4",
+        "percent",
+        Cell("lab_08_rules_on_normal", &["OCP floor"], "FP4 clipped"),
+        1.3,
     ),
 ];
 

@@ -219,6 +219,10 @@ const ML_ENGINEERING: Source = Source {
     url: "https://github.com/stas00/ml-engineering/tree/744d01e/compute/accelerator",
 };
 
+/// A collection of the data sheets of desktops' cards.
+const GPUMAP: Source =
+    Source { name: "gpumap", url: "https://github.com/lamonoai/gpumap/blob/8d5e174/nvidia/GPU.md" };
+
 /// Published peak rates: those of [`formats::device`], with their source.
 pub fn peaks() -> Result<Table> {
     let tera = |rate: Option<f64>| rate.map_or("none".into(), |rate| (rate / 1e12).to_string());
@@ -231,6 +235,9 @@ pub fn peaks() -> Result<Table> {
         .number("FP8 (TFLOP/s)", |(_, of)| tera(of.operations_per_s.fp8))
         .number("INT8 (TOP/s)", |(_, of)| tera(of.operations_per_s.int8))
         .number("FP4 (TFLOP/s)", |(_, of)| tera(of.operations_per_s.fp4))
-        .text("source", |_| format!("{}, without sparsity", ML_ENGINEERING.link()))
+        .text("source", |(name, _)| {
+            let desktop = name.starts_with("RTX");
+            format!("{}, without sparsity", if desktop { GPUMAP } else { ML_ENGINEERING }.link())
+        })
         .done())
 }

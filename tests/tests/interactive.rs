@@ -235,7 +235,7 @@ fn settings() -> Vec<Setting> {
 
 /// The formats that are compared: those of the figure, and two that others use.
 fn formats() -> Vec<Format> {
-    let figure = [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(128)];
+    let figure = [Format::BF16, Format::W8A8, Format::FP8, Format::w4a16(128), Format::NVFP4];
     let w8a16 = Format { activations: format::Grid::Sixteen, ..Format::W8A8 };
     figure.into_iter().chain([Format::w4a16(32), w8a16]).collect()
 }

@@ -85,7 +85,7 @@
         return blocks / Math.ceil(contextTokens / blockTokens);
     }
 
-    const UNITS = { sixteen: "16-bit", int8: "int8", fp8: "FP8" };
+    const UNITS = { sixteen: "16-bit", int8: "int8", fp8: "FP8", fp4: "FP4" };
 
     function operationsPerS(rates, format) {
         const units = [format.weights.unit, format.activations.unit];
@@ -257,7 +257,7 @@
 
         const most = batches.at(-1);
         const across = batch => plot.from + Math.log2(batch) / Math.log2(most) * (plot.to - plot.from);
-        const up = gain => plot.zero + gain / plot.most * (plot.top - plot.zero);
+        const up = gain => plot.zero + Math.min(gain / plot.most, 1) * (plot.top - plot.zero);
         const steps = Array.from({ length: 41 }, (_, step) => Math.round(2 ** (step / 4)));
 
         function line(now, format, fit) {

@@ -50,7 +50,7 @@ pub fn serve(args: &ServeArgs) -> Result<()> {
     if *open {
         command.arg("--open");
     }
-    println!("Serving on http://{hostname}:{port}; Ctrl-C ends it.");
+    println!("Start with http://{hostname}:{port}/introduction.html; Ctrl-C ends the server.");
     succeed("mdbook serve", &mut command)
 }
 

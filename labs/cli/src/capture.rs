@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{awq, cpu, gptq, gpu, outliers};
+use measure::{awq, cpu, gptq, gpu, grids, outliers};
 use snippets::captures;
 use xtask::fetch;
 
@@ -30,6 +30,8 @@ enum What {
     Gptq(gptq::Args),
     /// Lab 07: methods of four bits on the fetched model, each written in every layout.
     Awq(awq::Args),
+    /// Lab 08: the fetched model in each format of four and of eight bits.
+    Grids(grids::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -46,6 +48,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         What::Awq(args) => {
             awq::run(&args)?;
             println!("The capture is {}", args.out.display());
+        }
+        What::Grids(args) => {
+            grids::run(&args)?;
+            show(&args.out)?;
         }
         What::Cpu(args) => {
             cpu::run(&args)?;

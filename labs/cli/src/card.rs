@@ -143,10 +143,12 @@ fn named<'a, T>(
     name: &str,
     list: &'a [(&'static str, T)],
 ) -> Result<(&'static str, &'a T)> {
-    let first = |known: &'static str| known.split(' ').next().unwrap_or(known);
-    let found = list.iter().find(|(known, _)| {
-        known.eq_ignore_ascii_case(name) || first(known).eq_ignore_ascii_case(name)
-    });
+    // A name is known with any hyphens and spaces, or by its first word if that is the first of no other.
+    let letters = |text: &str| text.to_lowercase().replace([' ', '-'], "");
+    let first = |known: &str| known.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(name));
+    let mut begun = list.iter().filter(|(known, _)| first(known));
+    let found = list.iter().find(|(known, _)| letters(known) == letters(name));
+    let found = found.or_else(|| begun.next().filter(|_| begun.next().is_none()));
     let names = || list.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
     let (known, value) =
         found.ok_or_else(|| anyhow!("no {kind} is called `{name}` here: there are {}", names()))?;

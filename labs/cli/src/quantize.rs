@@ -12,8 +12,8 @@ use quantizer::activation_scales::{ActivationScales, AwqOptions};
 use quantizer::layer_by_layer::{LayerByLayer, Watch};
 use quantizer::smooth::Smoothing;
 use quantizer::{
-    CHUNK, Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales, Transform,
-    write,
+    CHUNK, DecoderLayers, Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales,
+    Transform, write,
 };
 
 use crate::perplexity;
@@ -32,8 +32,8 @@ pub fn run(args: &Args) -> Result<()> {
     let awq = args.method.is_awq().then(|| activation_scales(args, &weights, &plan)).transpose()?;
     let smoothing = smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform);
     let transform = awq.as_ref().map(|scales| scales as &dyn Transform).or(smoothing);
-    let layers =
-        args.method.is_gptq().then(|| layer_by_layer(args, transform, &weights, &plan, &out));
+    let layers = DecoderLayers { weights: &weights, transform };
+    let layers = args.method.is_gptq().then(|| layer_by_layer(args, layers, &plan, &out));
     let layers = layers.transpose()?;
     let nearest = awq_options(args).rounding;
     let job = Job {
@@ -103,27 +103,19 @@ fn refuse_the_passage(text: &str) -> Result<()> {
 }
 
 /// Chooses the codes of each decoder layer, with a line for each layer.
-fn layer_by_layer(
+fn layer_by_layer<'a>(
     args: &Args,
-    transform: Option<&dyn Transform>,
-    weights: &Weights,
+    layers: DecoderLayers<'a>,
     plan: &Plan,
     out: &Path,
-) -> Result<LayerByLayer> {
-    let tokens = calibration_tokens(args, weights)?;
+) -> Result<LayerByLayer<'a>> {
+    let tokens = calibration_tokens(args, layers.weights)?;
     let options = options(&args.gptq);
     println!("GPTQ on {} tokens, in chunks of {CHUNK}", tokens.len());
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
-    Ok(LayerByLayer::after(
-        transform,
-        weights,
-        plan,
-        &tokens,
-        &options,
-        &kept,
-        &mut Lines(Instant::now()),
-    )?)
+    let mut lines = Lines(Instant::now());
+    Ok(LayerByLayer::calibrate(layers, plan, &tokens, &options, &kept, &mut lines)?)
 }
 
 /// The tokens of the text that labs 06 and 07 calibrate on.

@@ -93,6 +93,10 @@ def scheme(weights, activations=None):
 W4 = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP}
 E4M3 = {"num_bits": 8, "type": "float", "symmetric": True}
 FP4 = {"num_bits": 4, "type": "float", "symmetric": True, "strategy": "tensor_group", "group_size": 16}
+MX = {
+    "type": "float", "symmetric": True, "strategy": "group", "group_size": 32,
+    "scale_dtype": torch.uint8, "zp_dtype": torch.uint8,
+}
 PER_TOKEN = {"num_bits": 8, "symmetric": True, "strategy": "token", "dynamic": True}
 COMPRESSED = {
     "ct-w4-symmetric": ("pack-quantized", scheme(W4 | {"symmetric": True})),
@@ -112,6 +116,12 @@ COMPRESSED = {
             {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "group", "group_size": 32, "dynamic": True},
         ),
     ),
+    "ct-fp8-tensor": (
+        "float-quantized",
+        scheme(E4M3 | {"strategy": "tensor"}, PER_TOKEN | {"type": "float"}),
+    ),
+    "ct-mxfp4": ("mxfp4-pack-quantized", scheme(MX | {"num_bits": 4})),
+    "ct-mxfp8": ("mxfp8-quantized", scheme(MX | {"num_bits": 8})),
     "ct-nvfp4": ("nvfp4-pack-quantized", scheme(FP4)),
 }
 
@@ -120,6 +130,8 @@ def extremes(weight, args):
     """The smallest and the largest weight that share a scale, in the shape of the scales."""
     rows, columns = weight.shape
     strategy = args.strategy
+    if strategy == "tensor":
+        return weight.amin().reshape(1), weight.amax().reshape(1)
     if strategy == "channel":
         return weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
     if strategy == "block":

@@ -10,6 +10,8 @@ use ndarray::Array2;
 
 use crate::FormatError;
 use crate::checkpoint::{GptqVersion, Quantized, Scheme};
+use crate::e8m0;
+use crate::float4;
 use crate::format::Group;
 use crate::gguf;
 use crate::layouts::awq;
@@ -51,6 +53,9 @@ fn decoder(scheme: Scheme) -> Option<Decode> {
         Scheme::IntQuantized => |matrix| matrix.int_quantized(),
         Scheme::Fp8 => |matrix| matrix.fp8("weight_scale"),
         Scheme::Fp8ScaleInv => |matrix| matrix.fp8("weight_scale_inv"),
+        Scheme::Mxfp8 => |matrix| matrix.mxfp8(),
+        Scheme::Mxfp4 => |matrix| matrix.mxfp4(),
+        Scheme::Nvfp4 => |matrix| matrix.nvfp4(),
         Scheme::AwqGemm => |matrix| matrix.awq(),
         Scheme::Gptq(_) => |matrix| matrix.gptq(),
         Scheme::Ggml(_) => |matrix| matrix.blocks(),
@@ -138,6 +143,50 @@ impl Matrix<'_> {
         let codes = part.float8(self.shape)?;
         let scales = self.scales(scale, None)?;
         Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
+    }
+
+    /// One FP8 a weight, and a power of two for each block.
+    fn mxfp8(&self) -> Result<Array2<f32>, FormatError> {
+        let codes = self.part("weight")?.float8(self.shape)?;
+        let scales = self.powers_of_two()?;
+        Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
+    }
+
+    /// Two FP4 a byte, and a power of two for each block.
+    fn mxfp4(&self) -> Result<Array2<f32>, FormatError> {
+        let codes = self.fp4()?;
+        let scales = self.powers_of_two()?;
+        Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
+    }
+
+    /// Two FP4 a byte, an FP8 scale for each block, and the number by which these scales are divided.
+    fn nvfp4(&self) -> Result<Array2<f32>, FormatError> {
+        let codes = self.fp4()?;
+        let part = self.part("weight_global_scale")?;
+        let global = part.floats([1, 1])?[(0, 0)];
+        if !(global.is_finite() && global > 0.0) {
+            return Err(part.refused(format!("is {global}, and scales are divided by that")));
+        }
+        let scales = self.scales("weight_scale", None)?;
+        let scales = Scales { values: scales.values.mapv(|scale| scale / global), ..scales };
+        Ok(self.weights(&scales, |row, column| codes[(row, column)], |_, _| 0.0))
+    }
+
+    /// The values of FP4 codes, two a byte, the first in the low nibble.
+    fn fp4(&self) -> Result<Array2<f32>, FormatError> {
+        let [out, inputs] = self.shape;
+        let pairs = self.part("weight_packed")?.numbers([out, inputs / 2], |[byte]| byte)?;
+        Ok(Array2::from_shape_fn(self.shape, |(row, column)| {
+            float4::decode(pairs[(row, column / 2)] >> (4 * (column % 2)))
+        }))
+    }
+
+    /// Scales of one byte of exponent.
+    fn powers_of_two(&self) -> Result<Scales, FormatError> {
+        let part = self.part("weight_scale")?;
+        let value = |[code]: [u8; 1]| e8m0::decode(code).unwrap_or(f32::NAN);
+        let values = part.numbers(self.scale_grid(part)?, value)?;
+        self.scales_of(part, values, None)
     }
 
     /// AutoAWQ, version gemm: eight outputs share a word, in the order of [`awq::WORDS`].

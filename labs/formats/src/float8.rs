@@ -6,9 +6,10 @@
 
 use half::f16;
 use kit::int8::QuantError;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, s};
 
 use crate::checkpoint::Dtype;
+use crate::magnitude::absmax;
 
 /// The largest value.
 pub const MAX: f32 = 448.0;
@@ -66,19 +67,36 @@ pub fn decoder(dtype: Dtype) -> Option<fn(u8) -> f32> {
     }
 }
 
-/// Quantizes `w`, `[out_features, in_features]`, with one scale a row, its largest magnitude over 448:
-/// codes of the same shape and scales `[out_features, 1]`. A row of zeros has scale 1.
+/// As [`quantize`], with one scale a row: scales are `[out_features, 1]`.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_per_channel(w: &Array2<f32>) -> Result<(Array2<u8>, Array2<f32>), QuantError> {
+    quantize(w, [1, w.ncols()])
+}
+
+/// Quantizes `w`, `[out_features, in_features]`, with one scale for each block of so many rows and
+/// columns, its largest magnitude over 448: codes of the same shape, and scales `[rows of blocks, columns
+/// of blocks]`. A block at the edge may be smaller. A block of zeros has scale 1.
 ///
 /// # Errors
 /// [`QuantError::NotFinite`] if `w` holds NaN or infinity.
-pub fn quantize_per_channel(w: &Array2<f32>) -> Result<(Array2<u8>, Array2<f32>), QuantError> {
+pub fn quantize(
+    w: &Array2<f32>,
+    block: [usize; 2],
+) -> Result<(Array2<u8>, Array2<f32>), QuantError> {
     if let Some(((row, column), &value)) = w.indexed_iter().find(|(_, value)| !value.is_finite()) {
         return Err(QuantError::NotFinite { row, column, value });
     }
-    let scales = w.map_axis(Axis(1), |row| {
-        let scale = row.iter().fold(0.0, |max: f32, value| max.max(value.abs())) / MAX;
+    let ((rows, columns), [height, width]) = (w.dim(), block.map(|axis| axis.max(1)));
+    let shape = (rows.div_ceil(height), columns.div_ceil(width).max(1));
+    let scales = Array2::from_shape_fn(shape, |(i, j)| {
+        let (bottom, right) = (rows.min((i + 1) * height), columns.min((j + 1) * width));
+        let scale = absmax(w.slice(s![i * height..bottom, j * width..right])) / MAX;
         if scale > 0.0 { scale } else { 1.0 }
     });
-    let scales = scales.insert_axis(Axis(1));
-    Ok(((w / &scales).mapv(encode), scales))
+    let codes =
+        w.indexed_iter().map(|((i, j), value)| encode(value / scales[(i / height, j / width)]));
+    let codes = Array2::from_shape_vec(w.dim(), codes.collect()).unwrap_or_default();
+    Ok((codes, scales))
 }

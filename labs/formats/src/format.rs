@@ -127,6 +127,15 @@ impl Format {
         overhead: Cow::Borrowed(&[Overhead { bits: 32, per: Group::Channel }]),
     };
 
+    /// NVFP4 weights and activations. The 32 bits of a whole matrix are left out, because they are less than a
+    /// ten-thousandth of the bytes of the smallest matrix that the book computes with.
+    pub const NVFP4: Self = Self {
+        name: Cow::Borrowed("NVFP4"),
+        weights: Grid::E2M1,
+        activations: Grid::E2M1,
+        overhead: Cow::Borrowed(&[Overhead { bits: 8, per: Group::Size(16) }]),
+    };
+
     /// int4 weights with a 16-bit scale for each group, activations in 16 bits.
     pub fn w4a16(group_size: u64) -> Self {
         Self {

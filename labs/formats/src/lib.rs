@@ -4,7 +4,9 @@
 //! * [`registry`]: every format that the course writes and reads, one value for each.
 //! * [`architecture`], [`device`]: the sizes of published models, and what a device can do at most.
 //! * [`rules`]: how libraries turn a group of weights into codes and a scale, to the bit.
-//! * [`float8`], [`bytes`]: the grid of FP8, and numbers as the bytes of a file.
+//! * [`float8`], [`float4`], [`e8m0`], [`bytes`]: the grids of FP8, of FP4 and of the scales of MX, and
+//!   numbers as the bytes of a file; [`magnitude`]: the largest of them.
+//! * [`microscaling`]: blocks whose scale is a code of eight bits, MX and NVFP4.
 //! * [`layouts`]: how AutoAWQ, GPTQ, compressed-tensors and GGML pack codes, to the bit.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
@@ -17,12 +19,16 @@ pub mod card;
 pub mod checkpoint;
 pub mod dequantize;
 pub mod device;
+pub mod e8m0;
 mod error;
 mod float;
+pub mod float4;
 pub mod float8;
 pub mod format;
 pub mod gguf;
 pub mod layouts;
+pub mod magnitude;
+pub mod microscaling;
 pub mod model_sizes;
 mod printable;
 pub mod registry;

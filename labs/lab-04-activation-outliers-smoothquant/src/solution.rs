@@ -205,7 +205,7 @@ pub fn choose_alpha(
     best.map(|(_, alpha)| alpha).ok_or(SmoothError::NoAlpha)
 }
 
-/// The squared error of an output, added over the tokens because a loud token counts for as much as
+/// The squared error of an output, added over the tokens because an outlier token counts for as much as
 /// what it adds to the output.
 fn squared_error(exact: &Array2<f32>, found: &Array2<f32>) -> f64 {
     exact.iter().zip(found).map(|(exact, found)| f64::from(exact - found).powi(2)).sum()

@@ -172,17 +172,17 @@ fn calibration_refuses_no_tokens_widths_that_differ_and_nan() {
 fn the_error_of_a_side_is_that_of_the_output() {
     use Granularity::{PerTensor, PerToken};
     // A small value beside 254 is half a step, and comes back as 0. The other side picks the output.
-    let [loud, both, first, second] = [
+    let [large, both, first, second] = [
         array![[254.0, 1.0]],
         array![[254.0, 0.0], [0.0, 1.0]],
         array![[1.0, 0.0]],
         array![[0.0, 1.0]],
     ];
     for (x, w, granularity, activation, weight, why) in [
-        (&loud, &second, PerToken, 1.0, 0.0, "the output is 1, and 0 with x on its grid"),
-        (&second, &loud, PerToken, 0.0, 1.0, "the output is 1, and 0 with W on its grid"),
+        (&large, &second, PerToken, 1.0, 0.0, "the output is 1, and 0 with x on its grid"),
+        (&second, &large, PerToken, 0.0, 1.0, "the output is 1, and 0 with W on its grid"),
         (&both, &second, PerTensor, 1.0, 0.0, "one scale for both tokens is 2, and the 1 is lost"),
-        (&both, &second, PerToken, 0.0, 0.0, "the quiet token has a scale of its own"),
+        (&both, &second, PerToken, 0.0, 0.0, "the ordinary token has a scale of its own"),
         (
             &second,
             &both,
@@ -192,7 +192,7 @@ fn the_error_of_a_side_is_that_of_the_output() {
             "a weight has a scale per row, however x is quantized",
         ),
         (
-            &loud,
+            &large,
             &first,
             PerTensor,
             0.0,
@@ -213,19 +213,25 @@ fn the_error_of_a_side_is_that_of_the_output() {
 #[test]
 fn the_errors_of_both_sides_add_as_squares_and_outliers_change_one_of_them() {
     let sides = |x: &Array2<f32>, granularity| must(side_errors(x, &weight(), granularity));
-    let quiet = sides(&healthy(1), Granularity::PerTensor);
+    let ordinary = sides(&healthy(1), Granularity::PerTensor);
     let both = naive_error(&healthy(1), Granularity::PerTensor);
-    let added = quiet.activation.hypot(quiet.weight);
+    let added = ordinary.activation.hypot(ordinary.weight);
     assert!(
         (both / added - 1.0).abs() < 0.05,
-        "{quiet:?} add to {added:.4} as squares, and a layer with both sides rounded is off by {both:.4}"
+        "{ordinary:?} add to {added:.4} as squares, and a layer with both sides rounded is off by {both:.4}"
     );
-    let loud = sides(&planted(1), Granularity::PerTensor);
-    assert!(loud.activation > 4.0 * quiet.activation, "four outlier channels: {loud:?}, {quiet:?}");
-    assert!(loud.weight < 1.5 * quiet.weight, "the weight is as it was: {loud:?}, {quiet:?}");
+    let outliers = sides(&planted(1), Granularity::PerTensor);
+    assert!(
+        outliers.activation > 4.0 * ordinary.activation,
+        "four outlier channels: {outliers:?}, {ordinary:?}"
+    );
+    assert!(
+        outliers.weight < 1.5 * ordinary.weight,
+        "the weight is as it was: {outliers:?}, {ordinary:?}"
+    );
     let per_token = sides(&planted(1), Granularity::PerToken).activation;
     assert!(
-        2.0 * quiet.activation < per_token && per_token < loud.activation,
+        2.0 * ordinary.activation < per_token && per_token < outliers.activation,
         "each token has the outlier channels, so scales per token do not mend them: {per_token:.4}"
     );
 }
@@ -625,7 +631,7 @@ fn chosen(batches: &[Array2<f32>], granularity: Granularity, candidates: &[f32])
 }
 
 /// An activation without outlier channels, with one token 80 times as large.
-fn loud_token() -> Array2<f32> {
+fn outlier_token() -> Array2<f32> {
     with_outlier_row(&healthy(1), 5, 80.0)
 }
 
@@ -638,7 +644,7 @@ fn the_choice_loses_least_in_the_output() {
         _ => "compare the outputs: at the right candidate the error is half of the next one",
     };
     assert_eq!(found, 0.5, "four outlier channels, one scale: {why}");
-    let found = chosen(&[loud_token()], Granularity::PerTensor, &[0.0, 0.5, 0.9]);
+    let found = chosen(&[outlier_token()], Granularity::PerTensor, &[0.0, 0.5, 0.9]);
     assert_eq!(
         found, 0.9,
         "one outlier token, one scale: the errors are 5.8 %, 3.1 % and 2.4 %, so measure each candidate"
@@ -650,14 +656,14 @@ fn the_choice_loses_least_in_the_output() {
 #[test]
 fn the_choice_is_made_on_all_batches() {
     // Channel 0 is dead in one of the batches, and alive in all of the calibration.
-    let mut quiet = healthy(3);
-    quiet.column_mut(0).fill(0.0);
-    for batches in [[quiet.clone(), planted(1)], [planted(1), quiet]] {
+    let mut ordinary = healthy(3);
+    ordinary.column_mut(0).fill(0.0);
+    for batches in [[ordinary.clone(), planted(1)], [planted(1), ordinary]] {
         let found = chosen(&batches, Granularity::PerTensor, &[1.0, 0.6, 0.0]);
         assert_eq!(
             found, 0.6,
             "one batch has outlier channels and one has none: calibrate on both, and add what is lost on \
-             both. On the quiet batch alone 0 is better"
+             both. On the ordinary batch alone 0 is better"
         );
     }
 }
@@ -666,7 +672,7 @@ fn the_choice_is_made_on_all_batches() {
 fn the_choice_is_for_the_granularity_that_runs() {
     for (granularity, best) in [(Granularity::PerTensor, 0.9), (Granularity::PerToken, 0.2)] {
         assert_eq!(
-            chosen(&[loud_token()], granularity, &[0.2, 0.9]),
+            chosen(&[outlier_token()], granularity, &[0.2, 0.9]),
             best,
             "one outlier token, {granularity:?}: with a scale of its own it leaves the others alone, so \
              less has to move. Run the migrated layer in the granularity that is given"

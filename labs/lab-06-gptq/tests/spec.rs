@@ -23,10 +23,10 @@ fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 /// it, and every third feature is larger.
 fn inputs(seed: u64, tokens: usize, features: usize) -> Array2<f32> {
     let mix = normal_matrix(seed + 1000, features, features);
-    let loud = |column: usize| if column % 3 == 1 { 4.0 } else { 1.0 };
+    let large = |column: usize| if column % 3 == 1 { 4.0 } else { 1.0 };
     let mix = Array2::from_shape_fn(mix.dim(), |(source, column)| {
         let own = if source == column { 1.0 } else { 0.0 };
-        (own + 0.5 * mix[(source, column)]) * loud(column)
+        (own + 0.5 * mix[(source, column)]) * large(column)
     });
     normal_matrix(seed, tokens, features).dot(&mix)
 }

@@ -6,6 +6,8 @@
 //! * [`gpu`]: throughput, capacity and outputs of each format on an NVIDIA GPU.
 //! * [`gptq`]: what each choice of GPTQ does to a whole model, and what the choice costs.
 //! * [`awq`]: methods of four bits on a whole model, each in every layout.
+//! * [`grids`]: a whole model in each format of four and of eight bits.
+//! * [`subject`]: the fetched model on the passage, which both compare with.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
 pub mod awq;
@@ -14,5 +16,7 @@ pub mod cpu;
 pub mod engines;
 pub mod gptq;
 pub mod gpu;
+pub mod grids;
 pub mod outliers;
 mod sha256;
+pub mod subject;

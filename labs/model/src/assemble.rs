@@ -7,6 +7,7 @@ use std::sync::Arc;
 use formats::gguf::Gguf;
 use ndarray::Array2;
 
+use crate::absent::Absent;
 use crate::config::{from_gguf, from_hugging_face};
 use crate::model::{Layer, Model};
 use crate::source::{Source, source};
@@ -20,16 +21,30 @@ impl Model {
     /// If a file is missing or damaged, a tensor is missing or has another shape than the config
     /// gives it, or the architecture is not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
-        match source(path.as_ref())? {
+        Self::load_with(path.as_ref(), true)
+    }
+
+    /// As [`Model::load`], without the matrices of the decoder layers: their shapes are checked, and they
+    /// take no memory. A matrix is put in with [`Model::replace`], and a layer out again with
+    /// [`Model::clear_layer`].
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_without_layers(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        Self::load_with(path.as_ref(), false)
+    }
+
+    fn load_with(path: &Path, matrices: bool) -> Result<Self, ModelError> {
+        match source(path)? {
             Source::Gguf(file) => {
                 let gguf = Gguf::open(file)?;
                 let config = from_gguf(&gguf)?;
                 let tensors = GgufTensors::new(gguf, &config);
-                Loader::new(tensors, config).model()
+                Loader::new(tensors, config).model(matrices)
             }
             Source::HuggingFace(folder) => {
                 let config = from_hugging_face(&folder.join("config.json"))?;
-                Loader::new(Shards::open(&folder)?, config).model()
+                Loader::new(Shards::open(&folder)?, config).model(matrices)
             }
         }
     }
@@ -45,7 +60,7 @@ impl Model {
         shapes: Vec<(String, Vec<usize>)>,
         read: &mut dyn FnMut(&str) -> Result<Array2<f32>, ModelError>,
     ) -> Result<Self, ModelError> {
-        Loader::new(Named { shapes, read }, config).model()
+        Loader::new(Named { shapes, read }, config).model(true)
     }
 }
 
@@ -86,7 +101,8 @@ impl<T: Tensors> Loader<T> {
         Self { tensors, config, shapes }
     }
 
-    fn model(mut self) -> Result<Model, ModelError> {
+    /// The model, with the matrices of its layers or with their places.
+    fn model(mut self, matrices: bool) -> Result<Model, ModelError> {
         let (vocab, hidden) = (self.config.vocab_size, self.config.hidden_size);
         let why = "[vocab_size, hidden_size]";
         let embedding = self.dense(Weight::Embedding, [vocab, hidden], why)?;
@@ -99,20 +115,25 @@ impl<T: Tensors> Loader<T> {
             self.dense(head, [vocab, hidden], why)?
         };
         let last_norm = self.norm(Weight::LastNorm)?;
-        let layers =
-            (0..self.config.layers).map(|index| self.layer(index)).collect::<Result<_, _>>()?;
+        let layers = (0..self.config.layers).map(|index| self.layer(index, matrices));
+        let layers = layers.collect::<Result<_, _>>()?;
         self.check_nothing_left()?;
         Ok(Model { config: self.config, embedding, layers, last_norm, head })
     }
 
-    fn layer(&mut self, index: usize) -> Result<Layer, ModelError> {
+    fn layer(&mut self, index: usize, matrices: bool) -> Result<Layer, ModelError> {
         let attention_norm = self.norm(Weight::AttentionNorm(index))?;
         let mlp_norm = self.norm(Weight::MlpNorm(index))?;
         let mut linears: Vec<Arc<dyn crate::Linear>> = Vec::new();
         for projection in Projection::ALL {
             let (shape, why) = shape_of(projection, &self.config);
             let weight = Weight::Linear(LayerId::Layer(index, projection));
-            linears.push(self.dense(weight, shape, why)?);
+            linears.push(if matrices {
+                self.dense(weight, shape, why)?
+            } else {
+                self.check(weight, &shape, why)?;
+                Arc::new(Absent(shape))
+            });
         }
         Ok(Layer { attention_norm, mlp_norm, linears })
     }
@@ -137,6 +158,17 @@ impl<T: Tensors> Loader<T> {
         expected: &[usize],
         why: &'static str,
     ) -> Result<Array2<f32>, ModelError> {
+        self.check(weight, expected, why)?;
+        self.tensors.read(weight)
+    }
+
+    /// Whether there is such a tensor, of this shape.
+    fn check(
+        &self,
+        weight: Weight,
+        expected: &[usize],
+        why: &'static str,
+    ) -> Result<(), ModelError> {
         let name = self.tensors.name(weight);
         let Some(found) = self.shapes.get(&name) else {
             // A tensor that nothing asks for may be this one by another name.
@@ -152,7 +184,7 @@ impl<T: Tensors> Loader<T> {
             let (found, expected) = (found.clone(), expected.to_vec());
             return Err(ModelError::Shape { name, found, expected, why });
         }
-        self.tensors.read(weight)
+        Ok(())
     }
 
     /// The tensors that a Llama of this config does not have.

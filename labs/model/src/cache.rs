@@ -1,5 +1,7 @@
 //! The KV cache.
 
+use std::ops::Range;
+
 use ndarray::{Array3, ArrayView2, Axis, s};
 
 use crate::{Config, ModelError};
@@ -26,14 +28,30 @@ impl Cache {
     /// # Errors
     /// [`ModelError::NoRoom`] if the model was not made for that many positions.
     pub fn new(config: &Config, capacity: usize) -> Result<Self, ModelError> {
+        Self::of(0..config.layers, config, capacity)
+    }
+
+    /// As [`Cache::new`], with room in the layer `index` alone.
+    pub(crate) fn of_layer(
+        config: &Config,
+        index: usize,
+        capacity: usize,
+    ) -> Result<Self, ModelError> {
+        Self::of(index..index + 1, config, capacity)
+    }
+
+    fn of(layers: Range<usize>, config: &Config, capacity: usize) -> Result<Self, ModelError> {
         let limit = config.max_positions;
         if capacity > limit {
             let what = "the model's config says so";
             return Err(ModelError::NoRoom { wanted: capacity, limit, what });
         }
         // The whole capacity at once, because a cache that grows has to be copied.
-        let zeros = || Array3::zeros((config.kv_heads, capacity, config.head_dim));
-        let layer = |_| CacheLayer { keys: zeros(), values: zeros() };
+        let layer = |index| {
+            let room = if layers.contains(&index) { capacity } else { 0 };
+            let zeros = || Array3::zeros((config.kv_heads, room, config.head_dim));
+            CacheLayer { keys: zeros(), values: zeros() }
+        };
         Ok(Self { layers: (0..config.layers).map(layer).collect(), length: 0, capacity })
     }
 

@@ -57,7 +57,7 @@ impl Model {
         let none = &mut |_: LayerId, _: &Array2<f32>| ();
         at.input = match at.readers() {
             [Projection::Q, ..] => {
-                let mut cache = Cache::new(&self.config, at.x.nrows())?;
+                let mut cache = Cache::of_layer(&self.config, at.layer, at.x.nrows())?;
                 let positions: Vec<usize> = (0..at.x.nrows()).collect();
                 let rotary = Rotary::new(&positions, self.config.head_dim, self.config.rope_theta);
                 self.mixed(at.layer, &at.input, &rotary, &mut [&mut cache], none)?

@@ -33,6 +33,7 @@
 //! product chooses the order of its sums by the processor, so no result of the model belongs in a
 //! table that a snapshot pins to the digit.
 
+mod absent;
 mod assemble;
 mod attention;
 mod cache;

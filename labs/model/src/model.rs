@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Axis, s};
 
+use crate::absent::Absent;
 use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
@@ -97,6 +98,20 @@ impl Model {
             }
         };
         Ok(std::mem::replace(old, new))
+    }
+
+    /// Takes the matrices of a decoder layer out of the model. The layer does not run until each is
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`ModelError::NoLayer`] if the model has fewer layers.
+    pub fn clear_layer(&mut self, index: usize) -> Result<(), ModelError> {
+        for id in Projection::ALL.map(|projection| LayerId::Layer(index, projection)) {
+            let linear = self.linear(id)?;
+            let shape = [linear.out_features(), linear.in_features()];
+            self.replace(id, Arc::new(Absent(shape)))?;
+        }
+        Ok(())
     }
 
     /// The weight of a norm, `[hidden_size]`.

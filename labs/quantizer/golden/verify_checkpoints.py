@@ -1,6 +1,6 @@
 """What other people's code decodes from checkpoints that this lab's program wrote.
 
-    pip install torch==2.13.0 numpy safetensors compressed-tensors==0.20.0 gguf==0.19.0
+    pip install torch==2.14.0 numpy safetensors compressed-tensors==0.20.0 gguf==0.19.0
     cargo build --release -p cli
     python labs/quantizer/golden/verify_checkpoints.py target/release/course
 
@@ -25,13 +25,17 @@ import gguf
 import numpy
 import torch
 from compressed_tensors.compressors import BaseCompressor
+from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
 from compressed_tensors.quantization import QuantizationScheme
+from compressed_tensors.quantization.lifecycle.forward import dequantize
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 HERE = pathlib.Path(__file__).parent
 TINY = HERE.parent.parent / "model" / "golden"
 GROUP = 16
+FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "awq", "gptq"]
+FILES = ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1", "gguf-mxfp4"]
 
 
 def run(*arguments):
@@ -51,13 +55,16 @@ def by_compressed_tensors(folder, tensors, config):
         format=config["format"],
     )
     compressor = BaseCompressor.get_value_from_registry(config["format"])
-    packed = config["format"] == "pack-quantized"
+    packed = "pack-quantized" in config["format"]
     for module in modules(tensors, "weight_packed" if packed else "weight_scale"):
         parts = {
             name.rsplit(".", 1)[1]: value
             for name, value in tensors.items()
             if name.startswith(module + ".")
         }
+        if config["format"] in MICROSCALING:
+            yield module, microscaling(compressor, parts, scheme).numpy()
+            continue
         as_stored = compressor.decompress(parts, scheme)["weight"]
         # The library multiplies in the type of the scale. With the same scale in f32 the product is
         # exact; with the f16 scale of w4a16 it is that product rounded to f16.
@@ -65,6 +72,22 @@ def by_compressed_tensors(folder, tensors, config):
         exact = compressor.decompress(parts, scheme)["weight"]
         assert torch.equal(as_stored, exact.to(as_stored.dtype)), module
         yield module, exact.numpy()
+
+
+MICROSCALING = ["mxfp4-pack-quantized", "mxfp8-quantized", "nvfp4-pack-quantized"]
+
+
+def microscaling(compressor, parts, scheme):
+    """The library's `decompress` in f32, where it multiplies in bf16 or in the type of the codes itself."""
+    codes, scale = parts.get("weight_packed"), parts["weight_scale"]
+    if codes is None:
+        values, scale = parts["weight"].float(), compressor._decompress_scale(scale)
+    else:
+        rows, columns = codes.shape
+        values = unpack_fp4_from_uint8(codes, rows, 2 * columns, torch.float32)
+        scale = compressor._decompress_scale(scale, torch.float32)
+    shared = parts.get("weight_global_scale")
+    return dequantize(values, scale.float(), args=scheme.weights, global_scale=shared, dtype=torch.float32)
 
 
 def nibbles(words, order):
@@ -141,9 +164,9 @@ def main():
     golden = {}
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
-        for scheme in ["w8a8", "w8a16", "fp8", "w4a16", "awq", "gptq"]:
+        for scheme in FOLDERS:
             golden[scheme] = folder_scheme(program, scheme, work)
-        for scheme in ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1"]:
+        for scheme in FILES:
             golden[scheme] = gguf_scheme(program, scheme, work)
     import compressed_tensors
 

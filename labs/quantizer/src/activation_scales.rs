@@ -24,6 +24,7 @@ use model::{InLayer, LayerId, Model, Norm, Projection, READERS, Weights};
 use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 
+use crate::decoder_layers::DecoderLayers;
 use crate::gptq_matrix::{self, Options};
 use crate::layer_by_layer::{CHUNKS_AT_ONCE, Sum, of_each, whole_chunks};
 use crate::{Plan, Transform, WriteError};
@@ -83,16 +84,19 @@ impl ActivationScales {
     ) -> Result<Self, WriteError> {
         let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
         let quantized = quantized.map(|tensor| tensor.name.clone()).collect();
-        let model = Model::load(weights.path())?;
+        let layers_of = DecoderLayers { weights, transform: None };
+        let model = layers_of.outline()?;
         let chunks = whole_chunks(&model, tokens)?;
         let mut hidden = chunks.map(|chunk| model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let layers = model.config().layers;
-        let search = LayerSearch { model, format: plan.format, options, quantized };
+        let mut search = LayerSearch { model, format: plan.format, options, quantized };
         let mut scales = Self { settings: format!("{options:?}"), ..Self::default() };
         for layer in 0..layers {
+            layers_of.fill(&mut search.model, layer)?;
             let (behind, inputs) = search.run(layer, hidden)?;
             hidden = behind;
             search.search(layer, &inputs, &mut scales)?;
+            search.model.clear_layer(layer)?;
             watch(layer + 1, layers);
         }
         Ok(scales)
@@ -431,9 +435,9 @@ fn roots(h: &Array2<f64>, group_size: usize) -> Result<Array2<f32>, WriteError> 
     for start in (0..h.ncols()).step_by(group_size) {
         let columns = start..start + group_size;
         let mut part = h.slice(s![columns.clone(), columns.clone()]).to_owned();
-        // Inputs that depend on each other have no factor, and the sum of products in f32 is off by 2^-24 of
-        // the largest, which is at most `group_size` times the mean. So little decides no maximum.
-        let damp = 1e-5 * part.diag().mean().unwrap_or(0.0) + f64::MIN_POSITIVE;
+        // Inputs that depend on each other have no factor. The sums of a chunk are in f32, so an element can
+        // be off by 512 * 2^-24 of the diagonal. Three times as much decides no maximum.
+        let damp = 1e-4 * part.diag().mean().unwrap_or(0.0) + f64::MIN_POSITIVE;
         part.diag_mut().mapv_inplace(|element| element + damp);
         let root = gptq::cholesky(&part)?;
         x.slice_mut(s![.., columns]).assign(&root.t().mapv(|root| root as f32));
@@ -464,7 +468,7 @@ mod tests {
             let d = d.slice(columns).mapv(f64::from);
             let error = |x: &Array2<f64>| x.slice(columns).dot(&d.t()).mapv(|e| e * e).sum();
             let (few, all) = (error(&roots), error(&x));
-            assert!((few / all - 1.0).abs() < 1e-4, "{few} {all}");
+            assert!((few / all - 1.0).abs() < 1e-3, "{few} {all}");
         }
         Ok(())
     }
@@ -478,7 +482,7 @@ mod tests {
         let h = x.t().dot(&x).mapv(f64::from);
         let root = roots(&h, 64).expect("damped").mapv(f64::from);
         let moved = (root.t().dot(&root) - &h).fold(0.0, |max: f64, d| max.max(d.abs()));
-        assert!(moved < 1e-4 * h.diag().mean().unwrap_or(0.0), "{moved}");
+        assert!(moved < 2e-4 * h.diag().mean().unwrap_or(0.0), "{moved}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn file_type(kind: TensorType) -> u32 {
         TensorType::Q4_0 => 2,
         TensorType::Q4_1 => 3,
         TensorType::Q8_0 => 7,
+        TensorType::Mxfp4 => 38,
         _ => 0,
     }
 }

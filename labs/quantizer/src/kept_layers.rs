@@ -52,9 +52,17 @@ impl KeptLayers {
         if !path.exists() {
             return Ok(None);
         }
-        decoded(&path).map(Some).map_err(|error| {
-            WriteError::Unsupported(format!("{} is damaged ({error}): remove it", path.display()))
-        })
+        decoded(&path, |_| true).map(Some).map_err(damaged(&path))
+    }
+
+    /// The codes of one weight, if its layer was done.
+    pub(crate) fn weight(&self, name: &str) -> Result<Option<Rounded>, WriteError> {
+        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
+        let path = layer.and_then(|layer| layer.parse().ok()).map(|layer| self.file(layer));
+        let Some(path) = path.filter(|path| path.exists()) else { return Ok(None) };
+        let parts = [format!("{name}{CODES}"), format!("{name}{SCALES}")];
+        let found = decoded(&path, |part| parts.iter().any(|wanted| wanted == part));
+        Ok(found.map_err(damaged(&path))?.remove(name))
     }
 
     /// Keeps the codes of a layer.
@@ -88,10 +96,18 @@ impl KeptLayers {
     }
 }
 
-/// The codes in a file.
-fn decoded(path: &Path) -> Result<BTreeMap<String, Rounded>, WriteError> {
+fn damaged(path: &Path) -> impl Fn(WriteError) -> WriteError {
+    let path = path.display().to_string();
+    move |error| WriteError::Unsupported(format!("{path} is damaged ({error}): remove it"))
+}
+
+/// The codes of the weights in a file whose parts have a name that is `asked`.
+fn decoded(
+    path: &Path,
+    asked: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Rounded>, WriteError> {
     let mut parts = BTreeMap::new();
-    for found in tensors_in(path)? {
+    for found in tensors_in(path)?.into_iter().filter(|found| asked(&found.tensor.name)) {
         parts.insert(found.tensor.name.clone(), found.part()?);
     }
     let damaged = || WriteError::Plan("a part is missing".into());

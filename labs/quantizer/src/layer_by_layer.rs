@@ -2,8 +2,8 @@
 //!
 //! The tokens of the calibration text run through one decoder layer, whose inputs become Hessians. Its
 //! weights are rounded, and the outputs of the *rounded* layer are the inputs of the next one, so that a
-//! later layer makes up for the errors of the layers before. Beside the model in `f32`, the memory holds
-//! the activations of one layer and its Hessians.
+//! later layer makes up for the errors of the layers before. Beside the embedding, the memory holds one layer
+//! in `f32`, its Hessians and its activations.
 //!
 //! Lab 06's functions choose the codes. Its sum of `x x^T` is `kernels::gram` here, because that sum is most
 //! of the arithmetic.
@@ -21,10 +21,11 @@ use formats::layouts::Grouped;
 use formats::registry::{Codes, Decision, StorageFormat};
 use gptq::{GptqError, Hessian, Rounded};
 use kernels::Gram;
-use model::{Dense, InLayer, LayerId, Model, ModelError, Norm, Projection, READERS, Weights};
-use ndarray::{Array1, Array2, Axis};
+use model::{Dense, InLayer, LayerId, Model, ModelError, Projection, READERS};
+use ndarray::Array2;
 use rayon::prelude::*;
 
+use crate::decoder_layers::DecoderLayers;
 use crate::gptq_matrix::{self, Options};
 use crate::kept_layers::KeptLayers;
 use crate::{CHUNK, Plan, Rounding, Transform, WriteError};
@@ -54,39 +55,22 @@ pub struct RoundedMatrix<'a> {
     pub rounded: &'a Rounded,
 }
 
-/// The codes of every decoder layer.
-pub struct LayerByLayer {
-    rounded: BTreeMap<String, Rounded>,
-    model: Model,
+/// The codes of every decoder layer, which are in a folder beside the target.
+pub struct LayerByLayer<'a> {
+    layers: DecoderLayers<'a>,
     kept: KeptLayers,
 }
 
-impl LayerByLayer {
-    /// Runs the model behind `weights` on the whole chunks among `tokens` (of [`CHUNK`], or of the positions
+impl<'a> LayerByLayer<'a> {
+    /// Runs the model of `layers` on the whole chunks among `tokens` (of [`CHUNK`], or of the positions
     /// that the model has), and rounds each matrix that `plan` quantizes. `kept` is the start of the name of
-    /// a folder for layers that are done.
+    /// the folder.
     ///
     /// # Errors
     /// If the format is not one for GPTQ, the text has no whole chunk, the architecture is not supported,
-    /// lab 06 refuses (the layer is named), or a layer cannot be kept.
+    /// lab 06 refuses (the layer is named), a layer cannot be kept, or the transform does not fit.
     pub fn calibrate(
-        weights: &Weights,
-        plan: &Plan,
-        tokens: &[u32],
-        options: &Options,
-        kept: &Path,
-        watch: &mut dyn Watch,
-    ) -> Result<Self, WriteError> {
-        Self::after(None, weights, plan, tokens, options, kept, watch)
-    }
-
-    /// As [`LayerByLayer::calibrate`], on the model whose tensors `transform` has changed.
-    ///
-    /// # Errors
-    /// As [`LayerByLayer::calibrate`], and those of the transform.
-    pub fn after(
-        transform: Option<&dyn Transform>,
-        weights: &Weights,
+        layers: DecoderLayers<'a>,
         plan: &Plan,
         tokens: &[u32],
         options: &Options,
@@ -94,44 +78,48 @@ impl LayerByLayer {
         watch: &mut dyn Watch,
     ) -> Result<Self, WriteError> {
         options.settings(plan.format, 1)?;
-        let model = changed_model(weights, transform)?;
+        let model = layers.outline()?;
         let chunks = whole_chunks(&model, tokens)?;
         let used = &tokens[..tokens.len() - chunks.remainder().len()];
         // The name of the format, because a description has addresses of functions, which differ in every
         // run of a program.
-        let changed = transform.map(Transform::settings);
+        let changed = layers.transform.map(Transform::settings);
         let settings = (plan.format.description.name, plan.format.group_size, options, changed);
-        let kept = KeptLayers::new(kept, &settings, weights, used)?;
-        let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
+        let kept = KeptLayers::new(kept, &settings, layers.weights, used)?;
+        let tensors = layers.weights.tensors().iter();
+        let quantized = tensors.filter(|tensor| plan.decide(tensor) == Decision::Quantize);
         let quantized: BTreeSet<&str> = quantized.map(|tensor| tensor.name.as_str()).collect();
         let mut run = Run { model, format: plan.format, options, quantized };
         let mut hidden =
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
-        let (mut rounded, layers) = (BTreeMap::new(), run.model.config().layers);
-        for layer in 0..layers {
+        let all = run.model.config().layers;
+        for layer in 0..all {
+            layers.fill(&mut run.model, layer)?;
             let mut at = of_each(hidden, |x| run.model.enter(layer, x))?;
-            let done = match kept.read(layer)? {
-                Some(done) => {
-                    done.iter().try_for_each(|(name, done)| run.replace(layer, name, done))?;
-                    done
-                }
-                None => {
-                    let done = run.round_layer(layer, &mut at, watch)?;
-                    kept.write(layer, &done)?;
-                    done
-                }
-            };
-            rounded.extend(done);
-            let behind = if layer + 1 < layers { at } else { Vec::new() };
+            match kept.read(layer)? {
+                Some(done) => replace_all(&mut run.model, layer, &done)?,
+                None => kept.write(layer, &run.round_layer(layer, &mut at, watch)?)?,
+            }
+            let behind = if layer + 1 < all { at } else { Vec::new() };
             hidden = of_each(behind, |at| run.model.leave(at))?;
-            watch.layer(layer + 1, layers);
+            run.model.clear_layer(layer)?;
+            watch.layer(layer + 1, all);
         }
-        Ok(Self { rounded, model: run.model, kept })
+        Ok(Self { layers, kept })
     }
 
-    /// The model with the values of the codes.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The model with the values of the codes, all of it in `f32`.
+    ///
+    /// # Errors
+    /// If a layer cannot be read.
+    pub fn model(&self) -> Result<Model, WriteError> {
+        let mut model = self.layers.outline()?;
+        for layer in 0..model.config().layers {
+            self.layers.fill(&mut model, layer)?;
+            let done = self.kept.read(layer)?.unwrap_or_default();
+            replace_all(&mut model, layer, &done)?;
+        }
+        Ok(model)
     }
 
     /// Removes the folder of the layers that are done, when the checkpoint is written.
@@ -143,7 +131,7 @@ impl LayerByLayer {
     }
 }
 
-impl Rounding for LayerByLayer {
+impl Rounding for LayerByLayer<'_> {
     fn lab(&self) -> &'static str {
         "06"
     }
@@ -154,7 +142,7 @@ impl Rounding for LayerByLayer {
         w: &Array2<f32>,
         format: StorageFormat,
     ) -> Result<Codes, WriteError> {
-        let rounded = self.rounded.get(name).filter(|rounded| rounded.q().dim() == w.dim());
+        let rounded = self.kept.weight(name)?.filter(|rounded| rounded.q().dim() == w.dim());
         let rounded = rounded.ok_or_else(|| {
             WriteError::Plan(format!(
                 "GPTQ has no codes for {:?}: it is in no decoder layer",
@@ -189,28 +177,6 @@ pub(crate) fn whole_chunks<'t>(
         tokens.len()
     );
     Err(WriteError::Unsupported(problem))
-}
-
-/// The model with the tensors of its decoder layers as `transform` changes them.
-fn changed_model(
-    weights: &Weights,
-    transform: Option<&dyn Transform>,
-) -> Result<Model, WriteError> {
-    let mut model = Model::load(weights.path())?;
-    let Some(transform) = transform else { return Ok(model) };
-    for layer in 0..model.config().layers {
-        for norm in [Norm::Attention(layer), Norm::Mlp(layer)] {
-            let weight = Array1::from(model.norm(norm)?.to_vec()).insert_axis(Axis(0));
-            let changed = transform.apply(&format!("{norm}.weight"), weight)?;
-            model.replace_norm(norm, &changed.into_raw_vec_and_offset().0)?;
-        }
-        for id in Projection::ALL.map(|projection| LayerId::Layer(layer, projection)) {
-            let Some(w) = model.linear(id)?.weight().cloned() else { continue };
-            let changed = transform.apply(&format!("{id}.weight"), w)?;
-            model.replace(id, Arc::new(Dense::new(changed)))?;
-        }
-    }
-    Ok(model)
 }
 
 /// Calls `of` for each chunk on the threads of the pool.
@@ -293,9 +259,9 @@ impl Run<'_> {
             if let Some(w) = self.model.linear(LayerId::Layer(layer, projection))?.weight() {
                 watch.matrix(&RoundedMatrix { name: &name, w, h, rounded: &done });
             }
-            self.replace(layer, &name, &done)?;
             rounded.insert(name, done);
         }
+        replace_all(&mut self.model, layer, &rounded)?;
         Ok(rounded)
     }
 
@@ -316,15 +282,21 @@ impl Run<'_> {
         let rounded = rounded.map_err(|error| error.within(&name))?;
         Ok(Some((name, rounded)))
     }
+}
 
-    /// Puts the rounded weight into the model.
-    fn replace(&mut self, layer: usize, name: &str, rounded: &Rounded) -> Result<(), WriteError> {
+/// Puts rounded weights of a layer into the model.
+fn replace_all(
+    model: &mut Model,
+    layer: usize,
+    rounded: &BTreeMap<String, Rounded>,
+) -> Result<(), WriteError> {
+    for (name, rounded) in rounded {
         let id = Projection::ALL.map(|projection| LayerId::Layer(layer, projection));
-        let id = id.into_iter().find(|id| format!("{id}.weight") == name);
+        let id = id.into_iter().find(|id| format!("{id}.weight") == *name);
         let id = id.ok_or_else(|| WriteError::Plan(format!("`{name}` is not in layer {layer}")))?;
-        self.model.replace(id, Arc::new(Dense::new(rounded.values())))?;
-        Ok(())
+        model.replace(id, Arc::new(Dense::new(rounded.values())))?;
     }
+    Ok(())
 }
 
 /// The sum of `x x^T` of the input of some projections.

@@ -8,7 +8,9 @@
 
 pub mod activation_scales;
 mod config;
+mod decoder_layers;
 mod error;
+mod fused;
 mod gguf_file;
 mod gptq_matrix;
 mod kept_layers;
@@ -25,6 +27,7 @@ mod stages;
 mod tokenizer;
 mod write;
 
+pub use decoder_layers::DecoderLayers;
 pub use error::WriteError;
 pub use gptq_matrix::{Options, Scales};
 pub use plan::Plan;

@@ -52,12 +52,21 @@ impl Plan {
     }
 
     /// The bytes of each part of `w`, `[out_features, in_features]`, each weight rounded to the nearest
-    /// code.
-    pub(crate) fn round_and_store(&self, w: &Array2<f32>) -> Result<Vec<Vec<u8>>, WriteError> {
-        match self.recipe {
-            Some(recipe) => Ok(quantize_model::quantize(w, recipe.scheme)?),
-            None => Ok(self.format.store(&self.format.round(w)?)?),
+    /// code. `absmax` is the largest magnitude of the layer that shares a number with `w`, if the format
+    /// has such a number.
+    pub(crate) fn round_and_store(
+        &self,
+        w: &Array2<f32>,
+        absmax: Option<f32>,
+    ) -> Result<Vec<Vec<u8>>, WriteError> {
+        if let Some(recipe) = self.recipe {
+            return Ok(quantize_model::quantize(w, recipe.scheme)?);
         }
+        let codes = match (self.format.description.shared, absmax) {
+            (Some(shared), Some(absmax)) => (shared.round)(w, absmax)?,
+            _ => self.format.round(w)?,
+        };
+        Ok(self.format.store(&codes)?)
     }
 
     /// The `quantization_config` of `config.json`, if there is one.

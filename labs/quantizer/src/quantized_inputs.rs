@@ -10,7 +10,7 @@ use formats::float8;
 use formats::format::{Grid, Group};
 use formats::registry::StoredPart;
 use model::{Dense, Linear, LinearError};
-use ndarray::{Array1, Array2, Axis, Zip};
+use ndarray::{Array1, Array2, Axis, Zip, s};
 use quantize_model::labs;
 
 use crate::WriteError;
@@ -175,22 +175,24 @@ impl Rounded {
         }
         // Each row of the view shares a scale, whichever inputs share one in the layer.
         let (tokens, features) = x.dim();
-        let width = match self.inputs.scale {
-            // A group that ran on into the next token would scale one token by another.
-            Scale::Neighbours(size) if size > 0 && features.is_multiple_of(size) => size,
-            Scale::Neighbours(size) => {
-                return Err(format!("groups of {size} do not divide {features} activations").into());
-            }
-            Scale::Call => tokens * features,
-            Scale::Token | Scale::Stored => features,
+        let (width, padded) = match self.inputs.scale {
+            Scale::Neighbours(0) => return Err("a group of 0 activations has no scale".into()),
+            // The last group of a token may be short. Zeros fill the group, because a group that ran on
+            // into the next token would scale one token by another.
+            Scale::Neighbours(size) => (size, features.next_multiple_of(size)),
+            Scale::Call => (tokens * features, features),
+            Scale::Token | Scale::Stored => (features, features),
         };
         if x.is_empty() {
             return Ok(x.clone());
         }
-        let shared = x.to_shape((tokens * features / width, width))?.into_owned();
+        let mut shared = Array2::zeros((tokens, padded));
+        shared.slice_mut(s![.., ..features]).assign(x);
+        let shared = shared.into_shape_with_order((tokens * padded / width, width))?;
         let (mut codes, scales) = quantize_tokens(self.inputs.grid, &shared)?;
         Zip::from(codes.rows_mut()).and(&scales.column(0)).for_each(|mut row, &scale| row *= scale);
-        Ok(codes.into_shape_with_order(x.dim())?)
+        let codes = codes.into_shape_with_order((tokens, padded))?;
+        Ok(codes.slice_move(s![.., ..features]))
     }
 }
 
@@ -250,6 +252,9 @@ mod tests {
             (Scale::Token, [[2.0; 4], [8.0; 4]]),
             (Scale::Call, [[8.0; 4]; 2]),
             (Scale::Neighbours(2), [[2.0, 2.0, 0.5, 0.5], [4.0, 4.0, 8.0, 8.0]]),
+            // The last group of a token is short, and takes nothing from the next token.
+            (Scale::Neighbours(3), [[2.0, 2.0, 2.0, 0.5], [4.0, 4.0, 4.0, 8.0]]),
+            (Scale::Neighbours(8), [[2.0; 4], [8.0; 4]]),
         ] {
             assert_eq!(rounded(int8, scale, None)?, expected(absmax), "{scale:?}");
         }
@@ -268,12 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_does_not_divide_the_inputs_of_a_token_is_refused() {
-        // 8 divides the two tokens together.
-        for size in [3, 8, 0] {
-            let error = rounded(Grid::E4M3, Scale::Neighbours(size), None).expect_err("4 inputs");
-            assert!(error.to_string().contains(&format!("groups of {size}")), "{error}");
-        }
+    fn a_group_of_no_inputs_is_refused() {
+        let error = rounded(Grid::E4M3, Scale::Neighbours(0), None).expect_err("no group");
+        assert!(error.to_string().contains("group of 0"), "{error}");
     }
 
     #[test]

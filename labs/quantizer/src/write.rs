@@ -17,9 +17,11 @@ use formats::checkpoint::{Storage, Tensor, collapse};
 use formats::gguf::TensorType;
 use formats::registry::{Decision, File, Granularity, Reason, StoredPart};
 use model::Weights;
+use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::json;
 
+use crate::fused::Fused;
 use crate::report::{LayerError, Report};
 use crate::safetensors_file::{Sink, shards};
 use crate::stages::{Rounding, Transform};
@@ -67,10 +69,11 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
+    let fused = Fused::of(&job.plan, job.weights.tensors(), |tensor| transformed(job, tensor))?;
     let errors = Mutex::new(BTreeMap::new());
     job.weights.tensors().par_iter().try_for_each(|tensor| {
         let one = || -> Result<(), WriteError> {
-            let error = convert(job, tensor, sinks.of(&tensor.name)?)?;
+            let error = convert(job, &fused, tensor, sinks.of(&tensor.name)?)?;
             if let Some(error) = error {
                 let mut errors = errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let of_kind: &mut LayerError = errors.entry(kind(&tensor.name)).or_default();
@@ -232,19 +235,28 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
     Ok(Sinks { files, file_of })
 }
 
+/// Reads one tensor, as the first stage leaves it.
+fn transformed(job: &Job<'_>, tensor: &Tensor) -> Result<Array2<f32>, WriteError> {
+    let w = match job.plan.format.is_gguf() {
+        true => job.weights.read_as_stored(&tensor.name)?,
+        false => job.weights.read(&tensor.name)?,
+    };
+    match job.transform {
+        Some(transform) => transform.apply(&tensor.name, w),
+        None => Ok(w),
+    }
+}
+
 /// Reads one tensor and writes its parts. The result is the error of a quantized tensor, which is decoded
 /// from the written bytes, so that an error of the encoder counts too.
-fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerError>, WriteError> {
+fn convert(
+    job: &Job<'_>,
+    fused: &Fused,
+    tensor: &Tensor,
+    sink: &Sink,
+) -> Result<Option<LayerError>, WriteError> {
     let Job { weights, plan, .. } = job;
-    let w = if plan.format.is_gguf() {
-        weights.read_as_stored(&tensor.name)?
-    } else {
-        weights.read(&tensor.name)?
-    };
-    let w = match job.transform {
-        Some(transform) => transform.apply(&tensor.name, w)?,
-        None => w,
-    };
+    let w = transformed(job, tensor)?;
     let parts = plan.parts(tensor);
     let name = |part: &Tensor| match plan.format.is_gguf() {
         true => weights.gguf_name(&part.name).unwrap_or_default(),
@@ -259,7 +271,7 @@ fn convert(job: &Job<'_>, tensor: &Tensor, sink: &Sink) -> Result<Option<LayerEr
     }
     let data = match job.rounding {
         Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
-        None => plan.round_and_store(&w)?,
+        None => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
     };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());

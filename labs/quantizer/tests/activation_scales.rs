@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, Axis};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::Checkpoint;
-use quantizer::{Job, Options, Plan, Transform, WriteError, write};
+use quantizer::{DecoderLayers, Job, Options, Plan, Transform, WriteError, write};
 
 use crate::tiny::{format, golden, job, text};
 
@@ -169,21 +169,21 @@ fn with_feedback_the_codes_are_those_of_the_scaled_model() -> Outcome {
     let (kept, out) = (folder.path().join("kept"), folder.path().join("out"));
     let options = Options::LLM_COMPRESSOR;
     let transform: Option<&dyn Transform> = Some(&scales);
-    let layers =
-        LayerByLayer::after(transform, &tiny, &plan, &text(3), &options, &kept, &mut Nobody)?;
+    let layers = DecoderLayers { weights: &tiny, transform };
+    let layers = LayerByLayer::calibrate(layers, &plan, &text(3), &options, &kept, &mut Nobody)?;
     write(&Job { transform, rounding: Some(&layers), ..job(&tiny, ("w4a16", 16), &out) }, &())?;
-    let checkpoint = Checkpoint::open(&out)?;
+    let (checkpoint, model) = (Checkpoint::open(&out)?, layers.model()?);
     let scaled = changed(&scales)?;
     for id in scaled.layer_ids().filter(|id| *id != LayerId::Head) {
         let stored = checkpoint.read(&format!("{id}.weight"))?;
-        assert_eq!(stored, weight(layers.model(), id), "{id}");
+        assert_eq!(stored, weight(&model, id), "{id}");
         let w = weight(&scaled, id);
         let off = (&stored - &w).mapv(|d| d * d).sum() / w.mapv(|w| w * w).sum();
         assert!(off < 0.1, "{id}: {off} of the scaled weight");
     }
     for layer in 0..2 {
         for norm in [Norm::Attention(layer), Norm::Mlp(layer)] {
-            assert_eq!(layers.model().norm(norm)?, scaled.norm(norm)?, "{norm}");
+            assert_eq!(model.norm(norm)?, scaled.norm(norm)?, "{norm}");
         }
     }
     Ok(())

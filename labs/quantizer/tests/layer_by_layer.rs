@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use formats::bytes::Float;
+use formats::checkpoint::Dtype;
+use formats::registry::part;
 use gptq::{Grid, Hessian};
 use model::{Cache, LayerId, Model, Projection, Weights};
 use ndarray::Array2;
+use quantize_model::file;
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::Checkpoint;
-use quantizer::{Job, Options, Plan, Scales, WriteError, write};
+use quantizer::{DecoderLayers, Job, Options, Plan, Scales, WriteError, write};
 
 use crate::tiny::{CHUNK, format, golden, job, text};
 
@@ -43,16 +47,22 @@ fn calibrate(
     scheme: &str,
     options: &Options,
     watch: &mut dyn Watch,
-) -> Result<LayerByLayer, WriteError> {
-    let weights = Weights::open(golden("tiny"))?;
+) -> Result<LayerByLayer<'static>, WriteError> {
     let plan = Plan::new(format(scheme, 16), Float::F16);
-    LayerByLayer::calibrate(&weights, &plan, &text(3), options, &folder.join("kept"), watch)
+    LayerByLayer::calibrate(layers(), &plan, &text(3), options, &folder.join("kept"), watch)
 }
 
-fn seen(options: &Options) -> Result<(Seen, LayerByLayer), Box<dyn std::error::Error>> {
+/// The layers of the tiny model.
+fn layers() -> DecoderLayers<'static> {
+    static TINY: LazyLock<Weights> =
+        LazyLock::new(|| Weights::open(golden("tiny")).expect("the tiny model opens"));
+    DecoderLayers { weights: &TINY, transform: None }
+}
+
+fn seen(options: &Options) -> Result<(Seen, Model), Box<dyn std::error::Error>> {
     let (folder, mut seen) = (tempfile::tempdir()?, Seen::default());
-    let layers = calibrate(folder.path(), "w4a16", options, &mut seen)?;
-    Ok((seen, layers))
+    let model = calibrate(folder.path(), "w4a16", options, &mut seen)?.model()?;
+    Ok((seen, model))
 }
 
 fn weight(model: &Model, id: LayerId) -> Array2<f32> {
@@ -72,10 +82,10 @@ fn files_of_every_scheme_are_read_back_to_the_values_that_were_chosen() -> Outco
             let layers = calibrate(folder.path(), scheme, &options, &mut Seen::default())?;
             let out = folder.path().join("out");
             write(&Job { rounding: Some(&layers), ..job(&tiny, (scheme, 16), &out) }, &())?;
-            let checkpoint = Checkpoint::open(&out)?;
-            for id in layers.model().layer_ids().filter(|id| *id != LayerId::Head) {
+            let (checkpoint, model) = (Checkpoint::open(&out)?, layers.model()?);
+            for id in model.layer_ids().filter(|id| *id != LayerId::Head) {
                 let stored = checkpoint.read(&format!("{id}.weight"))?;
-                assert_eq!(stored, weight(layers.model(), id), "{scheme}, {id}");
+                assert_eq!(stored, weight(&model, id), "{scheme}, {id}");
             }
             layers.forget()?;
             assert_eq!(std::fs::read_dir(folder.path())?.count(), 1, "{scheme}: layers are left");
@@ -87,7 +97,7 @@ fn files_of_every_scheme_are_read_back_to_the_values_that_were_chosen() -> Outco
 #[test]
 fn a_hessian_is_that_of_the_inputs_which_the_layers_before_give_when_they_are_rounded() -> Outcome {
     for sequential in [false, true] {
-        let (seen, layers) = seen(&Options { sequential, ..Options::LLM_COMPRESSOR })?;
+        let (seen, rounded) = seen(&Options { sequential, ..Options::LLM_COMPRESSOR })?;
         let original = Model::load(golden("tiny"))?;
         // Of each projection of layer 1, the model in which the projections before it are rounded.
         let mut so_far = original.clone();
@@ -122,11 +132,11 @@ fn a_hessian_is_that_of_the_inputs_which_the_layers_before_give_when_they_are_ro
                         );
                     }
                     if sequential {
-                        of_layer.replace(id, layers.model().linear(id)?.clone())?;
+                        of_layer.replace(id, rounded.linear(id)?.clone())?;
                     }
                 }
             }
-            so_far.replace(id, layers.model().linear(id)?.clone())?;
+            so_far.replace(id, rounded.linear(id)?.clone())?;
         }
     }
     Ok(())
@@ -204,8 +214,9 @@ fn a_run_that_is_killed_goes_on_behind_the_layers_that_are_done_and_gives_the_sa
         let layers = calibrate(folder.path(), "w4a16", &Options::LLM_COMPRESSOR, &mut rest)?;
         assert_eq!(rest.errors.len(), (2 - killed) * MATRICES, "after layer {killed}");
         assert_eq!(rest.layers, [1, 2], "progress counts the layers that were done before");
-        for id in whole.model().layer_ids().filter(|id| *id != LayerId::Head) {
-            assert_eq!(weight(layers.model(), id), weight(whole.model(), id), "{id}");
+        let model = layers.model()?;
+        for id in whole.layer_ids().filter(|id| *id != LayerId::Head) {
+            assert_eq!(weight(&model, id), weight(&whole, id), "{id}");
         }
     }
     Ok(())
@@ -234,13 +245,87 @@ fn a_text_or_a_format_that_is_not_for_gptq_is_refused() -> Outcome {
         let error = done.map(drop).expect_err(scheme).to_string();
         assert!(error.contains(says), "{error}");
     }
-    let (weights, plan) =
-        (Weights::open(golden("tiny"))?, Plan::new(format("w4a16", 16), Float::F16));
+    let plan = Plan::new(format("w4a16", 16), Float::F16);
     let (options, kept) = (Options::LLM_COMPRESSOR, folder.path().join("kept"));
     let short = &text(1)[..CHUNK - 1];
     let done =
-        LayerByLayer::calibrate(&weights, &plan, short, &options, &kept, &mut Seen::default());
+        LayerByLayer::calibrate(layers(), &plan, short, &options, &kept, &mut Seen::default());
     let error = done.map(drop).expect_err("a short text").to_string();
     assert!(error.contains("255 tokens are no whole chunk of 256"), "{error}");
     Ok(())
+}
+
+/// A copy of the tiny model in which its layers are repeated, `times` each.
+fn repeated(folder: &Path, times: usize) -> Result<Weights, Box<dyn std::error::Error>> {
+    let tiny = layers().weights;
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(golden("tiny").join("config.json"))?)?;
+    config["num_hidden_layers"] = (2 * times).into();
+    let of_layers = tiny.tensors().iter().filter(|tensor| tensor.name.starts_with("model.layers."));
+    let mut tensors = Vec::new();
+    for tensor in of_layers {
+        let rest = tensor.name.trim_start_matches("model.layers.");
+        let (layer, rest) = rest.split_once('.').ok_or("a layer has a number")?;
+        let layer: usize = layer.parse()?;
+        for copy in 0..times {
+            tensors.push((format!("model.layers.{}.{rest}", 2 * copy + layer), tensor));
+        }
+    }
+    let others = tiny.tensors().iter().filter(|tensor| !tensor.name.starts_with("model.layers."));
+    tensors.extend(others.map(|tensor| (tensor.name.clone(), tensor)));
+    let header = tensors.iter().map(|(name, tensor)| {
+        part(name.trim_end_matches(".weight"), "weight", Dtype::F32, &tensor.shape)
+    });
+    let header: Vec<_> = header.collect();
+    let header = file::header(&header);
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    for (_, tensor) in &tensors {
+        bytes.extend(tiny.read(&tensor.name)?.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    std::fs::write(folder.join("model.safetensors"), bytes)?;
+    std::fs::write(folder.join("config.json"), config.to_string())?;
+    Ok(Weights::open(folder)?)
+}
+
+#[test]
+fn the_memory_is_that_of_one_layer_however_many_there_are() -> Outcome {
+    let plan = Plan::new(format("w4a16", 16), Float::F16);
+    // The counter sees the thread of the test alone.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()?;
+    let tiny = Model::load(golden("tiny"))?;
+    let of_first = tiny.layer_ids().filter(|id| id.layer() == Some(0));
+    let layer: usize = of_first.map(|id| size_of::<f32>() * weight(&tiny, id).len()).sum();
+    let mut peaks = Vec::new();
+    for times in [1, 4] {
+        let folder = tempfile::tempdir()?;
+        let weights = repeated(folder.path(), times)?;
+        let layers = DecoderLayers { weights: &weights, transform: None };
+        let (text, kept) = (text(1), folder.path().join("kept"));
+        let options = Options::LLM_COMPRESSOR;
+        let mut done = Ok(());
+        let counted = allocation_counter::measure(|| {
+            done = pool.install(|| {
+                let mut nobody = Nobody;
+                LayerByLayer::calibrate(layers, &plan, &text, &options, &kept, &mut nobody)
+                    .map(drop)
+            });
+        });
+        done?;
+        peaks.push(counted.bytes_max as usize);
+    }
+    assert!(peaks[0] > layer, "the counter saw no layer: {peaks:?}");
+    let grown = peaks[1].saturating_sub(peaks[0]);
+    assert!(
+        4 * grown < layer,
+        "six layers of {layer} bytes more took {grown} bytes more at the peak ({peaks:?}): something \
+         holds on to layers that are done"
+    );
+    Ok(())
+}
+
+struct Nobody;
+
+impl Watch for Nobody {
+    fn layer(&mut self, _: usize, _: usize) {}
 }

@@ -31,7 +31,7 @@ pub fn replace_marks(
     let mut cache = Cache::open(&setup.cache(), &setup.program)?;
     let (rendered, failures) = make(library, &mut cache, wanted);
     Problems::none_or_fail(unmade(checked, &failures))?;
-    // A build that succeeds does not fail for litter.
+    // Old files that cannot be removed are no reason for a good build to fail.
     if let Err(error) = cache.prune() {
         eprintln!("cannot prune {}: {error:#}", setup.cache().display());
     }

@@ -74,7 +74,7 @@ fn announced(
             let _done = done;
             work()
         });
-        // Nothing is ever sent: the worker hangs up when it is through.
+        // Nothing is ever sent. The channel is closed when the work is done.
         let is_long = wait.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout);
         let (verb, word) = (kind.verb(), kind.word());
         if is_long {

@@ -21,7 +21,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         [] => return Ok(list(&predictions)),
         [name] => (name, None),
         [name, number] => (name, Some(number.parse().context("the answer is a number")?)),
-        _ => bail!("give a name and a number: quiet-rows 50"),
+        _ => bail!("give a name and a number: other-rows 50"),
     };
     let Some(prediction) = predictions.iter().find(|prediction| prediction.name == *name) else {
         list(&predictions);
@@ -43,6 +43,6 @@ fn list(predictions: &[Prediction]) -> ExitCode {
         }
         println!("  {:<15} {} ({})", prediction.name, prediction.question, prediction.unit);
     }
-    println!("\nAnswer with a name and a number: cargo book predict quiet-rows 50");
+    println!("\nAnswer with a name and a number: cargo book predict other-rows 50");
     ExitCode::SUCCESS
 }

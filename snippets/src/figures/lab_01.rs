@@ -70,11 +70,11 @@ pub fn outlier_row() -> Result<Figure> {
     let [wrecked, healthy, outlier] =
         [others[0], others[1], errors.per_tensor[OUTLIER_ROW]].map(percent);
     Ok(Figure {
-        title: "Relative error of each row of a matrix with one loud row".into(),
+        title: "Relative error of each row of a matrix with one outlier row".into(),
         caption: format!(
-            "64 rows of normal values, row {OUTLIER_ROW} made 100 times as loud. With one scale for the \
-             tensor the quiet rows lose {wrecked} of themselves on average, with one per row \
-             {healthy}; the loud row is the same either way."
+            "64 rows of normal values, row {OUTLIER_ROW} made 100 times as large. With one scale for the \
+             tensor the other rows lose {wrecked} of themselves on average, with one per row \
+             {healthy}; the outlier row is the same either way."
         ),
         alt: format!(
             "Scatter plot of 64 rows, error on a logarithmic axis. With one scale for the tensor \
@@ -95,7 +95,7 @@ fn outlier_row_plot(errors: &RowErrors) -> Result<Drawing> {
         errors.draw(plot, &(0..64).collect::<Vec<_>>())?;
         let outlier = (OUTLIER_ROW as f64, errors.per_tensor[OUTLIER_ROW]);
         plot.guide([outlier, (outlier.0, 0.06)], Pen::dotted(Ink::Muted))?;
-        let text = format!("row {OUTLIER_ROW}, 100 times as loud");
+        let text = format!("row {OUTLIER_ROW}, 100 times as large");
         plot.label((outlier.0, 0.06), (-60, -110), HPos::Left, Ink::Text, &text)?;
         granularities(plot, 1)
     })
@@ -115,15 +115,15 @@ pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
         title: "Relative error of each row of a real matrix".into(),
         caption: format!(
             "{}, {} rows. With one scale for the tensor the median row loses {wrecked}, with one \
-             per row {healthy}. The loudest row sets the tensor's scale: for it both are the same, \
+             per row {healthy}. The row of the largest absmax sets the tensor's scale: for it both are the same, \
              {both}.",
             subject(name),
             w.nrows(),
         ),
         alt: format!(
             "Scatter plot, error on a logarithmic axis, rows sorted by their largest weight. One \
-             scale for the tensor: a band around {wrecked}, falling towards the loud rows. One \
-             scale per row: a band around {healthy}. They meet at the loudest row, at {both}."
+             scale for the tensor: a band around {wrecked}, falling towards the large rows. One \
+             scale per row: a band around {healthy}. They meet at the row of the largest absmax, at {both}."
         ),
         drawing,
     })
@@ -132,7 +132,7 @@ pub fn real_row_errors(slice: &Slice) -> Result<Figure> {
 /// The rows from the smallest absmax to the largest.
 fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
     let largest = order[order.len() - 1];
-    let x = Axis::linear("rows from quiet to loud", -3.0..194.0)
+    let x = Axis::linear("rows by growing absmax", -3.0..194.0)
         .ticks([0.0, 50.0, 100.0, 150.0, 191.0], plain);
     let y = Axis::log("relative error of the row", 0.005..0.12)
         .ticks([0.005, 0.01, 0.02, 0.05, 0.1], axis_percent)
@@ -140,7 +140,7 @@ fn sorted_rows_plot(errors: &RowErrors, order: &[usize]) -> Result<Drawing> {
     draw(Layout::with_legend(1), x.without_grid(), y, |plot| {
         errors.draw(plot, order)?;
         let end = ((order.len() - 1) as f64, errors.per_channel[largest]);
-        let text = format!("row {largest}, the loudest");
+        let text = format!("row {largest}, the largest");
         plot.label(end, (-130, 0), HPos::Right, Ink::Text, &text)?;
         granularities(plot, 1)
     })
@@ -160,7 +160,7 @@ pub fn real_tensor_errors(slice: &Slice) -> Result<Figure> {
         title: "Relative error of nine real matrices, per tensor and per row".into(),
         caption: format!(
             "Nine matrices of SmolLM2-135M on the int8 grid. One scale for the tensor costs \
-             {tensor}, depending on its loudest row; one scale per row costs {channel} everywhere."
+             {tensor}, depending on its largest absmax; one scale per row costs {channel} everywhere."
         ),
         alt: format!(
             "Dumbbell plot of nine matrices. The squares, one scale per row, stand in a column at \
@@ -213,10 +213,10 @@ pub fn granularity_codes(slice: &Slice) -> Result<Figure> {
             w.ncols(),
         ),
         alt: format!(
-            "Scatter plot of codes against loudness. One scale for the tensor: the number of \
+            "Scatter plot of codes against absmax. One scale for the tensor: the number of \
              codes grows with the row's largest weight, from {poorest} to {richest}. One scale per \
              row: a level cloud around {usual}, which sinks for the few rows that owe their \
-             loudness to one weight."
+             absmax to one weight."
         ),
         drawing,
     })

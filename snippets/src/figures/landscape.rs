@@ -30,9 +30,9 @@ pub fn before(layers: &Layers) -> Result<Figure> {
     Ok(Figure {
         title: format!("Magnitudes at the input of {}, token by channel", layer.label),
         caption: format!(
-            "The first {SHOWN} tokens of a window, {BIN} channels to a point (the loudest counts); \
+            "The first {SHOWN} tokens of a window, {BIN} channels to a point (the largest counts); \
              five times the median channel is as high as two tokens are apart. Two kinds of outliers: token {token} reaches {} in channel {channel}, once; channel \
-             {second} is loud in nearly every token. The loudest channel is {} the median one, {} \
+             {second} is large in nearly every token. The largest absmax of a channel is {} the median one, {} \
              without the first token.",
             sig3(x[(token, channel)].abs().into()),
             ratio(x)?,
@@ -59,7 +59,7 @@ pub fn after(layers: &Layers) -> Result<Figure> {
         title: format!("The input of {} after migration at alpha {ALPHA}", layer.label),
         caption: format!(
             "The same tokens, drawn to the same measure, after migration at alpha {ALPHA}, calibrated \
-             on another window. The loudest channel is {} the median one, {} without the first token: \
+             on another window. The largest absmax of a channel is {} the median one, {} without the first token: \
              what stood out stands out less, so the usual channel gets more of the codes.",
             ratio(&x)?,
             ratio(&rest)?,

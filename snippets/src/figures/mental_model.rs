@@ -174,7 +174,7 @@ pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
     let reaches = [
         Reach::of(w, order[order.len() - 1], scale, (Ink::Two, 5e7), "the tensor's grid"),
         Reach::of(w, middle, scale, (Ink::One, 4e6), "median row"),
-        Reach::of(w, order[0], scale, (Ink::Three, 3.2e5), "quietest row"),
+        Reach::of(w, order[0], scale, (Ink::Three, 3.2e5), "smallest row"),
     ];
     let drawing = grid_plot(&quantized, middle, &reaches)?;
     let end = sig3(reaches[0].absmax);
@@ -183,15 +183,15 @@ pub fn weights_and_grids(slice: &Slice) -> Result<Figure> {
         title: "A real matrix under one int8 grid".into(),
         caption: format!(
             "All {} weights of {} (inner line: its median row), \
-             {CODES_PER_BAR} int8 codes to a bar. One loud row stretches the grid to ±{end}; the \
-             median row can use {median} of its {tensor} codes, the quietest row {smallest_row}.",
+             {CODES_PER_BAR} int8 codes to a bar. One outlier row stretches the grid to ±{end}; the \
+             median row can use {median} of its {tensor} codes, the row of the smallest absmax {smallest_row}.",
             kit::table::count(w.len()),
             real_slice::label(name),
         ),
         alt: format!(
             "Histogram with a logarithmic count axis: a peak at 0 that falls off on both sides \
              and thins out to single weights towards ±{end}. Brackets above it show the reach of \
-             the tensor's grid ({tensor} codes), of the median row ({median}) and of the quietest \
+             the tensor's grid ({tensor} codes), of the median row ({median}) and of the smallest \
              row ({smallest_row})."
         ),
         drawing,
@@ -247,14 +247,14 @@ pub fn row_ranges(slice: &Slice) -> Result<Figure> {
     Ok(Figure {
         title: "The largest weight of each row of three real matrices".into(),
         caption: format!(
-            "The loudest row is {first}, {second} and {third} times as loud as the median one; in \
-             {last} it is {extremes} times as loud as the quietest. One scale for the tensor must \
+            "The largest absmax of a row is {first}, {second} and {third} times the median one; in \
+             {last} it is {extremes} times the smallest. One scale for the tensor must \
              serve them all."
         ),
         alt: format!(
             "Three rising lines on a logarithmic axis, one a matrix. All are nearly flat in the \
-             middle, with medians of {}, and shoot up at the loud end; that of {last} also falls \
-             off deeply at the quiet end.",
+             middle, with medians of {}, and shoot up at the large end; that of {last} also falls \
+             off deeply at the small end.",
             medians.join(", "),
         ),
         drawing,
@@ -264,7 +264,7 @@ pub fn row_ranges(slice: &Slice) -> Result<Figure> {
 /// A line for each matrix.
 fn range_lines(rows: &[Vec<f64>], labels: &[String]) -> Result<Drawing> {
     let pens = [Pen::solid(Ink::One), Pen::dashed(Ink::Two), Pen::dotted(Ink::Three)];
-    let x = Axis::linear("rows from quiet to loud", 0.0..100.0)
+    let x = Axis::linear("rows by growing absmax", 0.0..100.0)
         .ticks([0.0, 25.0, 50.0, 75.0, 100.0], |value| format!("{value} %"));
     let y =
         Axis::log("largest |w| of the row", 0.07..5.6).ticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], plain);

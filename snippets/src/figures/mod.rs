@@ -5,6 +5,7 @@
 
 mod choose;
 mod cost_model;
+mod decoder_layer;
 mod dequantization;
 pub mod gptq;
 mod gpu;
@@ -14,6 +15,7 @@ mod lab_03;
 mod lab_04;
 mod lab_06;
 mod lab_07;
+mod lab_08;
 mod landscape;
 mod layouts;
 pub mod measured;
@@ -30,7 +32,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{AWQ, CPU, GPTQ, GPU, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{AWQ, CPU, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -61,9 +63,14 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("measured_ours", &METERS, |of| measured::of(&of.ours)),
         Entry::of("measured_vllm", &METERS, |of| measured::of(&of.vllm)),
         Entry::of("gpu_gains", &GPU, gpu::gains),
+        Entry::computed("layer_matrices", decoder_layer::matrices),
         Entry::computed("cost_crossover", cost_model::crossover),
         Entry::computed("cost_context", cost_model::context),
         Entry::computed("alpha_sweep", lab_04::alpha_sweep),
+        Entry::computed("number_lines", lab_08::number_lines),
+        Entry::computed("e8m0_rounding", lab_08::e8m0_rounding),
+        Entry::of("grid_perplexities", &GRIDS, lab_08::perplexities),
+        Entry::computed("shape_decides", lab_08::shape_decides),
         Entry::of("landscape_before", &LAYERS, landscape::before),
         Entry::of("landscape_after", &LAYERS, landscape::after),
         Entry::of("model_ratios_norm", &MODEL, outliers::model_ratios_norm),

@@ -32,9 +32,10 @@ pub fn model_ratios_norm(capture: &Capture) -> Result<Figure> {
         [median(&attention), worst.ratio(), worst.ratio_without_first()].map(times);
     let (attention, mlp) = (span(&attention), span(&mlp));
     Ok(Figure {
-        title: "Loudest over median channel in each layer, inputs that a norm feeds".into(),
+        title: "Largest channel absmax over the median in each layer, inputs that a norm feeds"
+            .into(),
         caption: format!(
-            "A bar is a layer: its loudest channel over its median one, over the whole passage; the \
+            "A bar is a layer: the largest absmax of its channels over the median one, over the whole passage; the \
              ring is the same with each chunk's first token left out. Attention's inputs are at \
              {usual} in the median layer, and the first token has no part in it. Layer {} of the MLP \
              falls from {with} to {without} without it.",
@@ -59,7 +60,8 @@ pub fn model_ratios_other(capture: &Capture) -> Result<Figure> {
         [median(&o), worst.ratio(), worst.ratio_without_first(), largest(&rest)].map(times);
     let (down, o) = (span(&down), span(&o));
     Ok(Figure {
-        title: "Loudest over median channel in each layer, inputs that no norm feeds".into(),
+        title: "Largest channel absmax over the median in each layer, inputs that no norm feeds"
+            .into(),
         caption: format!(
             "The same for the two inputs that no norm feeds, on an axis ten times as long. Layer {} \
              reaches {with} at down_proj, {without} without first tokens. What o_proj is given is \
@@ -101,7 +103,7 @@ fn bars(
     let layers = [first?, second?];
     let all: Vec<f64> = layers.iter().flat_map(|layers| ratios(layers)).collect();
     let x = Axis::linear("decoder layer", -0.8..29.8).ticks(LAYERS, plain).without_grid();
-    let y = Axis::log("loudest channel over median channel", range)
+    let y = Axis::log("largest channel absmax over the median", range)
         .ticks(ticks.iter().copied(), thousands)
         .holding(&all);
     draw(Layout::with_legend(2), x, y, |plot| {

@@ -52,7 +52,7 @@ pub fn rules_grids() -> Result<Figure> {
         caption: "The places that weights of one group can be put on, in units of its largest \
                   magnitude, with the steps of the outermost. Dividing by 7 leaves one of sixteen \
                   codes unused. Dividing by 7.5 reaches beyond one end and falls short of the \
-                  other. A scale with a sign puts the loudest weight on its place, and falls \
+                  other. A scale with a sign puts the largest weight on its place, and falls \
                   short at the opposite end."
             .into(),
         alt: format!(

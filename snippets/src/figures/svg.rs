@@ -18,8 +18,7 @@ pub struct Drawing {
     pub body: String,
 }
 
-/// Where an element is, which is its own affair, and how it is painted, which it may share with
-/// its neighbours.
+/// An element. Its place is its own; neighbours with the same paint are written as one group.
 struct Element {
     tag: String,
     place: String,

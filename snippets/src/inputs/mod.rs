@@ -35,7 +35,17 @@ const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
+const GPTQ_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/gptq/ours-epyc-avx512.json"),
+    captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
+];
+const FLOATS_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/floats/ours-epyc-avx512.json"),
+    captures!("engines/captures/floats/vllm-epyc-avx512.json"),
+];
+const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
+const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
 /// The nine real matrices.
@@ -96,6 +106,22 @@ pub static ROUNDING: Input<engines::Capture> =
 /// The capture of `cargo book capture gptq`.
 pub static GPTQ: Input<measure::gptq::Capture> =
     Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
+
+/// The quality of files in lab 08's formats, by this course's model and by vLLM.
+pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| FLOATS_SERVED_FILES.map(PathBuf::from).into(), load_all);
+
+/// The capture of `cargo book capture grids`.
+pub static GRIDS: Input<measure::grids::Capture> =
+    Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+
+/// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
+pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| GPTQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
+
+/// The quality of W8A8 with the nearest codes and with GPTQ's, by this course's model.
+pub static GPTQ_W8A8: Input<engines::Capture> =
+    Input::new(|| vec![GPTQ_W8A8_FILE.into()], |files| load(&files[0]));
 
 /// What lies in vLLM's quantization folder.
 pub static VLLM_MAP: Input<VllmMap> =

@@ -112,9 +112,9 @@ impl Cut {
         }
         let [largest, median, smallest] = rows;
         let names = [
-            format!("row {largest}, the loudest"),
+            format!("row {largest}, the largest"),
             format!("row {median}, the median"),
-            format!("row {smallest}, the quietest"),
+            format!("row {smallest}, the smallest"),
         ];
         Self { label: label(name), names, weights }
     }
@@ -156,13 +156,13 @@ pub fn grid_and_scale(slice: &Slice) -> Result<Interactive> {
             ),
             alt: format!(
                 "Three bands, one a row, each crossed by the same fifteen grid lines. In each \
-                 {SHOWN} weights, joined to the nearest line. In the loudest row one of them \
-                 reaches the last line, in the quietest all are near 0. The rows lose {shared}.",
+                 {SHOWN} weights, joined to the nearest line. In the row of the largest absmax one of them \
+                 reaches the last line, in the smallest all are near 0. The rows lose {shared}.",
             ),
             drawing,
         },
         predict: "The grid is int4 and the three rows share a scale. You pull the largest weight \
-            of the loudest row in to half its size. Which other weights move, and does their \
+            of the row of the largest absmax in to half its size. Which other weights move, and does their \
             error grow or shrink? And when each row has a scale of its own?"
             .into(),
         then: "Then drag it, or move it with the arrow keys. Try the other grids.".into(),

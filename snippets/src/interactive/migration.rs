@@ -49,7 +49,7 @@ impl Arm {
         };
         let real = layers.of(TENSORS[3]);
         [
-            planted_on("four loud channels (planted)", planted),
+            planted_on("four outlier channels (planted)", planted),
             planted_on("no outliers (control)", healthy),
             Self {
                 name: format!("{} (real)", real.label),
@@ -216,7 +216,7 @@ pub fn migration_sides(layers: &Layers) -> Result<Interactive> {
             caption: format!(
                 "The layer's output against the exact one, on tokens that calibration did not \
                  see. One curve has only the activation in int8, one only the weight, one both \
-                 (of the real layer one output in {EVERY} is computed). With four loud channels \
+                 (of the real layer one output in {EVERY} is computed). With four outlier channels \
                  and one scale for the activation, the two sides cost {activation} and {weight} at \
                  alpha {:.2}, where both together cost least, {both}. The root of the sum of the two \
                  squares is {root}.",

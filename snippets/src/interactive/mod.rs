@@ -8,6 +8,7 @@
 
 pub mod calculator;
 pub mod card;
+mod codes;
 mod curves;
 pub mod grid;
 mod groups;
@@ -35,6 +36,7 @@ pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
         Entry::of("group_sizes", &SLICE, groups::group_sizes),
         Entry::of("migration_sides", &LAYERS, migration::migration_sides),
         Entry::computed("two_inputs", two_inputs::two_inputs),
+        Entry::computed("codes_in_use", codes::codes_in_use),
         Entry::computed("calculator", calculator::calculator),
     ]
 });

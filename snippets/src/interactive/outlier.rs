@@ -72,7 +72,7 @@ fn codes_of_others(quantized: &Quantized) -> Vec<f64> {
     codes.map(|(_, &code)| f64::from(code).abs()).collect()
 }
 
-const SENTENCE: &str = "Row 7 is {0} times as loud, and one step of the tensor's grid is {1}. With \
+const SENTENCE: &str = "Row 7 is {0} times as large, and one step of the tensor's grid is {1}. With \
     one scale for the tensor the other 63 rows lose {2} on average: {3} of their {4} weights ({5}) \
     become 0, and the largest of them reaches code {6} of 127. The error of the whole matrix says \
     {7}. With one scale per row the 63 rows lose {8}.";
@@ -89,7 +89,7 @@ pub fn one_outlier_row() -> Result<Interactive> {
             .map(percent);
     let replay = Replay {
         controls: vec![Control {
-            label: "how many times as loud row 7 is",
+            label: "how many times as large row 7 is",
             values: outcomes.iter().map(|outcome| format!("{}x", sig3(outcome.factor))).collect(),
             start: 0,
             slider: true,
@@ -101,22 +101,22 @@ pub fn one_outlier_row() -> Result<Interactive> {
     };
     Ok(Interactive {
         figure: Figure {
-            title: "Error of 63 quiet rows against the loudness of one".into(),
+            title: "Error of 63 other rows against the size of one".into(),
             caption: format!(
-                "Row {OUTLIER_ROW} of 64 made 1 to 1,000 times as loud. With one scale for the \
+                "Row {OUTLIER_ROW} of 64 made 1 to 1,000 times as large. With one scale for the \
                  tensor the other rows lose {low} at 1, {half} at {} and {high} at 1,000; with one \
                  scale per row {own} at all of them. The error of the whole matrix is {peak} at most \
                  and ends at {end}: it never says that 63 rows are gone.",
                 sig3(middle.factor),
             ),
             alt: format!(
-                "Line plot, both axes logarithmic. The mean error of the 63 quiet rows rises from \
+                "Line plot, both axes logarithmic. The mean error of the 63 other rows rises from \
                  {low} to {high} with one scale for the tensor and is flat at {own} with one per \
                  row. The error of the whole matrix rises to {peak} and falls to {end}."
             ),
             drawing,
         },
-        predict: "How loud must one row of 64 be before half of all other weights become 0, on \
+        predict: "How large must one row of 64 be before half of all other weights become 0, on \
             one int8 grid for all? (Half of all normal values are within 0.67 of 0. A weight \
             becomes 0 under half a step, and a step is the largest weight over 127.)"
             .into(),
@@ -143,7 +143,7 @@ fn plot(layout: Layout, outcomes: &[Outcome]) -> Result<(Drawing, Places)> {
             o.per_channel
         }),
     ];
-    let x = Axis::log("how many times as loud row 7 is", 0.9..1120.0).ticks(
+    let x = Axis::log("how many times as large row 7 is", 0.9..1120.0).ticks(
         [1.0, 10.0, 100.0, 1000.0],
         |value| {
             if value < 1e3 { plain(value) } else { "1,000".into() }

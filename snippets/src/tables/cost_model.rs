@@ -1,7 +1,7 @@
 //! The tables of the chapter "The cost model": computed from sizes and data sheets, nothing measured.
 
 use anyhow::{Context, Result};
-use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED};
+use formats::architecture::{Architecture, LLAMA31_8B, LLAMA31_70B, PUBLISHED, SMOLLM2_135M};
 use formats::device::{self, Device};
 use formats::format::{Format, Grid};
 use kit::Table;
@@ -30,6 +30,51 @@ fn number(value: u64) -> String {
 
 fn gigabytes(bytes: u64) -> String {
     sig3(bytes as f64 / 1e9)
+}
+
+/// A matrix of a decoder layer: its name, and its sizes by the names of `config.json`.
+pub struct Matrix {
+    /// Without `_proj`.
+    pub name: &'static str,
+    out_features: &'static str,
+    in_features: &'static str,
+    reads: &'static str,
+}
+
+const ATTENTION: &str = "heads · head_dim";
+const KEYS: &str = "KV heads · head_dim";
+const fn matrix(
+    name: &'static str,
+    [out_features, in_features]: [&'static str; 2],
+    reads: &'static str,
+) -> Matrix {
+    Matrix { name, out_features, in_features, reads }
+}
+
+/// The matrices in the order of [`Architecture::layer_matrices`].
+pub const MATRICES: [Matrix; 7] = [
+    matrix("q", [ATTENTION, "hidden"], "the first norm"),
+    matrix("k", [KEYS, "hidden"], "the first norm"),
+    matrix("v", [KEYS, "hidden"], "the first norm"),
+    matrix("o", ["hidden", ATTENTION], "the heads, side by side"),
+    matrix("gate", ["intermediate", "hidden"], "the second norm"),
+    matrix("up", ["intermediate", "hidden"], "the second norm"),
+    matrix("down", ["hidden", "intermediate"], "silu(gate) · up"),
+];
+
+/// The matrices of a layer, as formulas and for two models.
+pub fn matrices() -> Result<Table> {
+    let shape = |[rows, columns]: [u64; 2]| format!("[{}, {}]", number(rows), number(columns));
+    let [small, large] = [SMOLLM2_135M, LLAMA31_8B].map(|model| model.layer_matrices());
+    let rows = MATRICES.iter().zip(small.map(shape).into_iter().zip(large.map(shape)));
+    Ok(Table::of("The seven matrices of a decoder layer", rows)
+        .text("matrix", |(matrix, _)| format!("`{}_proj`", matrix.name))
+        .text("reads", |(matrix, _)| matrix.reads)
+        .text("out_features", |(matrix, _)| matrix.out_features)
+        .text("in_features", |(matrix, _)| matrix.in_features)
+        .number("SmolLM2-135M", |(_, (small, _))| small.clone())
+        .number("Llama-3.1-8B", |(_, (_, large))| large.clone())
+        .done())
 }
 
 /// Bytes of the weights of published models.
@@ -78,6 +123,7 @@ pub fn kv() -> Result<Table> {
 /// Blocks of KV cache that fit into the memory that the weights leave.
 pub fn capacity() -> Result<Table> {
     let placed = [
+        ("RTX 4090", device::RTX_4090, "Llama-3.1-8B", LLAMA31_8B),
         ("L40S", device::L40S, "Llama-3.1-8B", LLAMA31_8B),
         ("H100 SXM", device::H100, "Llama-3.1-8B", LLAMA31_8B),
         ("H100 SXM", device::H100, "Llama-3.1-70B", LLAMA31_70B),

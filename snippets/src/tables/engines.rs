@@ -1,7 +1,7 @@
 //! The tables of "Captured: three engines, one model", read from the captures of quality that
 //! `cargo book measure` and the command before it took.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kit::Table;
 use kit::table::{count, percent};
 use measure::engines::{Capture, Run};
@@ -35,11 +35,20 @@ fn megabytes(checkpoint: &Run) -> String {
 
 /// Folders, read by this course's model and by vLLM.
 pub fn folders(of: &Engines) -> Result<Table> {
-    let rows = of.vllm.runs.iter().map(|checkpoint| {
-        let own = of.ours.named(&checkpoint.name);
+    by_both(&of.ours, &of.vllm, "The same files, read by this course's model and by vLLM")
+}
+
+/// Files of lab 06's codes, read by this course's model and by vLLM.
+pub fn gptq_folders(of: &[Capture]) -> Result<Table> {
+    let [ours, vllm] = of else { bail!("{} captures, and there are two engines", of.len()) };
+    by_both(ours, vllm, "Files of GPTQ's codes, read by this course's model and by vLLM")
+}
+
+fn by_both(ours: &Capture, vllm: &Capture, title: &str) -> Result<Table> {
+    let rows = vllm.runs.iter().map(|checkpoint| {
+        let own = ours.named(&checkpoint.name);
         Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
     });
-    let title = "The same files, read by this course's model and by vLLM";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("checkpoint", |(_, vllm)| name(vllm))
         .number("MB", |(_, vllm)| megabytes(vllm))
@@ -132,9 +141,9 @@ fn allowed(ours: &Capture, name: &str) -> Result<f64> {
     Ok((3.0 * (4.0 * kl_divergence / scored as f64).sqrt()).exp_m1())
 }
 
-/// One format with two roundings: the bytes are equal, the quality is not.
-pub fn roundings(of: &Capture) -> Result<Table> {
-    Ok(Table::of("W4A16 in groups of 64, with two roundings", &of.runs)
+/// One format, `what`, with two roundings: the bytes are equal.
+pub fn roundings(of: &Capture, what: &str) -> Result<Table> {
+    Ok(Table::of(format!("{what}, with two roundings"), &of.runs)
         .text("checkpoint", |run| name(run))
         .number("MB", |run| megabytes(run))
         .number("perplexity", |run| perplexity(Some(run)))
@@ -176,6 +185,24 @@ pub fn vllm_read(of: &Engines) -> Result<Table> {
         .text("served", |checkpoint| if checkpoint.served { "yes" } else { "no" })
         .text("what the engine said", |checkpoint| {
             shortened(checkpoint.reason.as_deref().or(checkpoint.kernel.as_deref()).unwrap_or("-"))
+        })
+        .done())
+}
+
+/// Files of lab 08's formats, read by this course's model, and what vLLM says of them.
+pub fn float_folders(of: &[Capture]) -> Result<Table> {
+    let [ours, vllm] = of else { bail!("{} captures, and there are two engines", of.len()) };
+    let rows = vllm.runs.iter().map(|checkpoint| {
+        let own = ours.named(&checkpoint.name);
+        Ok((own.with_context(|| format!("ours has no {}", checkpoint.name))?, checkpoint))
+    });
+    let title = "Checkpoints of small floats in vLLM for processors";
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
+        .text("checkpoint", |(_, vllm)| name(vllm))
+        .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
+        .number("perplexity, vLLM", |(_, vllm)| perplexity(Some(vllm)))
+        .text("what the engine said", |(_, vllm)| {
+            shortened(vllm.reason.as_deref().or(vllm.kernel.as_deref()).unwrap_or("-"))
         })
         .done())
 }

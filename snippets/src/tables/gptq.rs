@@ -6,12 +6,14 @@ use kit::table::{count, percent, sig3};
 use measure::gptq::{Capture, GptqMeters, Loss, Run};
 
 /// The tables of the plan: name, the question with which the names of its runs begin, title.
-pub const QUESTIONS: [(&str, &str, &str); 5] = [
-    ("gptq_aims", "aim", "GPTQ at 4.25 bits a weight: llm-compressor's choices"),
+pub const QUESTIONS: [(&str, &str, &str); 7] = [
+    ("gptq_aims", "aim", "GPTQ at 4.25 bits a weight"),
     ("gptq_tokens", "tokens", "How many tokens of calibration"),
     ("gptq_texts", "text", "Which text, from far to near"),
     ("gptq_order", "order", "Order of the columns, passes through a layer, scales"),
     ("gptq_clip", "clip", "Where the grid ends"),
+    ("gptq_groups", "groups", "How many weights share a scale"),
+    ("gptq_three_bits", "3 bits", "Three bits, 3.25 bits a weight with the scales"),
 ];
 
 /// The runs that answer a question, in the order of the plan.

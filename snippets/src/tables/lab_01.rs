@@ -43,7 +43,7 @@ pub fn real_slice_contents(slice: &Slice) -> Result<Table> {
         .number("in_features", |(_, w, _)| count(w.ncols()))
         .number("largest magnitude", |(.., maxima)| sig3(largest(maxima)))
         .number("row maximum, median", |(.., maxima)| sig3(median(maxima)))
-        .number("loudest row over median row", |(.., maxima)| {
+        .number("largest row absmax over the median", |(.., maxima)| {
             times(largest(maxima) / median(maxima))
         })
         .done())
@@ -77,11 +77,11 @@ pub fn outlier_row() -> Result<Table> {
     let errors = quantized.each_ref().map(|quantized| row_errors(&w, quantized));
     let whole = quantized.map(|quantized| relative_error(&w, &dequantize(&quantized)));
     let rows = [
-        ("the 63 quiet rows, mean", errors.each_ref().map(|errors| mean_of_others(errors))),
-        ("the loud row", errors.map(|errors| errors[OUTLIER_ROW])),
+        ("the 63 other rows, mean", errors.each_ref().map(|errors| mean_of_others(errors))),
+        ("the outlier row", errors.map(|errors| errors[OUTLIER_ROW])),
         ("the whole matrix", whole),
     ];
-    Ok(Table::of("One row of 64 is a hundred times as loud: relative error", rows)
+    Ok(Table::of("One row of 64 is a hundred times as large: relative error", rows)
         .text("measured on", |(what, _)| *what)
         .number("per tensor", |(_, errors)| percent(errors[0]))
         .number("per channel", |(_, errors)| percent(errors[1]))

@@ -112,17 +112,17 @@ impl Others {
 
 /// The cliff: an activation without outliers, then one with four outlier channels.
 pub fn cliff() -> Result<Table> {
-    let arms = [("normal values", healthy(1)), ("four loud channels", planted(1))];
+    let arms = [("normal values", healthy(1)), ("four outlier channels", planted(1))];
     let rows = on_both(&arms).into_iter().map(|(name, x, (granularity, scales))| {
         Ok((name, scales, naive_error(x, granularity)?, Others::of(x, granularity)?))
     });
-    let title = "W8A8 without help: four of 256 channels are 80 times as loud";
+    let title = "W8A8 without help: four of 256 channels are 80 times as large";
     Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("activation", |(name, ..)| *name)
         .text("scales of the activation", |(_, scales, ..)| *scales)
         .number("error of the output", |(_, _, error, _)| percent(*error))
-        .number("quiet entries that round to 0", |(.., others)| percent(others.zeros))
-        .number("error of the quiet channels", |(.., others)| percent(others.error))
+        .number("other entries that round to 0", |(.., others)| percent(others.zeros))
+        .number("error of the other channels", |(.., others)| percent(others.error))
         .done())
 }
 
@@ -149,7 +149,7 @@ pub fn outlier_token() -> Result<Table> {
         let outputs = relative_error(&pick(&linear_f64(&x, &weight())), &pick(&y));
         Ok((scales, relative_error(&pick(&x), &pick(&back(&q))), outputs))
     });
-    let title = "One token of 64 is 80 times as loud: error of the other 63";
+    let title = "One token of 64 is 80 times as large: error of the other 63";
     Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
         .text("scales of the activation", |(scales, ..)| *scales)
         .number("error of their entries", |(_, entries, _)| percent(*entries))
@@ -161,7 +161,7 @@ pub fn outlier_token() -> Result<Table> {
 /// win.
 pub fn migration() -> Result<Table> {
     let arms = [
-        ("four loud channels", (planted(1), planted(1))),
+        ("four outlier channels", (planted(1), planted(1))),
         ("the same, tokens it never saw", (planted(3), planted(1))),
         ("control: normal values", (healthy(1), healthy(1))),
     ];
@@ -205,7 +205,7 @@ pub fn spread(magnitudes: &[f32]) -> f64 {
 
 /// The other road on the same set-up: the outlier channels stay in floating point.
 pub fn other_road() -> Result<Table> {
-    let arms = [("four loud channels", planted(1)), ("normal values", healthy(1))];
+    let arms = [("four outlier channels", planted(1)), ("normal values", healthy(1))];
     let rows = arms.map(|(name, x)| -> Result<_> {
         let y = mixed_linear(&x, &weight(), THRESHOLD)?;
         Ok((name, relative_error(&linear_f64(&x, &weight()), &y), outlier_channels(&x, THRESHOLD)))

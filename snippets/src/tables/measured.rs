@@ -39,8 +39,8 @@ pub fn peaks(of: &Engines) -> Result<Table> {
         .text("run", |(engine, _)| engine.to_string())
         .number("threads", |(_, peaks)| count(peaks.threads))
         .number("reading memory (GB/s)", |(_, peaks)| giga(&peaks.bytes_per_s))
-        .number("f32 product (Gop/s)", |(_, peaks)| giga(&peaks.f32_operations_per_s))
-        .number("int8 product (Gop/s)", |(_, peaks)| giga(&peaks.int8_operations_per_s))
+        .number("f32 product (GOP/s)", |(_, peaks)| giga(&peaks.f32_operations_per_s))
+        .number("int8 product (GOP/s)", |(_, peaks)| giga(&peaks.int8_operations_per_s))
         .done())
 }
 

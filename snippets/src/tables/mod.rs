@@ -14,6 +14,7 @@ pub mod lab_04;
 mod lab_05;
 pub mod lab_06;
 pub mod lab_07;
+pub mod lab_08;
 mod layouts;
 pub mod measured;
 mod mental_model;
@@ -31,8 +32,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CPU, GOLDEN, GPTQ, GPU, HESSIANS, LAYERS, METERS, MODEL, ROUNDING, SERVED,
-    SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS, HESSIANS,
+    LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -51,6 +52,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("rounding_ties", rounding::ties),
         Entry::of("clip_rules", &SLICE, rounding::clip_rules),
         Entry::of("zero_guards", &SLICE, rounding::zero_guards),
+        Entry::computed("cost_matrices", cost_model::matrices),
         Entry::computed("cost_weights", cost_model::weights),
         Entry::computed("cost_kv", cost_model::kv),
         Entry::computed("cost_capacity", cost_model::capacity),
@@ -110,7 +112,12 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("awq_one_percent", &AWQ, methods::one_percent),
         Entry::of("methods", &AWQ, methods::methods),
         Entry::of("methods_layouts", &AWQ, methods::layouts),
-        Entry::of("lab_05_roundings", &ROUNDING, engines::roundings),
+        Entry::of("lab_05_roundings", &ROUNDING, |of| {
+            engines::roundings(of, "W4A16 in groups of 64")
+        }),
+        Entry::of("lab_06_w8a8", &GPTQ_W8A8, |of| engines::roundings(of, "W8A8")),
+        Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
+        Entry::of("lab_08_served", &FLOATS_SERVED, |of| engines::float_folders(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
@@ -140,6 +147,18 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("gpu_capacity", &GPU, captured::capacity),
         Entry::of("gpu_sanity", &GPU, captured::output_checks),
         Entry::of("gpu_readings", &GPU, captured::readings),
+        Entry::computed("lab_08_grids", lab_08::grids),
+        Entry::computed("lab_08_exponents", lab_08::exponents),
+        Entry::computed("lab_08_rules_on_normal", lab_08::rules_on_normal),
+        Entry::computed("lab_08_underflow", lab_08::underflow),
+        Entry::of("lab_08_comparison", (&SLICE, &GRIDS), |(slice, model)| {
+            lab_08::comparison(slice, model)
+        }),
+        Entry::of("lab_08_each_matrix", &SLICE, lab_08::each_matrix),
+        Entry::of("lab_08_model", &GRIDS, lab_08::model),
+        Entry::of("lab_08_feedback", &GRIDS, lab_08::feedback),
+        Entry::computed("lab_08_thirds", lab_08::thirds),
+        Entry::of("lab_08_block_shapes", &SLICE, lab_08::block_shapes),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
@@ -177,7 +196,35 @@ impl Embed for Table {
             "\n<p class=\"table-title\" id=\"table-{name}\" \
              data-snippet=\"table {name}\">{}</p>\n\n{}",
             self.title(),
-            self.to_markdown()
+            literal(&self.to_markdown())
         ))
+    }
+}
+
+/// A Markdown table whose cells keep their quotes and hyphens. A cell is data: mdBook's smart punctuation
+/// would make a dash of `--budget`, and an opening quote of the one that ends a generated text.
+fn literal(table: &str) -> String {
+    let lines = table.lines().map(|line| match line.starts_with("|-") {
+        true => line.to_owned(),
+        false => {
+            let parts = line.split('`').enumerate().map(|(part, text)| match part % 2 {
+                0 => text.replace('"', "\\\"").replace("--", "\\-\\-"),
+                _ => text.to_owned(),
+            });
+            parts.collect::<Vec<_>>().join("`")
+        }
+    });
+    lines.fold(String::new(), |text, line| text + &line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn quotes_and_hyphens_of_cells_are_kept_and_code_and_the_line_of_alignments_are_not_touched() {
+        let table = "| a --b | \" c\" | `--d \"e\"` |\n|-------|------|-------:|\n";
+        let kept = r#"| a \-\-b | \" c\" | `--d "e"` |"#;
+        assert_eq!(literal(table), format!("{kept}\n|-------|------|-------:|\n"));
     }
 }

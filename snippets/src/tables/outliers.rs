@@ -66,12 +66,12 @@ pub fn largest_channels(capture: &Capture) -> Result<Table> {
         let worst = layers.into_iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
         Ok((fed, ratios, rest, worst.context("a kind of input has layers")?))
     });
-    let title = "Loudest channel over median channel at four inputs of 30 layers";
+    let title = "Largest channel absmax over the median at four inputs of 30 layers";
     Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
         .text("input of", |(fed, ..)| *fed)
         .number("median layer", |(_, ratios, ..)| times(median(ratios)))
         .number("worst layer", |(_, ratios, ..)| times(largest(ratios)))
-        .text("its loudest value", |(.., worst)| {
+        .text("its largest value", |(.., worst)| {
             let Peak { magnitude, position, .. } = &worst.peak;
             format!("{} (layer {}, position {position})", sig3(*magnitude), worst.layer)
         })

@@ -94,7 +94,9 @@ pub fn kept_channels(layers: &Layers) -> Result<Table> {
     Ok(Table::of("Channels with a magnitude of 6 or more, in 46 tokens", &layers.0)
         .text("input of", |layer| layer.label.clone())
         .number("channels", |layer| layer.held_out.ncols().to_string())
-        .number("loud", |layer| outliers(&layer.held_out))
-        .number("loud without the first token", |layer| outliers(&without_first(&layer.held_out)))
+        .number("outliers", |layer| outliers(&layer.held_out))
+        .number("outliers without the first token", |layer| {
+            outliers(&without_first(&layer.held_out))
+        })
         .done())
 }

@@ -153,7 +153,7 @@ pub fn zero_guards(slice: &Slice) -> Result<Table> {
             let scale = (guard.scale)(0.0);
             ((0.0f32 / scale).round_ties_even() * scale).to_string()
         })
-        .number("error of the quiet row", |guard| percent(row_error(&small, (guard.scale)(1e-6))))
+        .number("error of the small row", |guard| percent(row_error(&small, (guard.scale)(1e-6))))
         .done())
 }
 

@@ -281,7 +281,7 @@ const QUIRKS: [Quirk; 5] = [
         rules: &[&AUTOAWQ_ZERO_POINT, &COMPRESSED_TENSORS_ASYMMETRIC, &GGML_Q4_1],
     },
     Quirk {
-        group: "quiet: 1e-7, -5e-8, 3e-8, 0",
+        group: "tiny: 1e-7, -5e-8, 3e-8, 0",
         weights: [1e-7, -5e-8, 3e-8, 0.0],
         rules: &[&AUTOAWQ_SYMMETRIC, &LAB_03, &GGML_Q4_0, &COMPRESSED_TENSORS_SYMMETRIC],
     },

@@ -34,7 +34,7 @@ use crate::{Embed, Entry, Inputs};
 pub struct Value {
     /// What the chapter shows: the number with its unit.
     pub text: String,
-    /// What the number is, in words that end before it: "the mean error of the quiet rows is".
+    /// What the number is, in words that end before it: "the mean error of the other rows is".
     pub meaning: String,
 }
 
@@ -76,12 +76,12 @@ pub static ALL: LazyLock<Vec<Entry<Value>>> = LazyLock::new(|| {
 
 fn of_the_labs() -> Vec<Entry<Value>> {
     let mut all = vec![
-        number("lab_01.quiet_per_tensor", (), percent, |()| others_error(quantize_per_tensor))
+        number("lab_01.others_per_tensor", (), percent, |()| others_error(quantize_per_tensor))
             .means(
-                "With one scale for the tensor and one row at 100x, the quiet rows lose on average",
+                "With one scale for the tensor and one row at 100x, the other rows lose on average",
             ),
-        number("lab_01.quiet_per_channel", (), percent, |()| others_error(quantize_per_channel))
-            .means("With one scale per row and one row at 100x, the quiet rows lose on average"),
+        number("lab_01.others_per_channel", (), percent, |()| others_error(quantize_per_channel))
+            .means("With one scale per row and one row at 100x, the other rows lose on average"),
         number("lab_01.global_per_tensor", (), percent, |()| {
             let w = lab_01::planted();
             Ok(relative_error(&w, &dequantize(&quantize_per_tensor(&w)?)))

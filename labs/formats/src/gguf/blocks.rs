@@ -7,6 +7,8 @@
 use half::f16;
 
 use super::{GgufError, TensorType};
+use crate::e8m0;
+use crate::float4;
 
 /// Weights in a block of every quantized type that is decoded here.
 pub const BLOCK: usize = 32;
@@ -53,6 +55,12 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
         TensorType::Q8_0 => {
             let d = f16_at(block, 0);
             values.extend(block[2..].iter().map(|&code| d * f32::from(code.cast_signed())));
+        }
+        TensorType::Mxfp4 => {
+            // llama.cpp reads exponent 255 as 2^128 / 2 times its doubled values, which is not finite
+            // either.
+            let scale = e8m0::decode(block[0]).unwrap_or(f32::NAN);
+            values.extend(nibbles(&block[1..]).map(|code| scale * float4::decode(code)));
         }
         // `dequantize` refuses these types.
         TensorType::Other(_) => {}

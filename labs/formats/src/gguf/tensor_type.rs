@@ -17,6 +17,8 @@ pub enum TensorType {
     Q4_1,
     /// `code * d`: an `f16` scale and 32 codes of 8 bits with a sign, 34 bytes.
     Q8_0,
+    /// FP4 codes under a power of two: a byte of exponent and 32 codes of 4 bits, 17 bytes.
+    Mxfp4,
     /// A type that is listed but not decoded, by its number in the file.
     Other(u32),
 }
@@ -24,7 +26,7 @@ pub enum TensorType {
 impl TensorType {
     /// The type that has the number `id` in a GGUF file.
     pub fn from_id(id: u32) -> Self {
-        let decoded = [Self::F32, Self::F16, Self::Q4_0, Self::Q4_1, Self::Q8_0];
+        let decoded = [Self::F32, Self::F16, Self::Q4_0, Self::Q4_1, Self::Q8_0, Self::Mxfp4];
         decoded.into_iter().find(|kind| kind.id() == id).unwrap_or(Self::Other(id))
     }
 
@@ -36,6 +38,7 @@ impl TensorType {
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
             Self::Q8_0 => 8,
+            Self::Mxfp4 => 39,
             Self::Other(id) => id,
         }
     }

@@ -1,4 +1,4 @@
-//! GGML's blocks Q4_0, Q4_1 and Q8_0: 32 weights of a row with their scale in front.
+//! GGML's blocks Q4_0, Q4_1, Q8_0 and MXFP4: 32 weights of a row with their scale in front.
 //!
 //! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j`
 //! of the codes holds element `j` low and element `j + 16` high. [`crate::gguf::dequantize`] is the
@@ -11,6 +11,7 @@
 //! | Q4_0 | d = (value furthest from 0) / -8 | x / d + 8.5, cut off, at most 15 | (code - 8) * d |
 //! | Q4_1 | d = (max - min) / 15, m = min | (x - m) / d + 0.5, cut off, at most 15 | code * d + m |
 //! | Q8_0 | d = (largest magnitude) / 127 | x / d, ties away from zero | code * d |
+//! | MXFP4 | e = floor(log2(largest magnitude)) - 2 | nearest of FP4 to x / 2^e, ties to 0 | FP4 * 2^e |
 //!
 //! Codes come from the `f32` scale (multiplied by its inverse), and only what is stored is rounded
 //! to `f16`.
@@ -21,6 +22,8 @@ use ndarray::Array2;
 
 use super::words::check_divides;
 use super::{Grouped, LayoutError};
+use crate::e8m0;
+use crate::float4;
 use crate::rules;
 
 /// What one byte of a block holds.
@@ -99,15 +102,18 @@ impl Block {
 /// of 32.
 ///
 /// # Errors
-/// [`LayoutError::NotEncoded`] for any type but Q4_0, Q4_1 and Q8_0; if `values` ends
+/// [`LayoutError::NotEncoded`] for any type but Q4_0, Q4_1, Q8_0 and MXFP4; if `values` ends
 /// inside a block, holds NaN or infinity, or a scale or a minimum is beyond `f16`.
 pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> {
-    let map = block_bytes(kind)?;
     let (blocks, _) = values.as_chunks::<BLOCK>();
     check_divides("GGML", "the number of values", values.len(), BLOCK, "a block is 32 values")?;
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(LayoutError::NotFinite { index, value: values[index] });
     }
+    if kind == TensorType::Mxfp4 {
+        return Ok(blocks.iter().flat_map(mxfp4).collect());
+    }
+    let map = block_bytes(kind)?;
     let mut bytes = Vec::with_capacity(blocks.len() * map.len());
     for (index, x) in blocks.iter().enumerate() {
         let (d, m, codes) = match kind {
@@ -121,6 +127,19 @@ pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> 
         Block { d: half(d)?, m: half(m)?, codes }.write(&map, &mut bytes);
     }
     Ok(bytes)
+}
+
+/// A block of MXFP4. The exponent is the OCP rule's, and of two codes at equal distance the smaller is
+/// taken, as llama.cpp finds the first in its table.
+fn mxfp4(x: &[f32; BLOCK]) -> Vec<u8> {
+    let absmax = x.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
+    // The exponent field of an f32 has the bias of E8M0, and 4 = 2^2 is the last power of two of FP4.
+    let exponent = (absmax.to_bits() >> 23).saturating_sub(2) as u8;
+    let scale = e8m0::decode(exponent).unwrap_or(f32::NAN);
+    let codes = x.map(|value| float4::encode_first(value / scale));
+    let (low, high) = codes.split_at(BLOCK / 2);
+    let codes = low.iter().zip(high).map(|(low, high)| low | high << 4);
+    [exponent].into_iter().chain(codes).collect()
 }
 
 fn to_f16(block: usize, value: f32) -> Result<f16, LayoutError> {

@@ -12,17 +12,18 @@ const fn of(
     name: &'static str,
     about: &'static str,
     kind: TensorType,
-    bits: u32,
+    weights: Grid,
     overhead: &'static [u32],
 ) -> Description {
     Description {
         name,
         about,
-        weights: Grid::Int(bits),
+        weights,
         // llama.cpp rounds activations to blocks of int8 wherever weights are blocks.
         activations: Some(Grid::Int(8)),
         granularity: Granularity::FixedGroup(BLOCK as u64),
         overhead,
+        shared: None,
         multiples: [1, 1],
         file: File::Gguf(kind),
         scheme: Some(Scheme::Ggml(kind)),
@@ -39,15 +40,22 @@ const fn of(
 }
 
 pub(super) const Q8_0: Description =
-    of("gguf-q8_0", "int8 in blocks of 32 (GGUF Q8_0)", TensorType::Q8_0, 8, &[16]);
+    of("gguf-q8_0", "int8 in blocks of 32 (GGUF Q8_0)", TensorType::Q8_0, Grid::Int(8), &[16]);
 pub(super) const Q4_0: Description =
-    of("gguf-q4_0", "int4 in blocks of 32 (GGUF Q4_0)", TensorType::Q4_0, 4, &[16]);
+    of("gguf-q4_0", "int4 in blocks of 32 (GGUF Q4_0)", TensorType::Q4_0, Grid::Int(4), &[16]);
 pub(super) const Q4_1: Description = of(
     "gguf-q4_1",
     "int4 in blocks of 32 with a minimum (GGUF Q4_1)",
     TensorType::Q4_1,
-    4,
+    Grid::Int(4),
     &[16, 16],
+);
+pub(super) const MXFP4: Description = of(
+    "gguf-mxfp4",
+    "FP4 e2m1 in blocks of 32 with a power of two (GGUF MXFP4)",
+    TensorType::Mxfp4,
+    Grid::E2M1,
+    &[8],
 );
 
 fn type_of(description: &Description) -> Result<TensorType, FormatError> {

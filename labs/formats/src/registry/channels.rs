@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::compressed::{CHANNEL, config, per_token};
+use super::compressed::{CHANNEL, TENSOR, block, config, per_group, per_token};
 use super::nearest;
 use super::{Codes, Description, File, Granularity, Part, Reader};
 use crate::FormatError;
@@ -20,6 +20,7 @@ pub(super) const W8A8: Description = Description {
     activations: Some(Grid::Int(8)),
     granularity: Granularity::Channel,
     overhead: &[32],
+    shared: None,
     multiples: [1, 1],
     file: File::Safetensors {
         parts: |shape, _| codes_and_scales(Dtype::I8, shape),
@@ -89,6 +90,54 @@ pub(super) const FP8: Description = Description {
         _ => Err(FormatError::WrongCodes("fp8")),
     },
     ..W8A8
+};
+
+/// FP8 weights and FP8 activations, one scale for all weights of a matrix.
+pub(super) const FP8_TENSOR: Description = Description {
+    name: "fp8-tensor",
+    about: "FP8 e4m3 per tensor, FP8 activations per token (compressed-tensors float-quantized)",
+    granularity: Granularity::Tensor,
+    file: File::Safetensors {
+        parts: |shape, _| {
+            let weight = ("weight", Dtype::F8E4M3, shape.to_vec());
+            vec![weight, ("weight_scale", Dtype::F32, vec![1])]
+        },
+        config: |_, ignore| {
+            Some(config("float-quantized", TENSOR.of(8, "float"), per_token("float"), ignore))
+        },
+    },
+    round: |_, w| {
+        let (codes, scales) = float8::quantize(w, [w.nrows(), w.ncols()])?;
+        Ok(Codes::Float8 { codes, scales })
+    },
+    ..FP8
+};
+
+/// Rows and columns of a block of DeepSeek's FP8.
+const BLOCK: u64 = 128;
+
+/// FP8 weights with a scale for each square of 128, and FP8 activations with one for 128 of a token.
+pub(super) const FP8_BLOCK: Description = Description {
+    name: "fp8-block",
+    about: "FP8 e4m3 in blocks of 128 x 128, FP8 activations in groups of 128 (compressed-tensors)",
+    granularity: Granularity::Block(BLOCK, BLOCK),
+    file: File::Safetensors {
+        parts: |[out, inputs], _| {
+            let scales = vec![out.div_ceil(BLOCK), inputs.div_ceil(BLOCK)];
+            vec![("weight", Dtype::F8E4M3, vec![out, inputs]), ("weight_scale", Dtype::F32, scales)]
+        },
+        config: |_, ignore| {
+            let weights = block(BLOCK, BLOCK).of(8, "float");
+            Some(config("float-quantized", weights, per_group(BLOCK), ignore))
+        },
+    },
+    // vLLM multiplies only whole blocks of 128 inputs.
+    read_by: &[Reader::Course],
+    round: |_, w| {
+        let (codes, scales) = float8::quantize(w, [BLOCK as usize; 2])?;
+        Ok(Codes::Float8 { codes, scales })
+    },
+    ..FP8
 };
 
 fn codes_and_scales(dtype: Dtype, [out, inputs]: [u64; 2]) -> Vec<Part> {

@@ -12,12 +12,22 @@ use crate::layouts::Grouped;
 pub enum Codes {
     /// int8, a scale for each row.
     Int8(Quantized),
-    /// FP8 e4m3, `[out_features, in_features]`, and a scale for each row, `[out_features, 1]`.
+    /// FP8 e4m3, `[out_features, in_features]`, and a scale for each row, `[out_features, 1]`, for each
+    /// block, or for all.
     Float8 {
         /// The codes.
         codes: Array2<u8>,
         /// The scales.
         scales: Array2<f32>,
+    },
+    /// FP4 or FP8 in blocks along the rows, with a scale of one byte for each block.
+    Blocked {
+        /// The codes, `[out_features, in_features]`.
+        codes: Array2<u8>,
+        /// The codes of the scales, `[out_features, in_features / block]`.
+        scales: Array2<u8>,
+        /// The scale by which stored scales are divided, where there is one.
+        global: Option<f32>,
     },
     /// int4 in groups, with zero points.
     Int4(Grouped),

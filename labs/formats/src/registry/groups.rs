@@ -19,6 +19,7 @@ pub(super) const W4A16: Description = Description {
     activations: None,
     granularity: Granularity::ChosenGroup,
     overhead: &[16],
+    shared: None,
     multiples: [1, 1],
     file: File::Safetensors {
         parts: |[out, inputs], size| {

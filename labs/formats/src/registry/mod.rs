@@ -20,6 +20,7 @@ mod codes;
 mod compressed;
 mod decision;
 mod groups;
+mod microscaling;
 mod nearest;
 mod plain;
 mod plan;
@@ -41,7 +42,7 @@ use crate::format::{Format, Grid, Group, Overhead};
 use crate::gguf::TensorType;
 
 /// Every format, in the order of help texts and tables.
-pub const ALL: [&Description; 10] = [
+pub const ALL: [&Description; 16] = [
     &plain::NONE,
     &channels::W8A8,
     &channels::W8A16,
@@ -49,9 +50,15 @@ pub const ALL: [&Description; 10] = [
     &groups::AWQ,
     &groups::GPTQ,
     &channels::FP8,
+    &channels::FP8_TENSOR,
+    &channels::FP8_BLOCK,
+    &microscaling::MXFP8,
+    &microscaling::MXFP4,
+    &microscaling::NVFP4,
     &blocks::Q8_0,
     &blocks::Q4_0,
     &blocks::Q4_1,
+    &blocks::MXFP4,
 ];
 
 /// The nearest codes of a matrix `[out_features, in_features]`.
@@ -70,13 +77,15 @@ pub struct Description {
     pub about: &'static str,
     /// The grid of the weights.
     pub weights: Grid,
-    /// The grid of the activations, one scale for each token, found while the model runs; `None` leaves
-    /// them in floats.
+    /// The grid of the activations, whose scales are found while the model runs; `None` leaves them in
+    /// floats.
     pub activations: Option<Grid>,
     /// The weights that share a scale.
     pub granularity: Granularity,
     /// Bits of overhead for each scale: the scale, then a zero point or a minimum.
     pub overhead: &'static [u32],
+    /// A number that the matrices of a fused layer share.
+    pub shared: Option<Shared>,
     /// What `out_features` and `in_features` must be multiples of, besides whole groups.
     pub multiples: [u64; 2],
     /// The file, and what a matrix becomes in it.
@@ -90,13 +99,28 @@ pub struct Description {
     store: Store,
 }
 
+/// A number that is stored once for a matrix, and that the matrices of a fused layer have in common: an
+/// engine multiplies q, k and v as one matrix, and gate and up.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    /// Its bits.
+    pub bits: u32,
+    /// The nearest codes of a matrix `[out_features, in_features]`, where `absmax` is the largest
+    /// magnitude of all matrices that share the number.
+    pub round: fn(w: &Array2<f32>, absmax: f32) -> Result<Codes, FormatError>,
+}
+
 /// The weights that share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Granularity {
     /// There is no scale.
     None,
+    /// The matrix has one.
+    Tensor,
     /// A row has one.
     Channel,
+    /// A block of so many rows and columns has one; a block at the edge may be smaller.
+    Block(u64, u64),
     /// A group of neighbours in a row has one; the size is an option of the command line.
     ChosenGroup,
     /// This many neighbours in a row have one.
@@ -170,9 +194,9 @@ impl StorageFormat {
     /// `description` in groups of `group_size`, where the size is chosen.
     pub(crate) fn new(description: &'static Description, group_size: u64) -> Self {
         let group_size = match description.granularity {
-            Granularity::None | Granularity::Channel => 0,
             Granularity::ChosenGroup => group_size,
             Granularity::FixedGroup(size) => size,
+            _ => 0,
         };
         Self { description, group_size }
     }
@@ -202,6 +226,8 @@ impl StorageFormat {
     pub fn answers(self, float: Grid) -> Format {
         let per = self.group();
         let overhead = self.description.overhead.iter().map(|&bits| Overhead { bits, per });
+        let shared = self.description.shared.iter();
+        let shared = shared.map(|shared| Overhead { bits: shared.bits, per: Group::Tensor });
         let weights = match self.description.granularity {
             Granularity::None => float,
             _ => self.description.weights,
@@ -210,7 +236,7 @@ impl StorageFormat {
             name: self.to_string().into(),
             weights,
             activations: self.description.activations.unwrap_or(float),
-            overhead: overhead.collect(),
+            overhead: overhead.chain(shared).collect(),
         }
     }
 
@@ -248,7 +274,8 @@ impl StorageFormat {
     /// The weights that share a scale.
     fn group(self) -> Group {
         match self.description.granularity {
-            Granularity::None => Group::Tensor,
+            Granularity::None | Granularity::Tensor => Group::Tensor,
+            Granularity::Block(rows, columns) => Group::Block(rows, columns),
             Granularity::Channel => Group::Channel,
             Granularity::ChosenGroup | Granularity::FixedGroup(_) => Group::Size(self.group_size),
         }

@@ -11,6 +11,7 @@ pub(super) const NONE: Description = Description {
     activations: None,
     granularity: Granularity::None,
     overhead: &[],
+    shared: None,
     multiples: [1, 1],
     file: File::Safetensors { parts: |_, _| Vec::new(), config: |_, _| None },
     scheme: None,

@@ -18,6 +18,8 @@ mod vllm;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
+use crate::magnitude::absmax;
+
 pub use compressed_tensors::{
     COMPRESSED_TENSORS_ASYMMETRIC, COMPRESSED_TENSORS_INT8, COMPRESSED_TENSORS_SYMMETRIC,
 };
@@ -198,11 +200,6 @@ pub fn candidates(
         }
     }
     Ok(who)
-}
-
-/// The largest magnitude; 0 for none.
-fn absmax(weights: &[f32]) -> f32 {
-    weights.iter().fold(0.0, |max: f32, weight| max.max(weight.abs()))
 }
 
 /// The smallest and the largest weight.

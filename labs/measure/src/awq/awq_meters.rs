@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{GROUP_SIZE, TOKENS, named};
 use crate::capture::{self, Body, CaptureError};
-use crate::gptq::{Other, Quality};
+use crate::gptq::Other;
+use crate::subject::Quality;
 
 /// A capture of this program.
 pub type Capture = capture::Capture<AwqMeters>;
@@ -115,8 +116,11 @@ impl Body for AwqMeters {
                 Err(CaptureError::Inconsistent(format!("the run `{}` {what}", run.name)))
             };
             let Some(asked) = named(&run.name) else { return wrong("is not in the plan") };
-            if !is_a_quality(&run.quality) || run.files.is_empty() {
-                return wrong("has a quality that is none, or has no file");
+            if let Some(problem) = run.quality.problem() {
+                return wrong(problem);
+            }
+            if run.files.is_empty() {
+                return wrong("has no file");
             }
             if run.choices.is_empty() == asked.scales.is_some() {
                 return wrong("has choices of scales and searched none, or the other way round");
@@ -125,15 +129,12 @@ impl Body for AwqMeters {
                 return wrong("has a choice that is worse than no scales");
             }
         }
-        if let Some(kept) = self.one_percent.iter().find(|kept| !is_a_quality(&kept.quality)) {
-            let problem = format!("one percent, {}: a quality that is none", kept.chosen_by);
-            return Err(CaptureError::Inconsistent(problem));
+        for kept in &self.one_percent {
+            if let Some(problem) = kept.quality.problem() {
+                let problem = format!("one percent, {} {problem}", kept.chosen_by);
+                return Err(CaptureError::Inconsistent(problem));
+            }
         }
         Ok(())
     }
-}
-
-fn is_a_quality(quality: &Quality) -> bool {
-    let Quality { perplexity, kl_divergence, top1_agreement, .. } = *quality;
-    perplexity >= 1.0 && !kl_divergence.is_nan() && (0.0..=1.0).contains(&top1_agreement)
 }

@@ -22,10 +22,11 @@ use model::Weights;
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
 use quantizer::layer_by_layer::{LayerByLayer, Watch};
 use quantizer::loaded::Checkpoint;
-use quantizer::{Job, Options, Plan, SHARD_BYTES, Transform, write};
+use quantizer::{DecoderLayers, Job, Options, Plan, SHARD_BYTES, Transform, write};
 
 use crate::capture::Provenance;
-use crate::gptq::{Other, Subject, load};
+use crate::gptq::{Other, load};
+use crate::subject::Subject;
 
 pub use awq_meters::{AwqMeters, Capture, Choice, File, Kept, Run, Setup};
 pub use plan::{Asked, PLAN};
@@ -136,8 +137,8 @@ fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {
     let folder = target("captures").join(format!(".{}", asked.name.replace([' ', ','], "-")));
     let feedback = options.map(|options| {
         let kept = folder.with_extension("kept");
-        let weights = &subject.weights;
-        LayerByLayer::after(transform, weights, &first, tokens, &options, &kept, &mut layers)
+        let of = DecoderLayers { weights: &subject.weights, transform };
+        LayerByLayer::calibrate(of, &first, tokens, &options, &kept, &mut layers)
     });
     let feedback = feedback.transpose()?;
     let seconds = started.elapsed().as_secs_f64();

@@ -15,7 +15,7 @@ use quantizer::smooth::each_input;
 
 use super::awq_meters::Kept;
 use super::plan::GROUP_SIZE;
-use crate::gptq::Subject;
+use crate::subject::Subject;
 
 /// The name of the experiment among the runs.
 pub const NAME: &str = "one percent";

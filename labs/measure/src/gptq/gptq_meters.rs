@@ -4,30 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::named;
 use crate::capture::{self, Body, CaptureError};
+use crate::subject::{Quality, Setup};
 
 /// A capture of this program.
 pub type Capture = capture::Capture<GptqMeters>;
-
-/// What was run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Setup {
-    /// The model.
-    pub model: String,
-    /// What was scored.
-    pub passage: String,
-    /// Tokens of a chunk, of the passage and of the calibration text.
-    pub chunk: usize,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            model: "SmolLM2-135M-Instruct.Q4_1.gguf".into(),
-            passage: "labs/model/passage/alice.txt".into(),
-            chunk: quantizer::CHUNK,
-        }
-    }
-}
 
 /// The runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,19 +83,6 @@ impl Choices {
     }
 }
 
-/// The quality of a model beside that of the model as it was fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
-    /// On the passage.
-    pub perplexity: f64,
-    /// Its standard error.
-    pub standard_error: f64,
-    /// From the predictions of the model as it was fetched, in nats a token.
-    pub kl_divergence: f64,
-    /// The share of tokens with the same most likely next token.
-    pub top1_agreement: f64,
-}
-
 /// The loss of a matrix: `tr(D H D^T) / tr(W H W^T)`, where `D` is the error of its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
@@ -160,18 +127,17 @@ impl Body for GptqMeters {
 
     fn check(&self, _: &Setup) -> Result<(), CaptureError> {
         for run in &self.runs {
-            let Quality { perplexity, kl_divergence, top1_agreement, .. } = run.quality;
             let wrong = |what: &str| {
                 Err(CaptureError::Inconsistent(format!("the run `{}` {what}", run.name)))
             };
             if named(&run.name).is_none() {
                 return wrong("is not in the plan");
             }
-            if perplexity.is_nan() || perplexity < 1.0 || kl_divergence.is_nan() {
-                return wrong("has a quality that is none");
+            if let Some(problem) = run.quality.problem() {
+                return wrong(problem);
             }
-            if !(0.0..=1.0).contains(&top1_agreement) || run.tokens == 0 {
-                return wrong("agrees on a share outside 0 to 1, or has no token");
+            if run.tokens == 0 {
+                return wrong("has no token");
             }
         }
         Ok(())

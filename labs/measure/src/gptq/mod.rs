@@ -18,20 +18,17 @@ use ::gptq::{GptqError, Grid, Hessian, group_scales};
 use anyhow::{Context, Result, bail, ensure};
 use formats::bytes::Float;
 use formats::registry::StorageFormat;
-use kit::workspace::{fetched_model, target};
-use model::{Convention, Model, Reference, Score, Tokenizer, Weights, passage};
+use kit::workspace::target;
 use ndarray::Array2;
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::load_quantized;
-use quantizer::{Options, Plan};
+use quantizer::{DecoderLayers, Options, Plan};
 
 use crate::capture::Provenance;
+use crate::subject::{Setup, Subject};
 
-pub use gptq_meters::{Capture, Choices, GptqMeters, Loss, Other, Quality, Run, Setup};
+pub use gptq_meters::{Capture, Choices, GptqMeters, Loss, Other, Run};
 pub use plan::{Asked, PLAN};
-
-/// Of SmolLM2, which puts no BOS in front.
-const CONVENTION: Convention = Convention { chunk: 512, bos: None };
 
 /// Round a model with each choice of GPTQ, and score the results.
 #[derive(clap::Args)]
@@ -121,26 +118,7 @@ impl Other {
     }
 }
 
-/// The model, the passage, and what the model predicts on the passage.
-pub(crate) struct Subject {
-    pub(crate) weights: Weights,
-    pub(crate) tokenizer: Tokenizer,
-    passage: Vec<u32>,
-    reference: Vec<Reference>,
-}
-
 impl Subject {
-    pub(crate) fn load() -> Result<Self> {
-        let path = fetched_model();
-        ensure!(path.exists(), "there is no {}: run `cargo book fetch`", path.display());
-        let (weights, tokenizer) = (Weights::open(&path)?, Tokenizer::load(&path)?);
-        let passage = tokenizer.encode(passage::ALICE)?;
-        let model = Model::load(&path)?;
-        println!("scoring the model as it was fetched");
-        let reference = logits(&model, &passage, |logits, _| Ok(Reference::new(logits)))?;
-        Ok(Self { weights, tokenizer, passage, reference })
-    }
-
     /// The tokens to calibrate on; `None` if the text is not there.
     fn calibration(&self, asked: &Asked, args: &Args) -> Result<Option<Vec<u32>>> {
         let Some(text) = texts::text(asked.text, args.texts.as_deref())? else { return Ok(None) };
@@ -162,7 +140,7 @@ impl Subject {
             Watched { losses: asked.losses.then_some(&mut losses), started: Instant::now() };
         let (load, started, before) = (load(), Instant::now(), processor_seconds());
         let rounded = LayerByLayer::calibrate(
-            &self.weights,
+            DecoderLayers { weights: &self.weights, transform: None },
             &plan,
             tokens,
             &asked.options,
@@ -171,7 +149,7 @@ impl Subject {
         )?;
         let seconds = started.elapsed().as_secs_f64();
         let processor_seconds = processor_seconds().zip(before).map(|(now, before)| now - before);
-        let quality = self.score(rounded.model())?;
+        let quality = self.score(&rounded.model()?)?;
         rounded.forget()?;
         Ok(Run {
             name: asked.name.into(),
@@ -186,33 +164,6 @@ impl Subject {
             losses: losses.seen,
         })
     }
-
-    pub(crate) fn score(&self, model: &Model) -> Result<Quality> {
-        let (mut score, mut close) = (Score::default(), model::Closeness::default());
-        let mut references = self.reference.iter();
-        logits(model, &self.passage, |logits, chunk| {
-            score.add_chunk(&logits, chunk)?;
-            let reference = references.next().context("the reference has fewer chunks")?;
-            Ok(close.add(reference, &logits)?)
-        })?;
-        Ok(Quality {
-            perplexity: score.perplexity(),
-            standard_error: score.standard_error(),
-            kl_divergence: close.mean_kl_divergence(),
-            top1_agreement: close.top1_agreement(),
-        })
-    }
-}
-
-/// What `of` makes of the logits of each chunk of the passage.
-fn logits<T>(
-    model: &Model,
-    passage: &[u32],
-    mut of: impl FnMut(Array2<f32>, &[u32]) -> Result<T>,
-) -> Result<Vec<T>> {
-    let mut cache = model::Cache::new(model.config(), CONVENTION.chunk)?;
-    let chunks = CONVENTION.chunks(passage)?.into_iter();
-    chunks.map(|chunk| of(CONVENTION.logits(model, chunk, &mut cache)?, chunk)).collect()
 }
 
 /// The processes that were ready to run before a run, by the system's mean over a minute.

@@ -29,7 +29,7 @@ pub fn facts(log: &str) -> Vec<String> {
 }
 
 /// The first error of a vLLM log and the last lines, without what stands in front of each. Only the
-/// first error says what happened: the last lines are of processes that heard of it.
+/// first error says what happened, because the last lines are of worker processes that were shut down for it.
 pub(super) fn complaint(log: &str) -> String {
     let lines: Vec<String> = log.lines().map(message).collect();
     let last = last_lines(&lines.join("\n"));
