@@ -8,9 +8,9 @@ use measure::awq::{Capture, Run};
 /// The methods of the table of layouts, by the names of their runs.
 const METHODS: [(&str, &str); 4] = [
     ("nearest codes", "nearest"),
-    ("GPTQ", "GPTQ"),
-    ("AWQ", "AWQ without clipping"),
-    ("AWQ and GPTQ", "AWQ and GPTQ"),
+    ("GPTQ, searched scales", "GPTQ, searched scales"),
+    ("AWQ without clipping", "AWQ without clipping"),
+    ("AWQ and GPTQ, searched scales", "AWQ and GPTQ, searched scales"),
 ];
 /// The layouts, by their names in the registry.
 const LAYOUTS: [(&str, &str); 3] =
