@@ -477,8 +477,8 @@ mod tests {
     fn inputs_that_depend_on_each_other_have_roots_although_their_sums_are_rounded() {
         // 4,000 tokens in three directions.
         let x = normal_matrix(8, 4000, 3).dot(&normal_matrix(9, 3, 64));
-        let loud = Array1::from_shape_fn(64, |channel| if channel == 9 { 100.0 } else { 1.0 });
-        let x = &x * &loud;
+        let large = Array1::from_shape_fn(64, |channel| if channel == 9 { 100.0 } else { 1.0 });
+        let x = &x * &large;
         let h = x.t().dot(&x).mapv(f64::from);
         let root = roots(&h, 64).expect("damped").mapv(f64::from);
         let moved = (root.t().dot(&root) - &h).fold(0.0, |max: f64, d| max.max(d.abs()));
