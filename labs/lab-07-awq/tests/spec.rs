@@ -504,16 +504,16 @@ fn on_channels_that_are_equally_loud_the_search_gains_next_to_nothing() {
         error(x, &w, &behind(&w, &found.best.scales, &rounding)) / nearest
     };
     let even = normal_matrix(7, 200, 64);
-    let loud = with_outlier_channel(&with_outlier_channel(&even, 11, 30.0), 40, 50.0);
-    let (even, loud) = (gain(&even), gain(&loud));
+    let planted = with_outlier_channel(&with_outlier_channel(&even, 11, 30.0), 40, 50.0);
+    let (even, planted) = (gain(&even), gain(&planted));
     assert!(
         even > 0.85,
         "the control arm: without outlier channels the error falls to {even:.3} of the nearest codes'. \
          Nothing is there to gain, so the error is not that of the output"
     );
     assert!(
-        loud < 0.25,
-        "with two outlier channels the error falls to {loud:.3} only, and 0.25 is easy"
+        planted < 0.25,
+        "with two outlier channels the error falls to {planted:.3} only, and 0.25 is easy"
     );
 }
 

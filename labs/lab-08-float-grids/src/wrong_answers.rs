@@ -870,7 +870,7 @@ wrong_answers! {
 
     "one_second_scale",
     "one second scale is enough",
-    "256 scales share one, so that a loud block hurts 256 and not all",
+    "256 scales share one, so that a large block hurts 256 and not all",
     ["double_quantization_stores_the_scales_as_bitsandbytes_does"],
     { double_block: |count| count.max(1) }
 }

@@ -611,16 +611,16 @@ fn the_global_scale_is_a_divisor_that_puts_the_largest_block_on_448() {
     let w = normal_matrix(85, 8, 64) * 0.1;
     let global = nvfp4_global(absmax(&w));
     let back = dequantize_nvfp4(&must(quantize_nvfp4(&w, global)), global);
-    let (loudest, value) = w
+    let (largest, value) = w
         .indexed_iter()
         .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
         .unwrap_or_else(|| panic!("512 weights"));
     // Two quotients and a product in f32.
     assert!(
-        (back[loudest] - value).abs() <= 4.0 * f32::EPSILON * value.abs(),
+        (back[largest] - value).abs() <= 4.0 * f32::EPSILON * value.abs(),
         "{value}, the largest of all, has the code of 6 under the scale 448, and comes back as {}. Is the \
          stored scale divided by the global one?",
-        back[loudest]
+        back[largest]
     );
 }
 

@@ -118,7 +118,7 @@ fn planted() -> [(&'static str, Array2<f32>); 3] {
         (stream.sample() / (squares / 4.0).sqrt()) as f32
     });
     let outlier = with_outlier_channel(&normal, 700, 20.0);
-    [("normal", normal), ("heavy tails", heavy), ("one loud column", outlier)]
+    [("normal", normal), ("heavy tails", heavy), ("one outlier column", outlier)]
 }
 
 /// The columns of `w` moved on by `by`, the last ones to the front, so that blocks are cut elsewhere.
