@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use half::f16;
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, SafeTensorError};
 
@@ -123,6 +123,21 @@ pub fn tensor(name: &str) -> Result<Array2<f32>, SliceError> {
 pub fn activations(name: &str, window: Window) -> Result<Array2<f32>, SliceError> {
     let input = input_name(name, window);
     matrix(activations_file()?, &input).map_err(|error| unknown_weight(error, name))
+}
+
+/// The first `rows` rows and `columns` columns of the weight `name`, and the inputs of these columns in a
+/// window: a matrix for tests that have to be fast.
+///
+/// # Errors
+/// As [`tensor`] and [`activations`].
+pub fn piece(
+    name: &str,
+    window: Window,
+    [rows, columns]: [usize; 2],
+) -> Result<(Array2<f32>, Array2<f32>), SliceError> {
+    let w = tensor(name)?.slice(s![..rows, ..columns]).to_owned();
+    let x = activations(name, window)?.slice(s![.., ..columns]).to_owned();
+    Ok((w, x))
 }
 
 /// The name that the input of the layer with the weight `name` has in the file:

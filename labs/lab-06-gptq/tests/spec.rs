@@ -729,15 +729,12 @@ fn the_codes_are_those_of_ist_daslab_and_of_llm_compressor() {
     }
 }
 
-/// Columns and rows of a matrix of the real slice that the spec takes, because it has to be fast.
-const PIECE: [usize; 2] = [192, 24];
+/// Rows and columns of a matrix of the real slice that the spec takes, because it has to be fast.
+const PIECE: [usize; 2] = [24, 192];
 
 /// A piece of a weight of the slice, and its inputs in a window.
 fn piece(name: &str, window: Window) -> (Array2<f32>, Array2<f32>) {
-    let [columns, rows] = PIECE;
-    let w = must(real_slice::tensor(name)).slice(s![..rows, ..columns]).to_owned();
-    let x = must(real_slice::activations(name, window)).slice(s![.., ..columns]).to_owned();
-    (w, x)
+    must(real_slice::piece(name, window, PIECE))
 }
 
 #[test]
@@ -762,7 +759,7 @@ fn the_error_is_below_that_of_the_nearest_codes_on_every_matrix_of_the_slice() {
 #[test]
 fn the_error_is_below_that_of_the_nearest_codes_under_the_hessian_of_a_whole_text() {
     for name in real_slice::HESSIANS {
-        let w = must(real_slice::tensor(name)).slice(s![..PIECE[1], ..]).to_owned();
+        let w = must(real_slice::tensor(name)).slice(s![..PIECE[0], ..]).to_owned();
         let h = Hessian { matrix: must(real_slice::hessian(name)), tokens: 8192 };
         for settings in all_settings(64) {
             let error = |rounded: &Rounded| h.error(&w, &rounded.values());

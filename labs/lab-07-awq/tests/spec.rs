@@ -462,15 +462,9 @@ fn layers_behind_one_input_share_the_scales_that_are_best_for_all_their_outputs(
     assert!(matches!(none, Err(AwqError::Nothing(_))), "no layer gave {none:?}");
 }
 
-/// Columns and rows of a matrix of the real slice that the spec takes, because it has to be fast.
-const PIECE: [usize; 2] = [192, 48];
-
 /// A piece of a weight of the slice, and its inputs in a window.
 fn piece(name: &str, window: Window) -> (Array2<f32>, Array2<f32>) {
-    let [columns, rows] = PIECE;
-    let w = must(real_slice::tensor(name)).slice(s![..rows, ..columns]).to_owned();
-    let x = must(real_slice::activations(name, window)).slice(s![.., ..columns]).to_owned();
-    (w, x)
+    must(real_slice::piece(name, window, [48, 192]))
 }
 
 #[test]

@@ -10,13 +10,13 @@
 //! Where feedback follows, candidates can be tried with feedback. Feedback already makes up for most of what
 //! scales are for, so the nearest codes ask for larger ratios than feedback can use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use awq::duo;
 use awq::{AwqError, Candidate, Heads, Rounding, Search};
 use formats::FormatError;
 use formats::layouts::Grouped;
-use formats::registry::{Codes, Decision, StorageFormat};
+use formats::registry::{Codes, StorageFormat};
 use gptq::Hessian;
 use half::f16;
 
@@ -82,8 +82,7 @@ impl ActivationScales {
         options: &AwqOptions,
         watch: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, WriteError> {
-        let quantized = weights.tensors().iter().filter(|t| plan.decide(t) == Decision::Quantize);
-        let quantized = quantized.map(|tensor| tensor.name.clone()).collect();
+        let quantized = plan.quantized(weights.tensors());
         let layers_of = DecoderLayers { weights, transform: None };
         let model = layers_of.outline()?;
         let chunks = whole_chunks(&model, tokens)?;
@@ -188,7 +187,7 @@ struct LayerSearch<'a> {
     model: Model,
     format: StorageFormat,
     options: &'a AwqOptions,
-    quantized: std::collections::BTreeSet<String>,
+    quantized: BTreeSet<&'a str>,
 }
 
 impl LayerSearch<'_> {
@@ -346,7 +345,7 @@ impl LayerSearch<'_> {
         projection: Projection,
     ) -> Result<Option<Array2<f32>>, WriteError> {
         let id = LayerId::Layer(layer, projection);
-        let quantized = self.quantized.contains(&format!("{id}.weight"));
+        let quantized = self.quantized.contains(format!("{id}.weight").as_str());
         Ok(self.model.linear(id)?.weight().filter(|_| quantized).cloned())
     }
 

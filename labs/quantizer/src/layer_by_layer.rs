@@ -18,7 +18,7 @@ use std::sync::Arc;
 use formats::FormatError;
 use formats::format::Grid as Answer;
 use formats::layouts::Grouped;
-use formats::registry::{Codes, Decision, StorageFormat};
+use formats::registry::{Codes, StorageFormat};
 use gptq::{GptqError, Hessian, Rounded};
 use kernels::Gram;
 use model::{Dense, InLayer, LayerId, Model, ModelError, Projection, READERS};
@@ -86,9 +86,7 @@ impl<'a> LayerByLayer<'a> {
         let changed = layers.transform.map(Transform::settings);
         let settings = (plan.format.description.name, plan.format.group_size, options, changed);
         let kept = KeptLayers::new(kept, &settings, layers.weights, used)?;
-        let tensors = layers.weights.tensors().iter();
-        let quantized = tensors.filter(|tensor| plan.decide(tensor) == Decision::Quantize);
-        let quantized: BTreeSet<&str> = quantized.map(|tensor| tensor.name.as_str()).collect();
+        let quantized = plan.quantized(layers.weights.tensors());
         let mut run = Run { model, format: plan.format, options, quantized };
         let mut hidden =
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;

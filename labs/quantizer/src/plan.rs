@@ -2,6 +2,8 @@
 //! `LAB_IMPL=starter`) decide for the formats that the lab names. Every other format follows its
 //! description.
 
+use std::collections::BTreeSet;
+
 use formats::bytes::Float;
 use formats::checkpoint::Tensor;
 use formats::registry::{self, Decision, StorageFormat};
@@ -41,6 +43,12 @@ impl Plan {
             Some(recipe) => quantize_model::decide(tensor, recipe.scheme),
             None => registry::decide(tensor, self.format),
         }
+    }
+
+    /// The names of those of `tensors` that are quantized.
+    pub(crate) fn quantized<'t>(&self, tensors: &'t [Tensor]) -> BTreeSet<&'t str> {
+        let quantized = tensors.iter().filter(|tensor| self.decide(tensor) == Decision::Quantize);
+        quantized.map(|tensor| tensor.name.as_str()).collect()
     }
 
     /// The parts of `tensor`, in the order of the bytes of [`Plan::round_and_store`].

@@ -6,11 +6,11 @@ use formats::registry::Decision;
 use model::{Cache, Dense, LayerId, Model, Norm, Projection, Weights};
 use ndarray::{Array1, Array2, Axis};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
-use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
+use quantizer::layer_by_layer::LayerByLayer;
 use quantizer::loaded::Checkpoint;
 use quantizer::{DecoderLayers, Job, Options, Plan, Transform, WriteError, write};
 
-use crate::tiny::{format, golden, job, text};
+use crate::tiny::{Nobody, format, golden, job, text};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -152,13 +152,6 @@ fn files_of_every_layout_are_read_back_to_the_scaled_weights_and_their_nearest_c
         }
     }
     Ok(())
-}
-
-struct Nobody;
-
-impl Watch for Nobody {
-    fn matrix(&mut self, _: &RoundedMatrix<'_>) {}
-    fn layer(&mut self, _: usize, _: usize) {}
 }
 
 #[test]

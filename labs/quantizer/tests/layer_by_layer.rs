@@ -15,7 +15,7 @@ use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::Checkpoint;
 use quantizer::{DecoderLayers, Job, Options, Plan, Scales, WriteError, write};
 
-use crate::tiny::{CHUNK, format, golden, job, text};
+use crate::tiny::{CHUNK, Nobody, format, golden, job, text};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -322,10 +322,4 @@ fn the_memory_is_that_of_one_layer_however_many_there_are() -> Outcome {
          holds on to layers that are done"
     );
     Ok(())
-}
-
-struct Nobody;
-
-impl Watch for Nobody {
-    fn layer(&mut self, _: usize, _: usize) {}
 }

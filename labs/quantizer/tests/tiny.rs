@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use formats::bytes::Float;
 use formats::registry::StorageFormat;
 use model::Weights;
+use quantizer::layer_by_layer::Watch;
 use quantizer::{Job, Plan};
 
 pub fn golden(name: &str) -> PathBuf {
@@ -38,4 +39,11 @@ pub fn text(chunks: usize) -> Vec<u32> {
         .map(|at| at.wrapping_mul(2_654_435_761) >> 8)
         .map(|at| at % 320)
         .collect()
+}
+
+/// Learns of no progress.
+pub struct Nobody;
+
+impl Watch for Nobody {
+    fn layer(&mut self, _: usize, _: usize) {}
 }

@@ -24,6 +24,7 @@ use super::words::check_divides;
 use super::{Grouped, LayoutError};
 use crate::e8m0;
 use crate::float4;
+use crate::magnitude::absmax;
 use crate::rules;
 
 /// What one byte of a block holds.
@@ -132,9 +133,8 @@ pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> 
 /// A block of MXFP4. The exponent is the OCP rule's, and of two codes at equal distance the smaller is
 /// taken, as llama.cpp finds the first in its table.
 fn mxfp4(x: &[f32; BLOCK]) -> Vec<u8> {
-    let absmax = x.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
     // The exponent field of an f32 has the bias of E8M0, and 4 = 2^2 is the last power of two of FP4.
-    let exponent = (absmax.to_bits() >> 23).saturating_sub(2) as u8;
+    let exponent = (absmax(x).to_bits() >> 23).saturating_sub(2) as u8;
     let scale = e8m0::decode(exponent).unwrap_or(f32::NAN);
     let codes = x.map(|value| float4::encode_first(value / scale));
     let (low, high) = codes.split_at(BLOCK / 2);

@@ -24,8 +24,7 @@ use quantizer::layer_by_layer::{LayerByLayer, Watch};
 use quantizer::loaded::Checkpoint;
 use quantizer::{DecoderLayers, Job, Options, Plan, SHARD_BYTES, Transform, write};
 
-use crate::capture::Provenance;
-use crate::gptq::{Other, load};
+use crate::gptq::{Layers, Other, load};
 use crate::subject::Subject;
 
 pub use awq_meters::{AwqMeters, Capture, Choice, File, Kept, Run, Setup};
@@ -56,18 +55,9 @@ pub struct Args {
 /// # Errors
 /// If the model was not fetched, a run fails, or the capture cannot be read or written.
 pub fn run(args: &Args) -> Result<()> {
-    let mut capture = match args.out.exists() {
-        true => Capture::load(&args.out)?,
-        false => Capture {
-            provenance: Provenance::of_this_run(false),
-            setup: Setup::default(),
-            body: AwqMeters::default(),
-        },
-    };
+    let mut capture = Capture::begun(&args.out)?;
     if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
-        let other = Other::scored(path, checkpoint)?;
-        capture.others.retain(|known| known.name != other.name);
-        capture.others.push(other);
+        Other::scored(path, checkpoint)?.join(&mut capture.others);
         return Ok(capture.save(&args.out)?);
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
@@ -86,9 +76,10 @@ pub fn run(args: &Args) -> Result<()> {
     let subject = Subject::load()?;
     let mut tokens = subject.tokenizer.encode(model::passage::PARADISE_LOST)?;
     tokens.truncate(plan::TOKENS);
-    for asked in
-        asked.into_iter().filter(|asked| capture.run(asked.name).is_none()).collect::<Vec<_>>()
-    {
+    for asked in asked {
+        if capture.run(asked.name).is_some() {
+            continue;
+        }
         println!("{}", asked.name);
         let run = measure(&subject, asked, &tokens)?;
         println!("{}: perplexity {:.3}, {:.0} s", run.name, run.quality.perplexity, run.seconds);
@@ -103,15 +94,6 @@ pub fn run(args: &Args) -> Result<()> {
         capture.save(&args.out)?;
     }
     Ok(())
-}
-
-/// Shows layers.
-struct Layers(Instant);
-
-impl Watch for Layers {
-    fn layer(&mut self, done: usize, layers: usize) {
-        println!("  layer {done} of {layers}, {:.0} s", self.0.elapsed().as_secs_f64());
-    }
 }
 
 fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {

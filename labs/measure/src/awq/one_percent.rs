@@ -24,12 +24,11 @@ pub const CHOSEN_BY: [&str; 3] = ["largest inputs", "largest weights", "at rando
 
 /// Scores the model with each choice of channels. Inputs are seen on `tokens`.
 pub(crate) fn run(subject: &Subject, tokens: &[u32]) -> Result<Vec<Kept>> {
-    let path = subject.weights.path();
-    let model = Model::load(path)?;
+    let model = Model::load(subject.weights.path())?;
     let inputs = summed_magnitudes(&model, tokens)?;
     let mut all = Vec::new();
     for chosen_by in CHOSEN_BY {
-        let mut changed = Model::load(path)?;
+        let mut changed = model.clone();
         for (&id, of_inputs) in &inputs {
             let w = model.linear(id)?.weight().with_context(|| format!("{id} has no floats"))?;
             let by = match chosen_by {
@@ -76,8 +75,7 @@ fn kept(w: &Array2<f32>, by: &Array1<f32>) -> Result<Array2<f32>> {
 fn seed(id: LayerId) -> u64 {
     match id {
         LayerId::Layer(layer, projection) => {
-            let place = Projection::ALL.iter().position(|known| *known == projection);
-            (layer * Projection::ALL.len() + place.unwrap_or(0)) as u64
+            (layer * Projection::ALL.len() + projection as usize) as u64
         }
         LayerId::Head => u64::MAX,
     }

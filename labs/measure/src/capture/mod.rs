@@ -136,6 +136,22 @@ impl<B: Body> Capture<B> {
         Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
     }
 
+    /// The capture in the file, which a program completes; without the file an empty one of this run.
+    ///
+    /// # Errors
+    /// As [`Capture::load`].
+    pub fn begun(path: &Path) -> Result<Self, CaptureError>
+    where
+        B: Default,
+        B::Setup: Default,
+    {
+        if path.exists() {
+            return Self::load(path);
+        }
+        let provenance = Provenance::of_this_run(false);
+        Ok(Self { provenance, setup: Default::default(), body: B::default() })
+    }
+
     /// Reads and checks the text of a capture.
     ///
     /// # Errors

@@ -24,8 +24,7 @@ use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::load_quantized;
 use quantizer::{DecoderLayers, Options, Plan};
 
-use crate::capture::Provenance;
-use crate::subject::{Setup, Subject};
+use crate::subject::Subject;
 
 pub use gptq_meters::{Capture, Choices, GptqMeters, Loss, Other, Run};
 pub use plan::{Asked, PLAN};
@@ -59,18 +58,9 @@ pub struct Args {
 /// # Errors
 /// If the model was not fetched, a run fails, or the capture cannot be read or written.
 pub fn run(args: &Args) -> Result<()> {
-    let mut capture = match args.out.exists() {
-        true => Capture::load(&args.out)?,
-        false => Capture {
-            provenance: Provenance::of_this_run(false),
-            setup: Setup::default(),
-            body: GptqMeters::default(),
-        },
-    };
+    let mut capture = Capture::begun(&args.out)?;
     if let (Some(path), Some(checkpoint)) = (&args.other, &args.scored) {
-        let other = Other::scored(path, checkpoint)?;
-        capture.others.retain(|known| known.name != other.name);
-        capture.others.push(other);
+        Other::scored(path, checkpoint)?.join(&mut capture.others);
         return Ok(capture.save(&args.out)?);
     }
     let wanted = |asked: &&Asked| {
@@ -116,6 +106,12 @@ impl Other {
         other.perplexity = Some(Subject::load()?.score(&model)?.perplexity);
         Ok(other)
     }
+
+    /// Takes its place among `others`, instead of one of the same name.
+    pub(crate) fn join(self, others: &mut Vec<Self>) {
+        others.retain(|known| known.name != self.name);
+        others.push(self);
+    }
 }
 
 impl Subject {
@@ -137,7 +133,7 @@ impl Subject {
         let mut losses =
             Losses { options: asked.options, size: format.group_size, seen: Vec::new() };
         let mut watch =
-            Watched { losses: asked.losses.then_some(&mut losses), started: Instant::now() };
+            Watched { losses: asked.losses.then_some(&mut losses), layers: Layers(Instant::now()) };
         let (load, started, before) = (load(), Instant::now(), processor_seconds());
         let rounded = LayerByLayer::calibrate(
             DecoderLayers { weights: &self.weights, transform: None },
@@ -183,7 +179,7 @@ fn processor_seconds() -> Option<f64> {
 /// Shows layers, and keeps losses where they are asked.
 struct Watched<'a> {
     losses: Option<&'a mut Losses>,
-    started: Instant,
+    layers: Layers,
 }
 
 impl Watch for Watched<'_> {
@@ -194,7 +190,16 @@ impl Watch for Watched<'_> {
     }
 
     fn layer(&mut self, done: usize, layers: usize) {
-        println!("  layer {done} of {layers}, {:.0} s", self.started.elapsed().as_secs_f64());
+        self.layers.layer(done, layers);
+    }
+}
+
+/// Shows the layers that are done since a time.
+pub(crate) struct Layers(pub(crate) Instant);
+
+impl Watch for Layers {
+    fn layer(&mut self, done: usize, layers: usize) {
+        println!("  layer {done} of {layers}, {:.0} s", self.0.elapsed().as_secs_f64());
     }
 }
 

@@ -21,8 +21,7 @@ use model::{Dense, Model, passage};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use crate::capture::Provenance;
-use crate::subject::{Setup, Subject};
+use crate::subject::Subject;
 use feedback::Feedback;
 use plan::Asked;
 use stored::Stored;
@@ -51,14 +50,7 @@ pub struct Args {
 /// # Errors
 /// If the model was not fetched, a run fails, or the capture cannot be read or written.
 pub fn run(args: &Args) -> Result<()> {
-    let mut capture = match args.out.exists() {
-        true => Capture::load(&args.out)?,
-        false => Capture {
-            provenance: Provenance::of_this_run(false),
-            setup: Setup::default(),
-            body: GridMeters::default(),
-        },
-    };
+    let mut capture = Capture::begun(&args.out)?;
     let wanted = |asked: &Asked| {
         args.only.is_empty() || args.only.iter().any(|name| asked.name().contains(name.as_str()))
     };
@@ -122,14 +114,12 @@ fn scored(
     calibration_tokens: Option<usize>,
     model: &Model,
 ) -> Result<Run> {
-    let original = Model::load(subject.weights.path())?;
     let (mut error, mut norm) = (0.0, 0.0);
     let squares = |w: &Array2<f32>| w.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
     for id in model.layer_ids().filter(|id| id.layer().is_some()) {
-        let weight = |of: &Model| Ok::<_, anyhow::Error>(of.linear(id)?.weight().cloned());
-        let pair = weight(&original)?.zip(weight(model)?);
-        let (w, rounded) = pair.with_context(|| format!("{id} has codes"))?;
-        error += squares(&(&rounded - &w));
+        let w = subject.weights.read(&format!("{id}.weight"))?;
+        let rounded = model.linear(id)?.weight().with_context(|| format!("{id} has codes"))?;
+        error += squares(&(rounded - &w));
         norm += squares(&w);
     }
     let quality = subject.score(model)?;
