@@ -48,6 +48,10 @@ pub struct Perplexity {
     /// Score the first chunks only.
     #[arg(long)]
     pub chunks: Option<usize>,
+    /// How keys and values are stored: f32, int8, int4, fp8, kivi4, kivi2 or another that the error of a
+    /// wrong name lists [default: f32].
+    #[arg(long, value_name = "FORMAT")]
+    pub kv_cache: Option<String>,
 }
 
 /// Arguments of `cargo book compare`.

@@ -41,6 +41,10 @@ pub struct Sampling {
     /// The seed of the draws.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// How keys and values are stored: f32, int8, int4, fp8, kivi4, kivi2 or another that the error of a
+    /// wrong name lists [default: f32].
+    #[arg(long, value_name = "FORMAT")]
+    pub kv_cache: Option<String>,
 }
 
 fn temperature(given: &str) -> Result<f64, String> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{awq, cpu, gptq, gpu, grids, outliers};
+use measure::{awq, cpu, gptq, gpu, grids, kv, outliers};
 use snippets::captures;
 use xtask::fetch;
 
@@ -32,6 +32,8 @@ enum What {
     Awq(awq::Args),
     /// Lab 08: the fetched model in each format of four and of eight bits.
     Grids(grids::Args),
+    /// Lab 09: the fetched model with its KV cache in each format.
+    Kv(kv::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -52,6 +54,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         What::Grids(args) => {
             grids::run(&args)?;
             show(&args.out)?;
+        }
+        What::Kv(args) => {
+            kv::run(&args)?;
+            println!("The capture is {}", args.out.display());
         }
         What::Cpu(args) => {
             cpu::run(&args)?;

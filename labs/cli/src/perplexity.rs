@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use arguments::reading::Perplexity as Args;
 use indicatif::ProgressBar;
-use model::{Convention, Model, Tokenizer, passage, perplexity};
+use model::{CacheFormat, CacheStorage, Convention, Model, Tokenizer, passage, perplexity};
 use quantizer::loaded::load_quantized;
 
 /// Prints the perplexity.
@@ -13,12 +13,26 @@ use quantizer::loaded::load_quantized;
 /// # Errors
 /// If there is no such checkpoint, or its model or tokenizer is not supported.
 pub fn run(args: &Args) -> Result<()> {
-    print(&args.checkpoint, &args.checkpoint, args.chunks)
+    let mut subject = Subject::load(&args.checkpoint, &args.checkpoint)?;
+    store_cache(&mut subject.model, args.kv_cache.as_deref())?;
+    score(&subject, args.chunks)
+}
+
+/// Stores keys and values in the format of this name; without a name in 32 bits.
+///
+/// # Errors
+/// If there is no such format, or it does not fit the model.
+pub fn store_cache(model: &mut Model, name: Option<&str>) -> Result<()> {
+    let Some(name) = name else { return Ok(()) };
+    Ok(model.set_kv_cache(CacheStorage::of(CacheFormat::named(name)?))?)
 }
 
 /// Prints the perplexity of `checkpoint` on the course's passage, cut into tokens by `tokenizer`.
 pub fn print(checkpoint: &Path, tokenizer: &Path, chunks: Option<usize>) -> Result<()> {
-    let subject = Subject::load(checkpoint, tokenizer)?;
+    score(&Subject::load(checkpoint, tokenizer)?, chunks)
+}
+
+fn score(subject: &Subject, chunks: Option<usize>) -> Result<()> {
     let chunk = subject.chunk();
     let (tokens, bar) = (subject.tokens(chunk, chunks), ProgressBar::new(0));
     let score =

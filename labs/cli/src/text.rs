@@ -9,6 +9,8 @@ use kit::data::Normal;
 use model::{Cache, Model, Tokenizer, drawn};
 use quantizer::loaded::load_quantized;
 
+use crate::perplexity::store_cache;
+
 /// Prints the prompt and what follows it, as it comes.
 ///
 /// # Errors
@@ -43,9 +45,11 @@ struct Speaker {
 impl Speaker {
     fn load(checkpoint: &Path, sampling: &Sampling) -> Result<Self> {
         let named = || checkpoint.display().to_string();
+        let mut model = load_quantized(checkpoint).with_context(named)?;
+        store_cache(&mut model, sampling.kv_cache.as_deref())?;
         Ok(Self {
             tokenizer: Tokenizer::load(checkpoint).with_context(named)?,
-            model: load_quantized(checkpoint).with_context(named)?,
+            model,
             tokens: sampling.tokens,
             temperature: sampling.temperature,
             draws: Normal::seeded(sampling.seed),
@@ -139,7 +143,7 @@ mod tests {
 
     fn tiny(tokens: usize, temperature: f64) -> Result<Speaker> {
         let checkpoint = kit::workspace::root().join("labs/model/golden/tiny");
-        Speaker::load(&checkpoint, &Sampling { tokens, temperature, seed: 1 })
+        Speaker::load(&checkpoint, &Sampling { tokens, temperature, seed: 1, kv_cache: None })
     }
 
     fn continued(tokens: usize, temperature: f64) -> Result<String> {

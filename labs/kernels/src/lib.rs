@@ -6,6 +6,7 @@
 //! * [`Int4`]: weights of 4 bits with a scale per group, times activations in `f32`
 //!   ([`Int4::w4a16`]) or in 8 bits ([`Int4::w4a8`]).
 //! * [`Gram`]: the sum of `x x^T` over tokens.
+//! * [`cached`]: products with the codes of a KV cache.
 //! * [`elementwise`]: SwiGLU and softmax.
 //! * [`read()`]: plain reading of memory, the roofline bound of a product with one token.
 //!
@@ -19,6 +20,7 @@
 //! Rust.
 #![allow(unsafe_code)]
 
+pub mod cached;
 pub mod dispatch;
 pub mod elementwise;
 mod error;

@@ -7,6 +7,7 @@
 //! * [`gptq`]: what each choice of GPTQ does to a whole model, and what the choice costs.
 //! * [`awq`]: methods of four bits on a whole model, each in every layout.
 //! * [`grids`]: a whole model in each format of four and of eight bits.
+//! * [`kv`]: a whole model with its keys and values in each format.
 //! * [`subject`]: the fetched model on the passage, which both compare with.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
@@ -17,6 +18,7 @@ pub mod engines;
 pub mod gptq;
 pub mod gpu;
 pub mod grids;
+pub mod kv;
 pub mod outliers;
 mod sha256;
 pub mod subject;

@@ -57,6 +57,7 @@ impl Quality {
 
 /// The model, the passage, and what the model predicts on the passage.
 pub struct Subject {
+    convention: Convention,
     /// The file.
     pub weights: Weights,
     /// The tokenizer of the file.
@@ -71,14 +72,24 @@ impl Subject {
     /// # Errors
     /// If the model was not fetched, or cannot be run.
     pub fn load() -> Result<Self> {
+        Self::load_in_chunks(CONVENTION.chunk)
+    }
+
+    /// As [`Subject::load`], with the passage in chunks of so many tokens.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    pub fn load_in_chunks(chunk: usize) -> Result<Self> {
+        let convention = Convention { chunk, ..CONVENTION };
         let path = fetched_model();
         ensure!(path.exists(), "there is no {}: run `cargo book fetch`", path.display());
         let (weights, tokenizer) = (Weights::open(&path)?, Tokenizer::load(&path)?);
         let passage = tokenizer.encode(passage::ALICE)?;
         let model = Model::load(&path)?;
         println!("scoring the model as it was fetched");
-        let reference = logits(&model, &passage, |logits, _| Ok(Reference::new(logits)))?;
-        Ok(Self { weights, tokenizer, passage, reference })
+        let new = |logits, _: &[u32]| Ok(Reference::new(logits));
+        let reference = logits(&model, convention, &passage, new)?;
+        Ok(Self { convention, weights, tokenizer, passage, reference })
     }
 
     /// Runs the passage through a changed model.
@@ -88,7 +99,7 @@ impl Subject {
     pub fn score(&self, model: &Model) -> Result<Quality> {
         let (mut score, mut close) = (Score::default(), model::Closeness::default());
         let mut references = self.reference.iter();
-        logits(model, &self.passage, |logits, chunk| {
+        logits(model, self.convention, &self.passage, |logits, chunk| {
             score.add_chunk(&logits, chunk)?;
             let reference = references.next().context("the reference has fewer chunks")?;
             Ok(close.add(reference, &logits)?)
@@ -105,10 +116,11 @@ impl Subject {
 /// What `of` makes of the logits of each chunk of the passage.
 fn logits<T>(
     model: &Model,
+    convention: Convention,
     passage: &[u32],
     mut of: impl FnMut(Array2<f32>, &[u32]) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut cache = model::Cache::new(model.config(), CONVENTION.chunk)?;
-    let chunks = CONVENTION.chunks(passage)?.into_iter();
-    chunks.map(|chunk| of(CONVENTION.logits(model, chunk, &mut cache)?, chunk)).collect()
+    let mut cache = model::Cache::new(model.config(), convention.chunk)?;
+    let chunks = convention.chunks(passage)?.into_iter();
+    chunks.map(|chunk| of(convention.logits(model, chunk, &mut cache)?, chunk)).collect()
 }

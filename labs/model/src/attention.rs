@@ -1,6 +1,6 @@
 //! Causal attention with grouped key-value heads.
 
-use kernels::{elementwise, plain};
+use kernels::elementwise;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
@@ -33,15 +33,15 @@ pub(crate) fn attend_one_each(
     let tasks = tasks.with_min_len(MIN_TASK.div_ceil(2 * width * longest.max(1)));
     tasks.for_each(|(task, (out, q))| {
         let (cache, length) = caches[task / config.kv_heads];
-        let (keys, values) = cache.head(task % config.kv_heads, length);
-        let (Some(keys), Some(values)) = (keys.to_slice(), values.to_slice()) else { return };
+        let (keys, values) = cache.head(task % config.kv_heads);
+        let (keys, values) = (keys.reader(length), values.reader(length));
         let mut scores = vec![0.0; length];
         for (out, q) in out.chunks_exact_mut(head_dim).zip(q.chunks_exact(head_dim)) {
             // The query is scaled rather than the scores, because `head_dim` is the smaller number.
             let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
-            plain::rows(keys, &scaled, &mut scores);
+            keys.scores(&scaled, &mut scores);
             elementwise::softmax(&mut scores);
-            plain::weighted_sum(&scores, values, out);
+            values.weighted_sum(&scores, out);
         }
     });
     out
@@ -62,6 +62,10 @@ pub(crate) fn attend(
     let mut out = Array2::zeros(q.dim());
     let group = config.heads / config.kv_heads;
     let head_dim = config.head_dim;
+    // Codes are read once for all queries.
+    let length = first + q.nrows();
+    let heads = cache.heads().map(|(keys, values)| (keys.numbers(length), values.numbers(length)));
+    let heads: Vec<_> = heads.collect();
     // A task is one head and one block of queries. Late blocks start first, because they see more keys
     // and so take longest.
     let mut tasks = Vec::new();
@@ -75,9 +79,10 @@ pub(crate) fn attend(
     tasks.reverse();
     tasks.into_par_iter().with_max_len(1).for_each(|(start, head, out)| {
         let rows = start..start + out.nrows();
-        let (keys, values) = cache.head(head / group, first + rows.end);
+        let (keys, values) = &heads[head / group];
+        let seen = s![..first + rows.end, ..];
         let q = q.slice(s![rows, head * head_dim..(head + 1) * head_dim]);
-        attend_block(q, keys, values, first + start, out);
+        attend_block(q, keys.slice(seen), values.slice(seen), first + start, out);
     });
     out
 }

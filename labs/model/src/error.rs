@@ -83,6 +83,23 @@ pub enum ModelError {
     /// A cache that was made for a model of other sizes.
     #[error("the cache was made for another model: make it with `Cache::new(model.config(), ..)`")]
     OtherCache,
+    /// A KV cache in codes, of heads that the kernels cannot cut.
+    #[error(
+        "heads of {head_dim} channels cannot be cached as {format}: codes are packed 32 at a time. \
+         Take the format f32"
+    )]
+    CacheFormat {
+        /// The format.
+        format: &'static str,
+        /// Channels of a head.
+        head_dim: usize,
+    },
+    /// A name that no cache format has.
+    #[error("there is no KV cache format `{name}`; there are: {}", crate::CacheFormat::names())]
+    NoCacheFormat {
+        /// The name.
+        name: String,
+    },
     /// The numbers of tokens and of caches differ.
     #[error(
         "there are {tokens} tokens and {caches} caches: a step takes one token of each sequence"

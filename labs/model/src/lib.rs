@@ -36,7 +36,7 @@
 mod absent;
 mod assemble;
 mod attention;
-mod cache;
+pub mod cache;
 pub mod config;
 mod dense;
 mod error;
@@ -56,7 +56,7 @@ mod tensors;
 mod tokenizer;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, CacheFormat, CacheStorage};
 pub use config::Config;
 pub use dense::Dense;
 pub use error::ModelError;

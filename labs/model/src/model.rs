@@ -9,7 +9,7 @@ use crate::attention::{attend, attend_one_each};
 use crate::norm::{Norm, rms_norm};
 use crate::rotary::Rotary;
 use crate::swiglu::gate_into;
-use crate::{Cache, Config, LayerId, Linear, ModelError, Projection};
+use crate::{Cache, CacheStorage, Config, LayerId, Linear, ModelError, Projection};
 
 /// A callback that is shown the input, `[tokens, in_features]`, of each linear layer before it runs.
 pub type Hook<'a> = &'a mut (dyn FnMut(LayerId, &Array2<f32>) + Send);
@@ -37,6 +37,16 @@ impl Model {
     /// The sizes of the model.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Stores the keys and values of every cache that is made for this model from here on in this way.
+    ///
+    /// # Errors
+    /// [`ModelError::CacheFormat`] if the format cannot code heads of the model's width.
+    pub fn set_kv_cache(&mut self, storage: CacheStorage) -> Result<(), ModelError> {
+        storage.format.check(self.config.head_dim)?;
+        self.config.kv_cache = storage;
+        Ok(())
     }
 
     /// Bytes of all weights; a tied head is counted once.
@@ -326,10 +336,12 @@ impl Model {
         }
         // Prefill has many queries for one cache, and a matrix product is fast. Decode has one query for
         // each cache, and the caches have different lengths, so each is a product of its own.
-        match written.as_slice() {
+        let mixed = match written.as_slice() {
             [(cache, length)] if each > 1 => attend(q, cache, length - each, &self.config),
             all => attend_one_each(q, all, &self.config),
-        }
+        };
+        caches.iter_mut().for_each(|cache| cache.layer(index).settle());
+        mixed
     }
 
     /// What the MLP adds to the residual stream `x`: `down(silu(gate(x)) * up(x))`.

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use half::f16;
 use model::{
-    Cache, Closeness, Convention, Format, LinearError, Model, Quantizer, Reference, Score,
-    Tokenizer, greedy, most_likely, passage,
+    Cache, CacheFormat, CacheStorage, Closeness, Convention, Format, LinearError, Model, Quantizer,
+    Reference, Score, Tokenizer, greedy, most_likely, passage,
 };
 use ndarray::Array2;
 use quantizer::loaded::load_quantized;
@@ -150,6 +150,12 @@ impl Backend for Course {
             }
         };
         run.load_s = Some(start.elapsed().as_secs_f64());
+        let (mut model, mut is_original) = (model, is_original);
+        if let Some(name) = &self.plan.kv_cache {
+            model.set_kv_cache(CacheStorage::of(CacheFormat::named(name)?))?;
+            // The original has its keys and values in 32 bits.
+            is_original = false;
+        }
         Ok(Box::new(Variant { course: self, model, is_original }))
     }
 }

@@ -95,6 +95,10 @@ pub struct Args {
     /// Score the whole passage instead of its first four chunks.
     #[arg(long)]
     whole: bool,
+    /// How keys and values are stored, by the engine's own name. ours: f32, int8, fp8, int4, kivi4,
+    /// kivi2 and others; vllm: a value of --kv-cache-dtype; llama.cpp: one of -ctk and -ctv.
+    #[arg(long, value_name = "FORMAT")]
+    kv_cache: Option<String>,
     /// The memory that weights and KV cache are to share, GiB.
     #[arg(long, default_value_t = 1.0)]
     memory_gib: f64,
@@ -145,6 +149,7 @@ impl Args {
             seconds: *seconds,
             device_bytes: bytes as u64,
             chunks: if self.whole { None } else { plan.chunks },
+            kv_cache: self.kv_cache.clone(),
             ..plan
         })
     }
@@ -241,7 +246,7 @@ fn vllm(args: &Args, plan: &Plan) -> Result<Ready> {
 fn llama_cpp(args: &Args, plan: &Plan) -> Result<Ready> {
     let given = args.llama_bin.as_deref();
     let installed = Engine::LlamaCpp.installed(given, args.engine_version.as_deref())?;
-    let tools = Tools::new(&installed.program);
+    let tools = Tools::new(&installed.program, plan.kv_cache.as_deref());
     let of_format = |format: &str| llama_cpp::made(&tools, format).map(Some);
     let mut checkpoints = args.checkpoints(of_format)?;
     // Without an original there is nothing to compare with, and a folder of checkpoints may lack one.

@@ -57,6 +57,9 @@ pub struct Plan {
     pub utilization: f64,
     /// Tokens of a block of the KV cache.
     pub block_tokens: u64,
+    /// How keys and values are stored, by the engine's own name; none leaves it to the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<String>,
 }
 
 /// Requests that are sent at once.
@@ -144,6 +147,7 @@ impl Default for Plan {
             device_bytes: 1 << 30,
             utilization: 0.92,
             block_tokens: 128,
+            kv_cache: None,
         }
     }
 }

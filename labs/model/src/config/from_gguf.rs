@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use formats::gguf::{Gguf, Value};
 
 use super::sizes::Config;
-use crate::ModelError;
+use crate::{CacheStorage, ModelError};
 
 /// Reads the sizes from the metadata of a GGUF file.
 pub(crate) fn from_gguf<R: Read + Seek>(gguf: &Gguf<R>) -> Result<Config, ModelError> {
@@ -34,6 +34,7 @@ pub(crate) fn from_gguf<R: Read + Seek>(gguf: &Gguf<R>) -> Result<Config, ModelE
         tied: None,
         bos: token(gguf, "tokenizer.ggml.bos_token_id"),
         eos: token(gguf, "tokenizer.ggml.eos_token_id").into_iter().collect(),
+        kv_cache: CacheStorage::default(),
     };
     config.checked()
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::sizes::Config;
-use crate::ModelError;
+use crate::{CacheStorage, ModelError};
 
 /// The keys that matter here. `Option` where transformers has a default.
 #[derive(Deserialize)]
@@ -76,6 +76,7 @@ pub(crate) fn from_hugging_face(path: &Path) -> Result<Config, ModelError> {
             Some(Eos::One(eos)) => vec![eos],
             Some(Eos::Many(eos)) => eos,
         },
+        kv_cache: CacheStorage::default(),
     };
     config.checked()
 }

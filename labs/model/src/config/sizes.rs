@@ -1,6 +1,6 @@
 //! The sizes and constants of a Llama.
 
-use crate::ModelError;
+use crate::{CacheStorage, ModelError};
 
 /// The sizes and constants of a Llama.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub bos: Option<u32>,
     /// The tokens that end a text.
     pub eos: Vec<u32>,
+    /// How keys and values are stored while the model runs.
+    pub kv_cache: CacheStorage,
 }
 
 impl Config {

@@ -7,7 +7,7 @@
 //! first half of a chunk is context, the second half is scored; a partial chunk at the end is dropped.
 //! Of a chunk of 512 tokens, 255 are scored: tokens 257 to 511.
 
-use ndarray::{Array1, Array2, ArrayView1, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 use rayon::prelude::*;
 
 use crate::{Cache, Model, ModelError};
@@ -146,7 +146,12 @@ impl Convention {
         cache: &mut Cache,
     ) -> Result<Array2<f32>, ModelError> {
         cache.truncate(0);
-        let hidden = model.hidden(&self.input(chunk), cache, &mut |_, _| ())?;
+        let input = self.input(chunk);
+        let passes = input.chunks(cache.tokens_at_once());
+        let passes = passes.map(|tokens| model.hidden(tokens, cache, &mut |_, _| ()));
+        let passes = passes.collect::<Result<Vec<_>, _>>()?;
+        let views: Vec<_> = passes.iter().map(|hidden| hidden.view()).collect();
+        let hidden = concatenate(Axis(0), &views).map_err(|_| ModelError::NoTokens)?;
         // The last token has no next token to score, and the head runs on scored tokens only.
         let last = chunk.len().saturating_sub(1);
         let scored = hidden.slice(s![chunk.len() / 2..last.max(chunk.len() / 2), ..]).to_owned();

@@ -27,13 +27,15 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub struct Tools {
     bin: PathBuf,
     threads: usize,
+    kv_cache: Option<String>,
 }
 
 impl Tools {
-    /// The tools in the folder `bin`, run on as many threads as there are processors.
-    pub fn new(bin: &Path) -> Self {
+    /// The tools in the folder `bin`, run on as many threads as there are processors, with keys and
+    /// values in the type `kv_cache` where one is named.
+    pub fn new(bin: &Path, kv_cache: Option<&str>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { bin: bin.into(), threads }
+        Self { bin: bin.into(), threads, kv_cache: kv_cache.map(String::from) }
     }
 
     /// The path of a tool, whether it is there or not.
@@ -45,6 +47,10 @@ impl Tools {
     fn command(&self, tool: &str, model: &Path) -> Command {
         let mut command = Command::new(self.path(tool));
         command.args(["-t", &self.threads.to_string(), "-m"]).arg(model);
+        if let Some(kv_cache) = &self.kv_cache {
+            // Values in codes need flash attention.
+            command.args(["-ctk", kv_cache, "-ctv", kv_cache, "-fa", "1"]);
+        }
         command
     }
 

@@ -89,6 +89,7 @@ impl Vllm {
         let mut options = Options { model: model.into(), ..options.clone() };
         options.max_model_len = plan.longest().next_multiple_of(128);
         options.more.push("--no-enable-prefix-caching".into());
+        options.more.extend(plan.kv_cache.iter().map(|kv| format!("--kv-cache-dtype={kv}")));
         let (kv_gib, option) = match memory {
             KvMemory::Gib(gib) => (Some(gib), None),
             KvMemory::Rest => {

@@ -1,0 +1,223 @@
+//! Products with the codes of a KV cache: keys times a query, and weights times values.
+//!
+//! Scales are no part of these loops. A scale that a token's values share multiplies what comes out of
+//! [`dots`] and what goes into [`add_weighted`]. A scale that the tokens of a channel share multiplies the
+//! query and the sum.
+
+use crate::dispatch::{dispatched, multiply_add};
+
+/// Values that are unpacked together. The width of a head has to be a multiple.
+pub const UNIT: usize = 32;
+
+/// How a value is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codes {
+    /// Two's complement, a byte each.
+    Int8,
+    /// 0 to 15. Of 32 values the first half is in the low, the second half in the high nibbles.
+    UInt4,
+    /// 0 to 3. Of 32 values each eighth byte's value is in the same two bits, the first eight lowest.
+    UInt2,
+    /// FP8 with four bits of exponent, without its NaN.
+    E4M3,
+}
+
+impl Codes {
+    /// Bits of a value.
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::Int8 | Self::E4M3 => 8,
+            Self::UInt4 => 4,
+            Self::UInt2 => 2,
+        }
+    }
+
+    /// Bytes of so many values.
+    pub const fn bytes(self, values: usize) -> usize {
+        values * self.bits() / 8
+    }
+
+    /// Appends `codes`, whole units of [`UNIT`], to `bytes`.
+    pub fn pack(self, codes: &[u8], bytes: &mut Vec<u8>) {
+        // The bytes of a unit hold one value of each of so many equal parts of the unit.
+        let parts = 8 / self.bits();
+        for unit in codes.as_chunks::<UNIT>().0 {
+            for at in 0..UNIT / parts {
+                let part = |part| unit[part * UNIT / parts + at] << (part * self.bits());
+                bytes.push((0..parts).map(part).fold(0, |byte, part| byte | part));
+            }
+        }
+    }
+
+    /// The values that are coded in `bytes`, whole units, without a scale.
+    pub fn unpack(self, bytes: &[u8]) -> Vec<f32> {
+        let unit = match self {
+            Self::Int8 => Int8::unit,
+            Self::UInt4 => UInt4::unit,
+            Self::UInt2 => UInt2::unit,
+            Self::E4M3 => E4M3::unit,
+        };
+        bytes.chunks_exact(self.bytes(UNIT)).flat_map(unit).collect()
+    }
+}
+
+/// The values of a unit of codes.
+trait Unpack {
+    const BYTES: usize;
+    fn unit(bytes: &[u8]) -> [f32; UNIT];
+}
+
+struct Int8;
+struct UInt4;
+struct UInt2;
+struct E4M3;
+
+impl Unpack for Int8 {
+    const BYTES: usize = UNIT;
+    #[inline(always)]
+    fn unit(bytes: &[u8]) -> [f32; UNIT] {
+        bytes.first_chunk().map_or([0.0; UNIT], |bytes: &[u8; UNIT]| {
+            bytes.map(|byte| f32::from(byte.cast_signed()))
+        })
+    }
+}
+
+/// Unsigned codes in the equal parts of a unit.
+#[inline(always)]
+fn parts<const BYTES: usize>(bytes: &[u8]) -> [f32; UNIT] {
+    let mut values = [0.0; UNIT];
+    let Some(bytes) = bytes.first_chunk::<BYTES>() else { return values };
+    let bits = 8 * BYTES / UNIT;
+    for (part, values) in values.as_chunks_mut::<BYTES>().0.iter_mut().enumerate() {
+        for (value, byte) in values.iter_mut().zip(bytes) {
+            *value = f32::from((byte >> (part * bits)) & ((1 << bits) - 1));
+        }
+    }
+    values
+}
+
+impl Unpack for UInt4 {
+    const BYTES: usize = UNIT / 2;
+    #[inline(always)]
+    fn unit(bytes: &[u8]) -> [f32; UNIT] {
+        parts::<{ UNIT / 2 }>(bytes)
+    }
+}
+
+impl Unpack for UInt2 {
+    const BYTES: usize = UNIT / 4;
+    #[inline(always)]
+    fn unit(bytes: &[u8]) -> [f32; UNIT] {
+        parts::<{ UNIT / 4 }>(bytes)
+    }
+}
+
+impl Unpack for E4M3 {
+    const BYTES: usize = UNIT;
+    #[inline(always)]
+    fn unit(bytes: &[u8]) -> [f32; UNIT] {
+        // The biases of E4M3 and of `f32` are 7 and 127. Exponent and fraction lie side by side in both,
+        // so the bits are moved and the value is multiplied by 2^120. That holds for subnormal codes
+        // too, because they become subnormal numbers of `f32`.
+        const BIASES: f32 = f32::from_bits((127 + 120) << 23);
+        bytes.first_chunk().map_or([0.0; UNIT], |bytes: &[u8; UNIT]| {
+            bytes.map(|byte| {
+                let (sign, magnitude) = (u32::from(byte & 0x80), u32::from(byte & 0x7F));
+                f32::from_bits((sign << 24) | (magnitude << 20)) * BIASES
+            })
+        })
+    }
+}
+
+/// The call of a loop with the type of the codes.
+macro_rules! with_type {
+    ($codes:expr, $body:ident::<$fma:ident>($($arg:expr),*)) => {
+        match $codes {
+            Codes::Int8 => $body::<$fma, Int8>($($arg),*),
+            Codes::UInt4 => $body::<$fma, UInt4>($($arg),*),
+            Codes::UInt2 => $body::<$fma, UInt2>($($arg),*),
+            Codes::E4M3 => $body::<$fma, E4M3>($($arg),*),
+        }
+    };
+}
+
+dispatched! {
+    /// The products of rows of codes with `x`, a sum for each `group` values of a row: `y` is
+    /// `[rows, x.len() / group]`. `group` is a multiple of [`UNIT`] that divides the row.
+    pub fn dots(codes: Codes, bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) = dots_body
+}
+
+#[inline(always)]
+fn dots_body<const FMA: bool>(codes: Codes, bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) {
+    with_type!(codes, dots_of::<FMA>(bytes, x, group, y));
+}
+
+#[inline(always)]
+fn dots_of<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) {
+    let groups = bytes.chunks_exact((group / UNIT * C::BYTES).max(1));
+    let x = x.chunks_exact(group.max(1)).cycle();
+    for (y, (bytes, x)) in y.iter_mut().zip(groups.zip(x)) {
+        let mut sums = [0.0; UNIT];
+        for (bytes, x) in bytes.chunks_exact(C::BYTES).zip(x.as_chunks::<UNIT>().0) {
+            let values = C::unit(bytes);
+            for lane in 0..UNIT {
+                sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
+            }
+        }
+        // Halves are added to each other as whole registers. One sum after the other would take longer
+        // than the products.
+        for half in [16, 8, 4, 2, 1] {
+            for lane in 0..half {
+                sums[lane] += sums[lane + half];
+            }
+        }
+        *y = sums[0];
+    }
+}
+
+dispatched! {
+    /// Adds rows of codes to `out`, each `group` values of a row times their coefficient.
+    /// `coefficients` is `[rows, out.len() / group]`, `group` as for [`dots`].
+    pub fn add_weighted(
+        codes: Codes,
+        bytes: &[u8],
+        coefficients: &[f32],
+        group: usize,
+        out: &mut [f32],
+    ) = add_weighted_body
+}
+
+#[inline(always)]
+fn add_weighted_body<const FMA: bool>(
+    codes: Codes,
+    bytes: &[u8],
+    coefficients: &[f32],
+    group: usize,
+    out: &mut [f32],
+) {
+    with_type!(codes, add_weighted_of::<FMA>(bytes, coefficients, group, out));
+}
+
+#[inline(always)]
+fn add_weighted_of<const FMA: bool, C: Unpack>(
+    bytes: &[u8],
+    coefficients: &[f32],
+    group: usize,
+    out: &mut [f32],
+) {
+    let groups = (out.len() / group.max(1)).max(1);
+    let row = (out.len() / UNIT * C::BYTES).max(1);
+    // The sums of a unit stay in registers while all rows are read.
+    for (unit, out) in out.as_chunks_mut::<UNIT>().0.iter_mut().enumerate() {
+        let mut sums = *out;
+        let rows = bytes.chunks_exact(row).zip(coefficients.chunks_exact(groups));
+        for (bytes, coefficients) in rows {
+            let values = C::unit(&bytes[unit * C::BYTES..]);
+            let coefficient = coefficients[unit * UNIT / group];
+            for lane in 0..UNIT {
+                sums[lane] = multiply_add::<FMA>(coefficient, values[lane], sums[lane]);
+            }
+        }
+        *out = sums;
+    }
+}

@@ -1,0 +1,225 @@
+//! How a KV cache can be stored.
+
+use half::f16;
+use kernels::cached::{Codes, UNIT};
+
+use crate::ModelError;
+
+/// How a KV cache is stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheFormat {
+    /// The name on a command line.
+    pub name: &'static str,
+    /// The format in words.
+    pub about: &'static str,
+    /// How keys are coded; `None` leaves them in `f32`.
+    pub keys: Option<Coding>,
+    /// How values are coded; `None` leaves them in `f32`.
+    pub values: Option<Coding>,
+    /// The most recent tokens, which stay in `f32` (KIVI's residual).
+    pub window: usize,
+    /// The first tokens, which stay in `f32`, because attention pours what it does not need onto them.
+    pub sinks: usize,
+}
+
+/// How the numbers of one head are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding {
+    /// The codes.
+    pub codes: Codes,
+    /// How a group's scale and zero follow from its numbers.
+    pub rule: Rule,
+    /// Which numbers share a scale.
+    pub along: Along,
+    /// How many. [`HEAD`] are all channels of a head.
+    pub group: usize,
+}
+
+/// All channels of a head.
+pub const HEAD: usize = usize::MAX;
+
+/// Which numbers share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// Neighbouring channels of one token.
+    Token,
+    /// Tokens in a row, in one channel.
+    Channel,
+}
+
+/// How a group's scale and zero follow from its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The scale is the largest magnitude over so many steps; zero is 0.
+    Absmax(u8),
+    /// The scale is the distance between the smallest and the largest number over so many steps; zero is
+    /// the smallest number, a float (Liu et al. 2024, KIVI).
+    MinMax(u8),
+    /// One scale for all numbers of a layer, from calibration; without calibration 1.
+    PerTensor,
+}
+
+const fn token(codes: Codes, rule: Rule, group: usize) -> Option<Coding> {
+    Some(Coding { codes, rule, along: Along::Token, group })
+}
+
+const fn channel(codes: Codes, rule: Rule, group: usize) -> Option<Coding> {
+    Some(Coding { codes, rule, along: Along::Channel, group })
+}
+
+const FOUR: (Codes, Rule) = (Codes::UInt4, Rule::MinMax(15));
+const TWO: (Codes, Rule) = (Codes::UInt2, Rule::MinMax(3));
+
+/// Keys and values coded alike.
+const fn both(name: &'static str, about: &'static str, coding: Option<Coding>) -> CacheFormat {
+    CacheFormat { name, about, keys: coding, values: coding, window: 0, sinks: 0 }
+}
+
+/// Keys by channel, values by token, the last 128 tokens in `f32`: KIVI's defaults.
+const fn kivi(name: &'static str, about: &'static str, of: (Codes, Rule)) -> CacheFormat {
+    let (keys, values) = (channel(of.0, of.1, 32), token(of.0, of.1, 32));
+    CacheFormat { name, about, keys, values, window: 128, sinks: 0 }
+}
+
+/// Four tokens are more than the one that SmolLM2 pours attention onto.
+const SINKS: usize = 4;
+
+impl CacheFormat {
+    /// Numbers as they are computed.
+    pub const F32: Self = both("f32", "32 bits", None);
+
+    /// Every format.
+    pub const ALL: &'static [Self] = &[
+        Self::F32,
+        both(
+            "int8",
+            "8 bits, a scale per token and head",
+            token(Codes::Int8, Rule::Absmax(127), HEAD),
+        ),
+        both(
+            "int8-g32",
+            "8 bits in groups of 32 channels, as q8_0",
+            token(Codes::Int8, Rule::Absmax(127), 32),
+        ),
+        both("fp8", "E4M3, a scale per layer", token(Codes::E4M3, Rule::PerTensor, HEAD)),
+        both("int4", "4 bits, scale and zero per token and head", token(FOUR.0, FOUR.1, HEAD)),
+        both("int4-g32", "4 bits in groups of 32 channels", token(FOUR.0, FOUR.1, 32)),
+        CacheFormat {
+            window: 128,
+            ..both(
+                "int4-window",
+                "int4-g32 with the last 128 tokens in 32 bits",
+                token(FOUR.0, FOUR.1, 32),
+            )
+        },
+        kivi(
+            "kivi4",
+            "4 bits, keys by channel, values by token, the last 128 tokens in 32 bits",
+            FOUR,
+        ),
+        CacheFormat {
+            sinks: SINKS,
+            ..kivi("kivi4-sinks", "kivi4 with the first 4 tokens in 32 bits", FOUR)
+        },
+        CacheFormat {
+            window: 128,
+            ..both(
+                "int2-window",
+                "2 bits in groups of 32 channels, the last 128 tokens in 32 bits",
+                token(TWO.0, TWO.1, 32),
+            )
+        },
+        kivi(
+            "kivi2",
+            "2 bits, keys by channel, values by token, the last 128 tokens in 32 bits",
+            TWO,
+        ),
+        CacheFormat {
+            sinks: SINKS,
+            ..kivi("kivi2-sinks", "kivi2 with the first 4 tokens in 32 bits", TWO)
+        },
+    ];
+
+    /// The format of this name.
+    ///
+    /// # Errors
+    /// [`ModelError::NoCacheFormat`] with the names that there are.
+    pub fn named(name: &str) -> Result<&'static Self, ModelError> {
+        Self::ALL
+            .iter()
+            .find(|format| format.name == name)
+            .ok_or_else(|| ModelError::NoCacheFormat { name: name.into() })
+    }
+
+    /// The names of all formats, in words.
+    pub fn names() -> String {
+        Self::ALL.iter().map(|format| format.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Checks that heads of this width can be coded.
+    ///
+    /// # Errors
+    /// [`ModelError::CacheFormat`] if the width is no multiple of 32.
+    pub(crate) fn check(&self, head_dim: usize) -> Result<(), ModelError> {
+        let coded = self.keys.is_some() || self.values.is_some();
+        if coded && !head_dim.is_multiple_of(UNIT) {
+            return Err(ModelError::CacheFormat { format: self.name, head_dim });
+        }
+        Ok(())
+    }
+}
+
+impl Coding {
+    /// Tokens that are coded together.
+    pub(super) fn block(&self) -> usize {
+        match self.along {
+            Along::Token => 1,
+            Along::Channel => self.group,
+        }
+    }
+
+    /// Scales of a block whose tokens have `head_dim` channels.
+    pub(super) fn scales_of_block(&self, head_dim: usize) -> usize {
+        match (self.rule, self.along) {
+            (Rule::PerTensor, _) => 0,
+            (_, Along::Token) => head_dim / self.group.min(head_dim),
+            (_, Along::Channel) => head_dim,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether a group has a zero beside its scale.
+    pub(super) fn has_zero(self) -> bool {
+        matches!(self, Self::MinMax(_))
+    }
+
+    /// Scale and zero of a group, rounded to the 16 bits in which they are stored.
+    pub(super) fn fit(self, numbers: impl Iterator<Item = f32> + Clone) -> (f16, f16) {
+        match self {
+            Self::Absmax(steps) => {
+                let absmax = numbers.fold(0.0, |max: f32, x| max.max(x.abs()));
+                (f16::from_f32(absmax / f32::from(steps)), f16::ZERO)
+            }
+            Self::MinMax(steps) => {
+                let min = numbers.clone().fold(f32::INFINITY, f32::min);
+                let max = numbers.fold(f32::NEG_INFINITY, f32::max);
+                (f16::from_f32((max - min) / f32::from(steps)), f16::from_f32(min))
+            }
+            Self::PerTensor => (f16::ONE, f16::ZERO),
+        }
+    }
+
+    /// The code of a number: the nearest, half to even. A scale of 0 leaves one code, 0.
+    pub(super) fn code(self, x: f32, scale: f32, zero: f32) -> u8 {
+        let steps = if scale == 0.0 { 0.0 } else { ((x - zero) / scale).round_ties_even() };
+        match self {
+            Self::Absmax(most) => {
+                let most = f32::from(most);
+                (steps.clamp(-most, most) as i8).cast_unsigned()
+            }
+            Self::MinMax(most) => steps.clamp(0.0, f32::from(most)) as u8,
+            Self::PerTensor => formats::float8::encode(x / scale),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Keys or values of one head: what is written, and what attention reads.
+
+use kernels::plain;
+use ndarray::{Array2, ArrayView2, CowArray, Ix2, s};
+
+use super::coded::{Coded, Reader};
+use super::format::{CacheFormat, Coding};
+
+/// Keys or values of one head, `[tokens, head_dim]`.
+#[derive(Clone, Debug)]
+pub(crate) enum Rows {
+    /// `[capacity, head_dim]`.
+    Floats(Array2<f32>),
+    /// In codes.
+    Coded(Coded),
+}
+
+impl Rows {
+    pub(super) fn new(
+        format: &CacheFormat,
+        coding: Option<Coding>,
+        [capacity, head_dim]: [usize; 2],
+        scale: f32,
+    ) -> Self {
+        match coding {
+            // The whole capacity at once, because a cache that grows has to be copied.
+            None => Self::Floats(Array2::zeros((capacity, head_dim))),
+            Some(coding) => Self::Coded(Coded::new(format, coding, head_dim, capacity, scale)),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Floats(floats) => size_of::<f32>() * floats.len(),
+            Self::Coded(coded) => coded.bytes(),
+        }
+    }
+
+    /// Numbers of a token.
+    pub(super) fn width(&self) -> usize {
+        match self {
+            Self::Floats(floats) => floats.ncols(),
+            Self::Coded(coded) => coded.width(),
+        }
+    }
+
+    /// Writes tokens to the positions from `at` on.
+    pub(super) fn write(&mut self, at: usize, rows: &ArrayView2<f32>) {
+        match self {
+            Self::Floats(floats) => floats.slice_mut(s![at..at + rows.nrows(), ..]).assign(rows),
+            Self::Coded(coded) => coded.write(at, rows),
+        }
+    }
+
+    /// Codes what has left the window.
+    pub(super) fn settle(&mut self) {
+        if let Self::Coded(coded) = self {
+            coded.settle();
+        }
+    }
+
+    /// The numbers of the first `length` tokens, `[length, head_dim]`.
+    pub(crate) fn numbers(&self, length: usize) -> CowArray<'_, f32, Ix2> {
+        match self {
+            Self::Floats(floats) => floats.slice(s![..length, ..]).into(),
+            Self::Coded(coded) => coded.numbers().into(),
+        }
+    }
+
+    /// For a query: the first `length` tokens.
+    pub(crate) fn reader(&self, length: usize) -> RowsReader<'_> {
+        match self {
+            Self::Floats(floats) => {
+                let numbers = floats.as_slice().unwrap_or_default();
+                RowsReader::Floats(&numbers[..length * floats.ncols()])
+            }
+            Self::Coded(coded) => RowsReader::Coded(coded.reader()),
+        }
+    }
+}
+
+/// What one query reads.
+pub(crate) enum RowsReader<'c> {
+    /// Row by row.
+    Floats(&'c [f32]),
+    /// Codes.
+    Coded(Reader<'c>),
+}
+
+impl RowsReader<'_> {
+    /// The products of each token's row with `query`.
+    pub(crate) fn scores(&self, query: &[f32], scores: &mut [f32]) {
+        match self {
+            Self::Floats(rows) => plain::rows(rows, query, scores),
+            Self::Coded(reader) => reader.scores(query, scores),
+        }
+    }
+
+    /// The sum of the tokens' rows, each times its weight.
+    pub(crate) fn weighted_sum(&self, weights: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Floats(rows) => plain::weighted_sum(weights, rows, out),
+            Self::Coded(reader) => reader.weighted_sum(weights, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kit::data::normal_matrix;
+    use kit::difference::assert_same;
+
+    use super::super::format::Rule;
+    use super::*;
+
+    const WIDTH: usize = 64;
+    /// More than a window and two blocks, and no whole block.
+    const TOKENS: usize = 203;
+
+    /// Numbers whose channels and tokens differ in size, and lie around other places than 0.
+    fn numbers(tokens: usize) -> Array2<f32> {
+        let mut x = normal_matrix(5, tokens, WIDTH);
+        for (token, mut row) in x.rows_mut().into_iter().enumerate() {
+            row.mapv_inplace(|x| x * (1.0 + token as f32 / 50.0));
+            row[WIDTH - 1] = 40.0 + row[WIDTH - 1];
+        }
+        x
+    }
+
+    fn empty(format: &CacheFormat, coding: Option<Coding>) -> Rows {
+        Rows::new(format, coding, [256, WIDTH], 0.25)
+    }
+
+    /// Every format, its keys and its values.
+    fn all() -> impl Iterator<Item = (&'static CacheFormat, Option<Coding>)> {
+        CacheFormat::ALL.iter().flat_map(|format| [(format, format.keys), (format, format.values)])
+    }
+
+    fn written(format: &CacheFormat, coding: Option<Coding>, x: &Array2<f32>, pass: usize) -> Rows {
+        let mut rows = empty(format, coding);
+        for at in (0..x.nrows()).step_by(pass) {
+            rows.write(at, &x.slice(s![at..x.nrows().min(at + pass), ..]));
+            rows.settle();
+        }
+        rows
+    }
+
+    #[test]
+    fn a_query_reads_from_codes_what_the_numbers_of_the_codes_give() {
+        let (x, query) = (numbers(TOKENS), normal_matrix(6, 1, WIDTH));
+        let weights = normal_matrix(7, 1, TOKENS).mapv(f32::abs);
+        for (format, coding) in all() {
+            let rows = written(format, coding, &x, 1);
+            let (exact, reader) = (rows.numbers(TOKENS).mapv(f64::from), rows.reader(TOKENS));
+            let (mut scores, mut sum) = (vec![f32::NAN; TOKENS], vec![f32::NAN; WIDTH]);
+            reader.scores(query.as_slice().unwrap_or_default(), &mut scores);
+            reader.weighted_sum(weights.as_slice().unwrap_or_default(), &mut sum);
+            let found = [scores, sum];
+            let (query, weights) = (query.mapv(f64::from), weights.mapv(f64::from));
+            let expected = [exact.dot(&query.t()), weights.dot(&exact).reversed_axes()];
+            // A zero is 40 here and a number of a group may be near 0, so each term is taken as large as
+            // the largest number.
+            let most = exact.fold(0.0, |most: f64, x| most.max(x.abs()));
+            let sums = [query, weights].map(|of| 4.0 * most * of.mapv(f64::abs).sum());
+            for ((found, expected), terms) in found.into_iter().zip(expected).zip(sums) {
+                let bound = (TOKENS + WIDTH) as f64 * 2f64.powi(-24) * terms;
+                for (at, (found, expected)) in found.into_iter().zip(&expected).enumerate() {
+                    let error = (f64::from(found) - expected).abs();
+                    assert!(
+                        error <= bound,
+                        "{} {coding:?}, {at}: {error:e}, bound {bound:e}",
+                        format.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_comes_back_within_half_a_step_of_its_group() {
+        let x = numbers(TOKENS);
+        for (format, coding) in all() {
+            let Some(coding) = coding else { continue };
+            let rows = written(format, Some(coding), &x, 1);
+            let back = rows.numbers(TOKENS);
+            for ((token, channel), &x_here) in x.indexed_iter() {
+                let error = f64::from((back[(token, channel)] - x_here).abs());
+                // A step of the whole matrix is at least that of any group. Scale and zero are rounded to
+                // 11 bits, which the codes at the far end multiply.
+                let of = |places: Array2<f32>| {
+                    let (min, max) = (
+                        places.fold(f32::MAX, |a, b| a.min(*b)),
+                        places.fold(f32::MIN, |a, b| a.max(*b)),
+                    );
+                    (f64::from(max - min), f64::from(max.abs().max(min.abs())))
+                };
+                let (range, absmax) = of(x.clone());
+                let step = match coding.rule {
+                    Rule::Absmax(most) => absmax / f64::from(most),
+                    Rule::MinMax(most) => range / f64::from(most),
+                    Rule::PerTensor => absmax / 8.0,
+                };
+                let bound = step / 2.0 + 2.0 * absmax * 2f64.powi(-11);
+                assert!(
+                    error <= bound,
+                    "{} at {token}, {channel}: {error}, bound {bound}",
+                    format.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_and_the_sinks_stay_as_they_were_written() {
+        let x = numbers(TOKENS);
+        for (format, coding) in all() {
+            let back = written(format, coding, &x, 1).numbers(TOKENS).into_owned();
+            for rows in [s![..format.sinks, ..], s![TOKENS - format.window.., ..]] {
+                assert_eq!(back.slice(rows), x.slice(rows), "{}", format.name);
+            }
+            let is_coded = format.keys.is_some();
+            assert_eq!(back != x, is_coded, "{}: something between them is in codes", format.name);
+        }
+    }
+
+    #[test]
+    fn tokens_that_come_one_by_one_are_stored_as_those_that_come_together() {
+        let x = numbers(TOKENS);
+        for (format, coding) in all() {
+            let [single, together] = [1, TOKENS]
+                .map(|pass| written(format, coding, &x, pass).numbers(TOKENS).into_owned());
+            assert_same(single.view(), together.view(), format.name);
+        }
+    }
+
+    #[test]
+    fn a_cut_inside_a_block_keeps_the_tokens_before_the_cut() {
+        let (x, more) = (numbers(TOKENS), numbers(40));
+        for (format, coding) in all() {
+            for cut in [0, 2, 5, 32, 40, 75, 202] {
+                let mut rows = written(format, coding, &x, 1);
+                let before = rows.numbers(TOKENS).into_owned();
+                rows.write(cut, &more.view());
+                let after = rows.numbers(cut + 40);
+                assert_eq!(after.nrows(), cut + 40, "{}", format.name);
+                let kept = s![..cut, ..];
+                let what = format!("{} cut at {cut}", format.name);
+                assert_same(after.slice(kept), before.slice(kept), what);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_cache_takes_the_bytes_of_its_codes_scales_and_floats() {
+        let bytes = |name: &str| {
+            let format = CacheFormat::named(name).expect("a format of the table");
+            [format.keys, format.values].map(|coding| empty(format, coding).bytes())
+        };
+        let floats = 4 * 256 * WIDTH;
+        assert_eq!(bytes("f32"), [floats, floats]);
+        // The row that is coded next is a float before.
+        let row = 4 * WIDTH;
+        assert_eq!(bytes("int8"), [256 * (WIDTH + 2) + row; 2]);
+        assert_eq!(bytes("fp8"), [256 * WIDTH + row; 2]);
+        assert_eq!(bytes("int4"), [256 * (WIDTH / 2 + 4) + row; 2]);
+        assert_eq!(bytes("int4-g32"), [256 * (WIDTH / 2 + 8) + row; 2]);
+        let codes = 256 * WIDTH / 4;
+        let keys = codes + 256 / 32 * WIDTH * 4 + (128 + 32) * row;
+        assert_eq!(bytes("kivi2"), [keys, codes + 256 * 2 * 4 + (128 + 1) * row]);
+    }
+}
