@@ -38,15 +38,35 @@ pub fn question(of: &Capture, question: &str, title: &str) -> Table {
         .done()
 }
 
+/// A row of [`others`].
+struct Program {
+    name: String,
+    seconds: f64,
+    processor_seconds: Option<f64>,
+    perplexity: Option<f64>,
+}
+
 /// Other programs beside this one, on the same text and tokens.
 pub fn others(of: &Capture) -> Table {
-    Table::of("The same work by other programs", &of.others)
-        .text("program", |other| format!("{} {}", other.name, other.version))
-        .text("text", |other| other.text.clone())
-        .number("tokens", |other| count(other.tokens))
-        .number("threads", |other| other.threads.to_string())
-        .number("seconds", |other| count(other.seconds.round() as usize))
-        .number("perplexity", |other| other.perplexity.map_or("-".into(), |p| format!("{p:.2}")))
+    let ours = of.run("aim, llm-compressor's choices").map(|run| Program {
+        name: "this course".into(),
+        seconds: run.seconds,
+        processor_seconds: run.processor_seconds,
+        perplexity: Some(run.quality.perplexity),
+    });
+    let others = of.others.iter().map(|other| Program {
+        name: other.version.split(',').next().unwrap_or_default().into(),
+        seconds: other.seconds,
+        processor_seconds: other.processor_seconds,
+        perplexity: other.perplexity,
+    });
+    let rows: Vec<Program> = ours.into_iter().chain(others).collect();
+    let seconds = |seconds: f64| count(seconds.round() as usize);
+    Table::of("128 chunks of 512 tokens, act-order, one pass a layer", &rows)
+        .text("program", |row| row.name.clone())
+        .number("seconds", |row| seconds(row.seconds))
+        .number("processor seconds", |row| row.processor_seconds.map_or("-".into(), seconds))
+        .number("perplexity", |row| row.perplexity.map_or("-".into(), |p| format!("{p:.2}")))
         .done()
 }
 

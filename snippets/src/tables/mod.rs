@@ -163,6 +163,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
     ];
+    all.push(Entry::of("gptq_others", &GPTQ, |of| Ok(gptq::others(of))));
     all.extend(gptq::QUESTIONS.map(|(name, question, title)| {
         Entry::of(name, &GPTQ, move |of| Ok(gptq::question(of, question, title)))
     }));
