@@ -31,6 +31,9 @@ pub struct Args {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
     pub awq: Awq,
+    /// Add calibrated scales for an FP8 cache, which an engine then uses.
+    #[arg(long, value_name = "FORMAT", value_parser = ["fp8"])]
+    pub kv: Option<String>,
     /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for
     /// GPTQ and AWQ. No
     /// meter scores them.
@@ -213,7 +216,8 @@ impl Args {
 
     /// The folder to make.
     pub fn out(&self) -> PathBuf {
-        let name = || format!("{}{}", self.scheme, self.method.suffix());
+        let kv = self.kv.as_ref().map_or(String::new(), |kv| format!("-kv-{kv}"));
+        let name = || format!("{}{}{kv}", self.scheme, self.method.suffix());
         self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
@@ -246,10 +250,13 @@ impl Args {
         let (gptq, awq) = (self.method.is_gptq(), self.method.is_awq());
         let Gptq { tokens, absmax_over, .. } = self.gptq.clone();
         let for_awq = Gptq { tokens, absmax_over, ..Gptq::default() };
+        let for_kv = Gptq { tokens, ..Gptq::default() };
         ensure!(
-            gptq || self.gptq == Gptq::default() || (awq && self.gptq == for_awq),
+            gptq || self.gptq == Gptq::default()
+                || (awq && self.gptq == for_awq)
+                || (self.kv.is_some() && self.gptq == for_kv),
             "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
-             choices of GPTQ (the first and the last also of AWQ): add --method gptq, or leave them out"
+             choices of GPTQ (the first and the last also of AWQ, the first also of --kv): add --method gptq, or leave them out"
         );
         ensure!(
             awq || self.awq == Awq::default(),
@@ -270,8 +277,9 @@ impl Args {
             "--method gptq and awq take the inputs of the model as it is: leave out --smooth"
         );
         ensure!(
-            gptq || awq || self.smooth.is_some() || self.calibration.is_none(),
-            "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, or leave out --calibration"
+            gptq || awq || self.smooth.is_some() || self.kv.is_some() || self.calibration.is_none(),
+            "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, --kv fp8, or leave out \
+             --calibration"
         );
         Ok(())
     }

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use arguments::quantize::{Args, Method};
 use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Tokenizer, Weights, passage};
+use model::{Model, Tokenizer, Weights, passage};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
+use quantizer::kv_scales::KvScales;
 use quantizer::layer_by_layer::{LayerByLayer, Watch};
 use quantizer::smooth::Smoothing;
 use quantizer::{
@@ -35,6 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
     let layers = DecoderLayers { weights: &weights, transform };
     let layers = args.method.is_gptq().then(|| layer_by_layer(args, layers, &plan, &out));
     let layers = layers.transpose()?;
+    let kv_scales = args.kv.is_some().then(|| kv_scales(args, &weights)).transpose()?;
     let nearest = awq_options(args).rounding;
     let job = Job {
         weights: &weights,
@@ -45,6 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
             Method::Awq => Some(&nearest),
             _ => layers.as_ref().map(|layers| layers as &dyn Rounding),
         },
+        kv_scales: kv_scales.as_ref(),
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
@@ -133,6 +136,13 @@ fn activation_scales(args: &Args, weights: &Weights, plan: &Plan) -> Result<Acti
     let mut lines = Lines(Instant::now());
     let mut watch = |done, layers| lines.layer(done, layers);
     Ok(ActivationScales::calibrate(weights, plan, &tokens, &awq_options(args), &mut watch)?)
+}
+
+/// Runs the model on the calibration text, for the largest keys and values.
+fn kv_scales(args: &Args, weights: &Weights) -> Result<KvScales> {
+    let tokens = calibration_tokens(args, weights)?;
+    println!("keys and values of {} tokens, in chunks of {CHUNK}", tokens.len());
+    Ok(KvScales::calibrate(&Model::load(weights.path())?, &tokens, CHUNK)?)
 }
 
 fn awq_options(args: &Args) -> AwqOptions {

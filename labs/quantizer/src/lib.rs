@@ -3,8 +3,8 @@
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
 //! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
 //! [`layer_by_layer`]; without one, the labs take the nearest), and the format of [`Plan`] stores them.
-//! [`loaded`] reads checkpoints in
-//! these formats and runs them, whichever program wrote them.
+//! [`kv_scales`] adds the scales of an FP8 cache. [`loaded`] reads checkpoints in these formats and runs
+//! them, whichever program wrote them.
 
 pub mod activation_scales;
 mod config;
@@ -14,6 +14,7 @@ mod fused;
 mod gguf_file;
 mod gptq_matrix;
 mod kept_layers;
+pub mod kv_scales;
 pub mod layer_by_layer;
 pub mod loaded;
 mod plan;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use formats::bytes;
+use formats::checkpoint::config::parse_json;
 use formats::checkpoint::{self, Dtype, Expected, Storage, Tensor};
 use formats::dequantize::{Layout, dequantize};
 use formats::registry::StoredPart;
-use model::{Config, Model, ModelError};
+use model::{CacheStorage, Config, Model, ModelError};
 use ndarray::Array2;
 
 use crate::WriteError;
+use crate::kv_scales::{self, KvScales};
 use crate::quantized_inputs::{InputScales, layer};
 use crate::safetensors_file::{Found, Sink, tensors_in};
 
@@ -124,9 +126,13 @@ impl Checkpoint {
     /// If the architecture is not supported.
     pub fn model(&self) -> Result<Model, WriteError> {
         let config = Config::load(&self.folder)?;
+        let storage = self.kv_cache(&config)?;
+        let mut shapes = self.shapes();
+        // Without a scheme such a tensor is a surprise, and the model refuses it.
+        shapes.retain(|(name, _)| storage.is_none() || !kv_scales::is_scale(name));
         // Kept outside of the model's error, because the model's error cannot hold one of this crate.
         let mut failed = None;
-        let model = Model::from_tensors(config, self.shapes(), &mut |name| {
+        let model = Model::from_tensors(config, shapes, &mut |name| {
             self.read(name).map_err(|error| {
                 failed = Some(error);
                 ModelError::Config { key: name.into(), problem: "cannot be decoded".into() }
@@ -141,7 +147,22 @@ impl Checkpoint {
                 model.replace(id, layer)?;
             }
         }
+        if let Some(storage) = storage {
+            model.set_kv_cache(storage)?;
+        }
         Ok(model)
+    }
+}
+
+impl Checkpoint {
+    /// The cache that the config asks for, with the scales that lie beside the weights.
+    fn kv_cache(&self, config: &Config) -> Result<Option<CacheStorage>, WriteError> {
+        let path = self.folder.join("config.json");
+        let json = parse_json(&std::fs::read(&path).map_err(WriteError::io(&path))?);
+        let json =
+            json.map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))?;
+        let Some(quantization) = json["quantization_config"].as_object() else { return Ok(None) };
+        KvScales::of_checkpoint(quantization, config, |name| Ok(self.read(name)?[(0, 0)]))
     }
 }
 

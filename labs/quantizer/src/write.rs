@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::fused::Fused;
+use crate::kv_scales::KvScales;
 use crate::report::{LayerError, Report};
 use crate::safetensors_file::{Sink, shards};
 use crate::stages::{Rounding, Transform};
@@ -38,6 +39,8 @@ pub struct Job<'a> {
     pub transform: Option<&'a dyn Transform>,
     /// The second stage; `None` takes the nearest codes, by the reader's labs.
     pub rounding: Option<&'a dyn Rounding>,
+    /// The scales of an FP8 cache, where the checkpoint shall have one.
+    pub kv_scales: Option<&'a KvScales>,
     /// The folder that is made.
     pub out: &'a Path,
     /// The limit of bytes of data in a file; a matrix that is larger has its own file.
@@ -85,6 +88,9 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
         progress.done(&tensor.name, tensor.bytes);
         Ok::<_, WriteError>(())
     })?;
+    for (name, scale) in job.kv_scales.iter().flat_map(|scales| scales.parts()) {
+        sinks.of(&name)?.put(&name, &scale)?;
+    }
     let bytes_after = sinks.finish()?;
     finish(job, partial)?;
     Ok(report(job, bytes_after, errors))
@@ -102,6 +108,14 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             "{format} takes the metadata and the tokenizer from a GGUF file, and {} is a folder: \
              convert it with llama.cpp's convert_hf_to_gguf.py first",
             weights.path().display()
+        )));
+    }
+    if job.kv_scales.is_some()
+        && (format.is_gguf() || KvScales::config(plan.config(weights.tensors())).is_none())
+    {
+        return Err(WriteError::Unsupported(format!(
+            "the scales of a cache are a part of compressed-tensors' config, and {format} has another: \
+             take a format of compressed-tensors, or --scheme none"
         )));
     }
     job.transform.map_or(Ok(()), |transform| transform.check(format))?;
@@ -204,7 +218,10 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
         return Ok(Sinks { files: vec![file], file_of });
     }
-    let shards = shards(tensors.iter().map(parts).collect(), job.shard_bytes)?;
+    let kv_scales = job.kv_scales.map_or(Vec::new(), KvScales::tensors);
+    let of_tensors =
+        tensors.iter().map(parts).chain(kv_scales.iter().map(|scale| vec![scale.clone()]));
+    let shards = shards(of_tensors.collect(), job.shard_bytes)?;
     let count = shards.len();
     let name = |index: usize| match count {
         0 | 1 => "model.safetensors".to_string(),
@@ -232,6 +249,10 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let none = || WriteError::Plan(format!("`{}` becomes nothing", tensor.name));
         file_of.insert(tensor.name.clone(), file.ok_or_else(none)?);
     }
+    file_of.extend(kv_scales.into_iter().filter_map(|scale| {
+        let file = *placed.get(scale.name.as_str())?;
+        Some((scale.name, file))
+    }));
     Ok(Sinks { files, file_of })
 }
 
@@ -308,7 +329,10 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
     let Job { weights, plan, .. } = job;
     if !plan.format.is_gguf() {
         tokenizer::write(weights, &partial.folder)?;
-        let quantization = plan.config(weights.tensors());
+        let mut quantization = plan.config(weights.tensors());
+        if job.kv_scales.is_some() {
+            quantization = KvScales::config(quantization);
+        }
         let config = config::config_json(weights, plan.float, quantization)?;
         json_file(&partial.folder.join("config.json"), &config)?;
     }

@@ -2,6 +2,7 @@
 
 mod activation_scales;
 mod interrupted;
+mod kv_scales;
 mod layer_by_layer;
 mod registry;
 mod tiny;

@@ -163,6 +163,7 @@ impl Written<'_> {
             plan,
             transform,
             rounding,
+            kv_scales: None,
             out: &out,
             shard_bytes: SHARD_BYTES,
             leave_out: false,

@@ -121,6 +121,15 @@ impl Cache {
         rows.map(Rows::bytes).sum()
     }
 
+    /// Of each layer the largest magnitude of the keys and of the values of all tokens.
+    pub fn absmax(&self) -> Vec<[f32; 2]> {
+        let of = |rows: &[Rows]| {
+            let numbers = rows.iter().map(|rows| rows.numbers(self.length));
+            numbers.flatten().fold(0.0, |max: f32, x| max.max(x.abs()))
+        };
+        self.layers.iter().map(|layer| [of(&layer.keys), of(&layer.values)]).collect()
+    }
+
     /// Tokens that may be run at once where each shall see what it would see if it came alone: a window
     /// is counted from the first of them.
     pub(crate) fn tokens_at_once(&self) -> usize {

