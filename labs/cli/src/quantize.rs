@@ -70,7 +70,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if !format.is_gguf() {
         let predicted = plan.predicted_bytes(weights.tensors());
-        println!("\npredicted, as one file: {predicted} bytes; written: {}", report.bytes_after);
+        let without = if args.kv.is_some() { " and without the scales of the cache" } else { "" };
+        let written = report.bytes_after;
+        println!("\npredicted, as one file{without}: {predicted} bytes; written: {written}");
     }
     println!("{} in {:.1} s{}", out.display(), started.elapsed().as_secs_f64(), peak());
     if args.perplexity { perplexity::print(&out, weights.path(), None) } else { Ok(()) }

@@ -10,6 +10,7 @@ mod dequantization;
 pub mod gptq;
 mod gpu;
 mod histogram;
+mod kv_cache;
 mod lab_01;
 mod lab_03;
 mod lab_04;
@@ -32,7 +33,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{AWQ, CPU, GPTQ, GPU, GRIDS, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{AWQ, CPU, GPTQ, GPU, GRIDS, KV, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -70,6 +71,7 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::computed("number_lines", lab_08::number_lines),
         Entry::computed("e8m0_rounding", lab_08::e8m0_rounding),
         Entry::of("grid_perplexities", &GRIDS, lab_08::perplexities),
+        Entry::of("kv_cost", &KV, kv_cache::cost),
         Entry::computed("shape_decides", lab_08::shape_decides),
         Entry::of("landscape_before", &LAYERS, landscape::before),
         Entry::of("landscape_after", &LAYERS, landscape::after),

@@ -45,6 +45,15 @@ const FLOATS_SERVED_FILES: [&str; 2] = [
 ];
 const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
+const KV_FOLDER: &str = captures!("kv/captures");
+const KV_VLLM_FILES: [&str; 6] = [
+    captures!("engines/captures/kv/vllm-auto.json"),
+    captures!("engines/captures/kv/vllm-fp8.json"),
+    captures!("engines/captures/kv/vllm-fp8_e5m2.json"),
+    captures!("engines/captures/kv/vllm-int8_per_token_head.json"),
+    captures!("engines/captures/kv/vllm-int4_per_token_head.json"),
+    captures!("engines/captures/kv/vllm-nvfp4.json"),
+];
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
@@ -114,6 +123,14 @@ pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =
     Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+
+/// The capture of `cargo book capture kv`.
+pub static KV: Input<measure::kv::Capture> =
+    Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "kv"));
+
+/// vLLM with its cache in each format, the one that the others are compared with first.
+pub static KV_VLLM: Input<Vec<engines::Capture>> =
+    Input::new(|| KV_VLLM_FILES.map(PathBuf::from).into(), load_all);
 
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =

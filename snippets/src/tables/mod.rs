@@ -8,6 +8,7 @@ pub mod dequantization;
 mod engines;
 pub mod gptq;
 mod grids;
+pub mod kv_cache;
 pub mod lab_01;
 pub mod lab_03;
 pub mod lab_04;
@@ -33,7 +34,7 @@ use kit::Table;
 
 use crate::inputs::{
     AVX512, AWQ, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS, HESSIANS,
-    LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -159,6 +160,12 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_08_feedback", &GRIDS, lab_08::feedback),
         Entry::computed("lab_08_thirds", lab_08::thirds),
         Entry::of("lab_08_block_shapes", &SLICE, lab_08::block_shapes),
+        Entry::of("kv_quality", &KV, kv_cache::quality),
+        Entry::of("kv_decode", &KV, kv_cache::decode),
+        Entry::of("kv_found_again", &KV, kv_cache::found_again),
+        Entry::of("kv_vllm", &KV_VLLM, |of| {
+            kv_cache::of_engine("vLLM on the processor, by the name given to --kv-cache-dtype", of)
+        }),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
