@@ -89,7 +89,12 @@ mod tests {
             (format!("quantize --scheme w4a16 --input {there} --out {there}"), "already"),
             (format!("quantize --scheme w4a16 --input {there} --smooth 0.5"), "for w8a8"),
             (format!("quantize --scheme w8a8 --input {there} --method search"), "is for w4a16"),
-            (format!("quantize --scheme fp8 --input {there} --method gptq"), "--method nearest"),
+            (format!("quantize --scheme none --input {there} --method gptq"), "nothing is rounded"),
+            (
+                format!("quantize --scheme gguf-mxfp4 --input {there} --method gptq"),
+                "GGML's blocks",
+            ),
+            (format!("quantize --scheme nvfp4 --input {there} --method gptq --sweeps 2"), "nvfp4"),
             (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
             (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
         ] {
