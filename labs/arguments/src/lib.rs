@@ -81,6 +81,8 @@ mod tests {
             (format!("perplexity --checkpoint {there}"), "unexpected argument"),
             ("perplexity no/such".into(), "there is no file or folder `no/such`"),
             (format!("compare {there} no/such"), "there is no file or folder `no/such`"),
+            (format!("perplexity {there} --chunks 0"), "leave out --chunks"),
+            (format!("compare {there} {there} --chunks 0"), "leave out --chunks"),
             (format!("generate {there}"), "<PROMPT>"),
             (format!("generate {there} x --temperature -1"), "0 or more"),
             ("quantize --scheme w4a17".into(), "w4a16"),
