@@ -242,7 +242,7 @@
     const valueOf = (known, field) => (known[field] === null ? null : known[field].value);
     const isWhole = text => text !== null && /^[0-9]+$/.test(text);
     const isPlain = bits => bits === "16" || bits === "32";
-    const isFloat = kind => kind === "float" || kind === "e5m2";
+    const isFloat = kind => ["float", "e5m2", "e2m3", "e3m2"].includes(kind);
     const isStated = (known, field) => known[field] !== null && !known[field].usual;
 
     // ---- what no scheme can be
@@ -279,7 +279,7 @@
             throw refuse(MEAN, "mean bits of a weight are between 1 and 16");
         }
         suppose(known);
-        for (const [kind, bits, list] of [[WEIGHT_KIND, WEIGHT_BITS, [4, 8, 16, 32]],
+        for (const [kind, bits, list] of [[WEIGHT_KIND, WEIGHT_BITS, [4, 6, 8, 16, 32]],
             [ACT_KIND, ACT_BITS, [4, 6, 8, 16, 32]]]) {
             const number = value(bits);
             if (value(kind) === "float" && number !== null && !list.includes(Number(number))) {
@@ -319,6 +319,7 @@
     function gridName(kind, bits) {
         if (isPlain(bits)) return `${bits}-bit floats`;
         if (kind === "ternary") return "three values: -1, 0 and 1";
+        if (["e2m3", "e3m2"].includes(kind)) return `FP6 ${kind.toUpperCase()}`;
         if (kind === "e5m2") return "FP8 E5M2";
         if (kind === "float") return { 8: "FP8 E4M3", 4: "FP4 E2M1" }[bits] ?? `floats of ${bits} bits`;
         return kind === "table" ? `indices of ${bits} bits into a table` : `int${bits}`;

@@ -81,6 +81,8 @@ mod tests {
             (format!("perplexity --checkpoint {there}"), "unexpected argument"),
             ("perplexity no/such".into(), "there is no file or folder `no/such`"),
             (format!("compare {there} no/such"), "there is no file or folder `no/such`"),
+            (format!("perplexity {there} --chunks 0"), "leave out --chunks"),
+            (format!("compare {there} {there} --chunks 0"), "leave out --chunks"),
             (format!("generate {there}"), "<PROMPT>"),
             (format!("generate {there} x --temperature -1"), "0 or more"),
             ("quantize --scheme w4a17".into(), "w4a16"),
@@ -89,7 +91,12 @@ mod tests {
             (format!("quantize --scheme w4a16 --input {there} --out {there}"), "already"),
             (format!("quantize --scheme w4a16 --input {there} --smooth 0.5"), "for w8a8"),
             (format!("quantize --scheme w8a8 --input {there} --method search"), "is for w4a16"),
-            (format!("quantize --scheme fp8 --input {there} --method gptq"), "--method nearest"),
+            (format!("quantize --scheme none --input {there} --method gptq"), "nothing is rounded"),
+            (
+                format!("quantize --scheme gguf-mxfp4 --input {there} --method gptq"),
+                "GGML's blocks",
+            ),
+            (format!("quantize --scheme nvfp4 --input {there} --method gptq --sweeps 2"), "nvfp4"),
             (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
             (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
         ] {

@@ -105,7 +105,7 @@ impl Method {
         match self {
             Self::Nearest => true,
             Self::Search | Self::Awq | Self::AwqGptq => format.is_int4_in_chosen_groups(),
-            Self::Gptq => format.is_int4_in_chosen_groups() || format.is_int8_per_channel(),
+            Self::Gptq => format.refuses_feedback().is_none(),
         }
     }
 
@@ -114,9 +114,11 @@ impl Method {
         let fits = registry::ALL.into_iter().filter(|known| self.is_for(known));
         let fits: Vec<_> = fits.map(|known| known.name).collect();
         let name = self.suffix().trim_start_matches('-');
+        let reason = format.description.refuses_feedback().filter(|_| self == Self::Gptq);
+        let because = reason.map(|reason| format!(", because {reason}")).unwrap_or_default();
         ensure!(
             self.is_for(format.description),
-            "--method {name} is for {}, not {format}: take one of these formats, or --method nearest",
+            "--method {name} is for {}, not {format}{because}: take one of these formats, or --method nearest",
             fits.join(", ")
         );
         Ok(())
@@ -145,7 +147,7 @@ pub struct Gptq {
     /// The share of the mean of the diagonal that is added to it.
     #[arg(long, default_value_t = Self::default().damping)]
     pub damping: f64,
-    /// The grid of four bits: absmax over 7 (lab 03's, codes -7 to 7) or over 7.5 (llm-compressor's, codes
+    /// The grid of int4: absmax over 7 (lab 03's, codes -7 to 7) or over 7.5 (llm-compressor's, codes
     /// -8 to 7).
     #[arg(long, default_value = "7", value_parser = ["7", "7.5"])]
     pub absmax_over: String,
@@ -231,6 +233,7 @@ impl Args {
         );
         self.method.check(format)?;
         self.check_calibration()?;
+        self.check_scales(format)?;
         let (input, out) = (self.input(), self.out());
         ensure!(
             input.exists(),
@@ -280,6 +283,19 @@ impl Args {
             gptq || awq || self.smooth.is_some() || self.kv.is_some() || self.calibration.is_none(),
             "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, --kv fp8, or leave out \
              --calibration"
+        );
+        Ok(())
+    }
+
+    /// Refuses choices for the scales of integers where codes are floats, whose scales are those of the nearest
+    /// codes.
+    fn check_scales(&self, format: StorageFormat) -> Result<()> {
+        let Gptq { scales, sweeps, absmax_over, .. } = Gptq::default();
+        let own = (&self.gptq.scales, self.gptq.sweeps, &self.gptq.absmax_over);
+        ensure!(
+            format.description.elements().is_none() || own == (&scales, sweeps, &absmax_over),
+            "--scales, --sweeps and --absmax-over are for integers, and {format} has codes that are floats, whose \
+             scales are those of the nearest codes: leave these options out"
         );
         Ok(())
     }

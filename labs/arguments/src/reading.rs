@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result, ensure};
+
 use crate::existing;
 
 /// Arguments of `cargo book inspect`.
@@ -46,7 +48,7 @@ pub struct Perplexity {
     #[arg(value_name = "DIR|GGUF", value_parser = existing)]
     pub checkpoint: PathBuf,
     /// Score the first chunks only.
-    #[arg(long)]
+    #[arg(long, value_parser = chunks)]
     pub chunks: Option<usize>,
     /// How keys and values are stored: f32, int8, int4, fp8, kivi4, kivi2 or another that the error of a
     /// wrong name lists [default: f32].
@@ -64,6 +66,16 @@ pub struct Compare {
     #[arg(value_name = "B", value_parser = existing)]
     pub other: PathBuf,
     /// Score the first chunks only.
-    #[arg(long)]
+    #[arg(long, value_parser = chunks)]
     pub chunks: Option<usize>,
+}
+
+/// A number of chunks, of which a perplexity needs one.
+fn chunks(given: &str) -> Result<usize> {
+    let chunks = given.parse().with_context(|| format!("`{given}` is no whole number"))?;
+    ensure!(
+        chunks > 0,
+        "no chunk would be scored: say 1 or more, or leave out --chunks to score the whole passage"
+    );
+    Ok(chunks)
 }

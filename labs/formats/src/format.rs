@@ -16,6 +16,8 @@ pub enum Grid {
     Sixteen,
     /// FP8 E4M3: 1 sign, 4 exponent and 3 fraction bits, up to 448.
     E4M3,
+    /// FP6: E2M3, up to 7.5, or E3M2, up to 28.
+    Fp6,
     /// FP4 E2M1: 1 sign, 2 exponent and 1 fraction bits, up to 6.
     E2M1,
     /// Integers of so many bits.
@@ -31,6 +33,7 @@ impl Grid {
             Self::F32 => 32,
             Self::Sixteen => 16,
             Self::E4M3 => 8,
+            Self::Fp6 => 6,
             Self::E2M1 => 4,
             Self::Int(bits) | Self::Table(bits) => bits,
         }

@@ -19,7 +19,7 @@ pub const NVFP4_BLOCK: usize = 16;
 /// `[out_features, in_features / block]`.
 type Coded = (Array2<u8>, Array2<u8>);
 
-/// The elements of an MX block.
+/// Floats of at most eight bits, the codes under a scale.
 #[derive(Clone, Copy, Debug)]
 pub enum Element {
     /// FP4.
@@ -37,10 +37,19 @@ impl Element {
         }
     }
 
-    fn encode(self) -> fn(f32) -> u8 {
+    /// The function that finds the code nearest to a value.
+    pub fn encode(self) -> fn(f32) -> u8 {
         match self {
             Self::E2M1 => float4::encode,
             Self::E4M3 => float8::encode,
+        }
+    }
+
+    /// The function that finds the value of a code.
+    pub fn decode(self) -> fn(u8) -> f32 {
+        match self {
+            Self::E2M1 => float4::decode,
+            Self::E4M3 => float8::decode,
         }
     }
 }

@@ -151,7 +151,7 @@ fn what_cannot_be_read_is_named_with_what_is_known() {
         ("W4A61", "`W4A61`: bits of an activation are 4, 6, 8 or 16"),
         ("W9A16", "`W9A16`: bits of a weight are 1 to 8, or 16"),
         ("0bit", "`0bit`: bits of a weight are 1 to 8, or 16"),
-        ("W5A16 float", "no float of 5 bits is known, only of 4, 8, 16"),
+        ("W5A16 float", "no float of 5 bits is known, only of 4, 6, 8, 16"),
         ("exl2 99bpw", "`99bpw`: mean bits of a weight are between 1 and 16"),
         ("exl2 1.2.3bpw", "mean bits of a weight"),
         ("Q4_K_X", "`Q4_K_X` is not known; near it: Q4_K"),

@@ -25,7 +25,8 @@ use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 
 use crate::decoder_layers::DecoderLayers;
-use crate::gptq_matrix::{self, Options};
+use crate::gptq_matrix;
+use crate::gptq_options::Options;
 use crate::layer_by_layer::{CHUNKS_AT_ONCE, Sum, of_each, whole_chunks};
 use crate::{Plan, Transform, WriteError};
 
@@ -397,7 +398,7 @@ impl Trial<'_> {
             Self::Feedback { h, weights, options, format } => {
                 let scaled = under_scales(h, scales);
                 let each = weights.iter().map(|w| {
-                    let rounded = gptq_matrix::round(&(w * scales), &scaled, options, *format)?;
+                    let rounded = gptq_matrix::integers(&(w * scales), &scaled, options, *format)?;
                     Ok(h.error(w, &(rounded.values() / scales)))
                 });
                 each.sum()
@@ -498,7 +499,7 @@ mod tests {
         let h = of(&x);
         let trial = Trial::Feedback { h: &h, weights: vec![w.clone()], options, format };
         let (scaled, of_scaled) = (&w * &scales, of(&(&x / &scales)));
-        let rounded = gptq_matrix::round(&scaled, &of_scaled, &options, format)?;
+        let rounded = gptq_matrix::integers(&scaled, &of_scaled, &options, format)?;
         let expected = of_scaled.error(&scaled, &rounded.values());
         assert!((trial.error(&scales)? / expected - 1.0).abs() < 1e-4, "{expected}");
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Dense, LayerId, Model, Norm, Projection, Weights};
-use ndarray::{Array1, Axis};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::{Transform, WriteError};
 
@@ -39,14 +39,20 @@ impl DecoderLayers<'_> {
     /// If a tensor cannot be read, or the transform does not fit it.
     pub(crate) fn fill(&self, model: &mut Model, layer: usize) -> Result<(), WriteError> {
         for id in Projection::ALL.map(|projection| LayerId::Layer(layer, projection)) {
-            let name = format!("{id}.weight");
-            let w = self.weights.read(&name)?;
-            let w = match self.transform {
-                Some(transform) => transform.apply(&name, w)?,
-                None => w,
-            };
-            model.replace(id, Arc::new(Dense::new(w)))?;
+            model.replace(id, Arc::new(Dense::new(self.read(&format!("{id}.weight"))?)))?;
         }
         Ok(())
+    }
+
+    /// The tensor `name`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the transform does not fit it.
+    pub(crate) fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
+        let w = self.weights.read(name)?;
+        match self.transform {
+            Some(transform) => transform.apply(name, w),
+            None => Ok(w),
+        }
     }
 }

@@ -1,85 +1,44 @@
 //! One matrix with lab 06's functions, and with scales that the lab does not choose.
 
-use formats::registry::StorageFormat;
-use gptq::{Grid, GroupScales, Hessian, Rounded, Settings};
+use formats::FormatError;
+use formats::format::Grid as Answer;
+use formats::layouts::Grouped;
+use formats::registry::{Codes, StorageFormat};
+use gptq::{Hessian, Rounded, Settings};
 use ndarray::{Array2, Axis};
 
-use crate::WriteError;
+use crate::gptq_options::{Options, Scales};
 use crate::refine::{refine, searched_scales};
+use crate::{WriteError, gptq_floats};
 
-/// Where the scales of groups come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scales {
-    /// From the largest magnitude of the group, by the rule of the grid, before anything is rounded.
-    Static,
-    /// From the largest magnitude when the first column of the group is rounded.
-    Fresh,
-    /// From a search before anything is rounded: the scale with the least squared error of the group, each
-    /// weight's error times its diagonal element of the Hessian.
-    Searched,
-}
-
-/// How the codes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// The grid of four bits. Eight bits have lab 01's.
-    pub int4: Grid,
-    /// Where the scales of groups come from.
-    pub scales: Scales,
-    /// Whether columns with large inputs are rounded first.
-    pub act_order: bool,
-    /// The share of the mean of the diagonal that is added to it.
-    pub damping: f64,
-    /// Whether the Hessian of an input sees the rounded projections before it in the same decoder layer.
-    /// Else one run of the layer gives all its Hessians.
-    pub sequential: bool,
-    /// How often scales and codes are fitted again after GPTQ, each to the other.
-    pub sweeps: usize,
-}
-
-impl Options {
-    /// The choices of llm-compressor 0.14: its grid, static scales, act-order, damping 0.01, one run for
-    /// each layer.
-    pub const LLM_COMPRESSOR: Self = Self {
-        int4: Grid::LLM_COMPRESSOR,
-        scales: Scales::Static,
-        act_order: true,
-        damping: 0.01,
-        sequential: false,
-        sweeps: 0,
-    };
-
-    /// The settings of a matrix with rows of `in_features`.
-    pub(crate) fn settings(
-        &self,
-        format: StorageFormat,
-        in_features: usize,
-    ) -> Result<Settings, WriteError> {
-        let &Self { int4, act_order, damping, .. } = self;
-        let plain = if format.description.is_int4_in_chosen_groups() {
-            Settings::new(int4, usize::try_from(format.group_size).unwrap_or(usize::MAX))
-        } else if format.description.is_int8_per_channel() {
-            Settings::new(Grid::LAB_01, in_features)
-        } else {
-            let problem = format!(
-                "GPTQ is for int4 in groups of a chosen size and for int8 per channel, not {format}"
-            );
-            return Err(WriteError::Unsupported(problem));
-        };
-        let fresh = self.scales == Scales::Fresh;
-        let scales = if fresh { GroupScales::Fresh } else { GroupScales::Static };
-        Ok(Settings { scales, act_order, damping, ..plain })
-    }
-}
-
-/// The codes of `w`, `[out_features, in_features]`, under the Hessian `h` of its inputs.
+/// The codes of `w`, `[out_features, in_features]`, under the Hessian `h` of its inputs. `absmax` is the
+/// largest magnitude of all matrices that share a number with `w`, if the format has such a number.
 pub(crate) fn round(
     w: &Array2<f32>,
     h: &Hessian,
     options: &Options,
     format: StorageFormat,
+    absmax: Option<f32>,
+) -> Result<Codes, WriteError> {
+    options.check(format)?;
+    if let Some(elements) = format.description.elements() {
+        return gptq_floats::round(w, h, options, (format, elements), absmax);
+    }
+    let rounded = integers(w, h, options, format)?;
+    match format.description.weights {
+        Answer::Int(8) => Ok(Codes::Int8(rounded.int8()?)),
+        _ => Ok(Codes::Int4(Grouped::try_from(&rounded.int4()?).map_err(FormatError::from)?)),
+    }
+}
+
+/// As [`round`], on a grid of integers.
+pub(crate) fn integers(
+    w: &Array2<f32>,
+    h: &Hessian,
+    options: &Options,
+    format: StorageFormat,
 ) -> Result<Rounded, WriteError> {
-    let settings = options.settings(format, w.ncols())?;
+    let settings = options.settings(format, w.ncols());
     if options.scales != Scales::Searched && options.sweeps == 0 {
         return Ok(gptq::gptq(w, h, &settings)?);
     }
@@ -88,7 +47,7 @@ pub(crate) fn round(
     let (prepared, damped) = gptq::prepare(w, h, settings.damping)?;
     let rounded = if options.scales == Scales::Searched {
         let scales = searched_scales(&prepared, damped.diag(), group_size, &grid);
-        with_scales(&prepared, &damped, scales, &settings)?
+        with_scales(&prepared, &damped, scales, options, &settings)?
     } else {
         gptq::gptq(w, h, &settings)?
     };
@@ -101,10 +60,10 @@ fn with_scales(
     w: &Array2<f64>,
     h: &Array2<f64>,
     scales: Array2<f32>,
-    settings: &Settings,
+    options: &Options,
+    &Settings { grid, group_size, block, .. }: &Settings,
 ) -> Result<Rounded, WriteError> {
-    let Settings { grid, group_size, block, act_order, .. } = *settings;
-    let order = if act_order { gptq::activation_order(h) } else { (0..w.ncols()).collect() };
+    let order = options.order(h);
     let u = gptq::inverse_factor(&h.select(Axis(0), &order).select(Axis(1), &order))?;
     let each = Array2::from_shape_fn(w.dim(), |(row, at)| scales[(row, order[at] / group_size)]);
     let rounded = gptq::round_static(&w.select(Axis(1), &order), &u, &each, block, &grid);

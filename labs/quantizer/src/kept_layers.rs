@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use formats::bytes;
-use formats::checkpoint::{Dtype, Tensor};
-use formats::registry::{StoredPart, part};
-use gptq::Rounded;
+use formats::checkpoint::{Dtype, Storage, Tensor};
+use formats::layouts::Grouped;
+use formats::registry::{Codes, StoredPart, part};
+use formats::{FormatError, bytes::Stored};
+use half::f16;
+use kit::int8::Quantized;
 use model::Weights;
+use ndarray::{Array2, arr2};
 
 use crate::WriteError;
 use crate::safetensors_file::{Sink, tensors_in};
@@ -44,10 +48,7 @@ impl KeptLayers {
     }
 
     /// The codes of a layer, if it was done.
-    pub(crate) fn read(
-        &self,
-        layer: usize,
-    ) -> Result<Option<BTreeMap<String, Rounded>>, WriteError> {
+    pub(crate) fn read(&self, layer: usize) -> Result<Option<BTreeMap<String, Codes>>, WriteError> {
         let path = self.file(layer);
         if !path.exists() {
             return Ok(None);
@@ -56,12 +57,12 @@ impl KeptLayers {
     }
 
     /// The codes of one weight, if its layer was done.
-    pub(crate) fn weight(&self, name: &str) -> Result<Option<Rounded>, WriteError> {
+    pub(crate) fn weight(&self, name: &str) -> Result<Option<Codes>, WriteError> {
         let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
         let path = layer.and_then(|layer| layer.parse().ok()).map(|layer| self.file(layer));
         let Some(path) = path.filter(|path| path.exists()) else { return Ok(None) };
-        let parts = [format!("{name}{CODES}"), format!("{name}{SCALES}")];
-        let found = decoded(&path, |part| parts.iter().any(|wanted| wanted == part));
+        let of = |array: &str| array.rsplit_once('.').is_some_and(|(of, _)| of == name);
+        let found = decoded(&path, of);
         Ok(found.map_err(damaged(&path))?.remove(name))
     }
 
@@ -69,18 +70,19 @@ impl KeptLayers {
     pub(crate) fn write(
         &self,
         layer: usize,
-        rounded: &BTreeMap<String, Rounded>,
+        codes: &BTreeMap<String, Codes>,
     ) -> Result<(), WriteError> {
         let path = self.file(layer);
         let partial = path.with_extension("partial");
         if partial.exists() {
             std::fs::remove_file(&partial).map_err(WriteError::io(&partial))?;
         }
-        let tensors: Vec<Tensor> = rounded.iter().flat_map(|(name, r)| tensors(name, r)).collect();
+        let arrays = codes.iter().map(|(name, codes)| arrays(name, codes));
+        let arrays: Vec<StoredPart> = arrays.collect::<Result<Vec<_>, _>>()?.concat();
+        let tensors: Vec<Tensor> = arrays.iter().map(|array| array.tensor.clone()).collect();
         let sink = Sink::safetensors(&partial, &tensors)?;
-        for (name, rounded) in rounded {
-            sink.put(&format!("{name}{CODES}"), &bytes::of(rounded.q()))?;
-            sink.put(&format!("{name}{SCALES}"), &bytes::of(rounded.scales()))?;
+        for array in arrays {
+            sink.put(&array.tensor.name, &array.bytes)?;
         }
         sink.finish()?;
         std::fs::rename(&partial, &path).map_err(WriteError::io(&path))
@@ -101,41 +103,81 @@ fn damaged(path: &Path) -> impl Fn(WriteError) -> WriteError {
     move |error| WriteError::Unsupported(format!("{path} is damaged ({error}): remove it"))
 }
 
-/// The codes of the weights in a file whose parts have a name that is `asked`.
+/// The codes of the weights in a file whose arrays have a name that is `asked`.
 fn decoded(
     path: &Path,
     asked: impl Fn(&str) -> bool,
-) -> Result<BTreeMap<String, Rounded>, WriteError> {
-    let mut parts = BTreeMap::new();
+) -> Result<BTreeMap<String, Codes>, WriteError> {
+    let mut arrays = BTreeMap::new();
     for found in tensors_in(path)?.into_iter().filter(|found| asked(&found.tensor.name)) {
-        parts.insert(found.tensor.name.clone(), found.part()?);
+        arrays.insert(found.tensor.name.clone(), found.part()?);
     }
-    let damaged = || WriteError::Plan("a part is missing".into());
-    let mut layer = BTreeMap::new();
-    for (name, codes) in &parts {
-        let Some(name) = name.strip_suffix(CODES) else { continue };
-        let scales = parts.get(&format!("{name}{SCALES}")).ok_or_else(damaged)?;
-        let codes = codes.numbers(shape(codes).ok_or_else(damaged)?, i8::from_le_bytes)?;
-        let scales = scales.floats(shape(scales).ok_or_else(damaged)?)?;
-        layer.insert(name.to_string(), Rounded::new(codes, scales)?);
-    }
-    Ok(layer)
+    let names = arrays.keys().filter_map(|array| array.strip_suffix(".codes"));
+    names.map(|name| Ok((name.to_string(), codes(name, &arrays)?))).collect()
 }
 
-/// The ends of the names of the two parts of a weight.
-const CODES: &str = ".codes";
-const SCALES: &str = ".scales";
-
-fn tensors(name: &str, rounded: &Rounded) -> [Tensor; 2] {
-    let dim = |(rows, columns): (usize, usize)| [rows as u64, columns as u64];
-    [
-        part(name, &CODES[1..], Dtype::I8, &dim(rounded.q().dim())),
-        part(name, &SCALES[1..], Dtype::F32, &dim(rounded.scales().dim())),
-    ]
+/// The arrays that codes are, each with the name of the weight before its own.
+fn arrays(name: &str, codes: &Codes) -> Result<Vec<StoredPart>, WriteError> {
+    fn array<T: Stored>(name: &str, own: &str, dtype: Dtype, values: &Array2<T>) -> StoredPart {
+        let shape = [values.nrows() as u64, values.ncols() as u64];
+        StoredPart { tensor: part(name, own, dtype, &shape), bytes: bytes::of(values) }
+    }
+    Ok(match codes {
+        Codes::Int8(w) => vec![
+            array(name, "codes", Dtype::I8, w.q()),
+            array(name, "scales", Dtype::F32, w.scales()),
+        ],
+        Codes::Int4(w) => vec![
+            array(name, "codes", Dtype::U8, w.codes()),
+            array(name, "zeros", Dtype::U8, w.zeros()),
+            array(name, "scales", Dtype::F16, w.scales()),
+        ],
+        Codes::Float8 { codes, scales } => {
+            vec![array(name, "codes", Dtype::U8, codes), array(name, "scales", Dtype::F32, scales)]
+        }
+        Codes::Blocked { codes, scales, global } => {
+            let global = global.map(|global| array(name, "global", Dtype::F32, &arr2(&[[global]])));
+            let codes = array(name, "codes", Dtype::U8, codes);
+            [codes, array(name, "scales", Dtype::U8, scales)].into_iter().chain(global).collect()
+        }
+        Codes::Blocks(_) => return Err(FormatError::WrongCodes("GGUF").into()),
+    })
 }
 
-fn shape(part: &StoredPart) -> Option<[usize; 2]> {
-    match *part.tensor.shape.as_slice() {
+/// The codes of the weight `name`, of a kind that the types of its arrays say.
+fn codes(name: &str, arrays: &BTreeMap<String, StoredPart>) -> Result<Codes, WriteError> {
+    let array = |own: &str| arrays.get(&format!("{name}.{own}"));
+    let missing = || WriteError::Plan(format!("an array of `{name}` is missing"));
+    let of =
+        |own: &str| array(own).and_then(|array| Some((array, shape(array)?))).ok_or_else(missing);
+    let ((codes, dim), (scales, scale_dim)) = (of("codes")?, of("scales")?);
+    let byte = |[byte]: [u8; 1]| byte;
+    Ok(match (codes.tensor.storage, scales.tensor.storage) {
+        (Storage::Elements(Dtype::I8), _) => Codes::Int8(
+            Quantized::new(codes.numbers(dim, i8::from_le_bytes)?, scales.floats(scale_dim)?)
+                .map_err(FormatError::from)?,
+        ),
+        (_, Storage::Elements(Dtype::F16)) => Codes::Int4(
+            Grouped::new(
+                codes.numbers(dim, byte)?,
+                of("zeros")?.0.numbers(scale_dim, byte)?,
+                scales.numbers(scale_dim, f16::from_le_bytes)?,
+            )
+            .map_err(FormatError::from)?,
+        ),
+        (_, Storage::Elements(Dtype::F32)) => {
+            Codes::Float8 { codes: codes.numbers(dim, byte)?, scales: scales.floats(scale_dim)? }
+        }
+        _ => {
+            let global = array("global").map(|global| global.floats([1, 1])).transpose()?;
+            let (codes, scales) = (codes.numbers(dim, byte)?, scales.numbers(scale_dim, byte)?);
+            Codes::Blocked { codes, scales, global: global.map(|global| global[(0, 0)]) }
+        }
+    })
+}
+
+fn shape(array: &StoredPart) -> Option<[usize; 2]> {
+    match *array.tensor.shape.as_slice() {
         [rows, columns] => Some([usize::try_from(rows).ok()?, usize::try_from(columns).ok()?]),
         _ => None,
     }

@@ -5,8 +5,8 @@
 //! later layer makes up for the errors of the layers before. Beside the embedding, the memory holds one layer
 //! in `f32`, its Hessians and its activations.
 //!
-//! Lab 06's functions choose the codes. Its sum of `x x^T` is `kernels::gram` here, because that sum is most
-//! of the arithmetic.
+//! Lab 06's functions choose the codes of integers, and give a grid of floats the factor of the Hessian. The
+//! sum of `x x^T` is `kernels::gram` here, because that sum is most of the arithmetic.
 //!
 //! A layer that is done is kept in a folder beside the target, and a run that was killed goes on there.
 
@@ -15,18 +15,17 @@ use std::path::Path;
 use std::slice::ChunksExact;
 use std::sync::Arc;
 
-use formats::FormatError;
-use formats::format::Grid as Answer;
-use formats::layouts::Grouped;
 use formats::registry::{Codes, StorageFormat};
-use gptq::{GptqError, Hessian, Rounded};
+use gptq::{GptqError, Hessian};
 use kernels::Gram;
 use model::{Dense, InLayer, LayerId, Model, ModelError, Projection, READERS};
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::decoder_layers::DecoderLayers;
-use crate::gptq_matrix::{self, Options};
+use crate::fused::Fused;
+use crate::gptq_matrix;
+use crate::gptq_options::Options;
 use crate::kept_layers::KeptLayers;
 use crate::{CHUNK, Plan, Rounding, Transform, WriteError};
 
@@ -51,13 +50,14 @@ pub struct RoundedMatrix<'a> {
     pub w: &'a Array2<f32>,
     /// The Hessian of its inputs.
     pub h: &'a Hessian,
-    /// Its codes and scales.
-    pub rounded: &'a Rounded,
+    /// The numbers that its codes stand for, `[out_features, in_features]`.
+    pub values: &'a Array2<f32>,
 }
 
 /// The codes of every decoder layer, which are in a folder beside the target.
 pub struct LayerByLayer<'a> {
     layers: DecoderLayers<'a>,
+    format: StorageFormat,
     kept: KeptLayers,
 }
 
@@ -77,7 +77,7 @@ impl<'a> LayerByLayer<'a> {
         kept: &Path,
         watch: &mut dyn Watch,
     ) -> Result<Self, WriteError> {
-        options.settings(plan.format, 1)?;
+        options.check(plan.format)?;
         let model = layers.outline()?;
         let chunks = whole_chunks(&model, tokens)?;
         let used = &tokens[..tokens.len() - chunks.remainder().len()];
@@ -86,8 +86,10 @@ impl<'a> LayerByLayer<'a> {
         let changed = layers.transform.map(Transform::settings);
         let settings = (plan.format.description.name, plan.format.group_size, options, changed);
         let kept = KeptLayers::new(kept, &settings, layers.weights, used)?;
-        let quantized = plan.quantized(layers.weights.tensors());
-        let mut run = Run { model, format: plan.format, options, quantized };
+        let tensors = layers.weights.tensors();
+        let fused = Fused::of(plan, tensors, |tensor| layers.read(&tensor.name))?;
+        let (format, quantized) = (plan.format, plan.quantized(tensors));
+        let mut run = Run { model, format, options, quantized, fused };
         let mut hidden =
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let all = run.model.config().layers;
@@ -95,7 +97,7 @@ impl<'a> LayerByLayer<'a> {
             layers.fill(&mut run.model, layer)?;
             let mut at = of_each(hidden, |x| run.model.enter(layer, x))?;
             match kept.read(layer)? {
-                Some(done) => replace_all(&mut run.model, layer, &done)?,
+                Some(done) => replace_all(&mut run.model, layer, &done, format)?,
                 None => kept.write(layer, &run.round_layer(layer, &mut at, watch)?)?,
             }
             let behind = if layer + 1 < all { at } else { Vec::new() };
@@ -103,7 +105,7 @@ impl<'a> LayerByLayer<'a> {
             run.model.clear_layer(layer)?;
             watch.layer(layer + 1, all);
         }
-        Ok(Self { layers, kept })
+        Ok(Self { layers, format, kept })
     }
 
     /// The model with the values of the codes, all of it in `f32`.
@@ -115,7 +117,7 @@ impl<'a> LayerByLayer<'a> {
         for layer in 0..model.config().layers {
             self.layers.fill(&mut model, layer)?;
             let done = self.kept.read(layer)?.unwrap_or_default();
-            replace_all(&mut model, layer, &done)?;
+            replace_all(&mut model, layer, &done, self.format)?;
         }
         Ok(model)
     }
@@ -134,26 +136,10 @@ impl Rounding for LayerByLayer<'_> {
         "06"
     }
 
-    fn round(
-        &self,
-        name: &str,
-        w: &Array2<f32>,
-        format: StorageFormat,
-    ) -> Result<Codes, WriteError> {
-        let rounded = self.kept.weight(name)?.filter(|rounded| rounded.q().dim() == w.dim());
-        let rounded = rounded.ok_or_else(|| {
-            WriteError::Plan(format!(
-                "GPTQ has no codes for {:?}: it is in no decoder layer",
-                w.dim()
-            ))
-        })?;
-        match format.description.weights {
-            Answer::Int(8) => Ok(Codes::Int8(rounded.int8()?)),
-            _ => {
-                let grouped = Grouped::try_from(&rounded.int4()?).map_err(FormatError::from)?;
-                Ok(Codes::Int4(grouped))
-            }
-        }
+    fn round(&self, name: &str, _: &Array2<f32>, _: StorageFormat) -> Result<Codes, WriteError> {
+        let none =
+            || WriteError::Plan("GPTQ has no codes for it: it is in no decoder layer".into());
+        self.kept.weight(name)?.ok_or_else(none)
     }
 }
 
@@ -191,6 +177,7 @@ struct Run<'a> {
     format: StorageFormat,
     options: &'a Options,
     quantized: BTreeSet<&'a str>,
+    fused: Fused,
 }
 
 impl Run<'_> {
@@ -201,7 +188,7 @@ impl Run<'_> {
         layer: usize,
         at: &mut Vec<InLayer>,
         watch: &mut dyn Watch,
-    ) -> Result<BTreeMap<String, Rounded>, WriteError> {
+    ) -> Result<BTreeMap<String, Codes>, WriteError> {
         if self.options.sequential {
             return self.round_in_sequence(layer, at, watch);
         }
@@ -227,7 +214,7 @@ impl Run<'_> {
         layer: usize,
         at: &mut Vec<InLayer>,
         watch: &mut dyn Watch,
-    ) -> Result<BTreeMap<String, Rounded>, WriteError> {
+    ) -> Result<BTreeMap<String, Codes>, WriteError> {
         let mut rounded = BTreeMap::new();
         for (stage, readers) in READERS.into_iter().enumerate() {
             if stage > 0 {
@@ -246,39 +233,39 @@ impl Run<'_> {
         layer: usize,
         hessians: &[(&[Projection], Hessian)],
         watch: &mut dyn Watch,
-    ) -> Result<BTreeMap<String, Rounded>, WriteError> {
+    ) -> Result<BTreeMap<String, Codes>, WriteError> {
         let each = hessians.iter().flat_map(|(readers, h)| readers.iter().map(move |&p| (p, h)));
-        let each: Vec<_> = each.collect();
-        let done = each.par_iter().with_max_len(1);
-        let done = done.map(|&(projection, h)| self.round_one(layer, projection, h));
+        let each: Vec<_> =
+            each.map(|(projection, h)| (LayerId::Layer(layer, projection), h)).collect();
+        let done = each.par_iter().with_max_len(1).map(|&(id, h)| self.round_one(id, h));
         let mut rounded = BTreeMap::new();
-        for (done, (projection, h)) in done.collect::<Result<Vec<_>, _>>()?.into_iter().zip(each) {
-            let Some((name, done)) = done else { continue };
-            if let Some(w) = self.model.linear(LayerId::Layer(layer, projection))?.weight() {
-                watch.matrix(&RoundedMatrix { name: &name, w, h, rounded: &done });
+        for (done, (id, h)) in done.collect::<Result<Vec<_>, _>>()?.into_iter().zip(each) {
+            let Some((name, codes, values)) = done else { continue };
+            if let Some(w) = self.model.linear(id)?.weight() {
+                watch.matrix(&RoundedMatrix { name: &name, w, h, values: &values });
             }
-            rounded.insert(name, done);
+            self.model.replace(id, Arc::new(Dense::new(values)))?;
+            rounded.insert(name, codes);
         }
-        replace_all(&mut self.model, layer, &rounded)?;
         Ok(rounded)
     }
 
-    /// The name and the codes of a weight, if it is quantized.
+    /// The name and the codes of a weight, and the numbers that they stand for, if it is quantized.
     fn round_one(
         &self,
-        layer: usize,
-        projection: Projection,
+        id: LayerId,
         h: &Hessian,
-    ) -> Result<Option<(String, Rounded)>, WriteError> {
-        let id = LayerId::Layer(layer, projection);
+    ) -> Result<Option<(String, Codes, Array2<f32>)>, WriteError> {
         let name = format!("{id}.weight");
         let linear = self.model.linear(id)?;
         let Some(w) = linear.weight().filter(|_| self.quantized.contains(name.as_str())) else {
             return Ok(None);
         };
-        let rounded = gptq_matrix::round(w, h, self.options, self.format);
-        let rounded = rounded.map_err(|error| error.within(&name))?;
-        Ok(Some((name, rounded)))
+        let absmax = self.fused.absmax(&name);
+        let codes = gptq_matrix::round(w, h, self.options, self.format, absmax);
+        let codes = codes.map_err(|error| error.within(&name))?;
+        let values = self.format.values([w.nrows(), w.ncols()], &codes)?;
+        Ok(Some((name, codes, values)))
     }
 }
 
@@ -286,13 +273,16 @@ impl Run<'_> {
 fn replace_all(
     model: &mut Model,
     layer: usize,
-    rounded: &BTreeMap<String, Rounded>,
+    codes: &BTreeMap<String, Codes>,
+    format: StorageFormat,
 ) -> Result<(), WriteError> {
-    for (name, rounded) in rounded {
+    for (name, codes) in codes {
         let id = Projection::ALL.map(|projection| LayerId::Layer(layer, projection));
         let id = id.into_iter().find(|id| format!("{id}.weight") == *name);
         let id = id.ok_or_else(|| WriteError::Plan(format!("`{name}` is not in layer {layer}")))?;
-        model.replace(id, Arc::new(Dense::new(rounded.values())))?;
+        let linear = model.linear(id)?;
+        let values = format.values([linear.out_features(), linear.in_features()], codes)?;
+        model.replace(id, Arc::new(Dense::new(values)))?;
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ mod decoder_layers;
 mod error;
 mod fused;
 mod gguf_file;
+mod gptq_floats;
 mod gptq_matrix;
+mod gptq_options;
 mod kept_layers;
 pub mod kv_scales;
 pub mod layer_by_layer;
@@ -30,7 +32,7 @@ mod write;
 
 pub use decoder_layers::DecoderLayers;
 pub use error::WriteError;
-pub use gptq_matrix::{Options, Scales};
+pub use gptq_options::{Options, Scales};
 pub use plan::Plan;
 pub use report::{LayerError, Report};
 pub use scale_search::ScaleSearch;

@@ -70,11 +70,7 @@ impl Plan {
         if let Some(recipe) = self.recipe {
             return Ok(quantize_model::quantize(w, recipe.scheme)?);
         }
-        let codes = match (self.format.description.shared, absmax) {
-            (Some(shared), Some(absmax)) => (shared.round)(w, absmax)?,
-            _ => self.format.round(w)?,
-        };
-        Ok(self.format.store(&codes)?)
+        Ok(self.format.store(&self.format.round_among(w, absmax)?)?)
     }
 
     /// The `quantization_config` of `config.json`, if there is one.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use formats::bytes::Float;
-use formats::checkpoint::Dtype;
-use formats::registry::part;
+use formats::checkpoint::{Dtype, read_header};
+use formats::registry::{self, part};
 use gptq::{Grid, Hessian};
 use model::{Cache, LayerId, Model, Projection, Weights};
 use ndarray::Array2;
@@ -32,8 +32,8 @@ struct Seen {
 
 impl Watch for Seen {
     fn matrix(&mut self, matrix: &RoundedMatrix<'_>) {
-        let RoundedMatrix { name, w, h, rounded } = matrix;
-        self.errors.insert(name.to_string(), h.error(w, &rounded.values()));
+        let RoundedMatrix { name, w, h, values } = matrix;
+        self.errors.insert(name.to_string(), h.error(w, values));
         self.hessians.insert(name.to_string(), (*h).clone());
     }
 
@@ -72,16 +72,16 @@ fn weight(model: &Model, id: LayerId) -> Array2<f32> {
 
 #[test]
 fn files_of_every_scheme_are_read_back_to_the_values_that_were_chosen() -> Outcome {
-    let tiny = Weights::open(golden("tiny"))?;
-    for scheme in ["w4a16", "gptq", "awq", "w8a8", "w8a16"] {
-        for options in [
-            Options::LLM_COMPRESSOR,
-            Options { scales: Scales::Searched, sweeps: 2, ..Options::LLM_COMPRESSOR },
-        ] {
+    let tiny = layers().weights;
+    for known in registry::ALL.into_iter().filter(|known| known.refuses_feedback().is_none()) {
+        let scheme = known.name;
+        let fitted = Options { scales: Scales::Searched, sweeps: 2, ..Options::LLM_COMPRESSOR };
+        let fitted = known.elements().is_none().then_some(fitted);
+        for options in [Options::LLM_COMPRESSOR].into_iter().chain(fitted) {
             let folder = tempfile::tempdir()?;
             let layers = calibrate(folder.path(), scheme, &options, &mut Seen::default())?;
             let out = folder.path().join("out");
-            write(&Job { rounding: Some(&layers), ..job(&tiny, (scheme, 16), &out) }, &())?;
+            write(&Job { rounding: Some(&layers), ..job(tiny, (scheme, 16), &out) }, &())?;
             let (checkpoint, model) = (Checkpoint::open(&out)?, layers.model()?);
             for id in model.layer_ids().filter(|id| *id != LayerId::Head) {
                 let stored = checkpoint.read(&format!("{id}.weight"))?;
@@ -91,6 +91,76 @@ fn files_of_every_scheme_are_read_back_to_the_values_that_were_chosen() -> Outco
             assert_eq!(std::fs::read_dir(folder.path())?.count(), 1, "{scheme}: layers are left");
         }
     }
+    Ok(())
+}
+
+/// Compares each matrix with the nearest codes of a checkpoint, under the Hessian that GPTQ had.
+struct Against {
+    nearest: Checkpoint,
+    compared: usize,
+}
+
+impl Watch for Against {
+    fn matrix(&mut self, &RoundedMatrix { name, w, h, values }: &RoundedMatrix<'_>) {
+        let nearest = self.nearest.read(name).expect("the matrix is stored");
+        let (chosen, nearest) = (h.error(w, values), h.error(w, &nearest));
+        assert!(chosen < nearest, "{name}: {chosen} with feedback, {nearest} without");
+        self.compared += 1;
+    }
+
+    fn layer(&mut self, _: usize, _: usize) {}
+}
+
+#[test]
+fn on_a_grid_of_floats_the_error_of_every_matrix_is_below_that_of_the_nearest_codes() -> Outcome {
+    for known in registry::ALL.into_iter().filter(|known| known.elements().is_some()) {
+        let (folder, scheme) = (tempfile::tempdir()?, known.name);
+        let out = folder.path().join("nearest");
+        // Blocks of 32 do not divide every row, and the rows that they do not divide stay floats.
+        let report = write(&job(layers().weights, (scheme, 16), &out), &())?;
+        let quantized: usize = report.errors.values().map(|of| of.matrices).sum();
+        assert!(quantized > MATRICES, "{scheme}: {quantized} matrices");
+        for (act_order, sequential) in [(false, false), (true, true)] {
+            let mut against = Against { nearest: Checkpoint::open(&out)?, compared: 0 };
+            let options = Options { act_order, sequential, ..Options::LLM_COMPRESSOR };
+            calibrate(folder.path(), scheme, &options, &mut against)?;
+            assert_eq!(against.compared, quantized, "{scheme}");
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the parts of a checkpoint whose names end so.
+fn parts(out: &Path, end: &str) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(out.join("model.safetensors"))?;
+    let header = read_header(&mut std::io::Cursor::new(&bytes))?;
+    let named =
+        header.tensors.into_iter().zip(header.begins).filter(|(of, _)| of.name.ends_with(end));
+    let named = named.map(|(of, begin)| {
+        let begin = begin as usize;
+        (of.name, bytes[begin..begin + of.bytes as usize].to_vec())
+    });
+    Ok(named.collect())
+}
+
+#[test]
+fn the_scales_of_floats_are_those_of_the_nearest_codes_also_where_layers_share_one() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let [nearest, chosen] = ["nearest", "chosen"].map(|name| folder.path().join(name));
+    write(&job(layers().weights, ("nvfp4", 16), &nearest), &())?;
+    let rounding =
+        calibrate(folder.path(), "nvfp4", &Options::LLM_COMPRESSOR, &mut Seen::default())?;
+    let with = Job { rounding: Some(&rounding), ..job(layers().weights, ("nvfp4", 16), &chosen) };
+    write(&with, &())?;
+    for part in ["_scale", "_packed"] {
+        let [nearest, chosen] = [parts(&nearest, part)?, parts(&chosen, part)?];
+        assert!(!nearest.is_empty(), "no part ends in {part}");
+        assert_eq!(nearest == chosen, part == "_scale", "{part}");
+    }
+    let globals = parts(&chosen, "weight_global_scale")?;
+    let of = |module: &str| &globals[&format!("model.layers.0.{module}.weight_global_scale")];
+    assert_eq!(of("self_attn.q_proj"), of("self_attn.v_proj"));
+    assert_eq!(of("mlp.gate_proj"), of("mlp.up_proj"));
     Ok(())
 }
 
@@ -240,8 +310,13 @@ fn a_kept_layer_that_is_damaged_is_named() -> Outcome {
 #[test]
 fn a_text_or_a_format_that_is_not_for_gptq_is_refused() -> Outcome {
     let folder = tempfile::tempdir()?;
-    for (scheme, says) in [("fp8", "int8 per channel, not fp8"), ("none", "not none")] {
-        let done = calibrate(folder.path(), scheme, &Options::LLM_COMPRESSOR, &mut Seen::default());
+    let fitted = Options { sweeps: 1, ..Options::LLM_COMPRESSOR };
+    for (scheme, options, says) in [
+        ("none", Options::LLM_COMPRESSOR, "not for none, because nothing is rounded"),
+        ("gguf-q4_0", Options::LLM_COMPRESSOR, "not for gguf-q4_0, because the rule of GGML's"),
+        ("nvfp4", fitted, "the scales of nvfp4 are those of its nearest codes"),
+    ] {
+        let done = calibrate(folder.path(), scheme, &options, &mut Seen::default());
         let error = done.map(drop).expect_err(scheme).to_string();
         assert!(error.contains(says), "{error}");
     }

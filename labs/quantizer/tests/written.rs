@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use formats::bytes::Float;
-use formats::checkpoint::{self, Dtype, Tensor};
+use formats::checkpoint::{self, Dtype};
 use formats::gguf::Gguf;
-use formats::registry::{self, Reader, StoredPart, part};
+use formats::registry::{self, Reader, part};
 use model::{Cache, Config, Model, Weights};
 use ndarray::Array2;
 use quantize_model::file;
@@ -84,7 +84,6 @@ fn a_folder_has_the_predicted_size_and_is_read_back_in_the_format_that_wrote_it(
     let module = "model.layers.0.self_attn.q_proj";
     let name = format!("{module}.weight");
     let w = tiny.read(&name)?;
-    let shape = [w.nrows() as u64, w.ncols() as u64];
     let folders = registry::ALL.map(|known| format(known.name, 16)).into_iter();
     for format in folders.filter(|format| !format.is_gguf()).skip(1) {
         let out = folder.path().join(format.description.name);
@@ -100,11 +99,7 @@ fn a_folder_has_the_predicted_size_and_is_read_back_in_the_format_that_wrote_it(
         let bits = u64::from(format.description.weights.bits());
         assert_eq!(found.bits, Some(bits), "{format}: bits, by the inspector");
 
-        let original = Tensor { name: name.clone(), ..part("", "", Dtype::F16, &shape) };
-        let parts = registry::parts(&original, format, Float::F16).into_iter();
-        let data = format.store(&format.round(&w)?)?;
-        let parts = parts.zip(data).map(|(tensor, bytes)| StoredPart { tensor, bytes });
-        let stored = format.decode([w.nrows(), w.ncols()], &parts.collect::<Vec<_>>())?;
+        let stored = format.values([w.nrows(), w.ncols()], &format.round(&w)?)?;
         let checkpoint = Checkpoint::open(&out)?;
         assert_eq!(checkpoint.read(&name)?, stored, "{format}: weights of {name}");
         checkpoint.model().map_err(|error| format!("{format} does not run: {error}"))?;

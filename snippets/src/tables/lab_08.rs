@@ -11,8 +11,9 @@ use kit::Table;
 use kit::data::{Normal, normal_matrix, with_outlier_channel};
 use kit::meters::relative_error;
 use kit::table::{percent, sig3};
+use measure::grids::plan::FEEDBACK;
 use measure::grids::stored::{ALL, Stored};
-use measure::grids::{Capture, Run, feedback};
+use measure::grids::{Capture, Run};
 use ndarray::{Array2, Axis};
 
 use crate::inputs::Slice;
@@ -132,7 +133,7 @@ fn moved_on(w: &Array2<f32>, by: usize) -> Array2<f32> {
 fn on_real(stored: &Stored, slice: &Slice, moved: usize) -> Result<Vec<f64>> {
     let error = |w: &Array2<f32>| -> Result<f64> {
         let w = moved_on(w, moved);
-        Ok(relative_error(&w, &(stored.back)(&w)?))
+        Ok(relative_error(&w, &stored.alone(&w)?))
     };
     slice.all().map(|(_, w)| error(w)).collect()
 }
@@ -143,7 +144,7 @@ pub fn comparison(slice: &Slice, model: &Capture) -> Result<Table> {
     let mut rows = Vec::new();
     for stored in ALL {
         let (real, moved) = (on_real(stored, slice, 0)?, on_real(stored, slice, 16)?);
-        let controls = planted.iter().map(|(_, w)| Ok(relative_error(w, &(stored.back)(w)?)));
+        let controls = planted.iter().map(|(_, w)| Ok(relative_error(w, &stored.alone(w)?)));
         let controls = controls.collect::<Result<Vec<_>>>()?;
         let run = model.run(stored.name).with_context(|| stored.name)?;
         rows.push((stored, real, moved, controls, run));
@@ -177,7 +178,7 @@ pub fn model(of: &Capture) -> Result<Table> {
 /// The nearest codes of two formats beside GPTQ's.
 pub fn feedback(of: &Capture) -> Result<Table> {
     let mut rows = Vec::new();
-    for feedback in feedback::ALL {
+    for feedback in &FEEDBACK {
         let run = |name: &'static str| of.run(name).context(name);
         rows.push((feedback.nearest_codes, run(feedback.nearest_codes)?, run(feedback.name)?));
     }

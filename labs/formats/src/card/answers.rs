@@ -100,6 +100,8 @@ fn grid_name(kind: Option<&str>, bits: &str) -> String {
         (_, "16" | "32") => format!("{bits}-bit floats"),
         (Some("ternary"), _) => "three values: -1, 0 and 1".into(),
         (Some("e5m2"), _) => "FP8 E5M2".into(),
+        (Some("e2m3"), _) => "FP6 E2M3".into(),
+        (Some("e3m2"), _) => "FP6 E3M2".into(),
         (Some("float"), "8") => "FP8 E4M3".into(),
         (Some("float"), "4") => "FP4 E2M1".into(),
         (Some("float"), _) => format!("floats of {bits} bits"),

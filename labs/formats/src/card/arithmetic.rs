@@ -25,6 +25,7 @@ fn grid(kind: Option<&str>, bits: u32) -> Option<Grid> {
         // Of the same bits, and of the same rate where a device multiplies both.
         (Some("e5m2"), 8) => Some(Grid::E4M3),
         (Some("float"), 8) => Some(Grid::E4M3),
+        (Some("float" | "e2m3" | "e3m2"), 6) => Some(Grid::Fp6),
         (Some("float"), 4) => Some(Grid::E2M1),
         (Some("float"), _) => None,
         (Some("table"), bits) => Some(Grid::Table(bits)),
@@ -68,7 +69,7 @@ pub(super) fn is_plain(bits: &str) -> bool {
 
 /// Whether a kind of grid is one of floats.
 pub(super) fn is_float(kind: Option<&str>) -> bool {
-    matches!(kind, Some("float" | "e5m2"))
+    matches!(kind, Some("float" | "e5m2" | "e2m3" | "e3m2"))
 }
 
 /// Bits of a zero point: as stated, or the bits of a code where the grid is asymmetric. Floats have none.

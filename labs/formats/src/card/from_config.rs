@@ -202,6 +202,13 @@ fn of_grid(grid: &WeightGrid) -> Vec<(Field, &str)> {
             vec![(WeightKind, "float"), (Layout, "NVFP4"), (Overhead, "8@16 32@tensor")]
         }
         WeightGrid::Mxfp4 => vec![(WeightKind, "float"), (Layout, "MXFP4"), (ScaleBits, "8")],
+        WeightGrid::Mxfp6E2m3 => {
+            vec![(WeightKind, "e2m3"), (Layout, "MXFP6_E2M3"), (ScaleBits, "8")]
+        }
+        WeightGrid::Mxfp6E3m2 => {
+            vec![(WeightKind, "e3m2"), (Layout, "MXFP6_E3M2"), (ScaleBits, "8")]
+        }
+        WeightGrid::Mxfp6 => vec![(WeightKind, "float"), (Layout, "MXFP6"), (ScaleBits, "8")],
         WeightGrid::Mxfp8 => vec![(WeightKind, "float"), (Layout, "MXFP8"), (ScaleBits, "8")],
         WeightGrid::BnbInt8 => vec![(WeightKind, "int"), (Group, "channel"), (Symmetric, "yes")],
         WeightGrid::BnbTable { nf4, double } => vec![

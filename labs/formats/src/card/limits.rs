@@ -24,7 +24,7 @@ pub(super) fn complete(facts: &mut Facts) -> Result<(), CardError> {
     mean(facts)?;
     // The checks below are between fields, so the defaults come first.
     suppose(facts);
-    floats(facts, Field::WeightKind, Field::WeightBits, &[4, 8, 16, 32])?;
+    floats(facts, Field::WeightKind, Field::WeightBits, &[4, 6, 8, 16, 32])?;
     floats(facts, Field::ActKind, Field::ActBits, &[4, 6, 8, 16, 32])?;
     zero_points(facts)?;
     activations(facts)

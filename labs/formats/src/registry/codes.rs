@@ -36,6 +36,18 @@ pub enum Codes {
 }
 
 impl Codes {
+    /// These scales with other codes of small floats, `[out_features, in_features]`; `None` where codes are
+    /// not small floats.
+    pub fn with_floats(&self, codes: Array2<u8>) -> Option<Self> {
+        match self {
+            Self::Float8 { scales, .. } => Some(Self::Float8 { codes, scales: scales.clone() }),
+            Self::Blocked { scales, global, .. } => {
+                Some(Self::Blocked { codes, scales: scales.clone(), global: *global })
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn int8(&self) -> Result<&Quantized, FormatError> {
         if let Self::Int8(w) = self { Ok(w) } else { Err(FormatError::WrongCodes("int8")) }
     }

@@ -36,10 +36,12 @@ pub use decision::{Decision, Reason, blocks, part};
 pub use plan::{bits_per_weight, decide, left_alone, parts};
 
 use crate::FormatError;
+use crate::bytes::Float;
 use crate::checkpoint::{Dtype, Scheme};
 use crate::dequantize::{Layout, dequantize};
 use crate::format::{Format, Grid, Group, Overhead};
 use crate::gguf::TensorType;
+use crate::microscaling::Element;
 
 /// Every format, in the order of help texts and tables.
 pub const ALL: [&Description; 16] = [
@@ -162,6 +164,29 @@ impl Description {
     pub fn is_int8_per_channel(&self) -> bool {
         self.weights == Grid::Int(8) && self.granularity == Granularity::Channel
     }
+
+    /// The floats that codes are, where scales are stored beside the codes.
+    pub fn elements(&self) -> Option<Element> {
+        match (self.weights, &self.file) {
+            (Grid::E2M1, File::Safetensors { .. }) => Some(Element::E2M1),
+            (Grid::E4M3, File::Safetensors { .. }) => Some(Element::E4M3),
+            _ => None,
+        }
+    }
+
+    /// Why codes cannot be chosen one after the other under scales that are there before, as GPTQ does;
+    /// `None` where they can.
+    pub fn refuses_feedback(&self) -> Option<&'static str> {
+        if self.granularity == Granularity::None {
+            return Some("nothing is rounded");
+        }
+        let has_scales_first = self.is_int4_in_chosen_groups()
+            || self.is_int8_per_channel()
+            || self.elements().is_some();
+        let of_blocks =
+            "the rule of GGML's blocks chooses the scale and the codes of a block at once";
+        (!has_scales_first).then_some(of_blocks)
+    }
 }
 
 /// A format with the size of its groups.
@@ -249,6 +274,18 @@ impl StorageFormat {
         (self.description.round)(self, w)
     }
 
+    /// As [`StorageFormat::round`], where `absmax` is the largest magnitude of all matrices that share a number
+    /// with `w`, if the format has such a number.
+    ///
+    /// # Errors
+    /// As [`StorageFormat::round`].
+    pub fn round_among(self, w: &Array2<f32>, absmax: Option<f32>) -> Result<Codes, FormatError> {
+        match (self.description.shared, absmax) {
+            (Some(shared), Some(absmax)) => (shared.round)(w, absmax),
+            _ => self.round(w),
+        }
+    }
+
     /// The third stage: the bytes of each part, in the order of [`parts`].
     ///
     /// # Errors
@@ -269,6 +306,17 @@ impl StorageFormat {
         let scheme = self.description.scheme.ok_or(FormatError::NothingQuantized)?;
         let bits = self.description.weights.bits().into();
         dequantize(Layout { scheme, bits, group: self.group() }, shape, parts)
+    }
+
+    /// The numbers that `codes` of a matrix of `shape` stand for, read back from their bytes.
+    ///
+    /// # Errors
+    /// As [`StorageFormat::store`] and [`StorageFormat::decode`].
+    pub fn values(self, shape: [usize; 2], codes: &Codes) -> Result<Array2<f32>, FormatError> {
+        let w = part("m", "weight", Dtype::F32, &shape.map(|axis| axis as u64));
+        let stored = parts(&w, self, Float::F32).into_iter().zip(self.store(codes)?);
+        let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();
+        self.decode(shape, &stored)
     }
 
     /// The weights that share a scale.

@@ -212,13 +212,13 @@ struct Losses {
 
 impl Losses {
     fn add(&mut self, matrix: &RoundedMatrix<'_>) {
-        let RoundedMatrix { name, w, h, rounded } = matrix;
+        let RoundedMatrix { name, w, h, values } = matrix;
         let size = usize::try_from(self.size).unwrap_or(1);
         let Ok(nearest) = nearest(w, size, &self.options.int4) else { return };
         self.seen.push(Loss {
             name: (*name).into(),
             nearest: loss(h, w, &nearest),
-            chosen: loss(h, w, &rounded.values()),
+            chosen: loss(h, w, values),
         });
     }
 }

@@ -27,6 +27,11 @@ impl Hash {
         bf16::from_f32(self.sigma * normal).to_f32()
     }
 
+    /// Random bits with the place `index` in the stream.
+    pub(super) fn bits_at(self, index: u32) -> u32 {
+        Self::bits(index ^ self.seed)
+    }
+
     /// lowbias32 of Chris Wellons.
     fn bits(mut value: u32) -> u32 {
         value ^= value >> 16;

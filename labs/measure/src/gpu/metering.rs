@@ -11,6 +11,7 @@ use super::bench::{Bench, Linear, Source};
 use super::clock::Clock;
 use super::cuda::lt::Lt;
 use super::cuda::{Buffer, Device};
+use super::fp4;
 use super::gpu_format::Format;
 use super::gpu_meters::{Capture, FormatRun, GpuMeters};
 use super::gpu_setup::Setup;
@@ -104,7 +105,7 @@ pub fn meter(plan: &Plan) -> Result<Capture> {
     } else {
         shared.rates = shared.measure_peaks(&mut capture);
     }
-    let why = no_fp4(device.facts().capability);
+    let why = fp4::no_step(device.facts().capability);
     eprintln!("{why}");
     capture.notes.push(why);
     save(plan, &capture)?;
@@ -124,9 +125,6 @@ pub fn meter(plan: &Plan) -> Result<Capture> {
     Ok(capture)
 }
 
-/// Blackwell, the first with products of FP4 codes in blocks.
-const FP4_CAPABILITY: (u32, u32) = (10, 0);
-
 /// Why `format` is left out on a device of `capability`, if it is: that is no failure.
 fn left_out(format: Format, capability: (u32, u32)) -> Option<String> {
     let needed = format.least_capability();
@@ -135,21 +133,6 @@ fn left_out(format: Format, capability: (u32, u32)) -> Option<String> {
     (capability < needed).then(|| {
         format!("left out: {name} needs compute capability {a}.{b} and this device has {c}.{d}")
     })
-}
-
-/// Why there is no FP4 product: the device has none, or this program has none for it.
-fn no_fp4(capability: (u32, u32)) -> String {
-    let (major, minor) = capability;
-    if capability < FP4_CAPABILITY {
-        let (a, b) = FP4_CAPABILITY;
-        return format!(
-            "left out: nvfp4 and mxfp4 products need compute capability {a}.{b} and this device has {major}.{minor}"
-        );
-    }
-    format!(
-        "left out: this device of compute capability {major}.{minor} multiplies nvfp4 and mxfp4, and this program \
-         does not: their scales need cuBLASLt's tiled layout for scales of blocks, which no capture has tested"
-    )
 }
 
 fn save(plan: &Plan, capture: &Capture) -> Result<()> {
@@ -192,6 +175,12 @@ impl Shared<'_> {
                     "no peak for {}, its bounds use the rate of bf16: {error:#}",
                     format.name()
                 )),
+            }
+        }
+        if device.facts().capability >= fp4::CAPABILITY {
+            match caught(|| fp4::peak(device, lt, plan.seed, clock)) {
+                Ok(peak) => capture.peaks.push(peak),
+                Err(error) => capture.notes.push(format!("no peak for nvfp4: {error:#}")),
             }
         }
         rates
@@ -376,13 +365,5 @@ mod tests {
         assert_eq!([kept((8, 0)), kept((8, 9)), kept((9, 0)), kept((10, 0))], [3, 4, 5, 5]);
         let why = left_out(Format::Fp8Tensor, (8, 6)).unwrap_or_default();
         assert!(why.contains("fp8-tensor needs compute capability 8.9"), "{why}");
-    }
-
-    #[test]
-    fn fp4_is_left_out_for_want_of_the_device_below_blackwell_and_of_the_program_above() {
-        assert!(no_fp4((9, 0)).contains("need compute capability 10.0 and this device has 9.0"));
-        for capability in [(10, 0), (12, 0)] {
-            assert!(no_fp4(capability).contains("this program does not"), "{capability:?}");
-        }
     }
 }

@@ -6,6 +6,7 @@
 pub mod bench;
 mod clock;
 pub mod cuda;
+mod fp4;
 pub mod gpu_format;
 mod gpu_meters;
 mod gpu_setup;

@@ -154,12 +154,16 @@ impl Weights {
     }
 }
 
-/// bf16 output of f32 or int32 sums: half a spacing at most, doubled to leave room for the sums.
 /// FP8 with fast accumulation keeps about 13 bits of the sum after each step of 32 inputs, and
 /// cuts the rest off, so these errors may all point the same way and add up.
+pub(super) fn fp8_kernel_bound(inputs: usize) -> f64 {
+    BF16 + inputs as f64 / 32.0 / 8192.0
+}
+
+/// bf16 output of f32 or int32 sums: half a spacing at most, doubled to leave room for the sums.
 fn kernel_bound(format: Format, inputs: usize) -> f64 {
     match format {
-        Format::Fp8Tensor | Format::Fp8Channel => BF16 + inputs as f64 / 32.0 / 8192.0,
+        Format::Fp8Tensor | Format::Fp8Channel => fp8_kernel_bound(inputs),
         Format::Bf16 | Format::Int8 | Format::W4A16 => BF16,
     }
 }
@@ -268,7 +272,7 @@ fn outputs(bench: &Bench, y: &Buffer, tokens: &[usize], columns: usize) -> Resul
 }
 
 /// `x @ w.T` in f64, token by token.
-fn products(x: &[Vec<f32>], w: &[Vec<f32>]) -> Vec<f64> {
+pub(super) fn products(x: &[Vec<f32>], w: &[Vec<f32>]) -> Vec<f64> {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     };
@@ -276,7 +280,7 @@ fn products(x: &[Vec<f32>], w: &[Vec<f32>]) -> Vec<f64> {
 }
 
 /// `‖reference - measured‖ / ‖reference‖`; NaN if any value is.
-fn relative_error(reference: &[f64], measured: &[f64]) -> f64 {
+pub(super) fn relative_error(reference: &[f64], measured: &[f64]) -> f64 {
     let norm: f64 = reference.iter().map(|r| r * r).sum();
     let error: f64 = reference.iter().zip(measured).map(|(r, m)| (r - m).powi(2)).sum();
     (error / norm).sqrt()

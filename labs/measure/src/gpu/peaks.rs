@@ -1,5 +1,7 @@
 //! The peaks of the device, measured in the same run: bandwidth and dense rates.
 
+use std::cell::RefCell;
+
 use anyhow::Result;
 
 use super::bench::{Bench, Source};
@@ -67,7 +69,7 @@ pub fn copy_peak(device: &Device, clock: &Clock) -> Result<Peak> {
 }
 
 /// The side of the square product whose rate is a peak.
-const SQUARE: usize = 8192;
+pub(super) const SQUARE: usize = 8192;
 
 /// The best dense rate of `format`, activations already quantized.
 ///
@@ -83,29 +85,46 @@ pub fn dense_peak(
     let shape = Shape { name: "square", out_features: SQUARE, in_features: SQUARE };
     let bench = Bench::new(device, lt, &[shape], SQUARE, seed)?;
     let linear = bench.load(format, shape, Source::Random(Hash::stream(seed, u32::MAX, 1.0)))?;
-    let mut product = Product::new(&bench, format, shape, SQUARE)?;
-    product.quantize(&bench, &bench.x)?;
-    let work = |product: &Product| product.multiply(&bench, &linear, &bench.x, &bench.y);
+    let product = RefCell::new(Product::new(&bench, format, shape, SQUARE)?);
+    product.borrow().quantize(&bench, &bench.x)?;
+    let choices = product.borrow().choices();
+    let time = fastest(device, clock, choices, |choice| {
+        product.borrow_mut().choose(choice);
+        product.borrow().multiply(&bench, &linear, &bench.x, &bench.y)
+    })?;
+    Ok(of_square(format.name(), time, choices, &product.borrow().path()))
+}
+
+/// The time of the fastest of so many ways, each of which `run` starts, in milliseconds.
+///
+/// # Errors
+/// If the fastest fails when it runs again, or none has run.
+pub(super) fn fastest(
+    device: &Device,
+    clock: &Clock,
+    choices: usize,
+    run: impl Fn(usize) -> Result<()>,
+) -> Result<Spread> {
     let mut best = (f64::INFINITY, 0);
-    for choice in 0..product.choices() {
-        product.choose(choice);
+    for choice in 0..choices {
         // Some proposals refuse only when they are started.
-        let Ok(candidate) = Repeatable::new(device, || work(&product)) else { continue };
+        let Ok(candidate) = Repeatable::new(device, || run(choice)) else { continue };
         let time = clock.read(&candidate, 1)?.min;
         best = if time < best.0 { (time, choice) } else { best };
     }
-    product.choose(best.1);
-    let time = clock.read(&Repeatable::new(device, || work(&product))?, 1)?;
-    Ok(Peak {
-        name: format.name().into(),
+    clock.read(&Repeatable::new(device, || run(best.1))?, 1)
+}
+
+/// The peak of a square product that took `time_ms`.
+pub(super) fn of_square(name: &str, time_ms: Spread, choices: usize, path: &str) -> Peak {
+    Peak {
+        name: name.into(),
         unit: "operations/s".into(),
-        rate: rate(2.0 * (SQUARE as f64).powi(3), time),
+        rate: rate(2.0 * (SQUARE as f64).powi(3), time_ms),
         how: format!(
-            "{SQUARE} x {SQUARE} x {SQUARE} on random data, best of {} algorithms; {}",
-            product.choices(),
-            product.path()
+            "{SQUARE} x {SQUARE} x {SQUARE} on random data, best of {choices} algorithms; {path}"
         ),
-    })
+    }
 }
 
 /// A rate in units a second from times in milliseconds: the shortest time is the largest rate.

@@ -1,29 +1,33 @@
 //! `grid-meters`: a whole model in each format of four and of eight bits.
 //!
 //! * [`stored`]: the formats; the chapter's table of errors takes the same list.
-//! * [`feedback`]: GPTQ on grids that are not of integers.
 //! * [`plan`]: the runs.
 //! * [`grid_meters`]: what is kept of a run.
 //!
 //! Runs that the file has already are left alone, so a program that was stopped goes on.
 
-pub mod feedback;
 mod grid_meters;
 pub mod plan;
 pub mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use formats::bytes::Float;
+use formats::magnitude::absmax;
+use formats::registry::StorageFormat;
 use kit::workspace::target;
-use model::{Dense, Model, passage};
+use model::{Dense, LayerId, Model, READERS, passage};
 use ndarray::Array2;
+use quantizer::layer_by_layer::LayerByLayer;
+use quantizer::{DecoderLayers, Plan};
 use rayon::prelude::*;
 
+use crate::gptq::Layers;
 use crate::subject::Subject;
-use feedback::Feedback;
-use plan::Asked;
+use plan::{Asked, Feedback};
 use stored::Stored;
 
 pub use grid_meters::{Capture, GridMeters, Run};
@@ -86,8 +90,9 @@ fn nearest(subject: &Subject, stored: &Stored) -> Result<Run> {
     let mut model = Model::load(subject.weights.path())?;
     let ids: Vec<_> = model.layer_ids().filter(|id| id.layer().is_some()).collect();
     let rounded = ids.par_iter().with_max_len(1).map(|&id| {
-        let w = model.linear(id)?.weight().with_context(|| format!("{id} has codes"))?;
-        (stored.back)(w).with_context(|| id.to_string())
+        let largest = readers(id).map(|id| Ok(absmax(weight(&model, id)?)));
+        let largest = largest.collect::<Result<Vec<_>>>()?.into_iter().fold(0.0, f32::max);
+        (stored.back)(weight(&model, id)?, largest).with_context(|| id.to_string())
     });
     let rounded = rounded.collect::<Result<Vec<_>>>()?;
     for (id, rounded) in ids.into_iter().zip(rounded) {
@@ -96,16 +101,40 @@ fn nearest(subject: &Subject, stored: &Stored) -> Result<Run> {
     scored(subject, stored.name, None, &model)
 }
 
+/// The matrices that read the same input, `id` among them.
+fn readers(id: LayerId) -> impl Iterator<Item = LayerId> {
+    let of = match id {
+        LayerId::Layer(layer, projection) => {
+            let readers = READERS.into_iter().find(|readers| readers.contains(&projection));
+            readers.map(|readers| (layer, readers))
+        }
+        LayerId::Head => None,
+    };
+    of.into_iter()
+        .flat_map(|(layer, readers)| readers.iter().map(move |&of| LayerId::Layer(layer, of)))
+}
+
+fn weight(model: &Model, id: LayerId) -> Result<&Array2<f32>> {
+    model.linear(id)?.weight().with_context(|| format!("{id} has codes"))
+}
+
 /// The model with codes that GPTQ chose.
 fn with_feedback(subject: &Subject, feedback: &Feedback) -> Result<Run> {
     let mut tokens = subject.tokenizer.encode(passage::PARADISE_LOST)?;
     ensure!(tokens.len() >= TOKENS, "the text has {} tokens", tokens.len());
     tokens.truncate(TOKENS);
-    let mut model = Model::load(subject.weights.path())?;
-    let chunks: Vec<&[u32]> = tokens.chunks_exact(quantizer::CHUNK).collect();
-    let layers = model.config().layers;
-    feedback.round_model(&mut model, &chunks, |done| println!("  layer {done} of {layers}"))?;
-    scored(subject, feedback.name, Some(TOKENS), &model)
+    let format = StorageFormat::named(feedback.scheme, plan::GROUP_SIZE)?;
+    let rounded = LayerByLayer::calibrate(
+        DecoderLayers { weights: &subject.weights, transform: None },
+        &Plan::new(format, Float::F16),
+        &tokens,
+        &plan::OPTIONS,
+        &target("captures").join(format!(".grids-{}", feedback.scheme)),
+        &mut Layers(Instant::now()),
+    )?;
+    let run = scored(subject, feedback.name, Some(TOKENS), &rounded.model()?)?;
+    rounded.forget()?;
+    Ok(run)
 }
 
 fn scored(
@@ -118,8 +147,7 @@ fn scored(
     let squares = |w: &Array2<f32>| w.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
     for id in model.layer_ids().filter(|id| id.layer().is_some()) {
         let w = subject.weights.read(&format!("{id}.weight"))?;
-        let rounded = model.linear(id)?.weight().with_context(|| format!("{id} has codes"))?;
-        error += squares(&(rounded - &w));
+        error += squares(&(weight(model, id)? - &w));
         norm += squares(&w);
     }
     let quality = subject.score(model)?;

@@ -39,6 +39,12 @@ pub enum WeightGrid {
     Nvfp4,
     /// FP4, a power of two for 32 weights.
     Mxfp4,
+    /// FP6 E2M3, a power of two for 32 weights.
+    Mxfp6E2m3,
+    /// FP6 E3M2, a power of two for 32 weights.
+    Mxfp6E3m2,
+    /// FP6 of a kind that the config does not say, a power of two for 32 weights.
+    Mxfp6,
     /// FP8, a power of two for 32 weights.
     Mxfp8,
     /// bitsandbytes: LLM.int8().

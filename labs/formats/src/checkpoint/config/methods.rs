@@ -250,6 +250,7 @@ impl QuantConfig {
         let data_type = json.text("data_type").unwrap_or("int");
         let grid = match (data_type, bits) {
             (kind, Some(8)) if kind.starts_with("mx_fp") => WeightGrid::Mxfp8,
+            (kind, Some(6)) if kind.starts_with("mx_fp") => WeightGrid::Mxfp6,
             (kind, _) if kind.starts_with("mx_fp") => WeightGrid::Mxfp4,
             (kind, _) if kind.starts_with("nv_fp") => WeightGrid::Nvfp4,
             (kind, _) if kind.starts_with("fp") => WeightGrid::Plain(Numbers::Float),
@@ -562,6 +563,8 @@ fn quark_grid(tensor: Fields) -> Result<(u64, WeightGrid), String> {
         Some("int4" | "uint4") => (4, WeightGrid::Plain(Numbers::Int)),
         Some("int8" | "uint8") => (8, WeightGrid::Plain(Numbers::Int)),
         Some("fp8_e4m3") => (8, WeightGrid::Plain(Numbers::Float)),
+        Some("fp6_e2m3") if is_mx => (6, WeightGrid::Mxfp6E2m3),
+        Some("fp6_e3m2") if is_mx => (6, WeightGrid::Mxfp6E3m2),
         Some("fp4") if is_mx => (4, WeightGrid::Mxfp4),
         other => return Err(printable(other.unwrap_or("(none)"))),
     })
@@ -621,6 +624,8 @@ fn compressed(weights: Fields, group: Fields, format: Option<&str>) -> Expected 
     let grid = match (format, strategy) {
         (Some("nvfp4-pack-quantized"), _) | (_, Some("tensor_group")) => WeightGrid::Nvfp4,
         (Some("mxfp4-pack-quantized"), _) => WeightGrid::Mxfp4,
+        // Its codes are E2M3.
+        (Some("mxfp6-pack-quantized"), _) => WeightGrid::Mxfp6E2m3,
         (Some("mxfp8-quantized"), _) => WeightGrid::Mxfp8,
         _ => WeightGrid::Plain(numbers),
     };

@@ -9,7 +9,10 @@ use std::ffi::c_void;
 
 use anyhow::{Result, anyhow};
 use cudarc::cublaslt::{result, sys};
-use sys::cublasLtMatmulDescAttributes_t as Attribute;
+use sys::{
+    cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulMatrixScale_t as ScaleMode,
+    cudaDataType_t as Type,
+};
 
 use super::device::{Buffer, Device};
 
@@ -24,19 +27,40 @@ pub enum Kind {
     Fp8Rows,
     /// int8 x int8, int32 sums out.
     Int8,
+    /// e2m1 x e2m1, an e4m3 scale for each 16 inputs, bf16 out.
+    Nvfp4,
+}
+
+/// What the library is told of a kind.
+struct Told {
+    operand: Type,
+    output: Type,
+    /// Whether scales are given, and their layout where the layout is not one scale a tensor.
+    scales: Option<Option<ScaleMode>>,
+    /// Whether sums keep fewer bits.
+    fast: bool,
 }
 
 impl Kind {
-    fn is_fp8(self) -> bool {
-        matches!(self, Self::Fp8Tensor | Self::Fp8Rows)
-    }
-
-    fn types(self) -> (sys::cudaDataType, sys::cudaDataType) {
-        use sys::cudaDataType_t as Type;
+    fn told(self) -> Told {
+        let fp8 = |mode| Told {
+            operand: Type::CUDA_R_8F_E4M3,
+            output: Type::CUDA_R_16BF,
+            scales: Some(mode),
+            fast: true,
+        };
+        let plain = |operand, output| Told { operand, output, scales: None, fast: false };
         match self {
-            Self::Bf16 => (Type::CUDA_R_16BF, Type::CUDA_R_16BF),
-            Self::Fp8Tensor | Self::Fp8Rows => (Type::CUDA_R_8F_E4M3, Type::CUDA_R_16BF),
-            Self::Int8 => (Type::CUDA_R_8I, Type::CUDA_R_32I),
+            Self::Bf16 => plain(Type::CUDA_R_16BF, Type::CUDA_R_16BF),
+            Self::Int8 => plain(Type::CUDA_R_8I, Type::CUDA_R_32I),
+            // Without a mode, because a library before 12.8 does not know the attribute.
+            Self::Fp8Tensor => fp8(None),
+            Self::Fp8Rows => fp8(Some(ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F)),
+            Self::Nvfp4 => Told {
+                operand: Type::CUDA_R_4F_E2M1,
+                fast: false,
+                ..fp8(Some(ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_VEC16_UE4M3))
+            },
         }
     }
 }
@@ -129,7 +153,7 @@ impl Plan {
     }
 
     fn described(kind: Kind, shape: [usize; 3], operands: Operands) -> Result<Self> {
-        use sys::{cublasComputeType_t as Compute, cudaDataType_t as Type};
+        use sys::cublasComputeType_t as Compute;
         let (compute, scale) = match kind {
             Kind::Int8 => (Compute::CUBLAS_COMPUTE_32I, Type::CUDA_R_32I),
             _ => (Compute::CUBLAS_COMPUTE_32F, Type::CUDA_R_32F),
@@ -140,17 +164,16 @@ impl Plan {
         let mut plan = Self { kind, shape, descriptor, layouts, proposals, chosen: 0 };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, TRANSPOSED)?;
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, AS_IT_IS)?;
-        if kind.is_fp8() {
+        let Told { operand, output, scales, fast } = kind.told();
+        if fast {
             plan.set(Attribute::CUBLASLT_MATMUL_DESC_FAST_ACCUM, 1i8)?;
         }
-        if kind == Kind::Fp8Rows {
-            let rows = sys::cublasLtMatmulMatrixScale_t::CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
-            plan.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_MODE, rows as i32)?;
-            plan.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_MODE, rows as i32)?;
+        if let Some(mode) = scales.flatten() {
+            plan.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode as i32)?;
+            plan.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode as i32)?;
         }
         plan.point_at_scales(operands)?;
         let [out, inputs, tokens] = shape;
-        let (operand, output) = kind.types();
         for (values, rows, columns) in
             [(operand, inputs, out), (operand, inputs, tokens), (output, out, tokens)]
         {
@@ -171,7 +194,7 @@ impl Plan {
     }
 
     fn point_at_scales(&self, operands: Operands) -> Result<()> {
-        if self.kind.is_fp8() {
+        if self.kind.told().scales.is_some() {
             self.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.w_scales)?;
             self.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, operands.x_scales)?;
         }
@@ -237,6 +260,17 @@ impl Plan {
     ///
     /// The buffers behind `operands` must have the plan's shape; the callers are in this crate.
     pub fn run(&self, device: &Device, lt: &Lt, operands: Operands) -> Result<()> {
+        self.run_choice(self.chosen, device, lt, operands)
+    }
+
+    /// As [`Plan::run`], with another of the proposals.
+    pub fn run_choice(
+        &self,
+        choice: usize,
+        device: &Device,
+        lt: &Lt,
+        operands: Operands,
+    ) -> Result<()> {
         // Each layer has its own scales, so that the descriptor is pointed at them before every run.
         self.point_at_scales(operands)?;
         let [a, b, d] = self.layouts[..] else {
@@ -264,7 +298,7 @@ impl Plan {
                 d,
                 operands.y as *mut c_void,
                 d,
-                &self.proposals[self.chosen],
+                &self.proposals[choice],
                 lt.workspace.address() as *mut c_void,
                 WORKSPACE,
                 device.stream.cast(),

@@ -1,0 +1,84 @@
+//! The choices of GPTQ, and the formats that they are for.
+
+use formats::format::Grid as Answer;
+use formats::registry::StorageFormat;
+use gptq::{Grid, GroupScales, Settings};
+use ndarray::Array2;
+
+use crate::WriteError;
+
+/// Where the scales of groups come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scales {
+    /// From the largest magnitude of the group, by the rule of the grid, before anything is rounded.
+    Static,
+    /// From the largest magnitude when the first column of the group is rounded.
+    Fresh,
+    /// From a search before anything is rounded: the scale with the least squared error of the group, each
+    /// weight's error times its diagonal element of the Hessian.
+    Searched,
+}
+
+/// How the codes are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// The grid of four bits. Eight bits have lab 01's.
+    pub int4: Grid,
+    /// Where the scales of groups come from.
+    pub scales: Scales,
+    /// Whether columns with large inputs are rounded first.
+    pub act_order: bool,
+    /// The share of the mean of the diagonal that is added to it.
+    pub damping: f64,
+    /// Whether the Hessian of an input sees the rounded projections before it in the same decoder layer.
+    /// Else one run of the layer gives all its Hessians.
+    pub sequential: bool,
+    /// How often scales and codes are fitted again after GPTQ, each to the other.
+    pub sweeps: usize,
+}
+
+impl Options {
+    /// The choices of llm-compressor 0.14: its grid, static scales, act-order, damping 0.01, one run for
+    /// each layer.
+    pub const LLM_COMPRESSOR: Self = Self {
+        int4: Grid::LLM_COMPRESSOR,
+        scales: Scales::Static,
+        act_order: true,
+        damping: 0.01,
+        sequential: false,
+        sweeps: 0,
+    };
+
+    /// Refuses a format that these choices are not for, before a tensor is read.
+    pub(crate) fn check(&self, format: StorageFormat) -> Result<(), WriteError> {
+        if let Some(reason) = format.description.refuses_feedback() {
+            return Err(WriteError::Unsupported(format!(
+                "GPTQ is not for {format}, because {reason}: take another format, or the nearest codes"
+            )));
+        }
+        let own_scales = self.scales == Scales::Static && self.sweeps == 0;
+        if format.description.elements().is_some() && !own_scales {
+            return Err(WriteError::Unsupported(format!(
+                "the scales of {format} are those of its nearest codes: take static scales, without sweeps"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The order in which columns are rounded under the damped Hessian `h`.
+    pub(crate) fn order(&self, h: &Array2<f64>) -> Vec<usize> {
+        if self.act_order { gptq::activation_order(h) } else { (0..h.ncols()).collect() }
+    }
+
+    /// The settings of a matrix of integers with rows of `in_features`.
+    pub(crate) fn settings(&self, format: StorageFormat, in_features: usize) -> Settings {
+        let &Self { int4, act_order, damping, .. } = self;
+        let plain = match format.description.weights {
+            Answer::Int(8) => Settings::new(Grid::LAB_01, in_features),
+            _ => Settings::new(int4, usize::try_from(format.group_size).unwrap_or(usize::MAX)),
+        };
+        let fresh = self.scales == Scales::Fresh;
+        let scales = if fresh { GroupScales::Fresh } else { GroupScales::Static };
+        Settings { scales, act_order, damping, ..plain }
+    }
+}
