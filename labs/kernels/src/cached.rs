@@ -76,9 +76,12 @@ impl Unpack for Int8 {
     const BYTES: usize = UNIT;
     #[inline(always)]
     fn unit(bytes: &[u8]) -> [f32; UNIT] {
-        bytes.first_chunk().map_or([0.0; UNIT], |bytes: &[u8; UNIT]| {
-            bytes.map(|byte| f32::from(byte.cast_signed()))
-        })
+        let mut values = [0.0; UNIT];
+        let Some(bytes) = bytes.first_chunk::<UNIT>() else { return values };
+        for (value, byte) in values.iter_mut().zip(bytes) {
+            *value = f32::from(byte.cast_signed());
+        }
+        values
     }
 }
 
@@ -116,16 +119,22 @@ impl Unpack for E4M3 {
     const BYTES: usize = UNIT;
     #[inline(always)]
     fn unit(bytes: &[u8]) -> [f32; UNIT] {
-        // The biases of E4M3 and of `f32` are 7 and 127. Exponent and fraction lie side by side in both,
-        // so the bits are moved and the value is multiplied by 2^120. That holds for subnormal codes
-        // too, because they become subnormal numbers of `f32`.
-        const BIASES: f32 = f32::from_bits((127 + 120) << 23);
-        bytes.first_chunk().map_or([0.0; UNIT], |bytes: &[u8; UNIT]| {
-            bytes.map(|byte| {
-                let (sign, magnitude) = (u32::from(byte & 0x80), u32::from(byte & 0x7F));
-                f32::from_bits((sign << 24) | (magnitude << 20)) * BIASES
-            })
-        })
+        // Exponent and fraction lie side by side in E4M3 and in `f32`, with the biases 7 and 127. So the bits are
+        // moved, and the difference is added. (To multiply by 2^120 would be right for subnormal codes too,
+        // and takes several times as long for the subnormal numbers of `f32` that they would become.)
+        const BIASES: i32 = (127 - 7) << 23;
+        let mut values = [0.0; UNIT];
+        let Some(bytes) = bytes.first_chunk::<UNIT>() else { return values };
+        for (value, byte) in values.iter_mut().zip(bytes) {
+            let code = i32::from(byte.cast_signed());
+            let magnitude = code & 0x7F;
+            let normal = f32::from_bits(((magnitude << 20) + BIASES).cast_unsigned());
+            // A subnormal code is its fraction in steps of 2^-9.
+            let size = if magnitude < 8 { magnitude as f32 / 512.0 } else { normal };
+            let sign = code.cast_unsigned() & (1 << 31);
+            *value = f32::from_bits(size.to_bits() | sign);
+        }
+        values
     }
 }
 
@@ -154,25 +163,41 @@ fn dots_body<const FMA: bool>(codes: Codes, bytes: &[u8], x: &[f32], group: usiz
 
 #[inline(always)]
 fn dots_of<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) {
-    let groups = bytes.chunks_exact((group / UNIT * C::BYTES).max(1));
-    let x = x.chunks_exact(group.max(1)).cycle();
-    for (y, (bytes, x)) in y.iter_mut().zip(groups.zip(x)) {
-        let mut sums = [0.0; UNIT];
-        for (bytes, x) in bytes.chunks_exact(C::BYTES).zip(x.as_chunks::<UNIT>().0) {
-            let values = C::unit(bytes);
-            for lane in 0..UNIT {
-                sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
-            }
+    let (x, of_group) = (x.as_chunks::<UNIT>().0, (group / UNIT).max(1));
+    let groups = (x.len() / of_group).max(1);
+    let mut bytes = bytes.chunks_exact((of_group * C::BYTES).max(1));
+    // Registers of eight sums are written down for eight groups and then added across, because the sum of
+    // the lanes of one register would take longer than the products.
+    for (block, y) in y.chunks_mut(SUMS).enumerate() {
+        let mut sums = [[0.0; SUMS]; SUMS];
+        for (at, (sums, bytes)) in sums.iter_mut().zip(&mut bytes).take(y.len()).enumerate() {
+            let first = (block * SUMS + at) % groups * of_group;
+            *sums = lanes::<FMA, C>(bytes, &x[first..first + of_group]);
         }
-        // Halves are added to each other as whole registers. One sum after the other would take longer
-        // than the products.
-        for half in [16, 8, 4, 2, 1] {
-            for lane in 0..half {
-                sums[lane] += sums[lane + half];
-            }
+        for (y, sums) in y.iter_mut().zip(&sums) {
+            *y = sums.iter().sum();
         }
-        *y = sums[0];
     }
+}
+
+/// Sums that one register holds.
+const SUMS: usize = 8;
+
+/// The products of a group with its part of a query, in eight sums.
+#[inline(always)]
+fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; SUMS] {
+    let mut sums = [0.0; UNIT];
+    for (bytes, x) in bytes.chunks_exact(C::BYTES).zip(x) {
+        let values = C::unit(bytes);
+        for lane in 0..UNIT {
+            sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
+        }
+    }
+    let mut eight = [0.0; SUMS];
+    for lane in 0..SUMS {
+        eight[lane] = (sums[lane] + sums[lane + 8]) + (sums[lane + 16] + sums[lane + 24]);
+    }
+    eight
 }
 
 dispatched! {
