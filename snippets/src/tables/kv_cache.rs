@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use kit::Table;
 use kit::table::{count, percent, sig3};
 use measure::engines;
-use measure::kv::{CHUNKS, Capture, KvMeters, Run, retrieval, speed};
+use measure::kv::{CHUNKS, Capture, Run, retrieval, speed};
 use model::CacheFormat;
 
 /// The tables of a capture.
@@ -47,54 +47,48 @@ pub fn quality(of: &Capture) -> Result<Table> {
         .done())
 }
 
-/// The lengths of which every format has a run.
-fn lengths<const N: usize>(
-    of: &KvMeters,
-    all: [usize; N],
-    has: impl Fn(&str, usize) -> bool,
-) -> Vec<usize> {
-    all.into_iter().filter(|&length| of.runs.iter().all(|run| has(&run.format, length))).collect()
+/// A table with a column for each length that was measured, and a row for each format that has one.
+fn by_length<const N: usize>(
+    of: &Capture,
+    title: &'static str,
+    lengths: [usize; N],
+    cell: impl Fn(&str, usize) -> Option<String> + Copy,
+) -> Table {
+    let has = |run: &&Run| lengths.iter().any(|&length| cell(&run.format, length).is_some());
+    let rows: Vec<String> = of.runs.iter().filter(has).map(|run| run.format.clone()).collect();
+    let measured =
+        lengths.into_iter().filter(|&length| rows.iter().any(|row| cell(row, length).is_some()));
+    let measured: Vec<usize> = measured.collect();
+    let mut table = Table::of(title, rows).text("format", |row| row.clone());
+    for length in measured {
+        let shown = move |row: &String| cell(row, length).unwrap_or_else(|| "-".into());
+        table = table.number(count(length), shown);
+    }
+    table.done()
 }
 
 /// Tokens per second beside caches of several lengths.
 ///
 /// # Errors
-/// If a format lacks a length that others have.
+/// None; the type is that of the other tables.
 pub fn decode(of: &Capture) -> Result<Table> {
-    let lengths =
-        lengths(of, speed::CONTEXTS, |format, context| of.decode(format, context).is_some());
-    let mut table = Table::of(
-        "Tokens per second of one sequence, beside so many tokens in the cache",
-        &of.runs,
-    )
-    .text("format", |run| run.format.clone());
-    for length in lengths {
-        table = table.number(count(length), move |run| {
-            of.decode(&run.format, length).map_or("-".into(), |run| sig3(run.tokens_per_s.median))
-        });
-    }
-    Ok(table.done())
+    let title = "Tokens per second of one sequence, beside so many tokens in the cache";
+    let cell =
+        |format: &str, length| of.decode(format, length).map(|run| sig3(run.tokens_per_s.median));
+    Ok(by_length(of, title, speed::CONTEXTS, cell))
 }
 
 /// Words that are found again.
 ///
 /// # Errors
-/// If a format lacks a length that others have.
+/// None; the type is that of the other tables.
 pub fn found_again(of: &Capture) -> Result<Table> {
-    let lengths =
-        lengths(of, retrieval::CONTEXTS, |format, context| of.retrieval(format, context).is_some());
-    let mut table = Table::of(
-        "Next tokens guessed right where a text of so many tokens begins again",
-        &of.runs,
-    )
-    .text("format", |run| run.format.clone());
-    for length in lengths {
-        table = table.number(count(length), move |run| {
-            let found = of.retrieval(&run.format, length);
-            found.map_or("-".into(), |found| format!("{} of {}", found.right, found.asked))
-        });
-    }
-    Ok(table.done())
+    let title = "Next tokens guessed right where a text of so many tokens begins again";
+    let cell = |format: &str, length| {
+        let found = of.retrieval(format, length)?;
+        Some(format!("{} of {}", found.right, found.asked))
+    };
+    Ok(by_length(of, title, retrieval::CONTEXTS, cell))
 }
 
 /// An engine with its cache in several formats. The first run is the one that the others are compared with.
