@@ -81,9 +81,9 @@ impl Inputs {
     }
 }
 
-/// Writes the file of `inputs`, or compares the file that is there with them.
-pub fn run(inputs: &Inputs, check: bool) -> Result<()> {
-    let path = Path::new(real_slice::ACTIVATIONS_PATH);
+/// Writes the file `path` of `inputs`, or compares the file that is there with them.
+pub fn run(inputs: &Inputs, path: &str, check: bool) -> Result<()> {
+    let path = Path::new(path);
     let shown = path.display();
     if !check {
         let bytes = inputs.bytes()?;
