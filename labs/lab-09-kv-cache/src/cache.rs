@@ -47,6 +47,16 @@ impl Side {
         self.sinks.nrows() + self.coded_tokens() + self.recent.nrows()
     }
 
+    /// Takes the oldest `tokens` of the recent tokens out, all of them if there are fewer.
+    pub fn take_oldest(&mut self, tokens: usize) -> Array2<f32> {
+        let tokens = tokens.min(self.recent.nrows());
+        let (oldest, rest) = self.recent.view().split_at(Axis(0), tokens);
+        // `joined` copies. `to_owned` of a view without rows fails in a debug build of ndarray.
+        let (oldest, rest) = (joined(&[oldest]), joined(&[rest]));
+        self.recent = rest;
+        oldest
+    }
+
     /// Channels of the head.
     pub fn head_dim(&self) -> usize {
         self.recent.ncols()

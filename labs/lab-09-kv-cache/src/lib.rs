@@ -15,6 +15,7 @@
 
 mod cache;
 mod checks;
+mod decoding;
 mod error;
 mod layout;
 mod shape;
@@ -24,6 +25,7 @@ pub mod wrong_answers;
 
 pub use cache::{Cache, Head, Policy, Side, joined};
 pub use checks::{check_batch, check_positions, check_query, check_tokens, check_values};
+pub use decoding::{EXACT, decode_steps};
 pub use error::KvError;
 pub use layout::{Bits, Coded, Granularity, Grid, Layout};
 pub use shape::Shape;

@@ -156,10 +156,8 @@ pub fn extend(side: &mut Side, tokens: &Array2<f32>, policy: &Policy) -> Result<
     side.recent = joined(&[side.recent.view(), recent]);
     let unit = side.layout.unit();
     while side.recent.nrows() >= policy.window.saturating_add(unit) {
-        let (oldest, rest) = side.recent.view().split_at(Axis(0), unit);
-        let (oldest, rest) = (quantize(&oldest.to_owned(), side.layout)?, rest.to_owned());
+        let oldest = quantize(&side.take_oldest(unit), side.layout)?;
         side.coded.push(oldest);
-        side.recent = rest;
     }
     Ok(())
 }

@@ -204,7 +204,7 @@ const RIGHT: Steps = Steps {
         let unit = (answer().unit)(side.layout);
         while side.recent.nrows() >= (answer().full)(policy.window, unit).max(unit) {
             side.coded.push((answer().code_oldest)(&side.recent, unit, side.layout)?);
-            side.recent = side.recent.slice(s![unit.., ..]).to_owned();
+            side.take_oldest(unit);
         }
         Ok(())
     },

@@ -6,14 +6,14 @@ use formats::float8;
 use kit::data::normal_matrix;
 use kit::difference::assert_same;
 use kit::meters::relative_error;
-use kit::real_cache::{self, LAYERS, QUERIES, ROPE_THETA, RealCache, TOKENS};
+use kit::real_cache::{self, HEAD_DIM, LAYERS, QUERIES, ROPE_THETA, RealCache, TOKENS};
 use kv_cache::{
-    Bits, Cache, Coded, Granularity, Grid, KvError, Layout, Policy, Shape, Side, append, attend,
-    bits_per_number, bytes_per_token, cache_bytes, decode, dequantize, encode, extend, group_shape,
-    logit_shift, logits, output_bound, quantize, read, rotate, scale_and_zero, sixteen_bits,
-    softmax, unrotate,
+    Bits, Cache, Coded, EXACT, Granularity, Grid, Head, KvError, Layout, Policy, Shape, Side,
+    append, attend, bits_per_number, bytes_per_token, cache_bytes, decode, decode_steps,
+    dequantize, encode, extend, group_shape, logit_shift, logits, output_bound, quantize, read,
+    rotate, scale_and_zero, sixteen_bits, softmax, unrotate,
 };
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, array, concatenate, s};
+use ndarray::{Array1, Array2, Array3, ArrayView1, Axis, array, s};
 
 /// The value of a function on good input.
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
@@ -409,6 +409,41 @@ fn one_key_at_32_positions_is_exact_per_channel_before_rope_and_not_after() {
     assert!(after > 1e-3, "after RoPE each fast pair runs through a circle, and loses {after}");
 }
 
+/// The cache of a layer of the real slice.
+fn real(layer: usize) -> RealCache {
+    must(real_cache::of_layer(layer))
+}
+
+/// One head of a tensor, `[tokens, head_dim]`.
+fn head(of: &Array3<f32>, index: usize) -> Array2<f32> {
+    of.index_axis(Axis(1), index).to_owned()
+}
+
+#[test]
+fn rope_gives_the_two_channels_of_a_fast_pair_one_size() {
+    let positions: Vec<usize> = (0..TOKENS).collect();
+    // The larger root mean square of a pair over the smaller one.
+    let ratio = |m: &Array2<f32>, j: usize| {
+        let square = |channel: usize| m.column(channel).iter().map(|key| key * key).sum::<f32>();
+        let [first, second] = [square(j), square(j + HEAD_DIM / 2)];
+        (first.max(second) / first.min(second)).sqrt()
+    };
+    for layer in LAYERS {
+        for index in 0..real_cache::KV_HEADS {
+            let after = head(&real(layer).keys, index);
+            let before = must(unrotate(&after, &positions, ROPE_THETA));
+            // Pairs 0 to 6 turn around once in 6 to 55 tokens, and so more than five times in 320.
+            let fast = |m: &Array2<f32>| (0..7).map(|j| ratio(m, j)).fold(1.0, f32::max);
+            let (before, after) = (fast(&before), fast(&after));
+            assert!(
+                after < 1.2 && before > 1.5 && before > 1.3 * after,
+                "layer {layer}, key head {index}: the most uneven of seven fast pairs has the ratio {before:.2} \
+                 before RoPE and {after:.2} after. Turning shares the size of a pair among both channels"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_rotated_is_refused() {
     for (columns, error) in [(5, KvError::OddHeadDim(5)), (0, KvError::OddHeadDim(0))] {
@@ -709,7 +744,7 @@ fn attention_reads_the_sinks_the_codes_and_the_recent_tokens() {
     let (keys, values) = (layer(56, [29, 2, 6]), layer(57, [29, 2, 6]));
     let query = halves(58, 4, 6);
     let cache = filled(SMALL, &keys, &values);
-    let stored = |side: fn(&kv_cache::Head) -> &Side| {
+    let stored = |side: fn(&Head) -> &Side| {
         let heads: Vec<Array2<f32>> = cache.heads.iter().map(|head| read(side(head))).collect();
         Array3::from_shape_fn((29, 2, 6), |(token, head, channel)| heads[head][(token, channel)])
     };
@@ -901,6 +936,160 @@ fn the_output_moves_by_no_more_than_the_bound() {
                 *moved <= bound + 1e-12,
                 "set {seed}, channel {channel}: the output moved by {moved:e}, above the bound {bound:e}"
             );
+        }
+    }
+}
+
+// ---- all of it on real keys and values -----------------------------------------------------------
+
+/// The error of attention's outputs in the last eight decode steps of a layer, relative to their norm.
+fn attention_error(of: &RealCache, policy: Policy) -> f64 {
+    let queries = of.queries.slice(s![QUERIES - 8.., .., ..]).to_owned();
+    let run = |policy| must(decode_steps(policy, &of.keys, &of.values, &queries));
+    relative_error(&run(Policy::FLOATS), &run(policy))
+}
+
+/// The error with keys in `layout` and values left alone, after so many sinks.
+fn keys_error(of: &RealCache, layout: Layout, sinks: usize) -> f64 {
+    attention_error(of, Policy { keys: layout, values: EXACT, sinks, window: 0 })
+}
+
+/// The error with values in `layout` and keys left alone, after so many sinks.
+fn values_error(of: &RealCache, layout: Layout, sinks: usize) -> f64 {
+    attention_error(of, Policy { keys: EXACT, values: layout, sinks, window: 0 })
+}
+
+/// Groups of 32 numbers, per channel and per token.
+fn both_ways(bits: Bits) -> [Layout; 2] {
+    let grid = Grid::Asymmetric(bits);
+    [Layout::per_channel(grid, 32), Layout::per_token(grid, 32)]
+}
+
+const CODES: [Bits; 2] = [Bits::Two, Bits::Four];
+
+#[test]
+fn real_keys_want_a_scale_per_channel() {
+    for layer in LAYERS {
+        let of = real(layer);
+        for bits in CODES {
+            for sinks in [0, 4] {
+                let [channel, token] = both_ways(bits).map(|layout| keys_error(&of, layout, sinks));
+                assert!(
+                    1.5 * channel < token,
+                    "layer {layer}, {bits:?} bits, {sinks} sinks: attention is off by {channel:.3} with keys \
+                     per channel and by {token:.3} per token. Channels of keys have sizes and offsets of \
+                     their own"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn real_values_want_a_scale_per_token_where_a_token_of_large_weight_has_small_values() {
+    // In layer 4 a comma draws weight too, so that four sinks change nothing there.
+    for (layer, sinks) in [(4, 0), (4, 4), (14, 0)] {
+        let of = real(layer);
+        for bits in CODES {
+            let [channel, token] = both_ways(bits).map(|layout| values_error(&of, layout, sinks));
+            assert!(
+                1.5 * token < channel,
+                "layer {layer}, {bits:?} bits, {sinks} sinks: attention is off by {token:.3} with values per \
+                 token and by {channel:.3} per channel. Per channel a token with small values has the step of \
+                 its neighbours"
+            );
+        }
+    }
+}
+
+#[test]
+fn with_one_sink_left_alone_the_order_of_the_layouts_of_values_is_the_other_one() {
+    for layer in [14, 29] {
+        let of = real(layer);
+        for bits in CODES {
+            let layouts = both_ways(bits);
+            let without = values_error(&of, layouts[0], 0);
+            let [channel, token] = layouts.map(|layout| values_error(&of, layout, 1));
+            assert!(
+                2.5 * channel < token && 3.0 * channel < without,
+                "layer {layer}, {bits:?} bits, the first token a float: attention is off by {channel:.3} with \
+                 values per channel and by {token:.3} per token. With all tokens in codes values per channel \
+                 are off by {without:.3}: the first token has small values and a large weight"
+            );
+        }
+    }
+}
+
+#[test]
+fn leaving_the_first_key_alone_lowers_the_error_of_keys() {
+    for layer in LAYERS {
+        let of = real(layer);
+        let [channel, _] = both_ways(Bits::Four);
+        let (without, with) = (keys_error(&of, channel, 0), keys_error(&of, channel, 1));
+        assert!(
+            1.5 * with < without,
+            "layer {layer}, 4 bits: attention is off by {without:.3} with all keys per channel and by \
+             {with:.3} with the first one a float. The first key is unlike the others of its group"
+        );
+    }
+}
+
+#[test]
+fn real_keys_lose_less_per_channel_before_rope_than_after() {
+    let positions: Vec<usize> = (0..TOKENS).collect();
+    let [channel, _] = both_ways(Bits::Two);
+    for layer in LAYERS {
+        let of = real(layer);
+        let lost = |turn: bool| -> f64 {
+            let of_head = |index| {
+                let after = head(&of.keys, index);
+                let m = if turn { must(unrotate(&after, &positions, ROPE_THETA)) } else { after };
+                // Without the first group, in which the first token is.
+                energy_lost(&m.slice(s![32.., ..]).to_owned(), channel)
+            };
+            (0..real_cache::KV_HEADS).map(of_head).sum()
+        };
+        let (before, after) = (lost(true), lost(false));
+        assert!(
+            before < 0.95 * after,
+            "layer {layer}: three heads lose {before:.4} of their energy before RoPE and {after:.4} after"
+        );
+    }
+}
+
+#[test]
+fn on_real_keys_and_values_the_output_moves_by_no_more_than_the_bound() {
+    for layer in LAYERS {
+        let of = real(layer);
+        for bits in [Bits::Two, Bits::Four, Bits::Eight] {
+            let [channel, token] = both_ways(bits);
+            let policy = Policy { keys: channel, values: token, sinks: 4, window: 32 };
+            let cache = filled(policy, &of.keys, &of.values);
+            for (row, query) in of.queries.index_axis(Axis(0), QUERIES - 1).outer_iter().enumerate()
+            {
+                let index = row / (real_cache::HEADS / real_cache::KV_HEADS);
+                let (keys, values) = (head(&of.keys, index), head(&of.values, index));
+                let stored = &cache.heads[index];
+                let query = query.to_vec();
+                let (before, after) = (logits(&query, &keys), logits(&query, &read(&stored.keys)));
+                let out = |logits: &[f64], values: &Array2<f32>| {
+                    Array1::from(softmax(logits)).dot(&values.mapv(f64::from))
+                };
+                let coded = read(&stored.values);
+                let moved = (out(&after, &coded) - out(&before, &values)).mapv(f64::abs);
+                let bound = output_bound(logit_shift(&before, &after), &values);
+                for (channel, (moved, bound)) in moved.iter().zip(&bound).enumerate() {
+                    let errors = coded.column(channel).to_owned() - values.column(channel);
+                    let worst = errors.iter().fold(0.0, |max: f32, error| max.max(error.abs()));
+                    let bound = bound + f64::from(worst);
+                    assert!(
+                        *moved <= bound,
+                        "layer {layer}, {bits:?} bits, query head {row}, channel {channel}: the output moved \
+                         by {moved:e}, above {bound:e}, the bound of the logits plus the largest error of a \
+                         value"
+                    );
+                }
+            }
         }
     }
 }

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use half::f16;
-use kit::real_slice;
 use ndarray::{Array2, ArrayView1};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -118,7 +117,7 @@ fn steps_between(a: f16, b: f16) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kit::real_slice::Window;
+    use kit::real_slice::{self, Window};
     use ndarray::array;
 
     fn inputs(values: Array2<f32>) -> Inputs {
