@@ -54,8 +54,8 @@ pub fn values(caches: &Caches) -> Result<Figure> {
     Ok(Figure {
         title: format!("Magnitudes of the values of layer {DRAWN}, token by channel"),
         caption: format!(
-            "The same tokens. No channel stands out: the largest mean magnitude is {} the median one. The \
-             first token, in the other colour, has small values, {} of the median token's.",
+            "The same tokens. No channel stands out as channels of the keys do: the largest mean magnitude is {} \
+             the median one. The first token, in the other colour, has small values, {} of the median token's.",
             times(channel),
             percent(tokens[0] / median(&tokens))
         ),

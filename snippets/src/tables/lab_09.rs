@@ -13,7 +13,7 @@ use kv_cache::{
 use ndarray::{Array1, Array2, Array3, Axis, concatenate, s};
 
 use crate::inputs::Caches;
-use crate::rows::{largest, median};
+use crate::rows::{ascending, largest, median};
 
 /// Numbers of a group.
 const GROUP: usize = 32;
@@ -81,7 +81,8 @@ pub fn small_values(of: &RealCache) -> Vec<usize> {
 pub fn spread(caches: &Caches) -> Result<Table> {
     let rows = caches.0.iter().map(|(layer, of)| {
         let (small, weights) = (small_values(of), token_weights(of));
-        let drawn: f64 = small.iter().map(|token| weights[*token]).sum();
+        // Not `sum`, because the sum of no numbers is -0 there.
+        let drawn = small.iter().fold(0.0, |sum, token| sum + weights[*token]);
         (*layer, of, small.len(), drawn, weights[0])
     });
     let title =
@@ -150,24 +151,38 @@ fn unevenness(m: &Array2<f32>) -> f64 {
     largest(&(0..FAST).map(ratio).collect::<Vec<_>>())
 }
 
-/// What keys lose in two bits per channel: the error of the keys, and that of attention's outputs.
+/// What keys lose in two bits per channel.
 struct Lost {
+    layer: usize,
+    before_rope: bool,
+    /// The pairs of the largest channels of the heads.
+    pairs: Vec<String>,
     unevenness: f64,
+    /// The error of the keys.
     keys: f64,
+    /// The error of attention's outputs.
     outputs: f64,
 }
 
+/// The pair of the channel with the largest mean magnitude.
+fn largest_pair(m: &Array2<f32>) -> usize {
+    let sizes: Vec<f64> =
+        m.columns().into_iter().map(|c| c.iter().map(|x| f64::from(x.abs())).sum()).collect();
+    ascending(&sizes).last().map_or(0, |channel| channel % (HEAD_DIM / 2))
+}
+
 /// Keys of the first group stay floats, because the first token is unlike the others. Values stay floats.
-fn lost(of: &RealCache, before_rope: bool) -> Result<Lost> {
+fn lost(layer: usize, of: &RealCache, before_rope: bool) -> Result<Lost> {
     let positions: Vec<usize> = (0..TOKENS).collect();
     let layout = Layout::per_channel(Grid::Asymmetric(Bits::Two), GROUP);
     let (mut uneven, mut coded, mut plain) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut keys, mut came_back) = (Vec::new(), Vec::new());
+    let (mut keys, mut came_back, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..KV_HEADS {
         let rotated = head(&of.keys, index);
         let m =
             if before_rope { unrotate(&rotated, &positions, ROPE_THETA)? } else { rotated.clone() };
         uneven.push(unevenness(&m));
+        pairs.push(largest_pair(&m).to_string());
         let (first, rest) = m.view().split_at(Axis(0), GROUP);
         let back = dequantize(&quantize(&rest.to_owned(), layout)?);
         keys.push(rest.to_owned());
@@ -181,7 +196,7 @@ fn lost(of: &RealCache, before_rope: bool) -> Result<Lost> {
     };
     let error = relative_error(&stacked(&keys)?, &stacked(&came_back)?);
     let outputs = relative_error(&outputs(of, &plain), &outputs(of, &coded));
-    Ok(Lost { unevenness: largest(&uneven), keys: error, outputs })
+    Ok(Lost { layer, before_rope, pairs, unevenness: largest(&uneven), keys: error, outputs })
 }
 
 /// The outputs of all queries with these keys and the values as they are, `[QUERIES, HEADS * HEAD_DIM]`.
@@ -200,16 +215,18 @@ fn outputs(of: &RealCache, keys: &[Array2<f32>]) -> Array2<f32> {
 
 /// Keys in two bits per channel before and after the rotation.
 pub fn rope(caches: &Caches) -> Result<Table> {
-    let rows = caches.0.iter().map(|(layer, of)| Ok((*layer, lost(of, true)?, lost(of, false)?)));
+    let both = caches
+        .0
+        .iter()
+        .flat_map(|(layer, of)| [true, false].map(|before_rope| lost(*layer, of, before_rope)));
     let title = "Keys in two bits per channel, quantized before RoPE and after";
-    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
-        .number("layer", |(layer, ..)| layer.to_string())
-        .number("most uneven fast pair, before", |(_, before, _)| sig3(before.unevenness))
-        .number("after", |(.., after)| sig3(after.unevenness))
-        .number("error of the keys, before", |(_, before, _)| percent(before.keys))
-        .number("after RoPE", |(.., after)| percent(after.keys))
-        .number("error of the output, before", |(_, before, _)| percent(before.outputs))
-        .number("after rotation", |(.., after)| percent(after.outputs))
+    Ok(Table::of(title, both.collect::<Result<Vec<_>>>()?)
+        .number("layer", |lost| lost.layer.to_string())
+        .text("quantized", |lost| if lost.before_rope { "before RoPE" } else { "after RoPE" })
+        .text("pairs of the heads' largest channels", |lost| lost.pairs.join(", "))
+        .number("most uneven of the pairs 0 to 6", |lost| sig3(lost.unevenness))
+        .number("error of the keys", |lost| percent(lost.keys))
+        .number("error of the output", |lost| percent(lost.outputs))
         .done())
 }
 
