@@ -93,7 +93,7 @@ fn rotated(m: &Array2<f32>, theta: f64) -> Result<Array2<f32>> {
 fn outputs(cut: &Cut, policy: Policy) -> Result<Array2<f32>> {
     let of_heads = |m: &Array2<f16>| -> Result<Array3<f32>> {
         let shape = (m.nrows(), m.ncols() / HEAD_DIM, HEAD_DIM);
-        Ok(m.mapv(f16::to_f32).into_shape_with_order(shape)?)
+        Ok(m.mapv(f16::to_f32).to_shape(shape)?.to_owned())
     };
     let [keys, values, queries] = cut;
     Ok(decode_steps(policy, &of_heads(keys)?, &of_heads(values)?, &of_heads(queries)?)?)
