@@ -8,6 +8,7 @@
 //! * [`int4`]: a matrix of int4 codes in groups, with a scale for each group.
 //! * [`table`]: one type for every table of the book, rendered for a chapter and for a snapshot.
 //! * [`real_slice`]: real weights of SmolLM2-135M that travel with the repository.
+//! * [`real_cache`]: keys, values and queries of three of its layers.
 //! * [`skip`]: the line by which a test says that it was skipped.
 //! * [`workspace`]: paths in the repository.
 //! * [`wrong`]: plausible wrong answers, kept as code.
@@ -17,6 +18,7 @@ pub mod difference;
 pub mod int4;
 pub mod int8;
 pub mod meters;
+pub mod real_cache;
 pub mod real_slice;
 pub mod reference;
 pub mod skip;

@@ -99,6 +99,29 @@ pub enum SliceError {
         /// The shape it has in the file.
         shape: Vec<usize>,
     },
+    /// A tensor of the caches has another shape.
+    #[error(
+        "tensor {name} of the real slice has the shape {found:?}, which is not {expected:?} in rows of a token; \
+         `git checkout labs/kit/real-slice` restores it"
+    )]
+    OtherShape {
+        /// The tensor's name.
+        name: String,
+        /// The shape it has in the file.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: [usize; 3],
+    },
+    /// The slice has no cache of the layer.
+    #[error(
+        "the real slice has no KV cache of layer {layer}; it has those of the layers {there:?}"
+    )]
+    NoCache {
+        /// The layer that was asked for.
+        layer: usize,
+        /// The layers that are there.
+        there: &'static [usize],
+    },
     /// There is no such tensor.
     #[error("the real slice has no tensor {name}; it has: {}", TENSORS.join(", "))]
     Unknown {
@@ -177,7 +200,7 @@ pub fn hessian(name: &str) -> Result<Array2<f64>, SliceError> {
 }
 
 /// A matrix of `f16` out of the bytes of a safetensors file.
-fn matrix(bytes: &[u8], name: &str) -> Result<Array2<f32>, SliceError> {
+pub(crate) fn matrix(bytes: &[u8], name: &str) -> Result<Array2<f32>, SliceError> {
     let tensors = SafeTensors::deserialize(bytes)?;
     let view = tensors.tensor(name)?;
     let not_a_matrix = || SliceError::NotAMatrix {
@@ -228,7 +251,7 @@ fn hessians_file() -> Result<&'static [u8], SliceError> {
     read_once(&BYTES, HESSIANS_PATH)
 }
 
-fn read_once(
+pub(crate) fn read_once(
     cell: &'static OnceLock<Vec<u8>>,
     path: &'static str,
 ) -> Result<&'static [u8], SliceError> {

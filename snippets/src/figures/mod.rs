@@ -17,6 +17,7 @@ mod lab_04;
 mod lab_06;
 mod lab_07;
 mod lab_08;
+mod lab_09;
 mod landscape;
 mod layouts;
 pub mod measured;
@@ -33,7 +34,7 @@ use std::sync::LazyLock;
 
 use anyhow::Result;
 
-use crate::inputs::{AWQ, CPU, GPTQ, GPU, GRIDS, KV, LAYERS, METERS, MODEL, SLICE};
+use crate::inputs::{AWQ, CACHES, CPU, GPTQ, GPU, GRIDS, KV, LAYERS, METERS, MODEL, SLICE};
 use crate::{Embed, Entry};
 // What a figure is drawn with.
 pub(crate) use plot::{Axis, Key, Layout, Plot, axis_percent, draw, plain};
@@ -73,6 +74,9 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("grid_perplexities", &GRIDS, lab_08::perplexities),
         Entry::of("kv_cost", &KV, kv_cache::cost),
         Entry::computed("shape_decides", lab_08::shape_decides),
+        Entry::of("kv_keys", &CACHES, lab_09::keys),
+        Entry::of("kv_values", &CACHES, lab_09::values),
+        Entry::of("kv_sinks", &CACHES, lab_09::sinks),
         Entry::of("landscape_before", &LAYERS, landscape::before),
         Entry::of("landscape_after", &LAYERS, landscape::after),
         Entry::of("model_ratios_norm", &MODEL, outliers::model_ratios_norm),

@@ -18,7 +18,7 @@ use crate::entry::Input;
 pub use captures::Engines;
 use captures::json_in;
 pub(crate) use captures::{load, load_all};
-pub use real_slice::{Hessians, Layer, Layers, Slice, WithHessian};
+pub use real_slice::{Caches, Hessians, Layer, Layers, Slice, WithHessian};
 
 /// A path under `labs/measure/src`, where each program has a folder `captures`.
 macro_rules! captures {
@@ -71,6 +71,9 @@ pub static HESSIANS: Input<Hessians> = Input::new(
     || vec![kit::real_slice::PATH.into(), kit::real_slice::HESSIANS_PATH.into()],
     Hessians::read,
 );
+
+/// The real KV caches.
+pub static CACHES: Input<Caches> = Input::new(|| vec![kit::real_cache::PATH.into()], Caches::read);
 
 /// The captures of `cargo book capture gpu`.
 pub static GPU: Input<Gpus> = Input::new(committed_gpus, |files| Ok(Gpus(load_all(files)?)));

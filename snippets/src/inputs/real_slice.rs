@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use kit::real_cache::{self, RealCache};
 use kit::real_slice::{self, TENSORS, Window, label};
 use ndarray::Array2;
 
@@ -88,5 +89,15 @@ impl Layers {
     pub fn of(&self, name: &str) -> &Layer {
         let found = TENSORS.iter().zip(&self.0).find(|(known, _)| **known == name);
         found.unwrap_or_else(|| panic!("{name} is not one of {TENSORS:?}")).1
+    }
+}
+
+/// The KV caches of three layers, each with the number of the layer.
+pub struct Caches(pub Vec<(usize, RealCache)>);
+
+impl Caches {
+    pub(super) fn read(_: &[PathBuf]) -> Result<Self> {
+        let read = |layer| Ok((layer, real_cache::of_layer(layer)?));
+        Ok(Self(real_cache::LAYERS.into_iter().map(read).collect::<Result<_>>()?))
     }
 }

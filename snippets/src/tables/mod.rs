@@ -16,6 +16,7 @@ mod lab_05;
 pub mod lab_06;
 pub mod lab_07;
 pub mod lab_08;
+pub mod lab_09;
 mod layouts;
 pub mod measured;
 mod mental_model;
@@ -33,8 +34,8 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS, HESSIANS,
-    KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, CACHES, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS,
+    HESSIANS, KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -160,6 +161,12 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_08_feedback", &GRIDS, lab_08::feedback),
         Entry::computed("lab_08_thirds", lab_08::thirds),
         Entry::of("lab_08_block_shapes", &SLICE, lab_08::block_shapes),
+        Entry::of("lab_09_spread", &CACHES, lab_09::spread),
+        Entry::of("lab_09_granularity", &CACHES, lab_09::granularity),
+        Entry::of("lab_09_rope", &CACHES, lab_09::rope),
+        Entry::of("lab_09_formats", &CACHES, lab_09::formats),
+        Entry::computed("lab_09_bytes", lab_09::bytes),
+        Entry::computed("lab_09_window", lab_09::window),
         Entry::of("kv_quality", &KV, kv_cache::quality),
         Entry::of("kv_decode", &KV, kv_cache::decode),
         Entry::of("kv_found_again", &KV, kv_cache::found_again),

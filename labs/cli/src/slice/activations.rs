@@ -11,7 +11,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use half::f16;
-use kit::real_slice;
 use ndarray::{Array2, ArrayView1};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -81,9 +80,9 @@ impl Inputs {
     }
 }
 
-/// Writes the file of `inputs`, or compares the file that is there with them.
-pub fn run(inputs: &Inputs, check: bool) -> Result<()> {
-    let path = Path::new(real_slice::ACTIVATIONS_PATH);
+/// Writes the file `path` of `inputs`, or compares the file that is there with them.
+pub fn run(inputs: &Inputs, path: &str, check: bool) -> Result<()> {
+    let path = Path::new(path);
     let shown = path.display();
     if !check {
         let bytes = inputs.bytes()?;
@@ -118,7 +117,7 @@ fn steps_between(a: f16, b: f16) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kit::real_slice::Window;
+    use kit::real_slice::{self, Window};
     use ndarray::array;
 
     fn inputs(values: Array2<f32>) -> Inputs {

@@ -1,9 +1,10 @@
 //! `cargo book slice`: cuts the real slice out of the fetched model.
 //!
 //! The same model always gives the same weights, byte for byte, so `--check` compares the committed file
-//! byte for byte. Activations are computed, so they are compared within a step of `f16`.
+//! byte for byte. Activations and caches are computed, so they are compared within a step of `f16`.
 
 mod activations;
+mod caches;
 mod file;
 mod hessians;
 mod rows;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use formats::gguf::{Gguf, unpermute_rotary};
 use half::f16;
-use kit::real_slice;
+use kit::{real_cache, real_slice};
 use ndarray::{Array2, Axis};
 
 use file::Cut;
@@ -49,7 +50,8 @@ pub fn run(args: &Args) -> Result<()> {
         write(&bytes, slice)?;
         eprintln!("{} is written, {} bytes", slice.display(), bytes.len());
     }
-    activations::run(&windows::inputs(&model)?, args.check)?;
+    activations::run(&windows::inputs(&model)?, real_slice::ACTIVATIONS_PATH, args.check)?;
+    activations::run(&caches::inputs(&model)?, real_cache::PATH, args.check)?;
     hessians::run(&model, args.check)
 }
 
