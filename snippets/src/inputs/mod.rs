@@ -43,6 +43,10 @@ const FLOATS_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/floats/ours-epyc-avx512.json"),
     captures!("engines/captures/floats/vllm-epyc-avx512.json"),
 ];
+const FLOATS_IN_GGUF_FILES: [&str; 2] = [
+    captures!("engines/captures/floats/ours-gguf-epyc-avx512.json"),
+    captures!("engines/captures/floats/llama-cpp-epyc-avx512.json"),
+];
 const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const KV_FOLDER: &str = captures!("kv/captures");
@@ -122,6 +126,10 @@ pub static GPTQ: Input<measure::gptq::Capture> =
 /// The quality of files in lab 08's formats, by this course's model and by vLLM.
 pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =
     Input::new(|| FLOATS_SERVED_FILES.map(PathBuf::from).into(), load_all);
+
+/// The quality of GGUF files in lab 08's format, by this course's model and by llama.cpp.
+pub static FLOATS_IN_GGUF: Input<Vec<engines::Capture>> =
+    Input::new(|| FLOATS_IN_GGUF_FILES.map(PathBuf::from).into(), load_all);
 
 /// The capture of `cargo book capture grids`.
 pub static GRIDS: Input<measure::grids::Capture> =

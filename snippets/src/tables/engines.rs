@@ -62,9 +62,19 @@ fn by_both(ours: &Capture, vllm: &Capture, title: &str) -> Result<Table> {
 
 /// GGUF files, read by this course's model and by llama.cpp.
 pub fn gguf(of: &Engines) -> Result<Table> {
-    let own = |checkpoint: &Run| of.ours.named(&checkpoint.name);
+    gguf_files(&of.ours, &of.llama_cpp)
+}
+
+/// The GGUF file of lab 08's format beside that of the original, read by both.
+pub fn float_gguf(of: &[Capture]) -> Result<Table> {
+    let [ours, llama_cpp] = of else { bail!("{} captures, and there are two engines", of.len()) };
+    gguf_files(ours, llama_cpp)
+}
+
+fn gguf_files(ours: &Capture, llama_cpp: &Capture) -> Result<Table> {
+    let own = |checkpoint: &Run| ours.named(&checkpoint.name);
     let title = "The same GGUF files, read by this course's model and by llama.cpp";
-    Ok(Table::of(title, &of.llama_cpp.runs)
+    Ok(Table::of(title, &llama_cpp.runs)
         .text("file", |llama| name(llama))
         .number("MB", |llama| megabytes(llama))
         .number("perplexity, ours", |llama| perplexity(own(llama)))

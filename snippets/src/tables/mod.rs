@@ -34,8 +34,9 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CACHES, CPU, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8, GPU, GRIDS,
-    HESSIANS, KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8,
+    GPU, GRIDS, HESSIANS, KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
+    VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -120,6 +121,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_06_w8a8", &GPTQ_W8A8, |of| engines::roundings(of, "W8A8")),
         Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
         Entry::of("lab_08_served", &FLOATS_SERVED, |of| engines::float_folders(of)),
+        Entry::of("lab_08_gguf", &FLOATS_IN_GGUF, |of| engines::float_gguf(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
         Entry::of("engines_gguf", &SERVED, engines::gguf),
         Entry::of("engines_seven_bits", (&SERVED, &SEVEN_BITS), engines::seven_bits),
