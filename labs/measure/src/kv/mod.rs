@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> Result<()> {
     let model = Model::load(kit::workspace::fetched_model())?;
     for context in retrieval::CONTEXTS {
         for &format in &formats {
-            if capture.retrieval(format.name, context).is_some() {
+            let is_control = context == 0 && *format != CacheFormat::F32;
+            if is_control || capture.retrieval(format.name, context).is_some() {
                 continue;
             }
             let found = retrieval::run(&with_cache(&model, format)?, format.name, context)?;

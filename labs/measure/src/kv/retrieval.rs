@@ -9,8 +9,11 @@ use model::{Cache, Model, Tokenizer, most_likely, passage};
 
 use super::Retrieval;
 
-/// Tokens of the text.
-pub const CONTEXTS: [usize; 2] = [2048, 7936];
+/// Tokens of the text that the model has read. With 0 it has read nothing but what is given, which is the
+/// control.
+pub const CONTEXTS: [usize; 3] = [0, CONTROL, 7936];
+/// Tokens of the text in which the control begins.
+const CONTROL: usize = 2048;
 /// Places at which the text begins again.
 const PLACES: usize = 16;
 /// Tokens that are given from there.
@@ -25,11 +28,13 @@ const GUESSED: usize = 24;
 pub fn run(model: &Model, format: &str, context: usize) -> Result<Retrieval> {
     let text = Tokenizer::load(fetched_model())?.encode(passage::ALICE)?;
     ensure!(text.len() > context, "the passage has {} tokens", text.len());
-    let text = &text[..context];
     let mut cache = Cache::new(model.config(), context + GIVEN + GUESSED)?;
-    model.hidden(text, &mut cache, &mut |_, _| ())?;
+    if context > 0 {
+        model.hidden(&text[..context], &mut cache, &mut |_, _| ())?;
+    }
     // Never the last tokens, which a window leaves in 32 bits.
-    let starts: Vec<usize> = (0..PLACES).map(|place| place * (context - 256) / PLACES).collect();
+    let span = if context == 0 { CONTROL } else { context } - 256;
+    let starts: Vec<usize> = (0..PLACES).map(|place| place * span / PLACES).collect();
     // Each place goes on with a copy of the cache, and all places together, so that a step reads the
     // weights once.
     let mut caches = vec![cache; PLACES];
