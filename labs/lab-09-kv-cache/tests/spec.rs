@@ -559,10 +559,10 @@ fn a_code_depends_on_no_token_that_comes_later() {
     for all in [&mut keys, &mut values] {
         all.slice_mut(s![30.., .., ..]).mapv_inplace(|value| sixteen_bits(100.0 * value));
     }
-    let loud = filled(SMALL, &keys, &values);
-    for (index, (calm, loud)) in calm.heads.iter().zip(&loud.heads).enumerate() {
+    let larger = filled(SMALL, &keys, &values);
+    for (index, (calm, larger)) in calm.heads.iter().zip(&larger.heads).enumerate() {
         for (what, a, b) in
-            [("keys", &calm.keys, &loud.keys), ("values", &calm.values, &loud.values)]
+            [("keys", &calm.keys, &larger.keys), ("values", &calm.values, &larger.values)]
         {
             assert_same(
                 read(b).slice(s![..30, ..]),
