@@ -1003,7 +1003,7 @@ fn real_keys_want_a_scale_per_channel() {
 
 #[test]
 fn real_values_want_a_scale_per_token_where_a_token_of_large_weight_has_small_values() {
-    // In layer 4 nine tokens in the middle of the text, each of them " the", have small values and draw most of
+    // In layer 4 seven tokens in the middle of the text, each of them " the", have small values and draw most of
     // the weight, so four sinks change nothing there.
     for (layer, sinks) in [(4, 0), (4, 4), (14, 0)] {
         let steps = Steps::of_layer(layer);

@@ -20,7 +20,7 @@ const GROUP: usize = 32;
 /// Pairs of channels that turn around more than five times in the tokens of the slice.
 const FAST: usize = 7;
 /// The size of the values of a token, over the median token, below which the values count as small.
-const SMALL: f64 = 0.4;
+const SMALL: f64 = 0.25;
 
 /// The largest over the median.
 fn over_median(values: &[f64]) -> f64 {
