@@ -50,13 +50,24 @@ const FLOATS_IN_GGUF_FILES: [&str; 2] = [
 const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
 const KV_FOLDER: &str = captures!("kv/captures");
-const KV_VLLM_FILES: [&str; 6] = [
+const KV_OURS_FILES: [&str; 3] = [
+    captures!("engines/captures/kv/ours-none.json"),
+    captures!("engines/captures/kv/ours-fp8.json"),
+    captures!("engines/captures/kv/ours-kv-fp8.json"),
+];
+const KV_VLLM_FILES: [&str; 5] = [
     captures!("engines/captures/kv/vllm-auto.json"),
     captures!("engines/captures/kv/vllm-fp8.json"),
     captures!("engines/captures/kv/vllm-fp8_e5m2.json"),
     captures!("engines/captures/kv/vllm-int8_per_token_head.json"),
-    captures!("engines/captures/kv/vllm-int4_per_token_head.json"),
     captures!("engines/captures/kv/vllm-nvfp4.json"),
+];
+const KV_LLAMA_CPP_FILES: [&str; 5] = [
+    captures!("engines/captures/kv/llama-cpp-f16.json"),
+    captures!("engines/captures/kv/llama-cpp-q8_0.json"),
+    captures!("engines/captures/kv/llama-cpp-q8_0-norot.json"),
+    captures!("engines/captures/kv/llama-cpp-q4_0.json"),
+    captures!("engines/captures/kv/llama-cpp-q4_0-norot.json"),
 ];
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
@@ -138,6 +149,14 @@ pub static GRIDS: Input<measure::grids::Capture> =
 /// The capture of `cargo book capture kv`.
 pub static KV: Input<measure::kv::Capture> =
     Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "kv"));
+
+/// The course's model with an FP8 cache, its scales 1 or calibrated, behind the one without.
+pub static KV_OURS: Input<Vec<engines::Capture>> =
+    Input::new(|| KV_OURS_FILES.map(PathBuf::from).into(), load_all);
+
+/// llama.cpp with its cache in each format, the one that the others are compared with first.
+pub static KV_LLAMA_CPP: Input<Vec<engines::Capture>> =
+    Input::new(|| KV_LLAMA_CPP_FILES.map(PathBuf::from).into(), load_all);
 
 /// vLLM with its cache in each format, the one that the others are compared with first.
 pub static KV_VLLM: Input<Vec<engines::Capture>> =

@@ -35,8 +35,8 @@ use kit::Table;
 
 use crate::inputs::{
     AVX512, AWQ, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8,
-    GPU, GRIDS, HESSIANS, KV, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE,
-    VLLM_MAP,
+    GPU, GRIDS, HESSIANS, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL, ROUNDING,
+    SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -172,6 +172,15 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("kv_quality", &KV, kv_cache::quality),
         Entry::of("kv_decode", &KV, kv_cache::decode),
         Entry::of("kv_found_again", &KV, kv_cache::found_again),
+        Entry::of("kv_scales", &KV_OURS, |of| {
+            kv_cache::of_engine(
+                "This course's model with an FP8 cache: the scales are 1, or calibrated",
+                of,
+            )
+        }),
+        Entry::of("kv_llama_cpp", &KV_LLAMA_CPP, |of| {
+            kv_cache::of_engine("llama.cpp, by the name given to -ctk and -ctv", of)
+        }),
         Entry::of("kv_vllm", &KV_VLLM, |of| {
             kv_cache::of_engine("vLLM on the processor, by the name given to --kv-cache-dtype", of)
         }),
