@@ -95,10 +95,12 @@ pub enum ModelError {
         head_dim: usize,
     },
     /// A name that no cache format has.
-    #[error("there is no KV cache format `{name}`; there are: {}", crate::CacheFormat::names())]
+    #[error("there is no KV cache format `{name}`; there are: {known}")]
     NoCacheFormat {
         /// The name.
         name: String,
+        /// The names that there are.
+        known: String,
     },
     /// The numbers of tokens and of caches differ.
     #[error(

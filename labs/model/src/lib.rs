@@ -36,7 +36,8 @@
 mod absent;
 mod assemble;
 mod attention;
-pub mod cache;
+mod cache;
+pub mod cache_format;
 pub mod config;
 mod dense;
 mod error;
@@ -56,7 +57,8 @@ mod tensors;
 mod tokenizer;
 mod weights;
 
-pub use cache::{Cache, CacheFormat, CacheStorage};
+pub use cache::Cache;
+pub use cache_format::{CacheFormat, CacheStorage};
 pub use config::Config;
 pub use dense::Dense;
 pub use error::ModelError;

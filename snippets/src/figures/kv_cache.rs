@@ -21,9 +21,10 @@ pub fn cost(of: &Capture) -> Result<Figure> {
     }
     let values: Vec<f64> = points.iter().map(|point| point.2).collect();
     let bytes: Vec<f64> = points.iter().map(|point| point.1).collect();
-    let (low, high) = (smallest(&values).log10().floor(), largest(&values).log10().ceil());
-    let powers = (low as i32..=high as i32).map(|power| 10f64.powi(power));
-    let x = Axis::log("divergence (nats)", 10f64.powf(low)..10f64.powf(high)).ticks(powers, sig3);
+    let (low, high) = (10f64.powf(smallest(&values).log10().floor()), 1.5 * largest(&values));
+    let powers =
+        (-9..1).map(|power| 10f64.powi(power)).filter(|power| (low..=high).contains(power));
+    let x = Axis::log("divergence (nats)", low..high).ticks(powers, sig3);
     points.sort_by(|a, b| a.1.total_cmp(&b.1));
     let rows = points.len();
     let label = |at: f64| {

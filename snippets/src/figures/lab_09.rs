@@ -144,7 +144,7 @@ fn scatter(caches: &Caches) -> Result<Drawing> {
     let y = Axis::log("mean weight", 1e-5..1.0)
         .holding(&weights)
         .ticks([1e-4, 1e-3, 0.01, 0.1, 1.0], plain);
-    draw(Layout::with_legend(1), x, y, |plot| {
+    draw(Layout { left: 760, ..Layout::with_legend(1) }, x, y, |plot| {
         for (mark, points) in &clouds {
             plot.marks(points.iter().copied(), *mark)?;
         }

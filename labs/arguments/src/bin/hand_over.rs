@@ -18,7 +18,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Checked(arguments::Command),
+    Checked(Box<arguments::Command>),
     /// A command of which only `course` knows the arguments.
     #[command(external_subcommand)]
     Other(Vec<OsString>),

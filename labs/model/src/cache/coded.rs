@@ -6,7 +6,7 @@ use kernels::cached::{Codes, add_weighted, dots};
 use kernels::plain;
 use ndarray::{Array2, ArrayView2};
 
-use super::format::{Along, CacheFormat, Coding};
+use crate::cache_format::{Along, CacheFormat, Coding};
 
 /// Keys or values of one head: the first tokens in `f32`, then tokens in codes, then the most recent ones
 /// in `f32`. Rows are tokens, of `head_dim` numbers.

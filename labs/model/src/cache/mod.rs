@@ -1,42 +1,18 @@
 //! The KV cache.
 
 mod coded;
-pub mod format;
 mod rows;
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use ndarray::{ArrayView2, Axis};
 
+use crate::cache_format::{CacheFormat, CacheStorage};
 use crate::{Config, ModelError};
-pub use format::CacheFormat;
 pub(crate) use rows::Rows;
 
 /// Tokens that are run at once where a format has a window.
 const PASS: usize = 32;
-
-/// How a model's caches are stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CacheStorage {
-    /// The format of keys and values.
-    pub format: &'static CacheFormat,
-    /// Of each layer the scale of keys and that of values, for a format with one scale a layer. Empty: 1.
-    pub scales: Arc<[[f32; 2]]>,
-}
-
-impl CacheStorage {
-    /// This format, with a scale of 1 where a layer has one scale.
-    pub fn of(format: &'static CacheFormat) -> Self {
-        Self { format, scales: Arc::new([]) }
-    }
-}
-
-impl Default for CacheStorage {
-    fn default() -> Self {
-        Self::of(&CacheFormat::F32)
-    }
-}
 
 /// The keys and values of the tokens so far, of every layer.
 #[derive(Clone, Debug)]

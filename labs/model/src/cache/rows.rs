@@ -4,7 +4,7 @@ use kernels::plain;
 use ndarray::{Array2, ArrayView2, CowArray, Ix2, s};
 
 use super::coded::{Coded, Reader};
-use super::format::{CacheFormat, Coding};
+use crate::cache_format::{CacheFormat, Coding};
 
 /// Keys or values of one head, `[tokens, head_dim]`.
 #[derive(Clone, Debug)]
@@ -110,8 +110,8 @@ mod tests {
     use kit::data::normal_matrix;
     use kit::difference::assert_same;
 
-    use super::super::format::Rule;
     use super::*;
+    use crate::cache_format::Rule;
 
     const WIDTH: usize = 64;
     /// More than a window and two blocks, and no whole block.

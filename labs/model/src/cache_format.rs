@@ -1,5 +1,7 @@
 //! How a KV cache can be stored.
 
+use std::sync::Arc;
+
 use half::f16;
 use kernels::cached::{Codes, UNIT};
 
@@ -148,11 +150,11 @@ impl CacheFormat {
         Self::ALL
             .iter()
             .find(|format| format.name == name)
-            .ok_or_else(|| ModelError::NoCacheFormat { name: name.into() })
+            .ok_or_else(|| ModelError::NoCacheFormat { name: name.into(), known: Self::names() })
     }
 
     /// The names of all formats, in words.
-    pub fn names() -> String {
+    fn names() -> String {
         Self::ALL.iter().map(|format| format.name).collect::<Vec<_>>().join(", ")
     }
 
@@ -169,9 +171,31 @@ impl CacheFormat {
     }
 }
 
+/// How a model's caches are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheStorage {
+    /// The format of keys and values.
+    pub format: &'static CacheFormat,
+    /// Of each layer the scale of keys and that of values, for a format with one scale a layer. Empty: 1.
+    pub scales: Arc<[[f32; 2]]>,
+}
+
+impl CacheStorage {
+    /// This format, with a scale of 1 where a layer has one scale.
+    pub fn of(format: &'static CacheFormat) -> Self {
+        Self { format, scales: Arc::new([]) }
+    }
+}
+
+impl Default for CacheStorage {
+    fn default() -> Self {
+        Self::of(&CacheFormat::F32)
+    }
+}
+
 impl Coding {
     /// Tokens that are coded together.
-    pub(super) fn block(&self) -> usize {
+    pub(crate) fn block(&self) -> usize {
         match self.along {
             Along::Token => 1,
             Along::Channel => self.group,
@@ -179,7 +203,7 @@ impl Coding {
     }
 
     /// Scales of a block whose tokens have `head_dim` channels.
-    pub(super) fn scales_of_block(&self, head_dim: usize) -> usize {
+    pub(crate) fn scales_of_block(&self, head_dim: usize) -> usize {
         match (self.rule, self.along) {
             (Rule::PerTensor, _) => 0,
             (_, Along::Token) => head_dim / self.group.min(head_dim),
@@ -190,12 +214,12 @@ impl Coding {
 
 impl Rule {
     /// Whether a group has a zero beside its scale.
-    pub(super) fn has_zero(self) -> bool {
+    pub(crate) fn has_zero(self) -> bool {
         matches!(self, Self::MinMax(_))
     }
 
     /// Scale and zero of a group, rounded to the 16 bits in which they are stored.
-    pub(super) fn fit(self, numbers: impl Iterator<Item = f32> + Clone) -> (f16, f16) {
+    pub(crate) fn fit(self, numbers: impl Iterator<Item = f32> + Clone) -> (f16, f16) {
         match self {
             Self::Absmax(steps) => {
                 let absmax = numbers.fold(0.0, |max: f32, x| max.max(x.abs()));
@@ -211,7 +235,7 @@ impl Rule {
     }
 
     /// The code of a number: the nearest, half to even. A scale of 0 leaves one code, 0.
-    pub(super) fn code(self, x: f32, scale: f32, zero: f32) -> u8 {
+    pub(crate) fn code(self, x: f32, scale: f32, zero: f32) -> u8 {
         let steps = if scale == 0.0 { 0.0 } else { ((x - zero) / scale).round_ties_even() };
         match self {
             Self::Absmax(most) => {
