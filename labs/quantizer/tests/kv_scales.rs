@@ -56,7 +56,7 @@ fn a_checkpoint_brings_its_scales_along_and_is_run_with_them() -> Outcome {
         assert_eq!(storage.format.name, "fp8", "{scheme}");
         // The largest number of each layer fills the grid.
         let mut cache = Cache::new(model.config(), CHUNK)?;
-        let mut largest = vec![[0.0_f32; 2]; 2];
+        let mut largest = [[0.0_f32; 2]; 2];
         for chunk in text(2).chunks(CHUNK) {
             cache.truncate(0);
             model.forward(chunk, &mut cache)?;

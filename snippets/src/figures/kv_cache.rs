@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use kit::table::{count, sig3};
 use measure::kv::{CHUNKS, Capture};
 
-use super::{Axis, Figure, Ink, Layout, Mark, Shape, draw};
+use super::{Axis, Figure, Ink, Layout, Mark, Shape, draw, plain};
 use crate::rows::{largest, smallest};
 
 /// Bytes of a token against the divergence of each format.
@@ -24,7 +24,7 @@ pub fn cost(of: &Capture) -> Result<Figure> {
     let (low, high) = (10f64.powf(smallest(&values).log10().floor()), 1.5 * largest(&values));
     let powers =
         (-9..1).map(|power| 10f64.powi(power)).filter(|power| (low..=high).contains(power));
-    let x = Axis::log("divergence (nats)", low..high).ticks(powers, sig3);
+    let x = Axis::log("divergence (nats)", low..high).ticks(powers, plain);
     points.sort_by(|a, b| a.1.total_cmp(&b.1));
     let rows = points.len();
     let label = |at: f64| {

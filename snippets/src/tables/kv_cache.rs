@@ -38,12 +38,12 @@ pub fn quality(of: &Capture) -> Result<Table> {
     );
     Ok(Table::of(title, rows)
         .text("format", |(run, ..)| run.format.clone())
-        .text("what it is", |(_, about, ..)| *about)
         .number("bytes a token", |(run, ..)| count(run.token_bytes.round() as usize))
         .number(format!("perplexity, {short}"), |(.., short, _)| format!("{:.2}", short.perplexity))
         .number(format!("perplexity, {long}"), |(.., long)| format!("{:.2}", long.perplexity))
         .number(format!("divergence (nats), {long}"), |(.., long)| sig3(long.kl_divergence))
         .number(format!("same next token, {long}"), |(.., long)| percent(long.top1_agreement))
+        .text("what it is", |(_, about, ..)| *about)
         .done())
 }
 
