@@ -113,7 +113,9 @@ pub fn of_engine(title: &str, captures: &[engines::Capture]) -> Result<Table> {
             more.map_or("-".into(), |more| format!("{more:.3}"))
         })
         .text("continues \"The capital of France is\"", |(_, run)| {
-            run.answers.first().map_or(String::new(), |answer| format!("{:?}", answer.trim()))
+            run.answers
+                .first()
+                .map_or(String::new(), |answer| format!("\"{}\"", answer.replace('\n', "⏎")))
         })
         .done())
 }
