@@ -122,7 +122,7 @@ mod tests {
         let mut x = normal_matrix(5, tokens, WIDTH);
         for (token, mut row) in x.rows_mut().into_iter().enumerate() {
             row.mapv_inplace(|x| x * (1.0 + token as f32 / 50.0));
-            row[WIDTH - 1] = 40.0 + row[WIDTH - 1];
+            row[WIDTH - 1] += 40.0;
         }
         x
     }
