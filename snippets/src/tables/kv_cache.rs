@@ -102,7 +102,8 @@ pub fn of_engine(title: &str, captures: &[engines::Capture]) -> Result<Table> {
     let first = rows.first().context("there is no run")?.1;
     let perplexity = |run: &engines::Run| run.quality.as_ref().map(|quality| quality.perplexity);
     let exact = perplexity(first);
-    Ok(Table::of(title, rows)
+    let has_sizes = rows.iter().any(|(_, run)| cache_tokens(run).is_some());
+    let mut table = Table::of(title, rows)
         .text("checkpoint", |(_, run)| run.name.clone())
         .text("cache", |(cache, _)| cache.clone().unwrap_or_else(|| "as the config says".into()))
         .number("perplexity", move |(_, run)| {
@@ -111,11 +112,22 @@ pub fn of_engine(title: &str, captures: &[engines::Capture]) -> Result<Table> {
         .number("more than the first", move |(_, run)| {
             let more = perplexity(run).zip(exact).map(|(perplexity, exact)| perplexity - exact);
             more.map_or("-".into(), |more| format!("{more:.3}"))
-        })
+        });
+    if has_sizes {
+        table = table
+            .number("tokens that fit", |(_, run)| cache_tokens(run).unwrap_or("-").to_string());
+    }
+    Ok(table
         .text("continues \"The capital of France is\"", |(_, run)| {
             run.answers
                 .first()
                 .map_or(String::new(), |answer| format!("\"{}\"", answer.replace('\n', "⏎")))
         })
         .done())
+}
+
+/// The tokens that fit the cache, by the line of vLLM's log that says so.
+fn cache_tokens(run: &engines::Run) -> Option<&str> {
+    let line = run.log.iter().find_map(|line| line.split_once("KV cache size: "))?.1;
+    Some(line.split_once(" tokens")?.0)
 }
