@@ -98,6 +98,8 @@ mod tests {
             ),
             (format!("quantize --scheme nvfp4 --input {there} --method gptq --sweeps 2"), "nvfp4"),
             (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
+            (format!("quantize --scheme awq --input {there} --kv fp8"), "compressed-tensors"),
+            (format!("quantize --scheme gguf-q4_0 --input {there} --kv fp8"), "compressed-tensors"),
             (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
         ] {
             let error = checked(&words).expect_err(&words);

@@ -35,8 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", value_parser = ["fp8"])]
     pub kv: Option<String>,
     /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for
-    /// GPTQ and AWQ. No
-    /// meter scores them.
+    /// GPTQ, AWQ and --kv. No meter scores them.
     #[arg(long, value_name = "FILE", value_parser = existing)]
     pub calibration: Option<PathBuf>,
     /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
@@ -234,6 +233,11 @@ impl Args {
         self.method.check(format)?;
         self.check_calibration()?;
         self.check_scales(format)?;
+        ensure!(
+            self.kv.is_none() || format.takes_kv_scales(),
+            "--kv is for formats with compressed-tensors' config, which has a place for the scales of a \
+             cache, and for none; {format} has another config"
+        );
         let (input, out) = (self.input(), self.out());
         ensure!(
             input.exists(),
@@ -259,7 +263,8 @@ impl Args {
                 || (awq && self.gptq == for_awq)
                 || (self.kv.is_some() && self.gptq == for_kv),
             "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
-             choices of GPTQ (the first and the last also of AWQ, the first also of --kv): add --method gptq, or leave them out"
+             choices of GPTQ (the first and the last also of AWQ, the first also of --kv): add \
+             --method gptq, or leave them out"
         );
         ensure!(
             awq || self.awq == Awq::default(),

@@ -3,7 +3,7 @@
 use formats::bytes;
 use formats::checkpoint::{Dtype, Storage, Tensor};
 use formats::float8;
-use model::{Cache, CacheFormat, CacheStorage, Config, Model};
+use model::{Cache, CacheFormat, CacheStorage, Config, Model, ModelError};
 use ndarray::arr2;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,9 @@ impl KvScales {
     /// # Errors
     /// If there is no token, or the model fails.
     pub fn calibrate(model: &Model, tokens: &[u32], chunk: usize) -> Result<Self, WriteError> {
+        if tokens.is_empty() {
+            return Err(ModelError::NoTokens.into());
+        }
         let mut largest = vec![[0.0_f32; 2]; model.config().layers];
         for tokens in tokens.chunks(chunk.max(1)) {
             let mut cache = Cache::new(model.config(), tokens.len())?;
@@ -34,9 +37,6 @@ impl KvScales {
         }
         // A layer of zeros has any scale, and 0 cannot be divided by.
         let scale = |absmax: f32| if absmax > 0.0 { absmax / float8::MAX } else { 1.0 };
-        if tokens.is_empty() {
-            return Err(model::ModelError::NoTokens.into());
-        }
         Ok(Self(largest.into_iter().map(|largest| largest.map(scale)).collect()))
     }
 
@@ -65,21 +65,17 @@ impl KvScales {
         self.0.iter().enumerate().flat_map(of_layer)
     }
 
-    /// The `quantization_config` with the scheme of the cache; `None` if the config is that of another
-    /// library, which has no such key.
-    pub(crate) fn config(quantization: Option<Value>) -> Option<Value> {
+    /// The `quantization_config` of a format that takes these scales, with the scheme of the cache.
+    pub(crate) fn config(quantization: Option<Value>) -> Value {
         // What compressed-tensors writes where no weight is quantized.
         let dense = || {
             json!({"quant_method": "compressed-tensors", "format": "dense", "config_groups": {},
             "ignore": [], "quantization_status": "compressed"})
         };
         let mut config = quantization.unwrap_or_else(dense);
-        if config["quant_method"] != "compressed-tensors" {
-            return None;
-        }
         config["kv_cache_scheme"] = json!({"num_bits": 8, "type": "float", "strategy": "tensor",
             "symmetric": true, "dynamic": false});
-        Some(config)
+        config
     }
 
     /// The cache of a checkpoint whose config has a scheme for it; `read` returns a tensor of one number.

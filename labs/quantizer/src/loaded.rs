@@ -152,9 +152,7 @@ impl Checkpoint {
         }
         Ok(model)
     }
-}
 
-impl Checkpoint {
     /// The cache that the config asks for, with the scales that lie beside the weights.
     fn kv_cache(&self, config: &Config) -> Result<Option<CacheStorage>, WriteError> {
         let path = self.folder.join("config.json");

@@ -110,9 +110,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             weights.path().display()
         )));
     }
-    if job.kv_scales.is_some()
-        && (format.is_gguf() || KvScales::config(plan.config(weights.tensors())).is_none())
-    {
+    if job.kv_scales.is_some() && !format.takes_kv_scales() {
         return Err(WriteError::Unsupported(format!(
             "the scales of a cache are a part of compressed-tensors' config, and {format} has another: \
              take a format of compressed-tensors, or --scheme none"
@@ -331,7 +329,7 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
         tokenizer::write(weights, &partial.folder)?;
         let mut quantization = plan.config(weights.tensors());
         if job.kv_scales.is_some() {
-            quantization = KvScales::config(quantization);
+            quantization = Some(KvScales::config(quantization));
         }
         let config = config::config_json(weights, plan.float, quantization)?;
         json_file(&partial.folder.join("config.json"), &config)?;

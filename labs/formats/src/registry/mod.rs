@@ -246,6 +246,13 @@ impl StorageFormat {
         }
     }
 
+    /// Whether the config has a place for the scheme of a cache: compressed-tensors' has, and a config that is
+    /// made for the scheme alone.
+    pub fn takes_kv_scales(self) -> bool {
+        let is_theirs = |config: &Value| config["quant_method"] == "compressed-tensors";
+        !self.is_gguf() && self.config(&[]).as_ref().is_none_or(is_theirs)
+    }
+
     /// The three answers, in a form that arithmetic can use. Activations that are not quantized are
     /// `float`.
     pub fn answers(self, float: Grid) -> Format {
