@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         What::Kv(args) => {
             kv::run(&args)?;
-            println!("The capture is {}", args.out.display());
+            show(&args.out)?;
         }
         What::Cpu(args) => {
             cpu::run(&args)?;

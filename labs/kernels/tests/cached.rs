@@ -56,10 +56,12 @@ fn every_code_of_e4m3_is_worth_its_value_and_minus_zero_is_kept() {
     }
 }
 
-/// `n` roundings of terms of the sum of the magnitudes `magnitude` (Higham, section 3.1).
-fn bound(roundings: usize, magnitude: f64) -> f64 {
+/// Holds a sum to `terms` in `f64`: `roundings` roundings on the way of one term (Higham, section 3.1).
+fn hold(what: &str, found: f32, terms: impl Iterator<Item = f64> + Clone, roundings: usize) {
     let unit = roundings as f64 * 2f64.powi(-24);
-    unit / (1.0 - unit) * magnitude
+    let bound = unit / (1.0 - unit) * terms.clone().map(f64::abs).sum::<f64>();
+    let error = (f64::from(found) - terms.sum::<f64>()).abs();
+    assert!(error <= bound, "{what}: {error:e}, bound {bound:e}");
 }
 
 /// Rows, channels of a row, channels that share a sum.
@@ -78,13 +80,8 @@ fn a_query_times_codes_is_the_sum_of_each_group_within_the_bound_of_its_rounding
                 let from = at * group;
                 let terms = codes[from..from + group].iter().zip(&x[from % width..]);
                 let terms = terms.map(|(&code, &x)| worth(of, code) * f64::from(x));
-                let magnitude = terms.clone().map(f64::abs).sum();
-                let (error, bound) =
-                    ((f64::from(found) - terms.sum::<f64>()).abs(), bound(group + 1, magnitude));
-                assert!(
-                    error <= bound,
-                    "{of:?} {rows}x{width}, group {at} of {group}: {error:e}, bound {bound:e}"
-                );
+                let what = format!("{of:?} {rows}x{width}, group {at} of {group}");
+                hold(&what, found, terms, group + 1);
             }
         }
     }
@@ -106,13 +103,8 @@ fn weighted_codes_are_added_to_what_is_there_each_group_with_its_coefficient() {
                     worth(of, codes[row * width + channel]) * f64::from(coefficient)
                 };
                 let terms = (0..rows).map(of_row).chain([f64::from(before[channel])]);
-                let magnitude = terms.clone().map(f64::abs).sum();
-                let (error, bound) =
-                    ((f64::from(found) - terms.sum::<f64>()).abs(), bound(rows + 1, magnitude));
-                assert!(
-                    error <= bound,
-                    "{of:?} {rows}x{width}, channel {channel}: {error:e}, bound {bound:e}"
-                );
+                let what = format!("{of:?} {rows}x{width}, channel {channel}");
+                hold(&what, found, terms, rows + 1);
             }
         }
     }

@@ -61,74 +61,72 @@ pub enum Rule {
     PerTensor,
 }
 
-const fn token(codes: Codes, rule: Rule, group: usize) -> Option<Coding> {
-    Some(Coding { codes, rule, along: Along::Token, group })
+/// Codes, and the rule that belongs to them.
+type Kind = (Codes, Rule);
+const EIGHT: Kind = (Codes::Int8, Rule::Absmax(127));
+const FOUR: Kind = (Codes::UInt4, Rule::MinMax(15));
+const TWO: Kind = (Codes::UInt2, Rule::MinMax(3));
+const FP8: Kind = (Codes::E4M3, Rule::PerTensor);
+
+const fn coding((codes, rule): Kind, along: Along, group: usize) -> Option<Coding> {
+    Some(Coding { codes, rule, along, group })
 }
 
-const fn channel(codes: Codes, rule: Rule, group: usize) -> Option<Coding> {
-    Some(Coding { codes, rule, along: Along::Channel, group })
-}
-
-const FOUR: (Codes, Rule) = (Codes::UInt4, Rule::MinMax(15));
-const TWO: (Codes, Rule) = (Codes::UInt2, Rule::MinMax(3));
-
-/// Keys and values coded alike.
-const fn both(name: &'static str, about: &'static str, coding: Option<Coding>) -> CacheFormat {
+/// Keys and values in groups of so many channels of a token.
+const fn by_token(
+    name: &'static str,
+    about: &'static str,
+    kind: Kind,
+    group: usize,
+) -> CacheFormat {
+    let coding = coding(kind, Along::Token, group);
     CacheFormat { name, about, keys: coding, values: coding, window: 0, sinks: 0 }
 }
 
 /// Keys by channel, values by token, the last 128 tokens in `f32`: KIVI's defaults.
-const fn kivi(name: &'static str, about: &'static str, of: (Codes, Rule)) -> CacheFormat {
-    let (keys, values) = (channel(of.0, of.1, 32), token(of.0, of.1, 32));
-    CacheFormat { name, about, keys, values, window: 128, sinks: 0 }
+const fn kivi(name: &'static str, about: &'static str, kind: Kind) -> CacheFormat {
+    let keys = coding(kind, Along::Channel, 32);
+    CacheFormat { keys, window: WINDOW, ..by_token(name, about, kind, 32) }
 }
 
+/// Tokens that stay in `f32` by KIVI's default.
+const WINDOW: usize = 128;
 /// Four tokens are more than the one that SmolLM2 pours attention onto.
 const SINKS: usize = 4;
 
 impl CacheFormat {
     /// Numbers as they are computed.
-    pub const F32: Self = both("f32", "32 bits", None);
+    pub const F32: Self =
+        Self { name: "f32", about: "32 bits", keys: None, values: None, window: 0, sinks: 0 };
 
     /// Every format.
     pub const ALL: &'static [Self] = &[
         Self::F32,
-        both(
-            "int8",
-            "8 bits, a scale per token and head",
-            token(Codes::Int8, Rule::Absmax(127), HEAD),
-        ),
-        both(
-            "int8-g32",
-            "8 bits in groups of 32 channels, as q8_0",
-            token(Codes::Int8, Rule::Absmax(127), 32),
-        ),
-        both("fp8", "E4M3, a scale per layer", token(Codes::E4M3, Rule::PerTensor, HEAD)),
-        both("int4", "4 bits, scale and zero per token and head", token(FOUR.0, FOUR.1, HEAD)),
-        both("int4-g32", "4 bits in groups of 32 channels", token(FOUR.0, FOUR.1, 32)),
-        CacheFormat {
-            window: 128,
-            ..both(
-                "int4-window",
-                "int4-g32 with the last 128 tokens in 32 bits",
-                token(FOUR.0, FOUR.1, 32),
-            )
+        by_token("int8", "8 bits, a scale per token and head", EIGHT, HEAD),
+        by_token("int8-g32", "8 bits in groups of 32 channels, as q8_0", EIGHT, 32),
+        by_token("fp8", "E4M3, a scale per layer", FP8, HEAD),
+        by_token("int4", "4 bits, scale and zero per token and head", FOUR, HEAD),
+        by_token("int4-g32", "4 bits in groups of 32 channels", FOUR, 32),
+        Self {
+            window: WINDOW,
+            ..by_token("int4-window", "int4-g32 with the last 128 tokens in 32 bits", FOUR, 32)
         },
         kivi(
             "kivi4",
             "4 bits, keys by channel, values by token, the last 128 tokens in 32 bits",
             FOUR,
         ),
-        CacheFormat {
+        Self {
             sinks: SINKS,
             ..kivi("kivi4-sinks", "kivi4 with the first 4 tokens in 32 bits", FOUR)
         },
-        CacheFormat {
-            window: 128,
-            ..both(
+        Self {
+            window: WINDOW,
+            ..by_token(
                 "int2-window",
                 "2 bits in groups of 32 channels, the last 128 tokens in 32 bits",
-                token(TWO.0, TWO.1, 32),
+                TWO,
+                32,
             )
         },
         kivi(
@@ -136,7 +134,7 @@ impl CacheFormat {
             "2 bits, keys by channel, values by token, the last 128 tokens in 32 bits",
             TWO,
         ),
-        CacheFormat {
+        Self {
             sinks: SINKS,
             ..kivi("kivi2-sinks", "kivi2 with the first 4 tokens in 32 bits", TWO)
         },

@@ -1,7 +1,7 @@
 //! The tables of lab 09: real keys and values, what each layout does to the output of attention, and bytes.
 
 use anyhow::Result;
-use formats::architecture::{Architecture, PUBLISHED};
+use formats::architecture::{Architecture, PUBLISHED, SMOLLM2_135M};
 use kit::Table;
 use kit::meters::relative_error;
 use kit::real_cache::{HEAD_DIM, HEADS, KV_HEADS, QUERIES, ROPE_THETA, RealCache, TOKENS};
@@ -312,7 +312,7 @@ pub fn bytes() -> Result<Table> {
 
 /// What the window of floats costs at several lengths.
 pub fn window() -> Result<Table> {
-    let shape = Shape { layers: 30, kv_heads: KV_HEADS, head_dim: HEAD_DIM };
+    let shape = shape(&SMOLLM2_135M);
     let numbers = (2 * shape.layers * shape.kv_heads * shape.head_dim) as f64;
     let bits = |tokens: usize, policy: Policy| {
         let bits = 8.0 * cache_bytes(&policy, &shape, tokens) / (numbers * tokens as f64);

@@ -13,8 +13,8 @@ pub mod speed;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use kit::workspace::target;
-use model::{Cache, CacheFormat, CacheStorage, Model};
+use kit::workspace::{fetched_model, target};
+use model::{Cache, CacheFormat, CacheStorage, Model, Tokenizer, passage};
 
 use crate::subject::Subject;
 
@@ -49,14 +49,15 @@ pub fn run(args: &Args) -> Result<()> {
         .collect();
     let mut capture = Capture::begun(&args.out)?;
     quality(&formats, &mut capture, args)?;
-    let model = Model::load(kit::workspace::fetched_model())?;
+    let path = fetched_model();
+    let (model, text) = (Model::load(&path)?, Tokenizer::load(&path)?.encode(passage::ALICE)?);
     for context in retrieval::CONTEXTS {
         for &format in &formats {
             let is_control = context == 0 && *format != CacheFormat::F32;
             if is_control || capture.retrieval(format.name, context).is_some() {
                 continue;
             }
-            let found = retrieval::run(&with_cache(&model, format)?, format.name, context)?;
+            let found = retrieval::run(&with_cache(&model, format)?, &text, format.name, context)?;
             println!("{}: {} of {} at {context}", found.format, found.right, found.asked);
             capture.retrieval.push(found);
             capture.save(&args.out)?;

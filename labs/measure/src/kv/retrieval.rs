@@ -4,8 +4,7 @@
 //! place guesses the tokens that follow, which a model that cannot look back does not.
 
 use anyhow::{Result, ensure};
-use kit::workspace::fetched_model;
-use model::{Cache, Model, Tokenizer, most_likely, passage};
+use model::{Cache, Model, most_likely};
 
 use super::Retrieval;
 
@@ -21,12 +20,11 @@ const GIVEN: usize = 8;
 /// Tokens that are then guessed.
 const GUESSED: usize = 24;
 
-/// Asks the model at each place.
+/// Asks the model at each place of `text`, which is longer than `context` tokens.
 ///
 /// # Errors
-/// If the passage is too short, or the model fails.
-pub fn run(model: &Model, format: &str, context: usize) -> Result<Retrieval> {
-    let text = Tokenizer::load(fetched_model())?.encode(passage::ALICE)?;
+/// If the text is too short, or the model fails.
+pub fn run(model: &Model, text: &[u32], format: &str, context: usize) -> Result<Retrieval> {
     ensure!(text.len() > context, "the passage has {} tokens", text.len());
     let mut cache = Cache::new(model.config(), context + GIVEN + GUESSED)?;
     if context > 0 {

@@ -122,10 +122,9 @@ impl Coded {
     fn code(&mut self, rows: &[f32]) {
         let Self { coding, head_dim, .. } = *self;
         let mut codes = vec![0; rows.len()];
-        let groups = match coding.along {
-            Along::Token => head_dim / coding.group.min(head_dim),
-            Along::Channel => head_dim,
-        };
+        let scales = coding.scales_of_block(head_dim);
+        // One scale for a layer is not stored, and its numbers are one group.
+        let groups = scales.max(1);
         for group in 0..groups {
             // The places of a group: neighbours in a row, or one below the other.
             let places = match coding.along {
@@ -135,13 +134,11 @@ impl Coded {
                 Along::Channel => (group..rows.len()).step_by(head_dim),
             };
             let (scale, zero) = coding.rule.fit(places.clone().map(|place| rows[place]));
-            let is_stored = coding.scales_of_block(head_dim) > 0;
-            let stored =
-                (if is_stored { scale.to_f32() } else { self.tensor_scale }, zero.to_f32());
+            let of_group = if scales > 0 { scale.to_f32() } else { self.tensor_scale };
             for place in places {
-                codes[place] = coding.rule.code(rows[place], stored.0, stored.1);
+                codes[place] = coding.rule.code(rows[place], of_group, zero.to_f32());
             }
-            if is_stored {
+            if scales > 0 {
                 self.scales.push(scale);
             }
             if coding.rule.has_zero() {
