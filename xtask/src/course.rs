@@ -11,6 +11,7 @@ const COMMANDS: [(&str, &str); 9] = [
     ("inspect", "Say what a checkpoint is: format, bits, groups, and whether its config agrees"),
     ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
     ("quantize", "Write a checkpoint with the functions of labs 01 and 03 to 06"),
+    ("imatrix", "Sum the squares of every layer's inputs: the importance matrix of llama.cpp"),
     ("perplexity", "The perplexity of a checkpoint on the course's passage"),
     ("compare", "Compare two checkpoints: bytes, bits, perplexity, KL divergence, top-1 agreement"),
     ("generate", "Let a checkpoint continue a text"),

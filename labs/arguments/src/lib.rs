@@ -3,6 +3,7 @@
 //! They are no part of `cli`, because `cli` depends on all crates: `hand-over` checks a command line
 //! before `cli` is built.
 
+pub mod imatrix;
 pub mod quantize;
 pub mod reading;
 pub mod text;
@@ -21,6 +22,8 @@ pub enum Command {
     Card(reading::Card),
     /// Write a checkpoint with the functions of labs 01 and 03 to 06.
     Quantize(quantize::Args),
+    /// Sum the squares of every layer's inputs: the importance matrix of llama.cpp.
+    Imatrix(imatrix::Args),
     /// The perplexity of a checkpoint on the course's passage.
     Perplexity(reading::Perplexity),
     /// Compare two checkpoints: bytes, bits, perplexity, KL divergence and top-1 agreement.
@@ -39,6 +42,7 @@ impl Command {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Quantize(args) => args.check(),
+            Self::Imatrix(args) => args.check(),
             _ => Ok(()),
         }
     }

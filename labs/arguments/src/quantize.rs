@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
-use formats::registry::{self, Description, Granularity, StorageFormat};
+use formats::registry::{self, Description, File, Granularity, StorageFormat};
 use kit::workspace::{fetched_model, target};
 
 use crate::existing;
@@ -31,6 +31,10 @@ pub struct Args {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would be the help of the command")]
     pub awq: Awq,
+    /// How much the error of each column counts: a file of `cargo book imatrix` or of llama-imatrix, for the
+    /// mixes of k-quants.
+    #[arg(long, value_name = "FILE.gguf", value_parser = existing)]
+    pub imatrix: Option<PathBuf>,
     /// Add calibrated scales for an FP8 cache, which an engine then uses.
     #[arg(long, value_name = "FORMAT", value_parser = ["fp8"])]
     pub kv: Option<String>,
@@ -163,7 +167,7 @@ pub struct Awq {
     /// original.)
     #[arg(long)]
     pub no_clip: bool,
-    /// Codes 0 to 15 with a zero point for each group: for --scheme awq and --method awq.
+    /// Codes 0 to 15 with a zero point for each group: for --scheme awq or w4a16-asym and --method awq.
     #[arg(long)]
     pub zero_point: bool,
 }
@@ -218,7 +222,8 @@ impl Args {
     /// The folder to make.
     pub fn out(&self) -> PathBuf {
         let kv = self.kv.as_ref().map_or(String::new(), |kv| format!("-kv-{kv}"));
-        let name = || format!("{}{}{kv}", self.scheme, self.method.suffix());
+        let imatrix = if self.imatrix.is_some() { "-imatrix" } else { "" };
+        let name = || format!("{}{}{kv}{imatrix}", self.scheme, self.method.suffix());
         self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
@@ -237,6 +242,10 @@ impl Args {
             self.kv.is_none() || format.takes_kv_scales(),
             "--kv is for formats with compressed-tensors' config, which has a place for the scales of a \
              cache, and for none; {format} has another config"
+        );
+        ensure!(
+            self.imatrix.is_none() || matches!(format.description.file, File::Mixed(_)),
+            "--imatrix is for the mixes of k-quants, as gguf-q4_k_m, not {format}"
         );
         let (input, out) = (self.input(), self.out());
         ensure!(
@@ -271,8 +280,10 @@ impl Args {
             "--duo, --no-clip and --zero-point are choices of AWQ: add --method awq, or leave them out"
         );
         ensure!(
-            !self.awq.zero_point || (self.method == Method::Awq && self.scheme == "awq"),
-            "--zero-point is for --scheme awq and --method awq: other layouts store no zero points here, and \
+            !self.awq.zero_point
+                || (self.method == Method::Awq
+                    && registry::WITH_ZERO_POINTS.contains(&self.scheme.as_str())),
+            "--zero-point is for --scheme awq or w4a16-asym and --method awq: other layouts store no zero points here, and \
              lab 06 has no grid with them"
         );
         ensure!(

@@ -4,6 +4,7 @@ mod capture;
 mod card;
 mod check_map;
 mod compare;
+mod imatrix;
 mod inspect;
 mod perplexity;
 mod quantize;
@@ -77,6 +78,7 @@ fn checked(command: &arguments::Command) -> Result<ExitCode> {
         Command::Inspect(args) => return inspect::run(args),
         Command::Card(args) => card::run(args)?,
         Command::Quantize(args) => quantize::run(args)?,
+        Command::Imatrix(args) => imatrix::run(args)?,
         Command::Perplexity(args) => perplexity::run(args)?,
         Command::Compare(args) => compare::run(args)?,
         Command::Generate(args) => text::generate(args)?,

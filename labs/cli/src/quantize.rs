@@ -13,8 +13,8 @@ use quantizer::kv_scales::KvScales;
 use quantizer::layer_by_layer::{LayerByLayer, Watch};
 use quantizer::smooth::Smoothing;
 use quantizer::{
-    CHUNK, DecoderLayers, Job, Options, Plan, Progress, Rounding, SHARD_BYTES, ScaleSearch, Scales,
-    Transform, write,
+    CHUNK, DecoderLayers, Importance, Job, Options, Plan, Progress, Rounding, SHARD_BYTES,
+    ScaleSearch, Scales, Transform, write,
 };
 
 use crate::perplexity;
@@ -37,6 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let layers = args.method.is_gptq().then(|| layer_by_layer(args, layers, &plan, &out));
     let layers = layers.transpose()?;
     let kv_scales = args.kv.is_some().then(|| kv_scales(args, &weights)).transpose()?;
+    let importance = args.imatrix.as_deref().map(Importance::read).transpose()?;
     let nearest = awq_options(args).rounding;
     let job = Job {
         weights: &weights,
@@ -47,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
             Method::Awq => Some(&nearest),
             _ => layers.as_ref().map(|layers| layers as &dyn Rounding),
         },
+        importance: importance.as_ref(),
         kv_scales: kv_scales.as_ref(),
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
@@ -79,8 +81,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The text of `--calibration`, or `default`.
-fn calibration(args: &Args, default: &str) -> Result<String> {
-    match &args.calibration {
+///
+/// # Errors
+/// If the file cannot be read, or is a part of the passage that is scored.
+pub fn calibration(given: Option<&Path>, default: &str) -> Result<String> {
+    match given {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
             refuse_the_passage(&text).with_context(|| path.display().to_string())?;
@@ -125,7 +130,7 @@ fn layer_by_layer<'a>(
 
 /// The tokens of the text that labs 06 and 07 calibrate on.
 fn calibration_tokens(args: &Args, weights: &Weights) -> Result<Vec<u32>> {
-    let text = calibration(args, passage::PARADISE_LOST)?;
+    let text = calibration(args.calibration.as_deref(), passage::PARADISE_LOST)?;
     let mut tokens = Tokenizer::load(weights.path())?.encode(&text)?;
     tokens.truncate(args.gptq.tokens);
     Ok(tokens)
@@ -188,7 +193,7 @@ fn options(args: &arguments::quantize::Gptq) -> Options {
 
 /// Runs the model on the calibration text.
 fn smoothing(args: &Args, weights: &Weights, alpha: f32) -> Result<Smoothing> {
-    let text = calibration(args, passage::CALIBRATION)?;
+    let text = calibration(args.calibration.as_deref(), passage::CALIBRATION)?;
     println!("calibrating on chunks of {CHUNK} tokens, alpha {alpha}");
     Ok(Smoothing::on_text(weights, &text, alpha)?)
 }

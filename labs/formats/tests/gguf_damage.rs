@@ -206,10 +206,10 @@ fn a_tensor_that_breaks_a_rule_is_named_with_the_rule() {
 
 #[test]
 fn a_type_that_is_not_decoded_is_named_and_has_a_size_all_the_same() {
-    let bytes = Forged::header(1, 0).entry("w", &[256, 1], 14, 0).with_data(224);
-    assert!(error_of(&bytes).contains("Q6_K"));
-    let error = error_of(&Forged::tensor(&[256, 1], 14, 0));
-    assert!(error.contains("tensor `w` needs 210 bytes"), "{error}");
+    let bytes = Forged::header(1, 0).entry("w", &[256, 1], 23, 0).with_data(160);
+    assert!(error_of(&bytes).contains("IQ4_XS"));
+    let error = error_of(&Forged::tensor(&[256, 1], 23, 0));
+    assert!(error.contains("tensor `w` needs 136 bytes"), "{error}");
     assert!(error.contains("64 are left"), "{error}");
 }
 

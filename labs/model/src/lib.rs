@@ -70,5 +70,6 @@ pub use model::{Hook, Model};
 pub use norm::Norm;
 pub use perplexity::{Closeness, Compared, Convention, Reference, Score, compare, perplexity};
 pub use quantized::{Codes, Format, QuantizedLinear, Quantizer};
+pub use tensors::gguf_name;
 pub use tokenizer::Tokenizer;
 pub use weights::Weights;

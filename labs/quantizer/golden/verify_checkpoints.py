@@ -34,8 +34,9 @@ from safetensors.torch import load_file
 HERE = pathlib.Path(__file__).parent
 TINY = HERE.parent.parent / "model" / "golden"
 GROUP = 16
-FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "awq", "gptq"]
-FILES = ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1", "gguf-mxfp4"]
+FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "w4a16-asym", "awq", "gptq"]
+MIXES = ["gguf-q3_k_m", "gguf-q4_k_s", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k"]
+FILES = ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1", "gguf-mxfp4", *MIXES]
 
 
 def run(*arguments):

@@ -16,7 +16,7 @@ use awq::duo;
 use awq::{AwqError, Candidate, Heads, Rounding, Search};
 use formats::FormatError;
 use formats::layouts::Grouped;
-use formats::registry::{Codes, StorageFormat};
+use formats::registry::{Codes, StorageFormat, WITH_ZERO_POINTS};
 use gptq::Hessian;
 use half::f16;
 
@@ -154,10 +154,10 @@ impl Transform for ActivationScales {
 impl crate::Rounding for Rounding {
     fn check(&self, format: StorageFormat) -> Result<(), WriteError> {
         let (asymmetric, name) = (self.grid == awq::Grid::Asymmetric, format.description.name);
-        if asymmetric && name != "awq" {
+        if asymmetric && !WITH_ZERO_POINTS.contains(&name) {
             return Err(WriteError::Unsupported(format!(
-                "{name} stores no zero points here, and AutoAWQ's layout does: take --scheme awq, or leave \
-                 out --zero-point"
+                "{name} stores no zero points here: take --scheme {}, or leave out --zero-point",
+                WITH_ZERO_POINTS.join(" or ")
             )));
         }
         Ok(())

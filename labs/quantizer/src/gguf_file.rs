@@ -4,6 +4,7 @@ use std::path::Path;
 
 use formats::checkpoint::{Storage, Tensor};
 use formats::gguf::{Gguf, TensorType, layout};
+use formats::registry::File;
 
 use crate::WriteError;
 use crate::safetensors_file::Sink;
@@ -11,15 +12,15 @@ use crate::safetensors_file::Sink;
 /// The key for the type of most tensors, in llama.cpp's numbers.
 const FILE_TYPE: &str = "general.file_type";
 
-/// A GGUF file at `path` with `tensors`, in their order, and the metadata of the file `input`.
+/// A GGUF file at `path` with `tensors`, in their order, and the metadata of the file `input`, `file_type` apart.
 pub(crate) fn create(
     path: &Path,
     input: &Path,
-    kind: TensorType,
+    file_type: u32,
     tensors: &[Tensor],
 ) -> Result<Sink, WriteError> {
     let mut metadata = Gguf::open(input)?.raw_metadata()?;
-    metadata.insert(FILE_TYPE.into(), file_type(kind).into());
+    metadata.insert(FILE_TYPE.into(), file_type.into());
     let entries = tensors.iter().map(|tensor| match tensor.storage {
         Storage::Blocks(kind) => Ok((tensor.name.as_str(), kind, tensor.shape.as_slice())),
         other => {
@@ -33,14 +34,16 @@ pub(crate) fn create(
     Sink::create(path, &layout.header, spans.collect(), layout.bytes)
 }
 
-/// llama.cpp's number for a file of mostly this type (`llama_ftype`).
-fn file_type(kind: TensorType) -> u32 {
-    match kind {
-        TensorType::F16 => 1,
-        TensorType::Q4_0 => 2,
-        TensorType::Q4_1 => 3,
-        TensorType::Q8_0 => 7,
-        TensorType::Mxfp4 => 38,
-        _ => 0,
-    }
+/// llama.cpp's number for the types of a file (`llama_ftype`); `None` for a file that is not GGUF.
+pub(crate) fn file_type(file: &File) -> Option<u32> {
+    Some(match file {
+        File::Safetensors { .. } => return None,
+        File::Mixed(mix) => mix.file_type,
+        File::Gguf(TensorType::F16) => 1,
+        File::Gguf(TensorType::Q4_0) => 2,
+        File::Gguf(TensorType::Q4_1) => 3,
+        File::Gguf(TensorType::Q8_0) => 7,
+        File::Gguf(TensorType::Mxfp4) => 38,
+        File::Gguf(_) => 0,
+    })
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use formats::bytes::Float;
 use formats::checkpoint::Tensor;
-use formats::registry::{self, Decision, StorageFormat};
+use formats::gguf::TensorType;
+use formats::registry::{self, Decision, File, StorageFormat, Whole};
 use ndarray::Array2;
 use quantize_model::{Recipe, Scheme, file};
 use serde_json::Value;
@@ -21,13 +22,20 @@ pub struct Plan {
     /// The type of the tensors that stay floats.
     pub float: Float,
     recipe: Option<Recipe>,
+    /// What a mix of types looks at beside a tensor.
+    whole: Option<Whole>,
 }
 
 impl Plan {
     /// The plan of a model in `format`, with all other tensors as `float`.
     pub fn new(format: StorageFormat, float: Float) -> Self {
         let recipe = Scheme::of(format).map(|scheme| Recipe { scheme, float });
-        Self { format, float, recipe }
+        Self { format, float, recipe, whole: None }
+    }
+
+    /// The same for a model with these tensors: a mix has types that depend on the number of layers.
+    pub fn of_model(self, tensors: &[Tensor]) -> Self {
+        Self { whole: Some(Whole::of(tensors)), ..self }
     }
 
     /// The numbers of the labs whose functions plan the files and choose the codes.
@@ -53,10 +61,20 @@ impl Plan {
 
     /// The parts of `tensor`, in the order of the bytes of [`Plan::round_and_store`].
     pub fn parts(&self, tensor: &Tensor) -> Vec<Tensor> {
+        if let Some(kind) = self.mixed(tensor) {
+            return vec![registry::blocks(&tensor.name, kind, &tensor.shape)];
+        }
         match self.recipe {
             Some(recipe) => quantize_model::parts(tensor, recipe),
             None => registry::parts(tensor, self.format, self.float),
         }
+    }
+
+    /// The type that a mix has for `tensor`; `None` for a tensor that stays a float, a format with one type, and
+    /// a plan that no model was given to.
+    pub(crate) fn mixed(&self, tensor: &Tensor) -> Option<TensorType> {
+        let File::Mixed(mix) = &self.format.description.file else { return None };
+        mix.kind(tensor, self.whole?).filter(|_| self.decide(tensor) == Decision::Quantize)
     }
 
     /// The bytes of each part of `w`, `[out_features, in_features]`, each weight rounded to the nearest
@@ -88,7 +106,10 @@ impl Plan {
     pub fn bits_per_weight(&self, tensors: &[Tensor]) -> Option<f64> {
         match self.recipe {
             Some(recipe) => quantize_model::bits_per_weight(tensors, recipe),
-            None => registry::bits_per_weight(tensors, self.format),
+            None => registry::bits_per_weight_of(tensors.iter().filter_map(|tensor| {
+                let parts = self.parts(tensor);
+                (self.decide(tensor) == Decision::Quantize).then_some((tensor, parts))
+            })),
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use formats::bytes::{self, Float};
 use formats::checkpoint::{Storage, Tensor, collapse};
 use formats::gguf::TensorType;
-use formats::registry::{Decision, File, Granularity, Reason, StoredPart};
+use formats::registry::{Decision, File, Granularity, Reason, StoredPart, encode_blocks};
 use model::Weights;
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -27,7 +27,7 @@ use crate::report::{LayerError, Report};
 use crate::safetensors_file::{Sink, shards};
 use crate::stages::{Rounding, Transform};
 use crate::tokenizer::json_file;
-use crate::{Plan, WriteError, config, gguf_file, tokenizer};
+use crate::{Importance, Plan, WriteError, config, gguf_file, tokenizer};
 
 /// What to write, and where.
 pub struct Job<'a> {
@@ -39,6 +39,8 @@ pub struct Job<'a> {
     pub transform: Option<&'a dyn Transform>,
     /// The second stage; `None` takes the nearest codes, by the reader's labs.
     pub rounding: Option<&'a dyn Rounding>,
+    /// How much the error of each column counts, for a mix of types.
+    pub importance: Option<&'a Importance>,
     /// The scales of an FP8 cache, where the checkpoint shall have one.
     pub kv_scales: Option<&'a KvScales>,
     /// The folder that is made.
@@ -69,6 +71,7 @@ impl Progress for () {
 /// linear layer without `leave_out`, a weight is NaN or infinite (the tensor is named), or a file cannot
 /// be read or written.
 pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteError> {
+    let job = &Job { plan: job.plan.of_model(job.weights.tensors()), ..*job };
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
@@ -114,6 +117,11 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
         return Err(WriteError::Unsupported(format!(
             "the scales of a cache are a part of compressed-tensors' config, and {format} has another: \
              take a format of compressed-tensors, or --scheme none"
+        )));
+    }
+    if job.importance.is_some() && !matches!(format.description.file, File::Mixed(_)) {
+        return Err(WriteError::Unsupported(format!(
+            "--imatrix is for the mixes of k-quants, as gguf-q4_k_m, not {format}"
         )));
     }
     job.transform.map_or(Ok(()), |transform| transform.check(format))?;
@@ -210,7 +218,7 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         }
         parts
     };
-    if let File::Gguf(kind) = job.plan.format.description.file {
+    if let Some(kind) = gguf_file::file_type(&job.plan.format.description.file) {
         let parts: Vec<Tensor> = tensors.iter().flat_map(parts).collect();
         let file = gguf_file::create(&folder.join("model.gguf"), job.weights.path(), kind, &parts)?;
         let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
@@ -288,9 +296,15 @@ fn convert(
         sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
         return Ok(None);
     }
-    let data = match job.rounding {
-        Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
-        None => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
+    let data = match (job.rounding, plan.mixed(tensor)) {
+        (Some(rounding), _) => {
+            plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?
+        }
+        (None, Some(kind)) => {
+            let importance = job.importance.and_then(|all| all.of(&name(tensor)));
+            plan.format.store(&encode_blocks(kind, &w, importance)?)?
+        }
+        (None, None) => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
     };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());

@@ -81,6 +81,16 @@ impl From<&str> for RawValue {
     }
 }
 
+impl From<&[&str]> for RawValue {
+    fn from(values: &[&str]) -> Self {
+        let [of, texts] = [9u32, 8].map(u32::to_le_bytes);
+        let mut bytes = [of, texts].concat();
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.iter().for_each(|value| bytes.extend(text(value)));
+        Self(bytes)
+    }
+}
+
 /// A length and the bytes of a text. GGUF has no terminating zero.
 fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()

@@ -60,16 +60,24 @@ impl CompressedTensors {
 /// # Errors
 /// If a zero point is 16, or the matrix is in act-order.
 pub fn pack(w: &Grouped) -> Result<CompressedTensors, LayoutError> {
+    let packed = pack_with_zeros(w)?;
+    let zeros = packed.weight_zero_point.filter(|_| !w.is_symmetric());
+    Ok(CompressedTensors { weight_zero_point: zeros, ..packed })
+}
+
+/// As [`pack`], with zero points whatever they are: a config says for all layers whether there are any.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_with_zeros(w: &Grouped) -> Result<CompressedTensors, LayoutError> {
     w.refuse_act_order(LAYOUT)?;
     w.refuse_zero_16(LAYOUT)?;
     let word = |codes| pack_word(codes, &WORDS.order);
-    let zeros =
-        if w.is_symmetric() { None } else { Some(transposed(&pack_rows(w.zeros().t(), word)?)) };
     Ok(CompressedTensors {
         weight_packed: pack_rows(w.codes().view(), word)?,
         weight_scale: w.scales().clone(),
         weight_shape: [w.out_features() as i64, w.in_features() as i64],
-        weight_zero_point: zeros,
+        weight_zero_point: Some(transposed(&pack_rows(w.zeros().t(), word)?)),
     })
 }
 

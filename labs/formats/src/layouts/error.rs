@@ -94,8 +94,13 @@ pub enum LayoutError {
          ggml writes infinity here. Leave this tensor in 32 bits"
     )]
     BlockOverflow { block: usize, value: f32 },
-    #[error("blocks of type {0} are not encoded here; Q4_0, Q4_1 and Q8_0 are")]
+    #[error("blocks of type {0} are not encoded here; Q4_0, Q4_1, Q8_0 and the k-quants are")]
     NotEncoded(TensorType),
+    #[error(
+        "an importance matrix for rows of {found} columns, and the rows have {wanted}: the matrix is \
+         that of another model"
+    )]
+    Importance { found: usize, wanted: usize },
     #[error(transparent)]
     Int4(#[from] Int4Error),
 }

@@ -1,4 +1,5 @@
-//! GGML's blocks Q4_0, Q4_1, Q8_0 and MXFP4: 32 weights of a row with their scale in front.
+//! GGML's blocks Q4_0, Q4_1, Q8_0 and MXFP4: 32 weights of a row with their scale in front. The types with
+//! super-blocks, and others with 32 weights, are in [`crate::gguf::k_quants`].
 //!
 //! A row is a whole number of blocks and everything is little-endian. In the 4-bit types byte `j`
 //! of the codes holds element `j` low and element `j + 16` high. [`crate::gguf::dequantize`] is the
@@ -16,7 +17,7 @@
 //! Codes come from the `f32` scale (multiplied by its inverse), and only what is stored is rounded
 //! to `f16`.
 
-use crate::gguf::{BLOCK, TensorType};
+use crate::gguf::{BLOCK, TensorType, k_quants};
 use half::f16;
 use ndarray::Array2;
 
@@ -97,35 +98,60 @@ impl Block {
     }
 }
 
-/// Encodes `values`, whole blocks of 32, as blocks of `kind`.
+/// Encodes `values`, whole blocks, as blocks of `kind`.
 ///
-/// Rows of a matrix one after another are a tensor of a GGUF file, if `in_features` is a multiple
-/// of 32.
+/// Rows of a matrix one after another are a tensor of a GGUF file, if `in_features` is whole blocks.
 ///
 /// # Errors
-/// [`LayoutError::NotEncoded`] for any type but Q4_0, Q4_1, Q8_0 and MXFP4; if `values` ends
-/// inside a block, holds NaN or infinity, or a scale or a minimum is beyond `f16`.
+/// [`LayoutError::NotEncoded`] for a type that is not encoded here; if `values` ends inside a block, holds NaN
+/// or infinity, or a scale or a minimum is beyond `f16`.
 pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> {
-    let (blocks, _) = values.as_chunks::<BLOCK>();
-    check_divides("GGML", "the number of values", values.len(), BLOCK, "a block is 32 values")?;
+    encode_row(kind, values, None)
+}
+
+/// As [`encode`], for one row and with the weight of the error of each column, where there is an importance
+/// matrix. Q8_0, MXFP4 and F16 do without.
+///
+/// # Errors
+/// As [`encode`], and if `importance` is not of the same length.
+pub fn encode_row(
+    kind: TensorType,
+    values: &[f32],
+    importance: Option<&[f32]>,
+) -> Result<Vec<u8>, LayoutError> {
+    let (in_block, _) = kind.block().ok_or(LayoutError::NotEncoded(kind))?;
+    let unit = if in_block == BLOCK { "a block is 32 values" } else { "a block is 256 values" };
+    check_divides("GGML", "the number of values", values.len(), in_block, unit)?;
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(LayoutError::NotFinite { index, value: values[index] });
     }
-    if kind == TensorType::Mxfp4 {
-        return Ok(blocks.iter().flat_map(mxfp4).collect());
+    if let Some(found) = importance.map(<[f32]>::len).filter(|&found| found != values.len()) {
+        return Err(LayoutError::Importance { found, wanted: values.len() });
     }
-    let map = block_bytes(kind)?;
+    let (blocks, _) = values.as_chunks::<BLOCK>();
+    match (kind, k_quants::layout::Layout::of(kind)) {
+        (TensorType::F16, _) => {
+            let halves = values.iter().enumerate().map(|(index, &value)| to_f16(index, value));
+            let bytes = halves.map(|half| half.map(f16::to_le_bytes));
+            Ok(bytes.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        (TensorType::Mxfp4, _) => Ok(blocks.iter().flat_map(mxfp4).collect()),
+        (TensorType::Q8_0, _) => q8_0(blocks),
+        (_, Some(layout)) => k_quants::encode(layout, values, importance).map_err(
+            |k_quants::Overflow { block, value }| LayoutError::BlockOverflow { block, value },
+        ),
+        _ => Err(LayoutError::NotEncoded(kind)),
+    }
+}
+
+fn q8_0(blocks: &[[f32; BLOCK]]) -> Result<Vec<u8>, LayoutError> {
+    let map = block_bytes(TensorType::Q8_0)?;
     let mut bytes = Vec::with_capacity(blocks.len() * map.len());
     for (index, x) in blocks.iter().enumerate() {
-        let (d, m, codes) = match kind {
-            TensorType::Q4_1 => rules::ggml::above_minimum(x, 4),
-            TensorType::Q8_0 => rules::ggml::q8_0(x),
-            _ => rules::ggml::signed(x, 4),
-        };
-        let half = |value| to_f16(index, value);
+        let (d, _, codes) = rules::ggml::q8_0(x);
         // The low byte of a signed code is its two's complement, as Q8_0 stores the code.
         let codes = std::array::from_fn(|i| codes[i] as u8);
-        Block { d: half(d)?, m: half(m)?, codes }.write(&map, &mut bytes);
+        Block { d: to_f16(index, d)?, m: f16::ZERO, codes }.write(&map, &mut bytes);
     }
     Ok(bytes)
 }

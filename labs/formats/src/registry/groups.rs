@@ -9,7 +9,10 @@ use crate::bytes;
 use crate::checkpoint::{Dtype, GptqVersion, Scheme};
 use crate::format::Grid;
 use crate::layouts::{awq, compressed_tensors, gptq};
-use crate::rules::LAB_03;
+use crate::rules::{COMPRESSED_TENSORS_ASYMMETRIC, LAB_03};
+
+/// The formats whose files of this course can have zero points other than 8.
+pub const WITH_ZERO_POINTS: [&str; 2] = [W4A16_ASYM.name, AWQ.name];
 
 /// compressed-tensors: words of eight codes along the inputs.
 pub(super) const W4A16: Description = Description {
@@ -41,6 +44,40 @@ pub(super) const W4A16: Description = Description {
         let (packed, scale) = (bytes::of(&w.weight_packed), bytes::of(&w.weight_scale));
         Ok(vec![packed, scale, bytes::of(&w.weight_shape)])
     },
+};
+
+/// The same with zero points, packed along the outputs.
+pub(super) const W4A16_ASYM: Description = Description {
+    name: "w4a16-asym",
+    about: "int4 in groups with zero points (compressed-tensors pack-quantized, asymmetric)",
+    overhead: &[16, 4],
+    // A row of zero points has eight outputs to a word.
+    multiples: [8, 1],
+    file: File::Safetensors {
+        parts: |[out, inputs], size| {
+            vec![
+                ("weight_packed", Dtype::I32, vec![out, inputs / 8]),
+                ("weight_scale", Dtype::F16, vec![out, inputs / size]),
+                ("weight_shape", Dtype::I64, vec![2]),
+                ("weight_zero_point", Dtype::I32, vec![out / 8, inputs / size]),
+            ]
+        },
+        config: |size, ignore| {
+            let mut weights = group(size).of(4, "int");
+            weights["symmetric"] = false.into();
+            Some(config("pack-quantized", weights, Value::Null, ignore))
+        },
+    },
+    round: |format, w| {
+        Ok(Codes::Int4(nearest::groups(&COMPRESSED_TENSORS_ASYMMETRIC, w, format.group_size)?))
+    },
+    store: |codes| {
+        let w = compressed_tensors::pack_with_zeros(codes.int4()?)?;
+        let parts =
+            [bytes::of(&w.weight_packed), bytes::of(&w.weight_scale), bytes::of(&w.weight_shape)];
+        Ok(parts.into_iter().chain(w.weight_zero_point.as_ref().map(bytes::of)).collect())
+    },
+    ..W4A16
 };
 
 /// AutoAWQ, version gemm: words along the outputs, transposed.

@@ -14,13 +14,14 @@
 // A format that is missing in `ALL` is nowhere else either, so it must not be a mere warning.
 #![deny(dead_code)]
 
-mod blocks;
+mod block_formats;
 mod channels;
 mod codes;
 mod compressed;
 mod decision;
 mod groups;
 mod microscaling;
+mod mixes;
 mod nearest;
 mod plain;
 mod plan;
@@ -31,24 +32,28 @@ use ndarray::Array2;
 use serde_json::Value;
 
 pub use crate::stored_part::StoredPart;
+pub use block_formats::encode as encode_blocks;
 pub use codes::Codes;
 pub use decision::{Decision, Reason, blocks, part};
-pub use plan::{bits_per_weight, decide, left_alone, parts};
+pub use groups::WITH_ZERO_POINTS;
+pub use mixes::{Layers, Mix, Rule, Whole, for_rows};
+pub use plan::{bits_per_weight, bits_per_weight_of, decide, left_alone, parts};
 
 use crate::FormatError;
 use crate::bytes::Float;
 use crate::checkpoint::{Dtype, Scheme};
 use crate::dequantize::{Layout, dequantize};
 use crate::format::{Format, Grid, Group, Overhead};
-use crate::gguf::TensorType;
+use crate::gguf::{TensorType, k_quants};
 use crate::microscaling::Element;
 
 /// Every format, in the order of help texts and tables.
-pub const ALL: [&Description; 16] = [
+pub const ALL: [&Description; 22] = [
     &plain::NONE,
     &channels::W8A8,
     &channels::W8A16,
     &groups::W4A16,
+    &groups::W4A16_ASYM,
     &groups::AWQ,
     &groups::GPTQ,
     &channels::FP8,
@@ -57,10 +62,15 @@ pub const ALL: [&Description; 16] = [
     &microscaling::MXFP8,
     &microscaling::MXFP4,
     &microscaling::NVFP4,
-    &blocks::Q8_0,
-    &blocks::Q4_0,
-    &blocks::Q4_1,
-    &blocks::MXFP4,
+    &block_formats::Q8_0,
+    &block_formats::Q4_0,
+    &block_formats::Q4_1,
+    &block_formats::MXFP4,
+    &mixes::Q3_K_M,
+    &mixes::Q4_K_S,
+    &mixes::Q4_K_M,
+    &mixes::Q5_K_M,
+    &mixes::Q6_K,
 ];
 
 /// The nearest codes of a matrix `[out_features, in_features]`.
@@ -141,6 +151,8 @@ pub enum File {
     },
     /// A GGUF file: a matrix stays one tensor, in blocks of this type.
     Gguf(TensorType),
+    /// A GGUF file whose tensors have different types.
+    Mixed(Mix),
 }
 
 /// An engine.
@@ -234,7 +246,7 @@ impl StorageFormat {
 
     /// Whether a file in this format is a GGUF file.
     pub fn is_gguf(self) -> bool {
-        matches!(self.description.file, File::Gguf(_))
+        matches!(self.description.file, File::Gguf(_) | File::Mixed(_))
     }
 
     /// What `config.json` says under `quantization_config` when the modules `left_alone` stay floats;
@@ -242,7 +254,7 @@ impl StorageFormat {
     pub fn config(self, left_alone: &[String]) -> Option<Value> {
         match self.description.file {
             File::Safetensors { config, .. } => config(self.group_size, left_alone),
-            File::Gguf(_) => None,
+            File::Gguf(_) | File::Mixed(_) => None,
         }
     }
 
@@ -258,6 +270,13 @@ impl StorageFormat {
     pub fn answers(self, float: Grid) -> Format {
         let per = self.group();
         let overhead = self.description.overhead.iter().map(|&bits| Overhead { bits, per });
+        let super_block = match self.description.file {
+            File::Mixed(mix) => mix.super_block,
+            _ => &[],
+        };
+        let super_block = super_block
+            .iter()
+            .map(|&bits| Overhead { bits, per: Group::Size(k_quants::layout::MOST as u64) });
         let shared = self.description.shared.iter();
         let shared = shared.map(|shared| Overhead { bits: shared.bits, per: Group::Tensor });
         let weights = match self.description.granularity {
@@ -268,7 +287,7 @@ impl StorageFormat {
             name: self.to_string().into(),
             weights,
             activations: self.description.activations.unwrap_or(float),
-            overhead: overhead.chain(shared).collect(),
+            overhead: overhead.chain(super_block).chain(shared).collect(),
         }
     }
 

@@ -38,8 +38,12 @@ pub(super) fn groups(
     }
     let encoded = encode(rule, w, group_size)?;
     let groups = in_features / group_size;
-    // Layouts store codes without a sign, with 0 at code 8. A rule with a zero point is shifted to 8.
-    let shift = |zero: Zero| if let Zero::Point(zero) = zero { 8 - zero } else { 8 };
+    // Layouts store codes without a sign. A symmetric rule is shifted so that 0 is at code 8.
+    let shift = |zero: Zero| match zero {
+        Zero::Point(zero) if rule.symmetric => 8 - zero,
+        Zero::Point(_) => -rule.codes.start(),
+        _ => 8,
+    };
     let at = |row: usize, group: usize| &encoded[row * groups + group];
     let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
         let group = at(row, column / group_size);
@@ -48,7 +52,11 @@ pub(super) fn groups(
     let scales = Array2::from_shape_fn((out_features, groups), |(row, group)| {
         f16::from_f32(at(row, group).scale)
     });
-    Ok(Grouped::new(codes, Array2::from_elem(scales.dim(), 8), scales)?)
+    let zeros = Array2::from_shape_fn(scales.dim(), |(row, group)| match at(row, group).zero {
+        Zero::Point(zero) => (zero + shift(Zero::Point(zero))) as u8,
+        _ => 8,
+    });
+    Ok(Grouped::new(codes, zeros, scales)?)
 }
 
 /// Every group of `size` neighbours, row by row.

@@ -3,7 +3,7 @@
 //! Lab 05 derives these rules; here they follow from a format's description alone.
 
 use super::decision::{Decision, Reason, blocks, part};
-use super::{File, Granularity, StorageFormat};
+use super::{File, Granularity, StorageFormat, for_rows};
 use crate::bytes::Float;
 use crate::checkpoint::{self, Tensor};
 use crate::gguf::TensorType;
@@ -19,6 +19,8 @@ pub fn decide(tensor: &Tensor, format: StorageFormat) -> Decision {
         return Decision::Keep(Reason::Plain);
     }
     match module.rsplit('.').next() {
+        // The types of a mix are chosen for every matrix.
+        _ if matches!(format.description.file, File::Mixed(_)) => {}
         Some("embed_tokens") => return Decision::Keep(Reason::Embedding),
         Some("lm_head") => return Decision::Keep(Reason::Head),
         _ => {}
@@ -49,16 +51,22 @@ pub fn parts(tensor: &Tensor, format: StorageFormat, float: Float) -> Vec<Tensor
             let kept = part("", "", float.dtype(), shape);
             vec![Tensor { name: tensor.name.clone(), ..kept }]
         }
-        (File::Gguf(kind), shape) => {
-            let kind = match shape {
-                _ if quantized => *kind,
-                // Norms and biases.
-                [] | [_] => TensorType::F32,
-                _ => TensorType::F16,
-            };
-            vec![blocks(&tensor.name, kind, shape)]
+        (File::Gguf(kind), shape) => vec![of_gguf(tensor, quantized.then_some(*kind), shape)],
+        (File::Mixed(mix), shape) => {
+            let inputs = shape.last().copied().unwrap_or_default();
+            vec![of_gguf(tensor, quantized.then(|| for_rows(mix.base, inputs)), shape)]
         }
     }
+}
+
+/// A tensor of a GGUF file in blocks of `kind`, else in floats.
+fn of_gguf(tensor: &Tensor, kind: Option<TensorType>, shape: &[u64]) -> Tensor {
+    let float = match shape {
+        // Norms and biases.
+        [] | [_] => TensorType::F32,
+        _ => TensorType::F16,
+    };
+    blocks(&tensor.name, kind.unwrap_or(float), shape)
 }
 
 /// The linear modules that an engine has to leave alone: `lm_head` first, because a tied head is a
@@ -75,9 +83,16 @@ pub fn left_alone(tensors: &[Tensor], format: StorageFormat) -> Vec<String> {
 /// quantized.
 pub fn bits_per_weight(tensors: &[Tensor], format: StorageFormat) -> Option<f64> {
     let quantized = tensors.iter().filter(|tensor| decide(tensor, format) == Decision::Quantize);
+    bits_per_weight_of(quantized.map(|tensor| (tensor, parts(tensor, format, Float::F16))))
+}
+
+/// As [`bits_per_weight`], for matrices with their parts.
+pub fn bits_per_weight_of<'t>(
+    quantized: impl Iterator<Item = (&'t Tensor, Vec<Tensor>)>,
+) -> Option<f64> {
     let (mut bytes, mut weights) = (0, 0);
-    for tensor in quantized {
-        bytes += parts(tensor, format, Float::F16).iter().map(|part| part.bytes).sum::<u64>();
+    for (tensor, parts) in quantized {
+        bytes += parts.iter().map(|part| part.bytes).sum::<u64>();
         weights += tensor.elements();
     }
     checkpoint::bits_per_weight(bytes, weights)

@@ -101,8 +101,11 @@ fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {
         Ok(Plan::new(StorageFormat::named(name, plan::GROUP_SIZE as u64)?, Float::F16))
     };
     let rounding = Rounding::new(asked.grid, plan::GROUP_SIZE);
-    let layouts: &[&str] =
-        if asked.grid == Grid::Asymmetric { &["awq"] } else { &["w4a16", "gptq", "awq"] };
+    let layouts: &[&str] = if asked.grid == Grid::Asymmetric {
+        &["awq", "w4a16-asym"]
+    } else {
+        &["w4a16", "gptq", "awq"]
+    };
     let first = plan(layouts[0])?;
     let (load, started) = (load(), Instant::now());
     let mut layers = Layers(started);
@@ -163,6 +166,7 @@ impl Written<'_> {
             plan,
             transform,
             rounding,
+            importance: None,
             kv_scales: None,
             out: &out,
             shard_bytes: SHARD_BYTES,

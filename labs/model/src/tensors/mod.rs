@@ -9,3 +9,4 @@ pub(crate) use gguf_tensors::{GgufTensors, in_hugging_face_order};
 pub(crate) use shards::Shards;
 pub(crate) use store::Tensors;
 pub(crate) use weight::Weight;
+pub use weight::gguf_name;

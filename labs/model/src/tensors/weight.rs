@@ -2,6 +2,11 @@
 
 use crate::{LayerId, Projection};
 
+/// The name of a linear layer's weight in a GGUF file.
+pub fn gguf_name(id: LayerId) -> String {
+    Weight::Linear(id).gguf()
+}
+
 /// A weight of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {

@@ -11,7 +11,7 @@
 set -eu
 
 LLAMA=11434.0.0
-TOOLS="llama-bench llama-batched-bench llama-perplexity llama-quantize llama-completion"
+TOOLS="llama-bench llama-batched-bench llama-perplexity llama-quantize llama-imatrix llama-completion"
 
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-$here/../../../../../target/engines/llama.cpp}

@@ -1,5 +1,7 @@
 //! GGML's blocks in a GGUF file. Rounding makes the bytes already, because a block holds its scale.
 
+use ndarray::Array2;
+
 use super::{Codes, Description, File, Granularity, Reader};
 use crate::FormatError;
 use crate::checkpoint::Scheme;
@@ -28,14 +30,38 @@ const fn of(
         file: File::Gguf(kind),
         scheme: Some(Scheme::Ggml(kind)),
         read_by: &[Reader::Course, Reader::LlamaCpp],
-        round: |format, w| {
-            let values: Vec<f32> = w.iter().copied().collect();
-            Ok(Codes::Blocks(ggml::encode(type_of(format.description)?, &values)?))
-        },
-        store: |codes| match codes {
-            Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
+        round: |format, w| match format.description.file {
+            File::Gguf(kind) => encode(kind, w, None),
             _ => Err(FormatError::WrongCodes("GGUF")),
         },
+        store: |codes: &Codes| stored(codes),
+    }
+}
+
+/// The blocks of a matrix `[out_features, in_features]`. `importance`, `[in_features]`, says how much the error
+/// of each column counts.
+///
+/// # Errors
+/// As [`ggml::encode`].
+pub fn encode(
+    kind: TensorType,
+    w: &Array2<f32>,
+    importance: Option<&[f32]>,
+) -> Result<Codes, FormatError> {
+    let values: Vec<f32> = w.iter().copied().collect();
+    let Some(importance) = importance else {
+        return Ok(Codes::Blocks(ggml::encode(kind, &values)?));
+    };
+    let rows = values.chunks(w.ncols().max(1));
+    let rows = rows.map(|row| ggml::encode_row(kind, row, Some(importance)));
+    Ok(Codes::Blocks(rows.collect::<Result<Vec<_>, _>>()?.concat()))
+}
+
+/// Blocks as they lie in a file.
+pub(super) fn stored(codes: &Codes) -> Result<Vec<Vec<u8>>, FormatError> {
+    match codes {
+        Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
+        _ => Err(FormatError::WrongCodes("GGUF")),
     }
 }
 
@@ -57,10 +83,3 @@ pub(super) const MXFP4: Description = of(
     Grid::E2M1,
     &[8],
 );
-
-fn type_of(description: &Description) -> Result<TensorType, FormatError> {
-    match description.file {
-        File::Gguf(kind) => Ok(kind),
-        File::Safetensors { .. } => Err(FormatError::WrongCodes("GGUF")),
-    }
-}
