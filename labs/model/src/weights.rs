@@ -11,7 +11,7 @@ use formats::gguf::{Gguf, dequantize};
 use ndarray::Array2;
 
 use crate::source::{Source, source};
-use crate::tensors::{Shards, Weight, in_hugging_face_order};
+use crate::tensors::{Shards, Weight, in_gguf_order, in_hugging_face_order};
 use crate::{Config, ModelError};
 
 /// The tensors of a GGUF file or of a Hugging Face folder, under their Hugging Face names and in
@@ -91,10 +91,10 @@ impl Weights {
         &self.tensors
     }
 
-    /// The name of the tensor `name` in a GGUF file; `None` for a folder, or if there is no such tensor.
+    /// The name of the tensor `name` in a GGUF file; `None` if there is no such tensor in a plain Llama.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
         match &self.store {
-            Store::Folder { .. } => None,
+            Store::Folder { .. } => Weight::named(name).map(Weight::gguf),
             Store::File(file) => file.weights.get(name).map(|weight| weight.gguf()),
         }
     }
@@ -113,13 +113,18 @@ impl Weights {
         }
     }
 
-    /// Reads a tensor in the file's order of rows, which differs in a GGUF file for queries and keys.
+    /// Reads a tensor in the order of rows that a GGUF file has, which is another one for queries and keys.
     ///
     /// # Errors
-    /// As [`Weights::read`].
-    pub fn read_as_stored(&self, name: &str) -> Result<Array2<f32>, ModelError> {
+    /// As [`Weights::read`], and if a folder's config is not that of a Llama.
+    pub fn read_for_gguf(&self, name: &str) -> Result<Array2<f32>, ModelError> {
         match &self.store {
-            Store::Folder { shards, .. } => shards.read_named(name),
+            Store::Folder { path, shards } => {
+                let (tensor, weight) = (shards.read_named(name)?, Weight::named(name));
+                let Some(weight) = weight else { return Ok(tensor) };
+                let config = Config::load(path)?;
+                in_gguf_order(weight, tensor, [config.heads, config.kv_heads])
+            }
             Store::File(file) => file.read(file.weight(name)?),
         }
     }

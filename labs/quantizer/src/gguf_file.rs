@@ -6,20 +6,24 @@ use formats::checkpoint::{Storage, Tensor};
 use formats::gguf::{Gguf, TensorType, layout};
 use formats::registry::File;
 
-use crate::WriteError;
 use crate::safetensors_file::Sink;
+use crate::{WriteError, gguf_metadata};
 
 /// The key for the type of most tensors, in llama.cpp's numbers.
 const FILE_TYPE: &str = "general.file_type";
 
-/// A GGUF file at `path` with `tensors`, in their order, and the metadata of the file `input`, `file_type` apart.
+/// A GGUF file at `path` with `tensors`, in their order, and the metadata of `input`, a file
+/// or a folder, `file_type` apart.
 pub(crate) fn create(
     path: &Path,
     input: &Path,
     file_type: u32,
     tensors: &[Tensor],
 ) -> Result<Sink, WriteError> {
-    let mut metadata = Gguf::open(input)?.raw_metadata()?;
+    let mut metadata = match input.is_dir() {
+        true => gguf_metadata::of_folder(input)?,
+        false => Gguf::open(input)?.raw_metadata()?,
+    };
     metadata.insert(FILE_TYPE.into(), file_type.into());
     let entries = tensors.iter().map(|tensor| match tensor.storage {
         Storage::Blocks(kind) => Ok((tensor.name.as_str(), kind, tensor.shape.as_slice())),

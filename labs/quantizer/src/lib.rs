@@ -12,6 +12,7 @@ mod decoder_layers;
 mod error;
 mod fused;
 mod gguf_file;
+mod gguf_metadata;
 mod gptq_floats;
 mod gptq_matrix;
 mod gptq_options;

@@ -106,13 +106,6 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
         return Err(WriteError::Exists { path: out.to_path_buf() });
     }
     let format = plan.format;
-    if format.is_gguf() && !weights.is_gguf() {
-        return Err(WriteError::Unsupported(format!(
-            "{format} takes the metadata and the tokenizer from a GGUF file, and {} is a folder: \
-             convert it with llama.cpp's convert_hf_to_gguf.py first",
-            weights.path().display()
-        )));
-    }
     if job.kv_scales.is_some() && !format.takes_kv_scales() {
         return Err(WriteError::Unsupported(format!(
             "the scales of a cache are a part of compressed-tensors' config, and {format} has another: \
@@ -265,7 +258,7 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
 /// Reads one tensor, as the first stage leaves it.
 fn transformed(job: &Job<'_>, tensor: &Tensor) -> Result<Array2<f32>, WriteError> {
     let w = match job.plan.format.is_gguf() {
-        true => job.weights.read_as_stored(&tensor.name)?,
+        true => job.weights.read_for_gguf(&tensor.name)?,
         false => job.weights.read(&tensor.name)?,
     };
     match job.transform {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use formats::gguf::TensorType;
+use formats::gguf::k_quants::layout::{self as k_quants, Field, Subs};
 use formats::layouts::ggml::{BlockByte, block_bytes};
 use formats::layouts::{Along, WordLayout, awq, compressed_tensors, gptq};
 
@@ -97,6 +98,56 @@ pub fn blocks() -> Result<Figure> {
             "number: which element the digits belong to",
         )?,
     })
+}
+
+/// The super-blocks of the k-quants, as the encoder's table has them.
+pub fn super_blocks() -> Result<Figure> {
+    let layouts: Vec<_> =
+        k_quants::ALL.iter().filter(|layout| layout.weights == k_quants::MOST).collect();
+    let parts = |layout: &k_quants::Layout| {
+        let part = |&field: &Field| format!("{} {}", part_name(field), layout.bytes_of(field));
+        layout.fields.iter().map(part).collect::<Vec<_>>().join(", ")
+    };
+    let alt = layouts.iter().map(|layout| format!("{}: {}.", layout.kind, parts(layout)));
+    Ok(Figure {
+        title: "The parts of a super-block of 256 weights, in file order".into(),
+        caption: "A number is the bytes of a part. d and dmin are f16 numbers, and the scales and minima of the \
+                  sub-blocks are small integers, multiples of d and dmin. Cells are not to scale. Only Q6_K and \
+                  Q3_K are without minima, and only their d is at the end."
+            .into(),
+        alt: format!("Five rows of cells. {}", alt.collect::<Vec<_>>().join(" ")),
+        drawing: lines(
+            &layouts.into_iter().map(super_block_line).collect::<Vec<_>>(),
+            "the parts of a super-block",
+            "number: bytes of the part",
+        )?,
+    })
+}
+
+fn super_block_line(layout: &k_quants::Layout) -> Line {
+    let cells = layout.fields.iter().map(|&field| {
+        let text = format!("{}: {}", part_name(field), layout.bytes_of(field));
+        match field {
+            Field::Scale | Field::Minimum => Cell { text, columns: 2.0, field: true },
+            Field::Subs(_) => Cell { text, columns: 4.0, field: true },
+            Field::Low(_) | Field::High(_) => Cell::code(text, 4.0),
+        }
+    });
+    let bits = layout.bytes() as f64 * 8.0 / layout.weights as f64;
+    let title = format!("{}: {} bytes, {bits} bits a weight", layout.kind, layout.bytes());
+    Line { title, cells: cells.collect() }
+}
+
+fn part_name(field: Field) -> String {
+    match field {
+        Field::Scale => "d".into(),
+        Field::Minimum => "dmin".into(),
+        Field::Subs(Subs::Nibbles | Subs::SixBitPairs) => "scales, minima".into(),
+        Field::Subs(_) => "scales".into(),
+        Field::Low(plane) => format!("low {} bits", plane.bits),
+        Field::High(plane) if plane.bits == 1 => "high bit".into(),
+        Field::High(plane) => format!("high {} bits", plane.bits),
+    }
 }
 
 /// The fields, the first bytes of codes and the last.

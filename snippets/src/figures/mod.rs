@@ -55,6 +55,7 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::computed("group_window", lab_03::group_window),
         Entry::computed("layout_words", layouts::words),
         Entry::computed("layout_blocks", layouts::blocks),
+        Entry::computed("super_blocks", layouts::super_blocks),
         Entry::computed("rounding_stairs", rounding::rounding_stairs),
         Entry::of("rounding_error_distribution", &SLICE, rounding::rounding_error_distribution),
         Entry::of("clip_tradeoff", &SLICE, rounding::clip_tradeoff),

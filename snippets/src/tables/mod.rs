@@ -8,6 +8,7 @@ pub mod dequantization;
 mod engines;
 pub mod gptq;
 mod grids;
+mod k_quants;
 pub mod kv_cache;
 pub mod lab_01;
 pub mod lab_03;
@@ -184,6 +185,11 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("kv_vllm", &KV_VLLM, |of| {
             kv_cache::of_engine("vLLM on the processor, by the name given to --kv-cache-dtype", of)
         }),
+        Entry::computed("k_quants_types", k_quants::types),
+        Entry::computed("k_quants_search", k_quants::search),
+        Entry::of("k_quants_importance", &LAYERS, k_quants::importance),
+        Entry::computed("k_quants_file", k_quants::file),
+        Entry::computed("k_quants_models", k_quants::models),
         Entry::of("kv_room", &KV_VLLM, |of| kv_cache::room(of)),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),

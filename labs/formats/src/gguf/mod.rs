@@ -42,7 +42,7 @@ use cursor::Cursor;
 pub use error::GgufError;
 use header::Header;
 pub use header::TensorInfo;
-pub use rotary::unpermute_rotary;
+pub use rotary::{permute_rotary, unpermute_rotary};
 pub use tensor_type::TensorType;
 pub use value::Value;
 pub use write::{Layout, RawValue, layout};

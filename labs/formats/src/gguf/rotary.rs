@@ -23,6 +23,19 @@ pub fn unpermute_rotary(w: &Array2<f32>, heads: usize) -> Result<Array2<f32>, Gg
     Ok(w.select(Axis(0), &source_rows(rows, head_dim)))
 }
 
+/// The way back: puts the rows of a query or key projection into the order of a GGUF file.
+///
+/// # Errors
+/// As [`unpermute_rotary`].
+pub fn permute_rotary(w: &Array2<f32>, heads: usize) -> Result<Array2<f32>, GgufError> {
+    // The checks, because a permutation is not its own inverse but has the same rows.
+    unpermute_rotary(w, heads)?;
+    let sources = source_rows(w.nrows(), w.nrows() / heads);
+    let mut targets = vec![0; sources.len()];
+    sources.into_iter().enumerate().for_each(|(row, source)| targets[source] = row);
+    Ok(w.select(Axis(0), &targets))
+}
+
 /// For each row in the Hugging Face order, the row of the GGUF file it comes from.
 fn source_rows(rows: usize, head_dim: usize) -> Vec<usize> {
     let half = head_dim / 2;
@@ -50,6 +63,7 @@ mod tests {
     fn it_undoes_what_the_converter_does_head_by_head() -> Result<(), GgufError> {
         let converted = numbered((0..16).map(|row| row / 8 * 8 + CONVERTED[row % 8]));
         assert_eq!(unpermute_rotary(&converted, 2)?, numbered(0..16));
+        assert_eq!(permute_rotary(&numbered(0..16), 2)?, converted);
         Ok(())
     }
 

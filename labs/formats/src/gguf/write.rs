@@ -81,10 +81,24 @@ impl From<&str> for RawValue {
     }
 }
 
+impl From<bool> for RawValue {
+    fn from(value: bool) -> Self {
+        Self([&7u32.to_le_bytes()[..], &[u8::from(value)]].concat())
+    }
+}
+
+impl From<&[i32]> for RawValue {
+    fn from(values: &[i32]) -> Self {
+        let mut bytes = [9u32, 5].map(u32::to_le_bytes).concat();
+        bytes.extend((values.len() as u64).to_le_bytes());
+        values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        Self(bytes)
+    }
+}
+
 impl From<&[&str]> for RawValue {
     fn from(values: &[&str]) -> Self {
-        let [of, texts] = [9u32, 8].map(u32::to_le_bytes);
-        let mut bytes = [of, texts].concat();
+        let mut bytes = [9u32, 8].map(u32::to_le_bytes).concat();
         bytes.extend((values.len() as u64).to_le_bytes());
         values.iter().for_each(|value| bytes.extend(text(value)));
         Self(bytes)

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use formats::gguf::{Gguf, unpermute_rotary};
+use formats::gguf::{Gguf, permute_rotary, unpermute_rotary};
 use ndarray::Array2;
 
 use super::store::Tensors;
@@ -30,12 +30,30 @@ pub(crate) fn in_hugging_face_order(
     tensor: Array2<f32>,
     heads: [usize; 2],
 ) -> Result<Array2<f32>, ModelError> {
+    Ok(match rotated(weight, heads) {
+        Some(heads) => unpermute_rotary(&tensor, heads)?,
+        None => tensor,
+    })
+}
+
+/// The same tensor with its rows in the order of a GGUF file, from that of a Hugging Face checkpoint.
+pub(crate) fn in_gguf_order(
+    weight: Weight,
+    tensor: Array2<f32>,
+    heads: [usize; 2],
+) -> Result<Array2<f32>, ModelError> {
+    Ok(match rotated(weight, heads) {
+        Some(heads) => permute_rotary(&tensor, heads)?,
+        None => tensor,
+    })
+}
+
+/// The heads of a weight whose outputs are rotated, of `heads`, those of queries and of keys.
+fn rotated(weight: Weight, heads: [usize; 2]) -> Option<usize> {
     match weight {
-        Weight::Linear(LayerId::Layer(_, projection @ (Projection::Q | Projection::K))) => {
-            let heads = heads[usize::from(projection == Projection::K)];
-            Ok(unpermute_rotary(&tensor, heads)?)
-        }
-        _ => Ok(tensor),
+        Weight::Linear(LayerId::Layer(_, Projection::Q)) => Some(heads[0]),
+        Weight::Linear(LayerId::Layer(_, Projection::K)) => Some(heads[1]),
+        _ => None,
     }
 }
 

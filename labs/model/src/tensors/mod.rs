@@ -5,7 +5,7 @@ mod shards;
 mod store;
 mod weight;
 
-pub(crate) use gguf_tensors::{GgufTensors, in_hugging_face_order};
+pub(crate) use gguf_tensors::{GgufTensors, in_gguf_order, in_hugging_face_order};
 pub(crate) use shards::Shards;
 pub(crate) use store::Tensors;
 pub(crate) use weight::Weight;

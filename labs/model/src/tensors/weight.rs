@@ -23,13 +23,24 @@ pub(crate) enum Weight {
 impl Weight {
     /// Every weight that a Llama of `layers` layers can have.
     pub(crate) fn all(layers: usize) -> impl Iterator<Item = Self> {
-        let in_layer = |index: usize| {
-            let linear = move |projection| Self::Linear(LayerId::Layer(index, projection));
-            let norms = [Self::AttentionNorm(index), Self::MlpNorm(index)];
-            Projection::ALL.map(linear).into_iter().chain(norms)
-        };
-        let ends = [Self::Embedding, Self::LastNorm, Self::Linear(LayerId::Head)];
-        (0..layers).flat_map(in_layer).chain(ends)
+        (0..layers).flat_map(Self::in_layer).chain(Self::ENDS)
+    }
+
+    /// Weights outside of the layers.
+    const ENDS: [Self; 3] = [Self::Embedding, Self::LastNorm, Self::Linear(LayerId::Head)];
+
+    fn in_layer(index: usize) -> impl Iterator<Item = Self> {
+        let linear = move |projection| Self::Linear(LayerId::Layer(index, projection));
+        let norms = [Self::AttentionNorm(index), Self::MlpNorm(index)];
+        Projection::ALL.map(linear).into_iter().chain(norms)
+    }
+
+    /// The weight that a Hugging Face checkpoint calls `name`; `None` for one that no plain Llama has.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
+        let layer: usize = layer.and_then(|layer| layer.parse().ok()).unwrap_or(0);
+        let of_layer = Self::in_layer(layer).chain(Self::ENDS);
+        of_layer.into_iter().find(|weight| weight.hugging_face() == name)
     }
 
     /// Its name in a Hugging Face checkpoint.

@@ -20,6 +20,15 @@ pub struct Overflow {
     pub value: f32,
 }
 
+/// Which scales of a sub-block are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Those that llama.cpp tries.
+    Full,
+    /// None but that of the extremes, in Q2_K, Q4_K and Q5_K: what the search is compared with.
+    Extremes,
+}
+
 /// A row, `[in_features]`, in whole blocks of `layout`.
 ///
 /// `importance` says how much the error of each column counts: the mean square of the input that the column
@@ -31,6 +40,19 @@ pub fn encode(
     layout: &Layout,
     row: &[f32],
     importance: Option<&[f32]>,
+) -> Result<Vec<u8>, Overflow> {
+    encode_by(layout, row, importance, Search::Full)
+}
+
+/// As [`encode`], by a search.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_by(
+    layout: &Layout,
+    row: &[f32],
+    importance: Option<&[f32]>,
+    search: Search,
 ) -> Result<Vec<u8>, Overflow> {
     let mut bytes = Vec::with_capacity(row.len() / layout.weights * layout.bytes());
     let in_row = mean_square(row);
@@ -48,7 +70,7 @@ pub fn encode(
             TensorType::Q6_K => six_bits(x, importance, &mut found),
             _ => {
                 if let Some(grid) = AFFINE.iter().find(|grid| grid.kind == layout.kind) {
-                    affine(grid, layout, x, importance, &mut found);
+                    affine(grid, layout, x, importance, search, &mut found);
                 }
             }
         }
@@ -253,6 +275,7 @@ fn affine(
     layout: &Layout,
     x: &[f32],
     importance: Option<&[f32]>,
+    search: Search,
     found: &mut Found,
 ) {
     let subs = layout.subs();
@@ -266,17 +289,20 @@ fn affine(
             Some(of_x) => (weighted(sub, &of_x[from..from + layout.sub], sigma2), WEIGHTED),
             None => ((grid.weights)(sub), grid.plain),
         };
+        // The candidates after the extremes are those from 0 on.
+        let count = if search == Search::Full { candidates.count } else { -1 };
+        let candidates = Candidates { count, ..candidates };
         (scales[index], minima[index]) = with_minimum(sub, &weights, grid.most, candidates, codes);
         weight[index] = weights.iter().fold(0.0, |sum, w| sum + w);
     }
-    let search = |of: &[f32], codes: &mut [u8]| match importance {
+    let multiples = |of: &[f32], codes: &mut [u8]| match importance {
         Some(_) => of_scales(of, &weight[..subs], grid.most_of_sub, codes),
         None => nearest_multiples(of, grid.most_of_sub, codes),
     };
     let mut stored = [0; MOST_SUBS];
-    let scale = search(&scales[..subs], &mut stored[..subs]);
+    let scale = multiples(&scales[..subs], &mut stored[..subs]);
     found.block.scales = stored.map(u8::cast_signed);
-    let minimum = search(&minima[..subs], &mut found.block.minima[..subs]);
+    let minimum = multiples(&minima[..subs], &mut found.block.minima[..subs]);
     found.set(scale, minimum);
     found.round_again(x, layout.sub, [0, grid.most]);
 }

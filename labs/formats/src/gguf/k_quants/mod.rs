@@ -16,4 +16,4 @@ pub mod layout;
 mod search;
 
 pub use decode::decode;
-pub use encode::{Overflow, encode};
+pub use encode::{Overflow, Search, encode, encode_by};
