@@ -18,6 +18,8 @@ mod decoder;
 mod error;
 mod rotation;
 pub mod solution;
+pub mod starter;
+pub mod wrong_answers;
 
 pub use checks::{check_finite, check_fused, check_heads, check_order, check_prime, check_width};
 pub use decoder::{Decoder, Layer, Online, Shape, rope};

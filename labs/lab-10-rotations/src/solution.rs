@@ -1,6 +1,6 @@
 //! The reference, which the chapter shows piece by piece.
 
-use ndarray::{Array1, Array2, ArrayView2, array, linalg::kron};
+use ndarray::{Array1, Array2, ArrayView2, Axis, array, linalg::kron};
 
 use crate::{
     Decoder, Layer, Online, Rotation, RotationError, check_finite, check_fused, check_heads,
@@ -220,7 +220,7 @@ pub fn rotate_outputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64
 pub fn rotate_heads(x: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>, RotationError> {
     check_heads(x.ncols(), rotation.order())?;
     let mut rotated = x.clone();
-    for mut head in rotated.axis_chunks_iter_mut(ndarray::Axis(1), rotation.order()) {
+    for mut head in rotated.axis_chunks_iter_mut(Axis(1), rotation.order()) {
         let turned = apply(&head.to_owned(), rotation)?;
         head.assign(&turned);
     }
