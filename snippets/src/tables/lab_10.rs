@@ -311,15 +311,15 @@ pub fn four_bits(layers: &Layers) -> Result<Table> {
 
 /// Ten seeds, and the matrix without signs: the error of W8A8 per tensor.
 pub fn seeds(layers: &Layers) -> Result<Table> {
-    let rows = layers.0.iter().map(|layer| {
-        let of =
-            |rotation: &Rotation| -> Result<f64> { Ok(w8a8(&rotated_layer(layer, rotation)?)?[0]) };
-        let plain = of(&Rotation::plain(layer.weight.ncols())?)?;
-        let all = SEEDS.map(|seed| of(&of_inputs(layer, seed)?)).collect::<Result<Vec<_>>>()?;
+    let rows = SPREAD.into_iter().map(|name| {
+        let layer = layers.of(name);
+        let of = |rotation: Rotation| per_tensor(&rotated_layer(layer, &rotation)?);
+        let plain = of(Rotation::plain(layer.weight.ncols())?)?;
+        let all = SEEDS.map(|seed| of(of_inputs(layer, seed)?)).collect::<Result<Vec<_>>>()?;
         Ok((layer.label.clone(), plain, all))
     });
     let title = "Output error in W8A8 per tensor with the signs of ten seeds, and without signs";
-    Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
+    Ok(Table::of(title, rows.collect::<Result<Vec<_>>>()?)
         .text("layer", |(label, ..)| label.clone())
         .number("without signs", |(_, plain, _)| percent(*plain))
         .number("smallest", |(.., all)| percent(smallest(all)))
