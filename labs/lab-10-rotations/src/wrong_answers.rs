@@ -92,7 +92,7 @@ struct Steps {
     check_fused: fn(&Model) -> Lab<()>,
     rotate_layer: fn(&Layer, &Rotation) -> Lab<Layer>,
     rotated_embedding: fn(&Model, &Rotation) -> Lab<Matrix>,
-    /// Of the head, the model before and the rotation.
+    /// The head of the model with a rotated stream.
     rotated_head: fn(&Matrix, &Rotation) -> Lab<Matrix>,
     rotate_residual: fn(&Model, &Rotation) -> Lab<Model>,
     check_layers: fn(usize, usize) -> Lab<()>,

@@ -863,7 +863,7 @@ fn embedding_rows_without_their_mean_are_another_model() {
     }
     let moved = change(&logits(&centred), &logits(&model));
     assert!(moved > 0.05, "LayerNorm takes the mean away, and RMSNorm does not: {moved}");
-    // Where the rows have no mean, nothing is taken away: the change above is due to the mean alone.
+    // The control: a rotation of that other model changes nothing, so the change is due to the mean.
     let r1 = must(Rotation::random(SMALL.hidden, 3));
     same_function(&must(rotate_residual(&centred, &r1)), &centred, "R1 of a model without means");
 }
