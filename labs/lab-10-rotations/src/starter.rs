@@ -136,7 +136,7 @@ pub fn rotate_inputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>
 /// Task 6. The weight of a layer that writes rotated outputs, `Qᵀ W`.
 ///
 /// # Errors
-/// Those of [`apply`], in which rows are the columns of `w`.
+/// [`RotationError::NotFinite`] with the place in `w`, [`RotationError::Width`].
 pub fn rotate_outputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>, RotationError> {
     todo!("task 6: Qᵀ W of {:?}, order {}", w.dim(), rotation.order())
 }
@@ -144,7 +144,7 @@ pub fn rotate_outputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64
 /// Task 6. Each head of `x`, `[tokens, heads * order]`, times `Q`.
 ///
 /// # Errors
-/// [`RotationError::Heads`], and those of [`apply`].
+/// [`RotationError::Heads`], [`RotationError::NotFinite`] with the place in `x`.
 pub fn rotate_heads(x: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>, RotationError> {
     todo!("task 6: each head of {:?}, {} channels each", x.dim(), rotation.order())
 }
@@ -153,7 +153,7 @@ pub fn rotate_heads(x: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>,
 /// and each head of the inputs of `o` is rotated alike.
 ///
 /// # Errors
-/// Those of [`rotate_heads`].
+/// [`RotationError::NotFinite`] with the place in `v` or `o`, [`RotationError::Heads`].
 pub fn rotate_values(
     v: &Array2<f64>,
     o: &Array2<f64>,

@@ -73,6 +73,8 @@ struct Steps {
     times_norm: fn(&Matrix, &Vector) -> Matrix,
     fuse_norm: fn(&Matrix, &Vector) -> Lab<Matrix>,
     rotate_inputs: fn(&Matrix, &Rotation) -> Lab<Matrix>,
+    /// The check of a weight before its transpose or its heads are checked.
+    check_place: fn(&Matrix) -> Lab<()>,
     rotate_outputs: fn(&Matrix, &Rotation) -> Lab<Matrix>,
     check_heads: fn(usize, usize) -> Lab<()>,
     rotate_heads: fn(&Matrix, &Rotation) -> Lab<Matrix>,
@@ -218,10 +220,15 @@ const RIGHT: Steps = Steps {
         Ok((answer().times_norm)(w, norm))
     },
     rotate_inputs: |w, rotation| apply(w, rotation),
-    rotate_outputs: |w, rotation| Ok(apply(&w.t().to_owned(), rotation)?.reversed_axes()),
+    check_place: check_finite,
+    rotate_outputs: |w, rotation| {
+        (answer().check_place)(w)?;
+        Ok(apply(&w.t().to_owned(), rotation)?.reversed_axes())
+    },
     check_heads,
     rotate_heads: |x, rotation| {
         (answer().check_heads)(x.ncols(), rotation.order())?;
+        (answer().check_place)(x)?;
         let mut rotated = x.clone();
         for mut head in rotated.axis_chunks_iter_mut(Axis(1), rotation.order()) {
             let turned = apply(&head.to_owned(), rotation)?;
@@ -230,6 +237,7 @@ const RIGHT: Steps = Steps {
         Ok(rotated)
     },
     rotate_values: |v, o, rotation| {
+        (answer().check_place)(v)?;
         let values = rotate_heads(&v.t().to_owned(), rotation)?.reversed_axes();
         Ok((values, rotate_heads(o, rotation)?))
     },
@@ -675,6 +683,12 @@ wrong_answers! {
             Ok((values.reversed_axes(), rotate_heads(o, rotation)?))
         },
     }
+
+    "place_of_the_transpose",
+    "the rotation names a number that is not finite",
+    "it sees the transpose, or one head, and names a place that is not the one in the weight",
+    ["a_number_that_is_not_finite_is_named_by_its_place_in_the_weight"],
+    { check_place: |_| Ok(()) }
 
     "values_alone",
     "o reads what attention mixed, and needs no change",

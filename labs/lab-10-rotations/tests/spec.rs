@@ -653,6 +653,40 @@ fn values_and_an_output_projection_that_are_no_heads_are_refused() {
     }
 }
 
+#[test]
+fn a_number_that_is_not_finite_is_named_by_its_place_in_the_weight() {
+    let rotation = must(Rotation::plain(8));
+    let place = |error: Option<RotationError>| match error {
+        Some(RotationError::NotFinite { row, column, .. }) => Some((row, column)),
+        _ => None,
+    };
+    let with = |rows: usize, columns: usize, at: (usize, usize)| {
+        let mut w = Array2::ones((rows, columns));
+        w[at] = f64::NAN;
+        w
+    };
+    let good = Array2::ones((3, 24));
+    let cases = [
+        (rotate_inputs(&with(5, 8, (4, 6)), &rotation).err(), (4, 6), "rotate_inputs"),
+        (rotate_outputs(&with(8, 5, (6, 3)), &rotation).err(), (6, 3), "rotate_outputs"),
+        (rotate_heads(&with(5, 24, (2, 19)), &rotation).err(), (2, 19), "rotate_heads"),
+        (
+            rotate_values(&with(16, 5, (13, 4)), &good, &rotation).err(),
+            (13, 4),
+            "v of rotate_values",
+        ),
+        (
+            rotate_values(&Array2::ones((16, 5)), &with(3, 24, (1, 20)), &rotation).err(),
+            (1, 20),
+            "o",
+        ),
+    ];
+    for (error, at, name) in cases {
+        let why = "the place in the transpose or in the head is not the place in the weight";
+        assert_eq!(place(error), Some(at), "{name}: row and column of NaN; {why}");
+    }
+}
+
 // ---- task 7: queries and keys --------------------------------------------------------------------
 
 #[test]
