@@ -16,9 +16,9 @@ const MASSIVE: &str = TENSORS[2];
 /// The layer of lab 04's figures, with an outlier token and an outlier channel.
 const BOTH: &str = TENSORS[7];
 /// How high the massive activation stands, in distances between two tokens.
-const PEAK: f64 = 20.0;
+const PEAK: f64 = 28.0;
 
-/// The value that is as high as two tokens are apart where the massive activation is [`PEAK`].
+/// The value that is as high as two tokens are apart, so that the massive activation stands at [`PEAK`].
 fn unit(x: &Array2<f32>) -> f64 {
     f64::from(x[position_of_absmax(x)].abs()) / PEAK
 }
@@ -43,7 +43,7 @@ pub fn before(layers: &Layers) -> Result<Figure> {
         ),
         alt: format!(
             "Ridge plot, one line for each of {SHOWN} tokens over {} channels. The first line has a single peak \
-             that is as high as the whole picture, at channel {channel}. All other lines look flat.",
+             that is as high as the whole picture, at channel {channel}. All other lines have low peaks at most.",
             x.ncols()
         ),
         drawing: ridges(x, unit(x), &[(token, channel)])?,
@@ -62,8 +62,8 @@ pub fn after(layers: &Layers) -> Result<Figure> {
              in each of many channels. The largest value of all other tokens is {rest}. The first token has the \
              norm that the token had before."
         ),
-        alt: "The same ridge plot after the rotation. The peak is gone. The first line is a low band over all \
-              channels, and all other lines look flat."
+        alt: "The same ridge plot after the rotation. No peak stands out in any line. The first line is a low \
+              band over all channels."
             .into(),
         drawing: ridges(&x, unit(&layer.held_out), &[])?,
     })

@@ -10,7 +10,7 @@ use kit::data::normal_matrix;
 use kit::meters::relative_error;
 use kit::real_slice::TENSORS;
 use kit::reference::linear_f64;
-use kit::table::{percent, sig3};
+use kit::table::{count, percent, sig3};
 use kv_cache::{Bits, Grid, Layout, Policy, decode_steps};
 use ndarray::{Array1, Array2, Array3};
 use rotations::{
@@ -69,11 +69,11 @@ pub fn orders() -> Result<Table> {
     }
     let rows = widths.into_iter().map(|(width, users)| (width as usize, users[0].clone()));
     Ok(Table::of("Orders that models need: the odd factor, and what this lab's table has", rows)
-        .number("order", |(width, _)| width.to_string())
+        .number("order", |(width, _)| count(*width))
         .text("for example", |(_, user)| user.clone())
         .number("odd factor", |(width, _)| (width >> width.trailing_zeros()).to_string())
         .text("as core and power of two", |(width, _)| match factors(*width) {
-            Ok((core, power)) => format!("{core} · {power}"),
+            Ok((core, power)) => format!("{core} · {}", count(power)),
             Err(RotationError::NoHadamard(_)) => "no Hadamard matrix".into(),
             Err(_) => "a core that this lab lacks".into(),
         })
