@@ -35,7 +35,15 @@ use Answer::{Cell, Value};
 /// The tables' rows and values: name, chapter, question, unit, answer, factor.
 type Row = (&'static str, &'static str, &'static str, &'static str, Answer, f64);
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 22] = [
+    (
+        "q4-k-m-bits",
+        "laptop/k-quants.md",
+        "a weight of SmolLM2-135M in Q4_K_M, embedding included",
+        "bits",
+        Cell("k_quants_models", &["SmolLM2-135M"], "Q4_K_M"),
+        1.1,
+    ),
     (
         "decibels",
         "start/mental-model.md",

@@ -72,6 +72,7 @@ const KV_LLAMA_CPP_FILES: [&str; 5] = [
     captures!("engines/captures/kv/llama-cpp-q4_0.json"),
     captures!("engines/captures/kv/llama-cpp-q4_0-norot.json"),
 ];
+const K_QUANTS_FILE: &str = captures!("engines/captures/k-quants/llama-cpp.json");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
@@ -152,6 +153,10 @@ pub static GRIDS: Input<measure::grids::Capture> =
 /// The capture of `cargo book capture kv`.
 pub static KV: Input<measure::kv::Capture> =
     Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "kv"));
+
+/// llama.cpp's words on the files of each mix of k-quants.
+pub static K_QUANTS: Input<engines::Capture> =
+    Input::new(|| vec![K_QUANTS_FILE.into()], |files| load(&files[0]));
 
 /// The course's model with an FP8 cache, its scales 1 or calibrated, behind the one without.
 pub static KV_OURS: Input<Vec<engines::Capture>> =

@@ -6,10 +6,12 @@ use kit::table::{percent, sig3};
 use measure::awq::{Capture, Run};
 
 /// The methods of the table of layouts, by the names of their runs.
-const METHODS: [(&str, &str); 4] = [
+const METHODS: [(&str, &str); 6] = [
     ("nearest codes", "nearest"),
-    ("GPTQ, searched scales", "GPTQ, searched scales"),
+    ("AWQ", "AWQ"),
     ("AWQ without clipping", "AWQ without clipping"),
+    ("GPTQ", "GPTQ"),
+    ("GPTQ, searched scales", "GPTQ, searched scales"),
     ("AWQ and GPTQ, searched scales", "AWQ and GPTQ, searched scales"),
 ];
 /// The layouts, by their names in the registry.

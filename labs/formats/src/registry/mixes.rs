@@ -2,8 +2,7 @@
 //! chooses types (`llama_tensor_get_type_impl` of llama.cpp build 11434).
 //!
 //! A tensor whose rows have no whole super-blocks gets a type with blocks of 32 instead, which is larger.
-//! llama.cpp has exceptions for some models, which are not known here: those of eight experts, those of 80
-//! layers, Falcon.
+//! llama.cpp has exceptions for some models, which are not known here: those of eight experts, Falcon.
 
 use super::block_formats::{encode, stored};
 use super::{Codes, Description, File, Granularity, Reader};
@@ -104,6 +103,9 @@ fn layer(name: &str) -> Option<usize> {
 pub struct Whole {
     layers: usize,
     is_tied: bool,
+    /// Whether llama.cpp takes the model for a Llama of 70 billion weights, whose value projections are so small
+    /// beside the others that more bits cost next to nothing.
+    is_70b: bool,
 }
 
 impl Whole {
@@ -111,7 +113,13 @@ impl Whole {
     pub fn of(tensors: &[Tensor]) -> Self {
         let last = tensors.iter().filter_map(|tensor| layer(&tensor.name)).max();
         let is_tied = !tensors.iter().any(|tensor| Role::of(&tensor.name) == Some(Role::Head));
-        Self { layers: last.map_or(0, |last| last + 1), is_tied }
+        let outputs = |module: &str| {
+            let of_module = |tensor: &&Tensor| tensor.name.ends_with(module);
+            tensors.iter().find(of_module).and_then(|tensor| tensor.shape.first())
+        };
+        let layers = last.map_or(0, |last| last + 1);
+        let shares_values = outputs(".v_proj.weight") < outputs(".q_proj.weight");
+        Self { layers, is_tied, is_70b: layers == 80 && shares_values }
     }
 }
 
@@ -128,7 +136,10 @@ impl Mix {
             Role::Embedding if !whole.is_tied => self.base,
             Role::Head | Role::Embedding if fits(self.base, inputs) => TensorType::Q6_K,
             Role::Head | Role::Embedding => TensorType::Q8_0,
-            Role::Values => by(self.values),
+            Role::Values => match by(self.values) {
+                TensorType::Q3_K | TensorType::Q4_K if whole.is_70b => TensorType::Q5_K,
+                kind => kind,
+            },
             Role::Down => by(self.down),
             Role::Outputs => self.outputs,
             Role::Other => self.base,
