@@ -112,8 +112,8 @@ pub fn super_blocks() -> Result<Figure> {
     Ok(Figure {
         title: "The parts of a super-block of 256 weights, in file order".into(),
         caption: "A number is the bytes of a part. d and dmin are f16 numbers, and the scales and minima of the \
-                  sub-blocks are small integers, multiples of d and dmin. Cells are not to scale. Only Q6_K and \
-                  Q3_K are without minima, and only their d is at the end."
+                  sub-blocks are small integers, multiples of d and dmin. Cells are not to scale. Q3_K and Q6_K \
+                  are without minima. d is first in Q4_K and Q5_K, and behind the codes in the others."
             .into(),
         alt: format!("Five rows of cells. {}", alt.collect::<Vec<_>>().join(" ")),
         drawing: lines(
@@ -129,8 +129,8 @@ fn super_block_line(layout: &k_quants::Layout) -> Line {
         let text = format!("{}: {}", part_name(field), layout.bytes_of(field));
         match field {
             Field::Scale | Field::Minimum => Cell { text, columns: 2.0, field: true },
-            Field::Subs(_) => Cell { text, columns: 4.0, field: true },
-            Field::Low(_) | Field::High(_) => Cell::code(text, 4.0),
+            Field::Subs(_) => Cell { text, columns: 4.4, field: true },
+            Field::Low(_) | Field::High(_) => Cell::code(text, 3.7),
         }
     });
     let bits = layout.bytes() as f64 * 8.0 / layout.weights as f64;
@@ -184,7 +184,9 @@ fn byte_cells(byte: &BlockByte) -> Vec<Cell> {
 /// Lines of cells under their titles, from the top.
 fn lines(lines: &[Line], y_title: &str, x_title: &str) -> Result<Drawing> {
     let top = lines.len() as f64 * LINE;
-    let layout = Layout { height: 3100, top: 380, left: 160, right: 160, bottom: 400 };
+    // A line has the same height in every figure.
+    let height = 778 + 774 * lines.len() as u32;
+    let layout = Layout { height, top: 380, left: 160, right: 160, bottom: 400 };
     let x = Axis::linear(x_title, 0.0..COLUMNS);
     let y = Axis::linear(y_title, 0.0..top);
     draw(layout, x, y, |plot| {
