@@ -3,11 +3,8 @@
 use half::f16;
 
 use super::decode::IQ4_NL;
-use super::layout::{Block, Layout, MOST_SUBS};
-use super::search::{
-    Candidates, cut_off_first, nearest, of_scales, rounded_first, signed, signed_by_codes,
-    with_minimum,
-};
+use super::layout::{Block, Layout, MOST_IN_SUB, MOST_SUBS};
+use super::search::{Candidates, nearest, of_scales, signed, signed_by_codes, with_minimum};
 use crate::gguf::TensorType;
 use crate::rules;
 
@@ -55,7 +52,7 @@ pub fn encode_by(
     search: Search,
 ) -> Result<Vec<u8>, Overflow> {
     let mut bytes = Vec::with_capacity(row.len() / layout.weights * layout.bytes());
-    let in_row = mean_square(row);
+    let in_row = importance.map_or(0.0, |_| mean_square(row));
     for (index, x) in row.chunks_exact(layout.weights).enumerate() {
         let from = index * layout.weights;
         let importance = importance.map(|all| &all[from..from + layout.weights]);
@@ -127,12 +124,25 @@ fn mean_square(x: &[f32]) -> f32 {
 
 /// Weights of numbers by their importance: a number of size 0 still counts as one of the size of its
 /// neighbours.
-fn weighted(x: &[f32], importance: &[f32], mean_square: f32) -> Vec<f32> {
-    x.iter().zip(importance).map(|(x, of_x)| of_x * (mean_square + x * x).sqrt()).collect()
+fn weighted(x: &[f32], importance: &[f32], mean_square: f32) -> Weights {
+    let mut weights = Weights::default();
+    for ((weight, x), of_x) in weights.iter_mut().zip(x).zip(importance) {
+        *weight = of_x * (mean_square + x * x).sqrt();
+    }
+    weights
 }
 
-fn squares(x: &[f32]) -> Vec<f32> {
-    x.iter().map(|x| x * x).collect()
+fn squares(x: &[f32]) -> Weights {
+    each(x, |x| x * x)
+}
+
+/// The weights of a sub-block, and zeros behind them.
+type Weights = [f32; MOST_IN_SUB];
+
+fn each(x: &[f32], weight: impl Fn(f32) -> f32) -> Weights {
+    let mut weights = Weights::default();
+    weights.iter_mut().zip(x).for_each(|(of_x, x)| *of_x = weight(*x));
+    weights
 }
 
 /// Q4_0 and Q5_0.
@@ -225,16 +235,16 @@ struct Affine {
     /// The search without an importance matrix.
     plain: Candidates,
     /// The weights of a sub-block in that search.
-    weights: fn(&[f32]) -> Vec<f32>,
+    weights: fn(&[f32]) -> Weights,
     /// With an importance matrix: the part of the super-block's mean square that is added to each square.
     mean_squares: f32,
 }
 
 /// The search with an importance matrix, in every type.
 const WEIGHTED: Candidates =
-    Candidates { first: -0.9, step: 0.05, count: 36, absolute: false, code: cut_off_first };
+    Candidates { first: -0.9, step: 0.05, count: 36, absolute: false, cut_off_first: true };
 const PLAIN: Candidates =
-    Candidates { first: -0.5, step: 0.1, count: 15, absolute: false, code: rounded_first };
+    Candidates { first: -0.5, step: 0.1, count: 15, absolute: false, cut_off_first: false };
 
 const AFFINE: [Affine; 3] = [
     Affine {
@@ -242,7 +252,7 @@ const AFFINE: [Affine; 3] = [
         most: 3,
         most_of_sub: 15,
         plain: Candidates { absolute: true, ..PLAIN },
-        weights: |x| x.iter().map(|x| x.abs()).collect(),
+        weights: |x| each(x, f32::abs),
         mean_squares: 1.0,
     },
     Affine {
@@ -264,9 +274,9 @@ const AFFINE: [Affine; 3] = [
 ];
 
 /// The magnitude of each number, plus the root mean square of all.
-fn root_mean_square_more(x: &[f32]) -> Vec<f32> {
+fn root_mean_square_more(x: &[f32]) -> Weights {
     let more = mean_square(x).sqrt();
-    x.iter().map(|x| more + x.abs()).collect()
+    each(x, |x| more + x.abs())
 }
 
 /// Q2_K, Q4_K and Q5_K.
@@ -293,7 +303,7 @@ fn affine(
         let count = if search == Search::Full { candidates.count } else { -1 };
         let candidates = Candidates { count, ..candidates };
         (scales[index], minima[index]) = with_minimum(sub, &weights, grid.most, candidates, codes);
-        weight[index] = weights.iter().fold(0.0, |sum, w| sum + w);
+        weight[index] = weights[..sub.len()].iter().fold(0.0, |sum, w| sum + w);
     }
     let multiples = |of: &[f32], codes: &mut [u8]| match importance {
         Some(_) => of_scales(of, &weight[..subs], grid.most_of_sub, codes),
@@ -336,7 +346,7 @@ fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
         scales[index] = match importance {
             Some(of_x) => {
                 let weights = weighted(sub, &of_x[from..from + SIGNED_SUB], sigma2);
-                weight[index] = weights.iter().fold(0.0, |sum, w| sum + w);
+                weight[index] = weights[..sub.len()].iter().fold(0.0, |sum, w| sum + w);
                 signed(sub, &weights, 4, codes)
             }
             None => signed_by_codes(sub, 4, codes),
@@ -367,10 +377,10 @@ fn six_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
         let from = index * SIGNED_SUB;
         let codes = &mut found.block.codes[from..from + SIGNED_SUB];
         let weights = match importance {
-            Some(of_x) => of_x[from..from + SIGNED_SUB].to_vec(),
-            None => squares(sub),
+            Some(of_x) => &of_x[from..from + SIGNED_SUB],
+            None => &squares(sub),
         };
-        scales[index] = signed(sub, &weights, 32, codes);
+        scales[index] = signed(sub, weights, 32, codes);
     }
     let max = largest(&scales);
     if max.abs() < super::search::ZERO {

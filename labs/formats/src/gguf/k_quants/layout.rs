@@ -6,6 +6,8 @@ use crate::gguf::TensorType;
 
 /// Weights of the largest block.
 pub const MOST: usize = 256;
+/// Weights of the largest sub-block.
+pub const MOST_IN_SUB: usize = 32;
 /// Sub-blocks of a block, at most.
 pub const MOST_SUBS: usize = 16;
 
@@ -236,9 +238,14 @@ impl Layout {
     fn pack(&self, plane: Plane, from: usize, block: &Block, bytes: &mut Vec<u8>) {
         let begin = bytes.len();
         bytes.resize(begin + plane.bytes(self.weights), 0);
-        for (index, code) in block.codes.iter().take(self.weights).enumerate() {
-            let (byte, bit) = plane.place(index);
-            bytes[begin + byte] |= (code >> from & plane.mask()) << bit;
+        let codes = block.codes.chunks_exact(plane.stripe * (8 / plane.bits));
+        for (stripe, codes) in bytes[begin..].chunks_exact_mut(plane.stripe).zip(codes) {
+            for (part, codes) in codes.chunks_exact(plane.stripe).enumerate() {
+                let bit = part * plane.bits;
+                for (byte, code) in stripe.iter_mut().zip(codes) {
+                    *byte |= (code >> from & plane.mask()) << bit;
+                }
+            }
         }
     }
 
@@ -260,9 +267,14 @@ impl Layout {
     }
 
     fn unpack(&self, plane: Plane, from: usize, part: &[u8], block: &mut Block) {
-        for (index, code) in block.codes.iter_mut().take(self.weights).enumerate() {
-            let (byte, bit) = plane.place(index);
-            *code |= (part[byte] >> bit & plane.mask()) << from;
+        let codes = block.codes.chunks_exact_mut(plane.stripe * (8 / plane.bits));
+        for (stripe, codes) in part.chunks_exact(plane.stripe).zip(codes) {
+            for (part, codes) in codes.chunks_exact_mut(plane.stripe).enumerate() {
+                let bit = part * plane.bits;
+                for (code, byte) in codes.iter_mut().zip(stripe) {
+                    *code |= (byte >> bit & plane.mask()) << from;
+                }
+            }
         }
     }
 }
@@ -324,6 +336,33 @@ mod tests {
             let listed = layout.kind.block();
             assert_eq!(listed, Some((layout.weights, layout.bytes())), "{}", layout.kind);
             assert_eq!(layout.kind.group(), Some(layout.sub as u64), "{}", layout.kind);
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_weight_is_where_its_bits_are_packed() {
+        for layout in &ALL {
+            let mut from = 0;
+            for &field in layout.fields {
+                let bytes = layout.bytes_of(field);
+                if let Field::Low(plane) | Field::High(plane) = field {
+                    let first = if matches!(field, Field::Low(_)) { 0 } else { layout.low_bits() };
+                    for index in 0..layout.weights {
+                        let mut block = Block::default();
+                        block.codes[index] = 1 << first;
+                        let mut packed = Vec::new();
+                        layout.write(&block, &mut packed);
+                        let (byte, bit) = plane.place(index);
+                        assert_eq!(
+                            packed[from + byte],
+                            1 << bit,
+                            "{}: weight {index}",
+                            layout.kind
+                        );
+                    }
+                }
+                from += bytes;
+            }
         }
     }
 

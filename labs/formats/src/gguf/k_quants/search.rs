@@ -5,6 +5,8 @@
 //! error of each number counts. Sums run in the order of the numbers, because another order would round
 //! otherwise and could choose another scale.
 
+use super::layout::MOST_IN_SUB;
+
 /// Blocks whose magnitudes are all below count as zero (`GROUP_MAX_EPS`).
 pub(super) const ZERO: f32 = 1e-15;
 
@@ -26,18 +28,9 @@ pub(super) struct Candidates {
     pub(super) count: i32,
     /// Whether the error is the absolute difference, else its square.
     pub(super) absolute: bool,
-    /// How a code is found: for the weights of an importance matrix it is cut off before it is rounded.
-    pub(super) code: fn(f32, i32) -> i32,
-}
-
-/// Rounds, then cuts off (`make_qkx2_quants`).
-pub(super) fn rounded_first(x: f32, most: i32) -> i32 {
-    nearest(x).clamp(0, most)
-}
-
-/// Cuts off, then rounds, so that infinity is the last code (`make_qkx3_quants`).
-pub(super) fn cut_off_first(x: f32, most: i32) -> i32 {
-    if x > 0.0 { nearest(x.min(most as f32)) } else { 0 }
+    /// Whether a code is cut off before it is rounded, so that infinity is the last code
+    /// (`make_qkx3_quants`), or after (`make_qkx2_quants`).
+    pub(super) cut_off_first: bool,
 }
 
 /// Scale and minimum of codes `0..=most`, and the codes of `x`: `x` is near `scale * code - minimum`. The
@@ -49,7 +42,7 @@ pub(super) fn with_minimum(
     candidates: Candidates,
     codes: &mut [u8],
 ) -> (f32, f32) {
-    let Candidates { first, step, count, absolute, code } = candidates;
+    let Candidates { first, step, count, absolute, cut_off_first } = candidates;
     let (mut min, mut max) = (x[0], x[0]);
     for &x in x {
         if x < min {
@@ -88,13 +81,18 @@ pub(super) fn with_minimum(
         *code = nearest(inverse * (x - min)).clamp(0, most) as u8;
     }
     let mut best = error(scale, min, codes);
-    let mut tried = [0; super::layout::MOST];
+    let mut tried = [0; MOST_IN_SUB];
     let tried = &mut tried[..x.len()];
     for candidate in 0..=count {
         let inverse = (first + step * candidate as f32 + most_f) / (max - min);
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0, 0.0, 0.0);
         for ((tried, x), w) in tried.iter_mut().zip(x).zip(weights) {
-            let l = code(inverse * (x - min), most);
+            let x_in_steps = inverse * (x - min);
+            let l = match cut_off_first {
+                true if x_in_steps > 0.0 => nearest(x_in_steps.min(most_f)),
+                true => 0,
+                false => nearest(x_in_steps).clamp(0, most),
+            };
             *tried = l as u8;
             let l = l as f32;
             sum_l += w * l;
@@ -172,7 +170,7 @@ pub(super) fn signed_by_codes(x: &[f32], most: i32, codes: &mut [u8]) -> f32 {
         return 0.0;
     };
     let inverse = -(most as f32) / max;
-    let mut found = [0; super::layout::MOST];
+    let mut found = [0; MOST_IN_SUB];
     let found = &mut found[..x.len()];
     let (mut sum_lx, mut sum_l2) = (0.0_f32, 0.0_f32);
     for (l, x) in found.iter_mut().zip(x) {
