@@ -1,6 +1,6 @@
 //! The weights that a block stands for.
 
-use super::layout::{Block, Layout};
+use super::layout::Layout;
 use crate::gguf::TensorType;
 
 /// The sixteen values of IQ4_NL, in multiples of the scale (`kvalues_iq4nl` of `ggml-common.h`).
@@ -13,31 +13,28 @@ pub(super) const IQ4_NL: [i8; 16] =
 pub fn decode(layout: &Layout, block: &[u8], values: &mut Vec<f32>) {
     let block = layout.read(block);
     let (scale, minimum) = (block.scale.to_f32(), block.minimum.to_f32());
-    values.extend(block.codes.iter().take(layout.weights).enumerate().map(|(index, &code)| {
-        let of_sub = Multiples::of(&block, index / layout.sub);
-        let code = f32::from(code);
+    let subs = block.codes[..layout.weights].chunks_exact(layout.sub);
+    for (sub, codes) in subs.enumerate() {
+        let codes = codes.iter().copied();
+        let from = |offset: f32, scale: f32| {
+            codes.clone().map(move |code| (f32::from(code) - offset) * scale)
+        };
+        let of_sub = scale * f32::from(block.scales[sub]);
+        let min_of_sub = minimum * f32::from(block.minima[sub]);
         match layout.kind {
-            TensorType::Q4_0 => (code - 8.0) * scale,
-            TensorType::Q5_0 => (code - 16.0) * scale,
+            TensorType::Q4_0 => values.extend(from(8.0, scale)),
+            TensorType::Q5_0 => values.extend(from(16.0, scale)),
+            TensorType::Q3_K => values.extend(from(4.0, of_sub)),
+            TensorType::Q6_K => values.extend(from(32.0, of_sub)),
             // 11 bits times 5 fit into an f32, so only the sum is rounded, with or without a fused
             // multiply-add.
-            TensorType::Q4_1 | TensorType::Q5_1 => code * scale + minimum,
-            TensorType::IQ4_NL => f32::from(IQ4_NL[code as usize]) * scale,
-            TensorType::Q3_K => scale * of_sub.scale * (code - 4.0),
-            TensorType::Q6_K => scale * of_sub.scale * (code - 32.0),
-            _ => scale * of_sub.scale * code - minimum * of_sub.minimum,
+            TensorType::Q4_1 | TensorType::Q5_1 => {
+                values.extend(codes.map(|code| f32::from(code) * scale + minimum));
+            }
+            TensorType::IQ4_NL => {
+                values.extend(codes.map(|code| f32::from(IQ4_NL[usize::from(code)]) * scale));
+            }
+            _ => values.extend(codes.map(|code| of_sub * f32::from(code) - min_of_sub)),
         }
-    }));
-}
-
-/// Scale and minimum of a sub-block in multiples of the block's.
-struct Multiples {
-    scale: f32,
-    minimum: f32,
-}
-
-impl Multiples {
-    fn of(block: &Block, sub: usize) -> Self {
-        Self { scale: f32::from(block.scales[sub]), minimum: f32::from(block.minima[sub]) }
     }
 }

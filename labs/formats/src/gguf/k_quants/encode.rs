@@ -4,7 +4,9 @@ use half::f16;
 
 use super::decode::IQ4_NL;
 use super::layout::{Block, Layout, MOST_IN_SUB, MOST_SUBS};
-use super::search::{Candidates, nearest, of_scales, signed, signed_by_codes, with_minimum};
+use super::search::{
+    Candidates, LANES, in_lanes, nearest, of_scales, signed, signed_by_codes, with_minimum,
+};
 use crate::gguf::TensorType;
 use crate::rules;
 
@@ -164,9 +166,12 @@ fn of_32_above(x: &[f32], importance: Option<&[f32]>, in_row: f32, bits: u32, fo
     let codes = &mut found.block.codes[..x.len()];
     let (scale, minimum) = match importance {
         Some(importance) => {
-            let weights = weighted(x, importance, in_row);
-            let (scale, minimum) = with_minimum(x, &weights, (1 << bits) - 1, WEIGHTED, codes);
-            (scale, -minimum)
+            let (x, weights) = (in_lanes([x]), in_lanes([&weighted(x, importance, in_row)[..]]));
+            // The other lanes hold zeros.
+            let mut in_lane = [[0; LANES]; MOST_IN_SUB];
+            let found = with_minimum(&x, &weights, (1 << bits) - 1, WEIGHTED, &mut in_lane);
+            codes.iter_mut().zip(in_lane).for_each(|(code, [first, ..])| *code = first);
+            (found.scales[0], -found.minima[0])
         }
         None => {
             let (scale, minimum, nearest) = rules::ggml::above_minimum(x, bits);
@@ -292,18 +297,35 @@ fn affine(
     let (mut scales, mut minima, mut weight) =
         ([0.0; MOST_SUBS], [0.0; MOST_SUBS], [0.0; MOST_SUBS]);
     let sigma2 = grid.mean_squares * mean_square(x);
-    for (index, sub) in x.chunks_exact(layout.sub).enumerate() {
-        let from = index * layout.sub;
-        let codes = &mut found.block.codes[from..from + layout.sub];
-        let (weights, candidates) = match importance {
-            Some(of_x) => (weighted(sub, &of_x[from..from + layout.sub], sigma2), WEIGHTED),
-            None => ((grid.weights)(sub), grid.plain),
+    let candidates = if importance.is_some() { WEIGHTED } else { grid.plain };
+    // The candidates after the extremes are those from 0 on.
+    let count = if search == Search::Full { candidates.count } else { -1 };
+    let candidates = Candidates { count, ..candidates };
+    for (index, together) in x.chunks_exact(LANES * layout.sub).enumerate() {
+        let from = index * LANES * layout.sub;
+        let weights = |lane: usize| {
+            let sub = lane * layout.sub..(lane + 1) * layout.sub;
+            match importance {
+                Some(of_x) => weighted(&together[sub.clone()], &of_x[from..][sub], sigma2),
+                None => (grid.weights)(&together[sub]),
+            }
         };
-        // The candidates after the extremes are those from 0 on.
-        let count = if search == Search::Full { candidates.count } else { -1 };
-        let candidates = Candidates { count, ..candidates };
-        (scales[index], minima[index]) = with_minimum(sub, &weights, grid.most, candidates, codes);
-        weight[index] = weights[..sub.len()].iter().fold(0.0, |sum, w| sum + w);
+        let weights: [Weights; LANES] = std::array::from_fn(weights);
+        let mut codes = [[0; LANES]; MOST_IN_SUB];
+        let affine = with_minimum(
+            &in_lanes(together.chunks_exact(layout.sub))[..layout.sub],
+            &in_lanes(weights.iter().map(|weights| &weights[..layout.sub]))[..layout.sub],
+            grid.most,
+            candidates,
+            &mut codes[..layout.sub],
+        );
+        for (lane, weights) in weights.iter().enumerate() {
+            let sub = index * LANES + lane;
+            (scales[sub], minima[sub]) = (affine.scales[lane], affine.minima[lane]);
+            weight[sub] = weights[..layout.sub].iter().fold(0.0, |sum, w| sum + w);
+            let stored = found.block.codes[sub * layout.sub..].iter_mut();
+            stored.zip(&codes[..layout.sub]).for_each(|(stored, codes)| *stored = codes[lane]);
+        }
     }
     let multiples = |of: &[f32], codes: &mut [u8]| match importance {
         Some(_) => of_scales(of, &weight[..subs], grid.most_of_sub, codes),

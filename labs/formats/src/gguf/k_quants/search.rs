@@ -33,87 +33,132 @@ pub(super) struct Candidates {
     pub(super) cut_off_first: bool,
 }
 
+/// Sub-blocks that are searched together. Each has a lane of its own, in which its sums run in the order of
+/// its numbers, so the results are those of one sub-block after the other.
+pub(super) const LANES: usize = 8;
+/// A number of each lane.
+pub(super) type Lane<T> = [T; LANES];
+
+/// The numbers of [`LANES`] sub-blocks, the first of each, the second of each and so on.
+pub(super) fn in_lanes<'a>(subs: impl IntoIterator<Item = &'a [f32]>) -> [Lane<f32>; MOST_IN_SUB] {
+    let mut lanes = [Lane::default(); MOST_IN_SUB];
+    for (lane, sub) in subs.into_iter().enumerate() {
+        lanes.iter_mut().zip(sub).for_each(|(place, x)| place[lane] = *x);
+    }
+    lanes
+}
+
+fn lanes<T>(of: impl FnMut(usize) -> T) -> Lane<T> {
+    std::array::from_fn(of)
+}
+
+/// What a search found, for each lane.
+pub(super) struct Affine {
+    pub(super) scales: Lane<f32>,
+    pub(super) minima: Lane<f32>,
+}
+
 /// Scale and minimum of codes `0..=most`, and the codes of `x`: `x` is near `scale * code - minimum`. The
-/// minimum is at least 0, so 0 always lies on or above the first code.
+/// minimum is at least 0, so 0 always lies on or above the first code. `x`, `weights` and `codes` have the same
+/// length.
 pub(super) fn with_minimum(
-    x: &[f32],
-    weights: &[f32],
+    x: &[Lane<f32>],
+    weights: &[Lane<f32>],
     most: i32,
     candidates: Candidates,
-    codes: &mut [u8],
-) -> (f32, f32) {
+    codes: &mut [Lane<u8>],
+) -> Affine {
     let Candidates { first, step, count, absolute, cut_off_first } = candidates;
     let (mut min, mut max) = (x[0], x[0]);
-    for &x in x {
-        if x < min {
-            min = x;
-        }
-        if x > max {
-            max = x;
+    for x in x {
+        for lane in 0..LANES {
+            min[lane] = if x[lane] < min[lane] { x[lane] } else { min[lane] };
+            max[lane] = if x[lane] > max[lane] { x[lane] } else { max[lane] };
         }
     }
     // Not `f32::min`, which may return either of 0 and -0.
-    if min > 0.0 {
-        min = 0.0;
-    }
-    if max == min {
-        codes.fill(0);
-        return (0.0, -min);
-    }
-    // Not `sum`, because that begins at -0.
-    let (mut sum_w, mut sum_x) = (weights[0], weights[0] * x[0]);
+    let mut min = min.map(|min| if min > 0.0 { 0.0 } else { min });
+    let (is_flat, least) = (lanes(|lane| max[lane] == min[lane]), min);
+    // Not from 0 on, because 0 and the first product would be added.
+    let (mut sum_w, mut sum_x) = (weights[0], lanes(|lane| weights[0][lane] * x[0][lane]));
     for (x, w) in x.iter().zip(weights).skip(1) {
-        sum_w += w;
-        sum_x += w * x;
+        for lane in 0..LANES {
+            sum_w[lane] += w[lane];
+            sum_x[lane] += w[lane] * x[lane];
+        }
     }
     let most_f = most as f32;
-    let error = |scale: f32, min: f32, codes: &[u8]| {
-        let mut sum = 0.0;
+    let error = |scale: &Lane<f32>, min: &Lane<f32>, codes: &[Lane<u8>]| {
+        let mut sum = Lane::<f32>::default();
         for ((x, w), code) in x.iter().zip(weights).zip(codes) {
-            let difference = scale * f32::from(*code) + min - x;
-            sum += w * if absolute { difference.abs() } else { difference * difference };
+            for lane in 0..LANES {
+                let difference = scale[lane] * f32::from(code[lane]) + min[lane] - x[lane];
+                sum[lane] +=
+                    w[lane] * if absolute { difference.abs() } else { difference * difference };
+            }
         }
         sum
     };
-    let inverse = most_f / (max - min);
-    let mut scale = 1.0 / inverse;
+    let inverse = lanes(|lane| most_f / (max[lane] - min[lane]));
+    let mut scale = inverse.map(|inverse| 1.0 / inverse);
     for (code, x) in codes.iter_mut().zip(x) {
-        *code = nearest(inverse * (x - min)).clamp(0, most) as u8;
+        *code = lanes(|lane| nearest(inverse[lane] * (x[lane] - min[lane])).clamp(0, most) as u8);
     }
-    let mut best = error(scale, min, codes);
-    let mut tried = [0; MOST_IN_SUB];
+    let mut best = error(&scale, &min, codes);
+    let mut tried = [Lane::<u8>::default(); MOST_IN_SUB];
     let tried = &mut tried[..x.len()];
     for candidate in 0..=count {
-        let inverse = (first + step * candidate as f32 + most_f) / (max - min);
-        let (mut sum_l, mut sum_l2, mut sum_xl) = (0.0, 0.0, 0.0);
+        let steps = first + step * candidate as f32 + most_f;
+        let inverse = lanes(|lane| steps / (max[lane] - min[lane]));
+        let [mut sum_l, mut sum_l2, mut sum_xl] = [Lane::<f32>::default(); 3];
         for ((tried, x), w) in tried.iter_mut().zip(x).zip(weights) {
-            let x_in_steps = inverse * (x - min);
-            let l = match cut_off_first {
-                true if x_in_steps > 0.0 => nearest(x_in_steps.min(most_f)),
-                true => 0,
-                false => nearest(x_in_steps).clamp(0, most),
-            };
-            *tried = l as u8;
-            let l = l as f32;
-            sum_l += w * l;
-            sum_l2 += w * l * l;
-            sum_xl += w * l * x;
+            for lane in 0..LANES {
+                let steps = inverse[lane] * (x[lane] - min[lane]);
+                let code = if cut_off_first {
+                    let cut = nearest(if steps < most_f { steps } else { most_f });
+                    if steps > 0.0 { cut } else { 0 }
+                } else {
+                    nearest(steps).clamp(0, most)
+                };
+                tried[lane] = code as u8;
+                let l = code as f32;
+                sum_l[lane] += w[lane] * l;
+                sum_l2[lane] += w[lane] * l * l;
+                sum_xl[lane] += w[lane] * l * x[lane];
+            }
         }
-        let determinant = sum_w * sum_l2 - sum_l * sum_l;
-        if determinant > 0.0 {
-            let mut fitted = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-            let mut fitted_min = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-            if fitted_min > 0.0 {
-                (fitted, fitted_min) = (sum_xl / sum_l2, 0.0);
+        let (mut fitted, mut fitted_min) = (scale, min);
+        let mut has_fit = [false; LANES];
+        for lane in 0..LANES {
+            let determinant = sum_w[lane] * sum_l2[lane] - sum_l[lane] * sum_l[lane];
+            if determinant > 0.0 {
+                has_fit[lane] = true;
+                fitted[lane] =
+                    (sum_w[lane] * sum_xl[lane] - sum_x[lane] * sum_l[lane]) / determinant;
+                fitted_min[lane] =
+                    (sum_l2[lane] * sum_x[lane] - sum_l[lane] * sum_xl[lane]) / determinant;
+                if fitted_min[lane] > 0.0 {
+                    (fitted[lane], fitted_min[lane]) = (sum_xl[lane] / sum_l2[lane], 0.0);
+                }
             }
-            let found = error(fitted, fitted_min, tried);
-            if found < best {
-                codes.copy_from_slice(tried);
-                (best, scale, min) = (found, fitted, fitted_min);
-            }
+        }
+        let found = error(&fitted, &fitted_min, tried);
+        let is_better = lanes(|lane| has_fit[lane] && found[lane] < best[lane]);
+        if !is_better.contains(&true) {
+            continue;
+        }
+        for (code, tried) in codes.iter_mut().zip(tried.iter()) {
+            *code = lanes(|lane| if is_better[lane] { tried[lane] } else { code[lane] });
+        }
+        for lane in (0..LANES).filter(|&lane| is_better[lane]) {
+            (best[lane], scale[lane], min[lane]) = (found[lane], fitted[lane], fitted_min[lane]);
         }
     }
-    (scale, -min)
+    for lane in (0..LANES).filter(|&lane| is_flat[lane]) {
+        (scale[lane], min[lane]) = (0.0, least[lane]);
+        codes.iter_mut().for_each(|code| code[lane] = 0);
+    }
+    Affine { scales: scale, minima: min.map(|min| -min) }
 }
 
 /// The number of the largest magnitude, the first of several; `None` where all count as zero.
