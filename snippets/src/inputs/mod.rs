@@ -35,6 +35,10 @@ const METERS_FOLDER: &str = captures!("engines/captures/meters");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
+const AWQ_SERVED_FILES: [&str; 2] = [
+    captures!("engines/captures/awq/ours-epyc-avx512.json"),
+    captures!("engines/captures/awq/vllm-epyc-avx512.json"),
+];
 const GPTQ_SERVED_FILES: [&str; 2] = [
     captures!("engines/captures/gptq/ours-epyc-avx512.json"),
     captures!("engines/captures/gptq/vllm-epyc-avx512.json"),
@@ -169,6 +173,10 @@ pub static KV_LLAMA_CPP: Input<Vec<engines::Capture>> =
 /// vLLM with its cache in each format, the one that the others are compared with first.
 pub static KV_VLLM: Input<Vec<engines::Capture>> =
     Input::new(|| KV_VLLM_FILES.map(PathBuf::from).into(), load_all);
+
+/// Files of lab 07's codes in this course's model and in vLLM.
+pub static AWQ_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| AWQ_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// The quality of files that lab 06's codes are in, by this course's model and by vLLM.
 pub static GPTQ_SERVED: Input<Vec<engines::Capture>> =

@@ -38,10 +38,11 @@ pub fn folders(of: &Engines) -> Result<Table> {
     by_both(&of.ours, &of.vllm, "The same files, read by this course's model and by vLLM")
 }
 
-/// Files of lab 06's codes, read by this course's model and by vLLM.
-pub fn gptq_folders(of: &[Capture]) -> Result<Table> {
+/// Files of a method's codes, read by this course's model and by vLLM.
+pub fn folders_of(method: &str, of: &[Capture]) -> Result<Table> {
     let [ours, vllm] = of else { bail!("{} captures, and there are two engines", of.len()) };
-    by_both(ours, vllm, "Files of GPTQ's codes, read by this course's model and by vLLM")
+    let title = format!("Files of {method}'s codes, read by this course's model and by vLLM");
+    by_both(ours, vllm, &title)
 }
 
 fn by_both(ours: &Capture, vllm: &Capture, title: &str) -> Result<Table> {

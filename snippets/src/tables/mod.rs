@@ -36,9 +36,9 @@ use anyhow::Result;
 use kit::Table;
 
 use crate::inputs::{
-    AVX512, AWQ, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED, GPTQ_W8A8,
-    GPU, GRIDS, HESSIANS, K_QUANTS, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL,
-    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
+    GPTQ_W8A8, GPU, GRIDS, HESSIANS, K_QUANTS, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS,
+    MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -121,7 +121,8 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
             engines::roundings(of, "W4A16 in groups of 64")
         }),
         Entry::of("lab_06_w8a8", &GPTQ_W8A8, |of| engines::roundings(of, "W8A8")),
-        Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::gptq_folders(of)),
+        Entry::of("lab_06_served", &GPTQ_SERVED, |of| engines::folders_of("GPTQ", of)),
+        Entry::of("lab_07_served", &AWQ_SERVED, |of| engines::folders_of("AWQ", of)),
         Entry::of("lab_08_served", &FLOATS_SERVED, |of| engines::float_folders(of)),
         Entry::of("lab_08_gguf", &FLOATS_IN_GGUF, |of| engines::float_gguf(of)),
         Entry::of("engines_folders", &SERVED, engines::folders),
