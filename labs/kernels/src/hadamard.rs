@@ -50,7 +50,7 @@ impl Hadamard {
         self.order * self.power
     }
 
-    /// Multiplies each block of each row by the matrix: `x` becomes `H x`, block by block.
+    /// Multiplies each block of each row by the matrix: a row `x` becomes `x H`, block by block.
     ///
     /// # Errors
     /// [`KernelError::Block`] if a row is no whole number of blocks.
@@ -107,16 +107,16 @@ fn butterflies_body<const FMA: bool>(x: &mut [f32], scale: f32) {
 }
 
 dispatched! {
-    /// `out[i] = sum_j small[i, j] x[j]` for parts of the length `power`.
+    /// `out[i] = sum_j x[j] small[j, i]` for parts of the length `power`.
     fn mix(small: &[f32], x: &[f32], out: &mut [f32], power: usize) = mix_body
 }
 
 #[inline(always)]
 fn mix_body<const FMA: bool>(small: &[f32], x: &[f32], out: &mut [f32], power: usize) {
     let order = x.len() / power;
-    for (out, signs) in out.chunks_exact_mut(power).zip(small.chunks_exact(order)) {
-        out.fill(0.0);
-        for (x, sign) in x.chunks_exact(power).zip(signs) {
+    out.fill(0.0);
+    for (x, signs) in x.chunks_exact(power).zip(small.chunks_exact(order)) {
+        for (out, sign) in out.chunks_exact_mut(power).zip(signs) {
             out.iter_mut().zip(x).for_each(|(out, x)| *out += sign * x);
         }
     }

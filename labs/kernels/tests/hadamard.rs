@@ -39,7 +39,7 @@ fn the_fast_transform_is_the_product_with_the_dense_matrix_in_each_block() -> Re
         for (x, fast) in x.rows().into_iter().zip(fast.rows()) {
             for at in (0..x.len()).step_by(block) {
                 let part: Array1<f64> = (at..at + block).map(|i| f64::from(x[i])).collect();
-                let expected = dense.dot(&part);
+                let expected = part.dot(&dense);
                 // Each output is a sum of `block` products, in any order: (block + 1) roundings of
                 // at most the sum of the magnitudes.
                 let bound =

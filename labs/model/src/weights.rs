@@ -32,6 +32,7 @@ struct GgufFile {
     weights: BTreeMap<String, Weight>,
     /// Query heads, key-value heads.
     heads: [usize; 2],
+    layers: usize,
     gguf: Mutex<Gguf<BufReader<File>>>,
 }
 
@@ -69,7 +70,8 @@ impl Weights {
             tensors.push(Tensor { name, ..tensor });
         }
         let heads = [config.heads, config.kv_heads];
-        let store = GgufFile { path, weights, heads, gguf: Mutex::new(gguf) };
+        let layers = config.layers;
+        let store = GgufFile { path, weights, heads, layers, gguf: Mutex::new(gguf) };
         Ok(Self { tensors, store: Store::File(Box::new(store)) })
     }
 
@@ -91,11 +93,15 @@ impl Weights {
         &self.tensors
     }
 
-    /// The name of the tensor `name` in a GGUF file; `None` for a folder, or if there is no such tensor.
+    /// The name of the tensor `name` in a GGUF file; `None` for a folder, or if a Llama of so many layers has
+    /// no such tensor. The file may lack the tensor, as it lacks the head of a tied model.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
         match &self.store {
             Store::Folder { .. } => None,
-            Store::File(file) => file.weights.get(name).map(|weight| weight.gguf()),
+            Store::File(file) => {
+                let mut all = Weight::all(file.layers);
+                all.find(|weight| weight.hugging_face() == name).map(Weight::gguf)
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use formats::registry::{Decision, File, Granularity, Reason, StoredPart};
 use model::Weights;
 use ndarray::Array2;
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fused::Fused;
 use crate::kv_scales::KvScales;
@@ -51,6 +51,14 @@ pub struct Job<'a> {
     pub requantize: bool,
 }
 
+impl Job<'_> {
+    /// The tensors of the model that is stored: those of the original, as the transform leaves them.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let tensors = self.weights.tensors();
+        self.transform.map_or(tensors.to_vec(), |transform| transform.tensors(tensors))
+    }
+}
+
 /// Learns of the progress, from any thread.
 pub trait Progress: Sync {
     /// A tensor of so many bytes of the input is done.
@@ -72,9 +80,10 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
-    let fused = Fused::of(&job.plan, job.weights.tensors(), |tensor| transformed(job, tensor))?;
+    let tensors = job.tensors();
+    let fused = Fused::of(&job.plan, &tensors, |tensor| transformed(job, tensor))?;
     let errors = Mutex::new(BTreeMap::new());
-    job.weights.tensors().par_iter().try_for_each(|tensor| {
+    tensors.par_iter().try_for_each(|tensor| {
         let one = || -> Result<(), WriteError> {
             let error = convert(job, &fused, tensor, sinks.of(&tensor.name)?)?;
             if let Some(error) = error {
@@ -122,7 +131,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
         let (path, kind) = (weights.path().into(), kind.clone());
         return Err(WriteError::AlreadyQuantized { path, kind });
     }
-    if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
+    if job.leave_out { Ok(()) } else { refuse_indivisible(&job.tensors(), plan) }
 }
 
 /// The types in which tensors of the input are quantized, and how many tensors have each.
@@ -200,7 +209,7 @@ impl Sinks {
 
 /// Opens every file and writes its header; writes an index if there are several files.
 fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
-    let tensors = job.weights.tensors();
+    let tensors = &job.tensors();
     let parts = |tensor: &Tensor| {
         let mut parts = job.plan.parts(tensor);
         // A GGUF file has GGML's names.
@@ -256,9 +265,10 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
 
 /// Reads one tensor, as the first stage leaves it.
 fn transformed(job: &Job<'_>, tensor: &Tensor) -> Result<Array2<f32>, WriteError> {
+    let origin = job.transform.map_or(tensor.name.as_str(), |change| change.origin(&tensor.name));
     let w = match job.plan.format.is_gguf() {
-        true => job.weights.read_as_stored(&tensor.name)?,
-        false => job.weights.read(&tensor.name)?,
+        true => job.weights.read_as_stored(origin)?,
+        false => job.weights.read(origin)?,
     };
     match job.transform {
         Some(transform) => transform.apply(&tensor.name, w),
@@ -327,18 +337,20 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
     let Job { weights, plan, .. } = job;
     if !plan.format.is_gguf() {
         tokenizer::write(weights, &partial.folder)?;
-        let mut quantization = plan.config(weights.tensors());
+        let mut quantization = plan.config(&job.tensors());
         if job.kv_scales.is_some() {
             quantization = Some(KvScales::config(quantization));
         }
-        let config = config::config_json(weights, plan.float, quantization)?;
-        json_file(&partial.folder.join("config.json"), &config)?;
+        let mut config = config::config_json(weights, plan.float, quantization)?;
+        job.transform.iter().for_each(|transform| transform.config(&mut config));
+        json_file(&partial.folder.join("config.json"), &Value::Object(config))?;
     }
     partial.rename(job.out)
 }
 
 fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerError>>) -> Report {
-    let tensors = job.weights.tensors();
+    let tensors = &job.tensors();
+    let original = job.weights.tensors();
     let kept = tensors.iter().filter_map(|tensor| match job.plan.decide(tensor) {
         Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
         Decision::Quantize => None,
@@ -351,9 +363,9 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
     Report {
         format: job.plan.format,
         labs,
-        input: quantized(tensors),
+        input: quantized(original),
         weights: tensors.iter().map(Tensor::elements).sum(),
-        bytes_before: tensors.iter().map(|tensor| tensor.bytes).sum(),
+        bytes_before: original.iter().map(|tensor| tensor.bytes).sum(),
         bytes_after,
         bits_per_weight: job.plan.bits_per_weight(tensors),
         kept: kept.collect(),

@@ -249,6 +249,16 @@ impl StorageFormat {
     /// Whether the config has a place for the scheme of a cache: compressed-tensors' has, and a config that is
     /// made for the scheme alone.
     pub fn takes_kv_scales(self) -> bool {
+        self.has_compressed_config()
+    }
+
+    /// Whether the config has a place for rotations that an engine computes while the model runs: the same
+    /// configs.
+    pub fn takes_transform_config(self) -> bool {
+        self.has_compressed_config()
+    }
+
+    fn has_compressed_config(self) -> bool {
         let is_theirs = |config: &Value| config["quant_method"] == "compressed-tensors";
         !self.is_gguf() && self.config(&[]).as_ref().is_none_or(is_theirs)
     }
