@@ -83,6 +83,7 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
         plan: Plan::new(format_of(recipe.scheme), recipe.float),
         transform: None,
         rounding: None,
+        activations: None,
         kv_scales: None,
         out: &out,
         shard_bytes: u64::MAX,

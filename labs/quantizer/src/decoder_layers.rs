@@ -61,7 +61,7 @@ impl DecoderLayers<'_> {
     ///
     /// # Errors
     /// If it cannot be read, or the transform does not fit it.
-    pub(crate) fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
+    pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         match self.transform {
             Some(transform) => transform.apply(name, self.weights.read(transform.origin(name))?),
             None => Ok(self.weights.read(name)?),

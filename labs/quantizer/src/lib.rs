@@ -3,10 +3,11 @@
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
 //! exactly ([`smooth`] folds SmoothQuant into them, [`rotate`] rotates them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
 //! [`layer_by_layer`]; without one, the labs take the nearest), and the format of [`Plan`] stores them.
-//! [`kv_scales`] adds the scales of an FP8 cache. [`loaded`] reads checkpoints in these formats and runs
+//! [`activations`] says how inputs of layers are quantized, and [`kv_scales`] adds the scales of an FP8 cache. [`loaded`] reads checkpoints in these formats and runs
 //! them, whichever program wrote them.
 
 pub mod activation_scales;
+pub mod activations;
 mod config;
 mod decoder_layers;
 mod error;

@@ -131,10 +131,17 @@ impl Checkpoint {
         let quantization = self.quantization()?;
         let read = |name: &str| Ok(self.read(name)?[(0, 0)]);
         let storage = KvScales::of_checkpoint(&quantization, &config, read)?;
-        let rotation = transform_config::read(&quantization)?;
+        let rotation = transform_config::read(&quantization, config.intermediate_size, |end| {
+            let mut names = self.tensors.keys();
+            names.find(|name| name.ends_with(end)).map(|name| self.read(name)).transpose()
+        })?;
         let mut shapes = self.shapes();
         // Without a scheme such a tensor is a surprise, and the model refuses it.
-        shapes.retain(|(name, _)| storage.is_none() || !kv_scales::is_scale(name));
+        shapes.retain(|(name, _)| {
+            let is_of_cache = storage.is_some() && kv_scales::is_scale(name);
+            let is_of_rotation = rotation.is_some() && transform_config::is_matrix(name);
+            !is_of_cache && !is_of_rotation
+        });
         // Kept outside of the model's error, because the model's error cannot hold one of this crate.
         let mut failed = None;
         let model = Model::from_tensors(config, shapes, &mut |name| {

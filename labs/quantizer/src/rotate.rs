@@ -10,13 +10,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use formats::bytes::Float;
 use formats::checkpoint::Tensor;
-use formats::registry::StorageFormat;
+use formats::registry::{StorageFormat, StoredPart};
 use kernels::Hadamard;
 use model::{Config, Dense, LayerId, Model, Norm, Projection, READERS, Weights};
 use ndarray::{Array1, Array2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
-use rotations::{Rotation, RotationError, fuse_norm, rotate_heads, rotate_inputs, rotate_outputs};
+use rotations::{
+    Rotation, RotationError, factors, fuse_norm, hadamard, rotate_heads, rotate_inputs,
+    rotate_outputs,
+};
 use serde_json::{Map, Value};
 
 use crate::decoder_layers::DecoderLayers;
@@ -50,7 +54,7 @@ pub struct Rotations {
     r1: Option<Rotation>,
     /// One for each decoder layer.
     r2: Vec<Rotation>,
-    /// Of a block of the inputs of `down_proj`.
+    /// Of the inputs of `down_proj`, or of blocks of them.
     r4: Option<Rotation>,
     is_tied: bool,
 }
@@ -78,9 +82,8 @@ impl Rotations {
             of(what, Rotation::random(config.head_dim, seed.wrapping_add(1 + layer as u64)))
         });
         let inner = config.intermediate_size;
-        let block = power_of_two_in(inner);
         let down = r4.then(|| {
-            of(format!("r4, blocks of {block} inputs of down_proj"), Rotation::plain(block))
+            of(format!("r4, {inner} inputs of down_proj"), Rotation::plain(block_of(inner)))
         });
         let has_head = weights.tensors().iter().any(|tensor| tensor.name == HEAD);
         Ok(Self {
@@ -91,6 +94,17 @@ impl Rotations {
             r4: down.transpose()?,
             is_tied: config.tied.unwrap_or(!has_head),
         })
+    }
+
+    /// R4 as the kernel computes it, if it is asked.
+    ///
+    /// # Errors
+    /// If the kernel refuses the matrix.
+    pub fn online(&self) -> Result<Option<Hadamard>, WriteError> {
+        let Some(r4) = &self.r4 else { return Ok(None) };
+        let power = r4.order() / r4.core.nrows();
+        let hadamard = Hadamard::new(&r4.core.mapv(|sign| sign as i8), power);
+        hadamard.map(Some).map_err(|error| WriteError::Unsupported(error.to_string()))
     }
 
     /// The tensor `w` of the projection `id`.
@@ -169,14 +183,23 @@ impl Transform for Rotations {
         if self.is_tied && name == HEAD { EMBEDDING } else { name }
     }
 
+    fn added(&self, float: Float) -> Result<Vec<StoredPart>, WriteError> {
+        let matrix = |r4: &Rotation| {
+            let signs = hadamard(r4.order())?.mapv(|sign| sign as f32);
+            transform_config::matrix(&signs, float)
+        };
+        let stored = self.r4.as_ref().filter(|r4| has_core(r4));
+        Ok(stored.map(matrix).transpose()?.into_iter().collect())
+    }
+
     fn finish(&self, weights: &Weights, model: &mut Model) -> Result<(), WriteError> {
         let layers = DecoderLayers { weights, transform: Some(self) };
         if self.r1.is_some() {
             model.replace_embedding(Arc::new(Dense::new(layers.read(EMBEDDING)?)))?;
             model.replace(LayerId::Head, Arc::new(Dense::new(layers.read(HEAD)?)))?;
         }
-        if let Some(r4) = &self.r4 {
-            model.set_down_rotation(Arc::new(online(r4)?))?;
+        if let Some(r4) = self.online()? {
+            model.set_down_rotation(Arc::new(r4))?;
         }
         Ok(())
     }
@@ -186,21 +209,21 @@ impl Transform for Rotations {
             config.insert("tie_word_embeddings".into(), false.into());
         }
         if let Some(r4) = &self.r4 {
-            transform_config::add(config, r4.order());
+            transform_config::add(config, r4.order(), has_core(r4));
         }
     }
 }
 
-/// The rotation as the kernel computes it.
-fn online(rotation: &Rotation) -> Result<Hadamard, WriteError> {
-    let power = rotation.order() / rotation.core.nrows();
-    let hadamard = Hadamard::new(&rotation.core.mapv(|sign| sign as i8), power);
-    hadamard.map_err(|error| WriteError::Unsupported(error.to_string()))
+/// The whole width where lab 10 constructs a matrix for the width, else the largest power of two that divides
+/// the width. An odd width has no matrix, and the lab refuses it.
+fn block_of(width: usize) -> usize {
+    let power = 1 << width.trailing_zeros();
+    if factors(width).is_ok() || power == 1 { width } else { power }
 }
 
-/// The largest power of two that divides `width`.
-fn power_of_two_in(width: usize) -> usize {
-    1 << width.trailing_zeros()
+/// Whether the rotation is more than Sylvester's matrix, which every reader knows by its order.
+fn has_core(rotation: &Rotation) -> bool {
+    rotation.core.nrows() > 1
 }
 
 /// The linear layer of a tensor.

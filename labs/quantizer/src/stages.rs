@@ -1,7 +1,8 @@
 //! The interfaces of the two stages before storing.
 
+use formats::bytes::Float;
 use formats::checkpoint::Tensor;
-use formats::registry::{Codes, StorageFormat};
+use formats::registry::{Codes, StorageFormat, StoredPart};
 use model::{Model, Weights};
 use ndarray::Array2;
 use serde_json::{Map, Value};
@@ -39,6 +40,14 @@ pub trait Transform: Sync {
     /// The tensor of the original that becomes `name`.
     fn origin<'n>(&self, name: &'n str) -> &'n str {
         name
+    }
+
+    /// What the file holds beside the tensors of the model, with floats as `float`.
+    ///
+    /// # Errors
+    /// If a number cannot be stored.
+    fn added(&self, _float: Float) -> Result<Vec<StoredPart>, WriteError> {
+        Ok(Vec::new())
     }
 
     /// Changes what of `model` is in no decoder layer and no norm: embedding, head, and what the model does

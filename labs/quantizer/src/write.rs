@@ -21,6 +21,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use crate::activations::Activations;
 use crate::fused::Fused;
 use crate::kv_scales::KvScales;
 use crate::report::{LayerError, Report};
@@ -39,6 +40,8 @@ pub struct Job<'a> {
     pub transform: Option<&'a dyn Transform>,
     /// The second stage; `None` takes the nearest codes, by the reader's labs.
     pub rounding: Option<&'a dyn Rounding>,
+    /// How the inputs of layers are quantized; `None` takes what the format says.
+    pub activations: Option<&'a Activations>,
     /// The scales of an FP8 cache, where the checkpoint shall have one.
     pub kv_scales: Option<&'a KvScales>,
     /// The folder that is made.
@@ -97,8 +100,11 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
         progress.done(&tensor.name, tensor.bytes);
         Ok::<_, WriteError>(())
     })?;
-    for (name, scale) in job.kv_scales.iter().flat_map(|scales| scales.parts()) {
-        sinks.of(&name)?.put(&name, &scale)?;
+    let cache = job.kv_scales.iter().flat_map(|scales| scales.parts());
+    let inputs = job.activations.iter().flat_map(|inputs| inputs.parts());
+    let added = added(job)?.into_iter().map(|part| (part.tensor.name, part.bytes));
+    for (name, bytes) in cache.chain(inputs).chain(added) {
+        sinks.of(&name)?.put(&name, &bytes)?;
     }
     let bytes_after = sinks.finish()?;
     finish(job, partial)?;
@@ -225,9 +231,11 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
         return Ok(Sinks { files: vec![file], file_of });
     }
-    let kv_scales = job.kv_scales.map_or(Vec::new(), KvScales::tensors);
+    let mut others = job.kv_scales.map_or(Vec::new(), KvScales::tensors);
+    others.extend(job.activations.iter().flat_map(|inputs| inputs.tensors()));
+    others.extend(added(job)?.into_iter().map(|part| part.tensor));
     let of_tensors =
-        tensors.iter().map(parts).chain(kv_scales.iter().map(|scale| vec![scale.clone()]));
+        tensors.iter().map(parts).chain(others.iter().map(|scale| vec![scale.clone()]));
     let shards = shards(of_tensors.collect(), job.shard_bytes)?;
     let count = shards.len();
     let name = |index: usize| match count {
@@ -256,11 +264,16 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let none = || WriteError::Plan(format!("`{}` becomes nothing", tensor.name));
         file_of.insert(tensor.name.clone(), file.ok_or_else(none)?);
     }
-    file_of.extend(kv_scales.into_iter().filter_map(|scale| {
+    file_of.extend(others.into_iter().filter_map(|scale| {
         let file = *placed.get(scale.name.as_str())?;
         Some((scale.name, file))
     }));
     Ok(Sinks { files, file_of })
+}
+
+/// What the transform puts beside the tensors of the model.
+fn added(job: &Job<'_>) -> Result<Vec<StoredPart>, WriteError> {
+    job.transform.map_or(Ok(Vec::new()), |transform| transform.added(job.plan.float))
 }
 
 /// Reads one tensor, as the first stage leaves it.
@@ -338,6 +351,9 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
     if !plan.format.is_gguf() {
         tokenizer::write(weights, &partial.folder)?;
         let mut quantization = plan.config(&job.tensors());
+        if let (Some(activations), Some(quantization)) = (job.activations, &mut quantization) {
+            activations.config(quantization);
+        }
         if job.kv_scales.is_some() {
             quantization = Some(KvScales::config(quantization));
         }

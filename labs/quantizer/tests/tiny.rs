@@ -23,6 +23,7 @@ pub fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -
         plan: Plan::new(format(name, size), Float::F16),
         transform: None,
         rounding: None,
+        activations: None,
         kv_scales: None,
         out,
         shard_bytes: u64::MAX,

@@ -14,6 +14,7 @@
 // A format that is missing in `ALL` is nowhere else either, so it must not be a mere warning.
 #![deny(dead_code)]
 
+mod activations;
 mod blocks;
 mod channels;
 mod codes;
@@ -31,6 +32,7 @@ use ndarray::Array2;
 use serde_json::Value;
 
 pub use crate::stored_part::StoredPart;
+pub use activations::{ActivationFormat, Scales as ActivationScales};
 pub use codes::Codes;
 pub use decision::{Decision, Reason, blocks, part};
 pub use plan::{bits_per_weight, decide, left_alone, parts};

@@ -163,6 +163,7 @@ impl Written<'_> {
             plan,
             transform,
             rounding,
+            activations: None,
             kv_scales: None,
             out: &out,
             shard_bytes: SHARD_BYTES,

@@ -133,6 +133,7 @@ pub fn written(format: &str) -> Result<PathBuf> {
         plan: Plan::new(StorageFormat::named(scheme, GROUP_SIZE)?, Float::F16),
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
         rounding: None,
+        activations: None,
         kv_scales: None,
         out: &out,
         shard_bytes: SHARD_BYTES,
