@@ -65,6 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     let bar = Bar::new(job.tensors().iter().map(|tensor| tensor.bytes).sum());
     let report = write(&job, &bar)?;
     bar.0.finish_and_clear();
+    let tensors = job.tensors();
     layers.map_or(Ok(()), LayerByLayer::forget)?;
     for line in report.left_alone() {
         println!("{line}");
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("\n{}", report.errors());
     }
     if !format.is_gguf() {
-        let predicted = plan.predicted_bytes(&job.tensors());
+        let predicted = plan.predicted_bytes(&tensors);
         let without = if args.kv.is_some() { " and without the scales of the cache" } else { "" };
         let written = report.bytes_after;
         println!("\npredicted, as one file{without}: {predicted} bytes; written: {written}");
