@@ -199,8 +199,33 @@ const GPTQ_AWQ_TASKS: Published = Published {
     ],
 };
 
+/// Perplexity of Llama models with random and with learned rotations.
+const SPINQUANT: Published = Published {
+    name: "published_spinquant",
+    title: "perplexity on WikiText2 with rounding to nearest, random and learned rotations",
+    source: Source {
+        name: "SpinQuant",
+        url: "https://github.com/facebookresearch/SpinQuant/blob/44dbc26/README.md",
+    },
+    place: "Quantized Models",
+    columns: &[
+        "floats",
+        "nearest codes",
+        "random rotation (QuaRot)",
+        "learned rotation (SpinQuant)",
+    ],
+    rows: &[
+        ("Llama-2-7B, W4A16, cache in 16 bits", &["5.5", "7.2", "5.6", "5.6"]),
+        ("Llama-2-7B, W4A4, cache in 16 bits", &["5.5", "2e3", "6.1", "5.9"]),
+        ("Llama-2-7B, W4A4, cache in 4 bits", &["5.5", "2e3", "6.4", "5.9"]),
+        ("Llama-3-8B, W4A16, cache in 16 bits", &["6.1", "7.8", "6.4", "6.4"]),
+        ("Llama-3-8B, W4A4, cache in 16 bits", &["6.1", "9e2", "7.9", "7.1"]),
+        ("Llama-3-8B, W4A4, cache in 4 bits", &["6.1", "1e3", "8.0", "7.3"]),
+    ],
+};
+
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 10] = [
+pub const ALL: [Published; 11] = [
     BATCH_CROSSOVER,
     ASYNCHRONOUS,
     RECOVERY,
@@ -211,6 +236,7 @@ pub const ALL: [Published; 10] = [
     AWQ_ONE_PERCENT,
     AWQ_GPTQ,
     GPTQ_AWQ_TASKS,
+    SPINQUANT,
 ];
 
 /// Bekman's collection of accelerator data sheets.

@@ -5,8 +5,8 @@
 pub enum RotationError {
     /// No Hadamard matrix has this order.
     #[error(
-        "there is no Hadamard matrix of order {0}: an order is 1, 2 or a multiple of 4. Rotate blocks of a \
-         power of two that divides {0}, and pad nothing"
+        "there is no Hadamard matrix of order {0}: an order is 1, 2 or a multiple of 4. Rotate blocks \
+         of an order that has one, and pad nothing"
     )]
     NoHadamard(usize),
     /// A Hadamard matrix of this order may exist, and this lab has no construction of one.

@@ -16,12 +16,16 @@
 mod checks;
 mod decoder;
 mod error;
+mod rope;
 mod rotation;
 pub mod solution;
+pub mod starter;
+pub mod wrong_answers;
 
 pub use checks::{check_finite, check_fused, check_heads, check_order, check_prime, check_width};
-pub use decoder::{Decoder, Layer, Online, Shape, rope};
+pub use decoder::{Decoder, Layer, Online, Shape};
 pub use error::RotationError;
+pub use rope::rope;
 pub use rotation::{Rotation, signs};
 
 kit::implementation!();

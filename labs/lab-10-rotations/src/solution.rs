@@ -1,6 +1,6 @@
 //! The reference, which the chapter shows piece by piece.
 
-use ndarray::{Array1, Array2, ArrayView2, array, linalg::kron};
+use ndarray::{Array1, Array2, ArrayView2, Axis, array, linalg::kron};
 
 use crate::{
     Decoder, Layer, Online, Rotation, RotationError, check_finite, check_fused, check_heads,
@@ -208,19 +208,22 @@ pub fn rotate_inputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>
 /// The weight of a layer that writes rotated outputs, `Qᵀ W`.
 ///
 /// # Errors
-/// Those of [`apply`], in which rows are the columns of `w`.
+/// [`RotationError::NotFinite`] with the place in `w`, [`RotationError::Width`].
 pub fn rotate_outputs(w: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>, RotationError> {
+    // Checked here, because the place in the transpose is another one.
+    check_finite(w)?;
     Ok(apply(&w.t().to_owned(), rotation)?.reversed_axes())
 }
 
 /// Each head of `x`, `[tokens, heads * order]`, times `Q`.
 ///
 /// # Errors
-/// [`RotationError::Heads`], and those of [`apply`].
+/// [`RotationError::Heads`], [`RotationError::NotFinite`] with the place in `x`.
 pub fn rotate_heads(x: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>, RotationError> {
     check_heads(x.ncols(), rotation.order())?;
+    check_finite(x)?;
     let mut rotated = x.clone();
-    for mut head in rotated.axis_chunks_iter_mut(ndarray::Axis(1), rotation.order()) {
+    for mut head in rotated.axis_chunks_iter_mut(Axis(1), rotation.order()) {
         let turned = apply(&head.to_owned(), rotation)?;
         head.assign(&turned);
     }
@@ -231,12 +234,13 @@ pub fn rotate_heads(x: &Array2<f64>, rotation: &Rotation) -> Result<Array2<f64>,
 /// and each head of the inputs of `o` is rotated alike.
 ///
 /// # Errors
-/// Those of [`rotate_heads`].
+/// [`RotationError::NotFinite`] with the place in `v` or `o`, [`RotationError::Heads`].
 pub fn rotate_values(
     v: &Array2<f64>,
     o: &Array2<f64>,
     rotation: &Rotation,
 ) -> Result<(Array2<f64>, Array2<f64>), RotationError> {
+    check_finite(v)?;
     let values = rotate_heads(&v.t().to_owned(), rotation)?.reversed_axes();
     Ok((values, rotate_heads(o, rotation)?))
 }

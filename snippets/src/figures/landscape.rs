@@ -14,9 +14,11 @@ use crate::tables::real_activations::{position_of_absmax, without_first};
 /// The layer that is drawn, which has a massive first token and an outlier channel.
 const DRAWN: &str = TENSORS[7];
 /// How many of its tokens are drawn.
-const SHOWN: usize = 24;
+pub const SHOWN: usize = 24;
 /// Channels to a point of a line, of which the absmax is drawn.
 const BIN: usize = 6;
+/// Points of a line at most, which decide the channels to a point of a wider input.
+const POINTS: usize = 128;
 /// How high the median channel's largest magnitude stands, in distances between two tokens.
 const UNIT: f64 = 0.2;
 
@@ -44,7 +46,7 @@ pub fn before(layers: &Layers) -> Result<Figure> {
              small peaks one above the other at channel {second}.",
             x.ncols()
         ),
-        drawing: ridges(x, &[(token, channel), (12, second)])?,
+        drawing: ridges(x, of_the_median(x)?, &[(token, channel), (12, second)])?,
     })
 }
 
@@ -69,25 +71,30 @@ pub fn after(layers: &Layers) -> Result<Figure> {
              the row of peaks are a fraction of their former height, and all lines are rough over their \
              whole length.",
         ),
-        drawing: ridges(&x, &[(token, channel)])?,
+        drawing: ridges(&x, of_the_median(&x)?, &[(token, channel)])?,
     })
 }
 
 /// The largest channel as a multiple of the median one.
-fn ratio(x: &Array2<f32>) -> Result<String> {
+pub fn ratio(x: &Array2<f32>) -> Result<String> {
     Ok(times(spread(&channel_absmax(x)?.to_vec())))
 }
 
-/// A line for each token, raised by its number. Heights are multiples of the median channel's
-/// largest magnitude: a grid that holds the highest has that many codes for the usual one.
-fn ridges(x: &Array2<f32>, named: &[(usize, usize)]) -> Result<Drawing> {
+/// The value that stands as high as two tokens are apart, in lab 04's measure: heights are multiples of the
+/// median channel's largest magnitude, so a grid that holds the highest has that many codes for the usual one.
+pub fn of_the_median(x: &Array2<f32>) -> Result<f64> {
     let channel_peaks: Vec<f64> = channel_absmax(x)?.iter().map(|&peak| peak.into()).collect();
-    let median = crate::rows::median(&channel_peaks);
+    Ok(crate::rows::median(&channel_peaks) / UNIT)
+}
+
+/// A line for each token, raised by its number. The value `unit` is as high as two tokens are apart. `named` are
+/// the tokens and channels that get a label.
+pub fn ridges(x: &Array2<f32>, unit: f64, named: &[(usize, usize)]) -> Result<Drawing> {
     let channels = x.ncols() as f64;
-    let horizontal = Axis::linear("channel", 0.0..channels)
-        .ticks([0.0, 100.0, 200.0, 300.0, 400.0, 500.0], plain)
-        .without_grid();
-    let height = |(token, value): (usize, f64)| token as f64 + value / median * UNIT;
+    let step = if x.ncols() > 1000 { 300 } else { 100 };
+    let ticks: Vec<f64> = (0..x.ncols()).step_by(step).map(|tick| tick as f64).collect();
+    let horizontal = Axis::linear("channel", 0.0..channels).ticks(ticks, plain).without_grid();
+    let height = |(token, value): (usize, f64)| token as f64 + value / unit;
     let tops =
         x.rows().into_iter().take(SHOWN).enumerate().map(|(token, row)| {
             height((token, bins(row).map(|(_, value)| value).fold(0.0, f64::max)))
@@ -119,9 +126,10 @@ fn ridges(x: &Array2<f32>, named: &[(usize, usize)]) -> Result<Drawing> {
 /// The middle of each bin of channels and its largest magnitude.
 fn bins(row: ArrayView1<f32>) -> impl Iterator<Item = (f64, f64)> {
     let values = row.to_vec();
-    (0..values.len().div_ceil(BIN)).map(move |bin| {
-        let chunk = &values[bin * BIN..values.len().min((bin + 1) * BIN)];
+    let width = BIN.max(values.len() / POINTS);
+    (0..values.len().div_ceil(width)).map(move |bin| {
+        let chunk = &values[bin * width..values.len().min((bin + 1) * width)];
         let largest = chunk.iter().fold(0.0, |max: f32, value| max.max(value.abs()));
-        ((bin * BIN) as f64 + chunk.len() as f64 / 2.0, largest.into())
+        ((bin * width) as f64 + chunk.len() as f64 / 2.0, largest.into())
     })
 }

@@ -18,6 +18,7 @@ mod lab_06;
 mod lab_07;
 mod lab_08;
 mod lab_09;
+mod lab_10;
 mod landscape;
 mod layouts;
 pub mod measured;
@@ -77,6 +78,9 @@ pub static ALL: LazyLock<Vec<Entry<Figure>>> = LazyLock::new(|| {
         Entry::of("kv_keys", &CACHES, lab_09::keys),
         Entry::of("kv_values", &CACHES, lab_09::values),
         Entry::of("kv_sinks", &CACHES, lab_09::sinks),
+        Entry::of("rotation_before", &LAYERS, lab_10::before),
+        Entry::of("rotation_after", &LAYERS, lab_10::after),
+        Entry::of("rotation_both_kinds", &LAYERS, lab_10::both_kinds),
         Entry::of("landscape_before", &LAYERS, landscape::before),
         Entry::of("landscape_after", &LAYERS, landscape::after),
         Entry::of("model_ratios_norm", &MODEL, outliers::model_ratios_norm),

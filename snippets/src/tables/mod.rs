@@ -17,6 +17,7 @@ pub mod lab_06;
 pub mod lab_07;
 pub mod lab_08;
 pub mod lab_09;
+pub mod lab_10;
 mod layouts;
 pub mod measured;
 mod mental_model;
@@ -169,6 +170,13 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_09_formats", &CACHES, lab_09::formats),
         Entry::computed("lab_09_bytes", lab_09::bytes),
         Entry::computed("lab_09_window", lab_09::window),
+        Entry::computed("lab_10_orders", lab_10::orders),
+        Entry::computed("lab_10_exactness", lab_10::exactness),
+        Entry::of("lab_10_flat", &LAYERS, lab_10::flat),
+        Entry::of("lab_10_eight_bits", &LAYERS, lab_10::eight_bits),
+        Entry::of("lab_10_four_bits", &LAYERS, lab_10::four_bits),
+        Entry::of("lab_10_seeds", &LAYERS, lab_10::seeds),
+        Entry::of("lab_10_keys", &CACHES, lab_10::keys),
         Entry::of("kv_quality", &KV, kv_cache::quality),
         Entry::of("kv_decode", &KV, kv_cache::decode),
         Entry::of("kv_found_again", &KV, kv_cache::found_again),
