@@ -15,6 +15,7 @@ mod float8;
 mod gguf_damage;
 mod gguf_golden;
 mod hex;
+mod k_quants;
 mod layouts_field_notes;
 mod layouts_golden;
 mod layouts_properties;

@@ -55,12 +55,14 @@ const KV_OURS_FILES: [&str; 3] = [
     captures!("engines/captures/kv/ours-fp8.json"),
     captures!("engines/captures/kv/ours-kv-fp8.json"),
 ];
-const KV_VLLM_FILES: [&str; 6] = [
+const KV_VLLM_FILES: [&str; 8] = [
     captures!("engines/captures/kv/vllm-auto.json"),
     captures!("engines/captures/kv/vllm-fp8.json"),
     captures!("engines/captures/kv/vllm-kv-fp8.json"),
     captures!("engines/captures/kv/vllm-fp8_e5m2.json"),
+    captures!("engines/captures/kv/vllm-fp8_per_token_head.json"),
     captures!("engines/captures/kv/vllm-int8_per_token_head.json"),
+    captures!("engines/captures/kv/vllm-int4_per_token_head.json"),
     captures!("engines/captures/kv/vllm-nvfp4.json"),
 ];
 const KV_LLAMA_CPP_FILES: [&str; 5] = [

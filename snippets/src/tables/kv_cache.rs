@@ -2,11 +2,14 @@
 //! engines.
 
 use anyhow::{Context, Result};
+use formats::architecture::SMOLLM2_135M;
 use kit::Table;
 use kit::table::{count, percent, sig3};
 use measure::engines;
+use measure::engines::meter_tables::predicted_blocks;
 use measure::kv::{CHUNKS, Capture, Run, retrieval, speed};
 use model::CacheFormat;
+use quantize_and_eval::concurrency;
 
 /// The tables of a capture.
 ///
@@ -96,28 +99,20 @@ pub fn found_again(of: &Capture) -> Result<Table> {
 /// # Errors
 /// If there is no run.
 pub fn of_engine(title: &str, captures: &[engines::Capture]) -> Result<Table> {
-    let cache = |capture: &engines::Capture| capture.plan.kv_cache.clone();
-    let runs = captures.iter().flat_map(|of| of.runs.iter().map(move |run| (cache(of), run)));
-    let rows: Vec<(Option<String>, &engines::Run)> = runs.collect();
+    let rows = runs(captures);
     let first = rows.first().context("there is no run")?.1;
     let perplexity = |run: &engines::Run| run.quality.as_ref().map(|quality| quality.perplexity);
     let exact = perplexity(first);
-    let has_sizes = rows.iter().any(|(_, run)| cache_tokens(run).is_some());
-    let mut table = Table::of(title, rows)
+    Ok(Table::of(title, rows)
         .text("checkpoint", |(_, run)| run.name.clone())
-        .text("cache", |(cache, _)| cache.clone().unwrap_or_else(|| "as the config says".into()))
+        .text("cache", |(capture, _)| cache_name(capture))
         .number("perplexity", move |(_, run)| {
             perplexity(run).map_or("-".into(), |perplexity| format!("{perplexity:.3}"))
         })
         .number("more than the first", move |(_, run)| {
             let more = perplexity(run).zip(exact).map(|(perplexity, exact)| perplexity - exact);
             more.map_or("-".into(), |more| format!("{more:.3}"))
-        });
-    if has_sizes {
-        table = table
-            .number("tokens that fit", |(_, run)| cache_tokens(run).unwrap_or("-").to_string());
-    }
-    Ok(table
+        })
         .text("continues \"The capital of France is\"", |(_, run)| {
             run.answers
                 .first()
@@ -126,8 +121,64 @@ pub fn of_engine(title: &str, captures: &[engines::Capture]) -> Result<Table> {
         .done())
 }
 
-/// The tokens that fit the cache, by the line of vLLM's log that says so.
-fn cache_tokens(run: &engines::Run) -> Option<&str> {
-    let line = run.log.iter().find_map(|line| line.split_once("KV cache size: "))?.1;
-    Some(line.split_once(" tokens")?.0)
+/// The runs of all captures, each with its own.
+fn runs(captures: &[engines::Capture]) -> Vec<(&engines::Capture, &engines::Run)> {
+    captures.iter().flat_map(|of| of.runs.iter().map(move |run| (of, run))).collect()
+}
+
+fn cache_name(of: &engines::Capture) -> String {
+    of.plan.kv_cache.clone().unwrap_or_else(|| "as the config says".into())
+}
+
+/// The room for tokens and for requests that the cost model predicts, beside what vLLM says when it starts.
+///
+/// # Errors
+/// If a log does not say, or the cost model refuses.
+pub fn room(captures: &[engines::Capture]) -> Result<Table> {
+    let mut rows = Vec::new();
+    for (capture, run) in runs(captures) {
+        let found = Room::of(run).with_context(|| format!("{}: no size", cache_name(capture)))?;
+        let block = capture.plan.block_tokens;
+        let predicted = predicted_blocks(capture, run, SMOLLM2_135M)
+            .map(|blocks| anyhow::Ok((blocks * block, concurrency(blocks, block, found.request)?)))
+            .transpose()?;
+        rows.push((run, cache_name(capture), predicted, found));
+    }
+    let dash = || "-".to_string();
+    Ok(Table::of("vLLM's cache beside the weights in one GiB: predicted, and by its log", rows)
+        .text("checkpoint", |(run, ..)| run.name.clone())
+        .text("cache", |(_, cache, ..)| cache.clone())
+        .number("tokens predicted", move |(.., predicted, _)| {
+            predicted.map_or_else(dash, |(tokens, _)| count(tokens as usize))
+        })
+        .number("tokens", |(.., found)| count(found.tokens as usize))
+        .number("requests predicted", move |(.., predicted, _)| {
+            predicted.map_or_else(dash, |(_, requests)| format!("{requests:.2}"))
+        })
+        .number("requests", |(.., found)| format!("{:.2}", found.requests))
+        .done())
+}
+
+/// What fits vLLM's cache.
+struct Room {
+    tokens: u64,
+    /// Requests at once, of so many tokens.
+    requests: f64,
+    request: u64,
+}
+
+impl Room {
+    /// By the line of the log that says so: `… KV cache size: 62,336 tokens, Maximum concurrency for 640
+    /// tokens per request: 97.40x`.
+    fn of(run: &engines::Run) -> Option<Self> {
+        let line = run.log.iter().find_map(|line| line.split_once("KV cache size: "))?.1;
+        let (tokens, rest) = line.split_once(" tokens, Maximum concurrency for ")?;
+        let (request, requests) = rest.split_once(" tokens per request: ")?;
+        let whole = |number: &str| number.replace(',', "").parse().ok();
+        Some(Self {
+            tokens: whole(tokens)?,
+            requests: requests.strip_suffix('x')?.parse().ok()?,
+            request: whole(request)?,
+        })
+    }
 }

@@ -192,6 +192,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("kv_vllm", &KV_VLLM, |of| {
             kv_cache::of_engine("vLLM on the processor, by the name given to --kv-cache-dtype", of)
         }),
+        Entry::of("kv_room", &KV_VLLM, |of| kv_cache::room(of)),
         Entry::computed("card_strings", cards::strings),
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),

@@ -2,6 +2,7 @@
 //!
 //! A value is a row: its name, what it is made of, how it is written, the number, its meaning.
 
+mod cache;
 mod gpu;
 mod measured;
 
@@ -71,6 +72,7 @@ pub static ALL: LazyLock<Vec<Entry<Value>>> = LazyLock::new(|| {
     let mut all = of_the_labs();
     all.extend(measured::all());
     all.extend(gpu::all());
+    all.extend(cache::all());
     all
 });
 

@@ -1,16 +1,17 @@
-//! Decodes blocks of 32 weights that share a scale.
+//! Decodes the blocks of a tensor.
 //!
 //! All numbers are little-endian. A row of a tensor is a whole number of blocks. In the 4-bit
-//! types byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble, so
+//! types with 32 weights byte `j` holds element `j` in its low nibble and element `j + 16` in its high nibble, so
 //! that the codes of a half of the block come out of a vector with one mask or one shift.
 
 use half::f16;
 
+use super::k_quants::{self, layout};
 use super::{GgufError, TensorType};
 use crate::e8m0;
 use crate::float4;
 
-/// Weights in a block of every quantized type that is decoded here.
+/// Weights in a block of the types without super-blocks.
 pub const BLOCK: usize = 32;
 
 /// The weights in `bytes`, in order, as `f32`.
@@ -42,16 +43,6 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
             values.extend(block.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)))
         }
         TensorType::F16 => values.push(f16_at(block, 0)),
-        TensorType::Q4_0 => {
-            let d = f16_at(block, 0);
-            values.extend(nibbles(&block[2..]).map(|code| d * (f32::from(code) - 8.0)));
-        }
-        TensorType::Q4_1 => {
-            let (d, m) = (f16_at(block, 0), f16_at(block, 2));
-            // 11 bits times 4 fit into an f32, so only the sum is rounded, with or without a fused
-            // multiply-add.
-            values.extend(nibbles(&block[4..]).map(|code| d * f32::from(code) + m));
-        }
         TensorType::Q8_0 => {
             let d = f16_at(block, 0);
             values.extend(block[2..].iter().map(|&code| d * f32::from(code.cast_signed())));
@@ -62,8 +53,12 @@ fn decode_block(kind: TensorType, block: &[u8], values: &mut Vec<f32>) {
             let scale = e8m0::decode(block[0]).unwrap_or(f32::NAN);
             values.extend(nibbles(&block[1..]).map(|code| scale * float4::decode(code)));
         }
-        // `dequantize` refuses these types.
-        TensorType::Other(_) => {}
+        // `dequantize` refuses a type without a layout.
+        _ => {
+            if let Some(layout) = layout::Layout::of(kind) {
+                k_quants::decode(layout, block, values);
+            }
+        }
     }
 }
 
@@ -99,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_type_that_is_not_decoded_is_named() {
-        let error = dequantize(TensorType::from_id(12), &[]).unwrap_err().to_string();
-        assert!(error.contains("Q4_K") && error.contains("Q4_1"), "{error}");
+        let error = dequantize(TensorType::from_id(16), &[]).unwrap_err().to_string();
+        assert!(error.contains("IQ2_XXS") && error.contains("Q4_1, Q5_0"), "{error}");
     }
 }

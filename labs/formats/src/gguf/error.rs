@@ -40,7 +40,7 @@ pub enum GgufError {
     NoTensor { name: String, nearest: String },
     #[error("tensor `{name}` has the shape {shape:?}, not that of a matrix or a vector")]
     NotAMatrix { name: String, shape: Vec<usize> },
-    #[error("blocks of {0} are not decoded here; F32, F16, Q4_0, Q4_1 and Q8_0 are")]
+    #[error("blocks of {0} are not decoded here; {known} are", known = TensorType::DECODED.map(|kind| kind.to_string()).join(", "))]
     Undecodable(TensorType),
     #[error("{bytes} bytes are not a whole number of {kind} blocks of {block} bytes")]
     PartOfABlock { kind: TensorType, bytes: usize, block: usize },

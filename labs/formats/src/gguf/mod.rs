@@ -21,6 +21,7 @@ mod blocks;
 mod cursor;
 mod error;
 mod header;
+pub mod k_quants;
 mod listed;
 mod rotary;
 mod tensor_type;

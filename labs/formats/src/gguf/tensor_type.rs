@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use super::listed::listed;
 
 /// How a tensor is stored, by GGML's name for it.
+#[allow(non_camel_case_types)] // The names are GGML's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorType {
     /// Plain `f32`, 4 bytes a weight.
@@ -15,8 +16,24 @@ pub enum TensorType {
     Q4_0,
     /// `code * d + m`: an `f16` scale, an `f16` minimum and 32 codes of 4 bits, 20 bytes.
     Q4_1,
+    /// `(code - 16) * d`: an `f16` scale and 32 codes of 5 bits, 22 bytes.
+    Q5_0,
+    /// `code * d + m`: an `f16` scale, an `f16` minimum and 32 codes of 5 bits, 24 bytes.
+    Q5_1,
     /// `code * d`: an `f16` scale and 32 codes of 8 bits with a sign, 34 bytes.
     Q8_0,
+    /// A super-block of 256 codes of 2 bits: 16 sub-blocks with scales and minima of 4 bits, 84 bytes.
+    Q2_K,
+    /// A super-block of 256 codes of 3 bits: 16 sub-blocks with scales of 6 bits, 110 bytes.
+    Q3_K,
+    /// A super-block of 256 codes of 4 bits: 8 sub-blocks with scales and minima of 6 bits, 144 bytes.
+    Q4_K,
+    /// A super-block of 256 codes of 5 bits: 8 sub-blocks with scales and minima of 6 bits, 176 bytes.
+    Q5_K,
+    /// A super-block of 256 codes of 6 bits: 16 sub-blocks with scales of 8 bits, 210 bytes.
+    Q6_K,
+    /// `values[code] * d`: an `f16` scale and 32 codes of 4 bits for a table of 16 values, 18 bytes.
+    IQ4_NL,
     /// FP4 codes under a power of two: a byte of exponent and 32 codes of 4 bits, 17 bytes.
     Mxfp4,
     /// A type that is listed but not decoded, by its number in the file.
@@ -24,10 +41,27 @@ pub enum TensorType {
 }
 
 impl TensorType {
+    /// The types that are decoded here.
+    pub const DECODED: [Self; 14] = [
+        Self::F32,
+        Self::F16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2_K,
+        Self::Q3_K,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+        Self::IQ4_NL,
+        Self::Mxfp4,
+    ];
+
     /// The type that has the number `id` in a GGUF file.
     pub fn from_id(id: u32) -> Self {
-        let decoded = [Self::F32, Self::F16, Self::Q4_0, Self::Q4_1, Self::Q8_0, Self::Mxfp4];
-        decoded.into_iter().find(|kind| kind.id() == id).unwrap_or(Self::Other(id))
+        Self::DECODED.into_iter().find(|kind| kind.id() == id).unwrap_or(Self::Other(id))
     }
 
     /// The number of the type in a GGUF file.
@@ -37,7 +71,15 @@ impl TensorType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
+            Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
             Self::Q8_0 => 8,
+            Self::Q2_K => 10,
+            Self::Q3_K => 11,
+            Self::Q4_K => 12,
+            Self::Q5_K => 13,
+            Self::Q6_K => 14,
+            Self::IQ4_NL => 20,
             Self::Mxfp4 => 39,
             Self::Other(id) => id,
         }

@@ -118,9 +118,9 @@ pub fn encode(kind: TensorType, values: &[f32]) -> Result<Vec<u8>, LayoutError> 
     let mut bytes = Vec::with_capacity(blocks.len() * map.len());
     for (index, x) in blocks.iter().enumerate() {
         let (d, m, codes) = match kind {
-            TensorType::Q4_1 => rules::ggml::q4_1(x),
+            TensorType::Q4_1 => rules::ggml::above_minimum(x, 4),
             TensorType::Q8_0 => rules::ggml::q8_0(x),
-            _ => rules::ggml::q4_0(x),
+            _ => rules::ggml::signed(x, 4),
         };
         let half = |value| to_f16(index, value);
         // The low byte of a signed code is its two's complement, as Q8_0 stores the code.

@@ -23,7 +23,7 @@ pub const GGML_Q4_0: Rule = Rule {
     codes: 0..=15,
     evidence: Evidence::Ran,
     encode: |weights| {
-        let (scale, _, codes) = q4_0(weights);
+        let (scale, _, codes) = signed(weights, 4);
         let scale = stored(scale);
         let values = codes.iter().map(|code| scale * (code - 8) as f32).collect();
         Encoded { codes, scale, zero: Zero::Point(8), values }
@@ -36,7 +36,7 @@ pub const GGML_Q4_1: Rule = Rule {
     symmetric: false,
     scale: "(max - min) / 15, as f16",
     encode: |weights| {
-        let (scale, min, codes) = q4_1(weights);
+        let (scale, min, codes) = above_minimum(weights, 4);
         let (scale, min) = (stored(scale), stored(min));
         let values = codes.iter().map(|&code| scale * code as f32 + min).collect();
         Encoded { codes, scale, zero: Zero::Minimum(min), values }
@@ -60,21 +60,24 @@ pub const GGML_Q8_0: Rule = Rule {
     ..GGML_Q4_0
 };
 
-/// Scale, minimum (none) and codes of a block before the scale is rounded. The weight of largest
-/// magnitude, with its sign and of equals the first, becomes code 0.
-pub(crate) fn q4_0(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+/// Scale, minimum (none) and codes of so many bits before the scale is rounded: Q4_0 and Q5_0. The weight of
+/// largest magnitude, with its sign and of equals the first, becomes code 0.
+pub(crate) fn signed(weights: &[f32], bits: u32) -> (f32, f32, Vec<i32>) {
     let further = |peak: f32, &weight: &f32| if weight.abs() > peak.abs() { weight } else { peak };
-    let scale = weights.iter().fold(0.0, further) / -8.0;
+    let half = (1 << (bits - 1)) as f32;
+    let scale = weights.iter().fold(0.0, further) / -half;
     let inverse = inverse(scale);
-    (scale, 0.0, weights.iter().map(|weight| up(weight * inverse + 8.5)).collect())
+    let code = |weight: &f32| up(weight * inverse + (half + 0.5), bits);
+    (scale, 0.0, weights.iter().map(code).collect())
 }
 
-/// Scale, minimum and codes of a block before the first two are rounded.
-pub(crate) fn q4_1(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+/// Scale, minimum and codes of so many bits before the first two are rounded: Q4_1 and Q5_1.
+pub(crate) fn above_minimum(weights: &[f32], bits: u32) -> (f32, f32, Vec<i32>) {
     let (min, max) = extremes(weights);
-    let scale = (max - min) / 15.0;
+    let scale = (max - min) / ((1 << bits) - 1) as f32;
     let inverse = inverse(scale);
-    (scale, min, weights.iter().map(|weight| up((weight - min) * inverse + 0.5)).collect())
+    let code = |weight: &f32| up((weight - min) * inverse + 0.5, bits);
+    (scale, min, weights.iter().map(code).collect())
 }
 
 /// Scale, minimum (none) and codes of a block before the scale is rounded. `round` takes ties away
@@ -98,7 +101,7 @@ fn stored(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
-/// A sum that already holds the half: truncated, and clipped to 0..=15.
-fn up(steps: f32) -> i32 {
-    (steps as i32).clamp(0, 15)
+/// A sum that already holds the half: truncated, and clipped to the codes of so many bits.
+fn up(steps: f32, bits: u32) -> i32 {
+    (steps as i32).clamp(0, (1 << bits) - 1)
 }

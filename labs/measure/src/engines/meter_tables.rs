@@ -6,7 +6,8 @@ use kit::table::{count, percent, sig3};
 
 use super::engine_meters::{Capture, Quality, Run, Throughput};
 use super::plan::Meter;
-use super::prediction::{Predicted, predict, served};
+use super::prediction::{Predicted, blocks, predict, served};
+use quantize_and_eval::Served;
 
 /// The meters that were taken, each with its prediction: capacity, throughput, quality.
 pub fn all(capture: &Capture, architecture: Architecture) -> Vec<Table> {
@@ -22,8 +23,18 @@ pub fn all(capture: &Capture, architecture: Architecture) -> Vec<Table> {
 /// The prediction of a run; `None` for a format that the cost model does not know, and where the peaks
 /// were not measured.
 pub fn predicted(capture: &Capture, run: &Run, architecture: Architecture) -> Option<Predicted> {
-    let served = served(capture.setup.engine, &run.name, run.dtype.as_deref(), architecture)?;
-    predict(&served, capture.peaks.as_ref()?, &capture.plan).ok()
+    predict(&served_as(capture, run, architecture)?, capture.peaks.as_ref()?, &capture.plan).ok()
+}
+
+/// The blocks of KV cache that are predicted for a run; `None` for a format of weights or cache that the
+/// cost model does not know.
+pub fn predicted_blocks(capture: &Capture, run: &Run, architecture: Architecture) -> Option<u64> {
+    blocks(&served_as(capture, run, architecture)?, &capture.plan).ok()
+}
+
+fn served_as(capture: &Capture, run: &Run, architecture: Architecture) -> Option<Served> {
+    let (engine, kv_cache) = (capture.setup.engine, capture.plan.kv_cache.as_deref());
+    served(engine, &run.name, run.dtype.as_deref(), kv_cache, architecture)
 }
 
 fn dash() -> String {

@@ -33,26 +33,43 @@ pub struct Predicted {
     pub decode: Vec<f64>,
 }
 
-/// How `engine` stores `architecture` in the format it calls `format`, with activations of `dtype`;
-/// `None` for a format that the cost model does not know.
+/// How `engine` stores `architecture` in the format it calls `format`, with activations of `dtype` and a
+/// cache in the format that the engine calls `kv_cache`; `None` for a format that the cost model does not
+/// know.
 pub fn served(
     engine: Engine,
     format: &str,
     dtype: Option<&str>,
+    kv_cache: Option<&str>,
     architecture: Architecture,
 ) -> Option<Served> {
     let float = match dtype {
         Some("float32") => Grid::F32,
         _ => Grid::Sixteen,
     };
-    let (format, kv) = match engine {
+    let (format, unless_told) = match engine {
         Engine::Course => (ours(format)?, Grid::F32),
         Engine::Vllm => (vllm(format, float)?, float),
         Engine::LlamaCpp => (llama_cpp(format)?, Grid::Sixteen),
         Engine::Gpu => return None,
     };
+    let kv = match kv_cache {
+        None | Some("auto") => unless_told,
+        Some(name) => CACHES.iter().find(|(known, _)| *known == name)?.1,
+    };
     Some(Served { architecture, format, kv })
 }
+
+/// Formats of a cache that are codes of one grid and nothing beside them. The cost model knows no scales of
+/// a cache.
+const CACHES: [(&str, Grid); 6] = [
+    ("f32", Grid::F32),
+    ("f16", Grid::Sixteen),
+    ("bf16", Grid::Sixteen),
+    ("fp8", Grid::E4M3),
+    ("fp8_e4m3", Grid::E4M3),
+    ("fp8_e5m2", Grid::E4M3),
+];
 
 /// Floats of this grid, without overhead.
 fn floats(grid: Grid) -> Format {
@@ -119,18 +136,26 @@ fn device(peaks: &Peaks, plan: &Plan) -> Device {
 /// Those of the cost model.
 pub fn predict(served: &Served, peaks: &Peaks, plan: &Plan) -> Result<Predicted, CostError> {
     let device = device(peaks, plan);
-    let weight_bytes = model_bytes(&served.architecture, &served.format)?;
-    let token_bytes = kv_bytes_per_token(&served.architecture, served.kv)?;
-    let available = kv_available_bytes(plan.device_bytes, plan.utilization, weight_bytes)?;
     let decode =
         plan.batches.iter().map(|&requests| decode(served, &device, plan.decode(requests)));
     Ok(Predicted {
-        weight_bytes,
-        token_bytes,
-        blocks: kv_blocks(available, plan.block_tokens, token_bytes)?,
+        weight_bytes: model_bytes(&served.architecture, &served.format)?,
+        token_bytes: kv_bytes_per_token(&served.architecture, served.kv)?,
+        blocks: blocks(served, plan)?,
         prefill: prefill_tokens_per_s(served, &device, plan.prefill_tokens as u64)?,
         decode: decode.collect::<Result<_, _>>()?,
     })
+}
+
+/// Blocks of the KV cache that fit into the memory that the weights leave.
+///
+/// # Errors
+/// Those of the cost model.
+pub fn blocks(served: &Served, plan: &Plan) -> Result<u64, CostError> {
+    let weight_bytes = model_bytes(&served.architecture, &served.format)?;
+    let available = kv_available_bytes(plan.device_bytes, plan.utilization, weight_bytes)?;
+    let token_bytes = kv_bytes_per_token(&served.architecture, served.kv)?;
+    kv_blocks(available, plan.block_tokens, token_bytes)
 }
 
 /// Tokens generated per second of a load: prefill of its prompts, then a token of each request with
@@ -170,7 +195,8 @@ mod tests {
     }
 
     fn of(engine: Engine, format: &str, dtype: Option<&str>) -> Predicted {
-        let served = served(engine, format, dtype, SMOLLM2_135M).expect("a format that is known");
+        let served =
+            served(engine, format, dtype, None, SMOLLM2_135M).expect("a format that is known");
         predict(&served, &peaks(), &Plan::default()).expect("sound numbers")
     }
 
@@ -184,6 +210,18 @@ mod tests {
         assert_eq!(of(Engine::LlamaCpp, "f32", None).token_bytes, 23_040);
         assert_eq!(of(Engine::Vllm, "none", Some("float32")).token_bytes, 46_080);
         assert_eq!(of(Engine::Vllm, "none", Some("bfloat16")).weight_bytes, 2 * 134_515_008);
+    }
+
+    #[test]
+    fn a_cache_is_predicted_in_its_own_format_and_an_unknown_one_not_at_all() {
+        let with = |kv| {
+            let served = served(Engine::Vllm, "none", Some("bfloat16"), Some(kv), SMOLLM2_135M)?;
+            Some(128 * blocks(&served, &Plan::default()).expect("sound numbers"))
+        };
+        // vLLM 0.32.0 with one GiB: "CPU KV cache size: 31,104 tokens" and "62,336 tokens".
+        assert_eq!(with("auto"), Some(31_104));
+        assert_eq!(with("fp8"), Some(62_336));
+        assert_eq!(with("int8_per_token_head"), None);
     }
 
     #[test]
@@ -203,7 +241,7 @@ mod tests {
     fn smaller_weights_leave_more_blocks() {
         let blocks = ["f32", "w8a8", "w4a8"].map(|format| of(Engine::Course, format, None).blocks);
         assert!(blocks[0] < blocks[1] && blocks[1] < blocks[2], "{blocks:?}");
-        assert!(served(Engine::Course, "q4_0", None, SMOLLM2_135M).is_none());
-        assert!(served(Engine::Gpu, "bf16", None, SMOLLM2_135M).is_none());
+        assert!(served(Engine::Course, "q4_0", None, None, SMOLLM2_135M).is_none());
+        assert!(served(Engine::Gpu, "bf16", None, None, SMOLLM2_135M).is_none());
     }
 }
