@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         What::Rotations(args) => {
             rotations::run(&args)?;
-            println!("The capture is {}", args.out.display());
+            show(&args.out)?;
         }
         What::Cpu(args) => {
             cpu::run(&args)?;

@@ -10,6 +10,7 @@
 
 pub mod massive;
 pub mod plan;
+mod remembered;
 mod rotation_meters;
 pub mod speed;
 
@@ -29,6 +30,7 @@ use quantizer::{DecoderLayers, Job, Plan, Rounding, SHARD_BYTES, Transform, writ
 
 use crate::gptq::{Layers, load};
 use crate::subject::Subject;
+use remembered::Remembered;
 
 pub use plan::{Case, FORMATS, Group, Rotated, groups};
 pub use rotation_meters::{Capture, Massive, RotationMeters, Run, Setup, Speed};
@@ -75,6 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
         let rotations =
             group.rotated.options().map(|options| Rotations::of(&subject.weights, options));
         let rotations = rotations.transpose()?;
+        let rotations = rotations.map(Remembered::new);
         let transform = rotations.as_ref().map(|rotations| rotations as &dyn Transform);
         let layers = DecoderLayers { weights: &subject.weights, transform };
         let feedback = group.with_gptq.then(|| feedback(&group, layers, &tokens)).transpose()?;

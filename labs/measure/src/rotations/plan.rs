@@ -51,12 +51,8 @@ pub const FORMATS: [Quantized; 7] = [
 /// What GPTQ rounds.
 pub const WITH_GPTQ: [Quantized; 3] = [W4A16, W4A8, W4A4];
 /// Caches of 4 bits; R3 rotates keys, and R2 values.
-pub const CACHES: [Quantized; 4] = [
-    of("KV4", "none", None, Some("int4")),
-    of("KV4, r3", "none", None, Some("int4-r3")),
-    of("KV4 g32", "none", None, Some("int4-g32")),
-    of("KV4 g32, r3", "none", None, Some("int4-g32-r3")),
-];
+pub const CACHES: [Quantized; 2] =
+    [of("KV4", "none", None, Some("int4")), of("KV4, r3", "none", None, Some("int4-r3"))];
 
 /// Rotations, by their letters as on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,12 +122,12 @@ pub fn groups() -> Vec<Group> {
     let mut groups = vec![
         group(&FORMATS, ONLINE, false),
         group(&WITH_GPTQ, ONLINE, true),
-        group(&FORMATS, OFFLINE, false),
-        group(&WITH_GPTQ, OFFLINE, true),
         group(&FORMATS, NONE, false),
         group(&WITH_GPTQ, NONE, true),
-        group(&CACHES, NONE, false),
+        group(&FORMATS, OFFLINE, false),
         group(&CACHES, OFFLINE, false),
+        group(&CACHES, NONE, false),
+        group(&WITH_GPTQ, OFFLINE, true),
     ];
     // Signs matter for the weights where activations stay floats, which is the cheapest run.
     let seeds = (SEED + 1..=SEEDS).map(|seed| Rotated { seed, ..OFFLINE });
