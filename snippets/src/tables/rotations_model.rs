@@ -1,16 +1,16 @@
 //! What rotations do to a whole model, from the capture of `rotation-meters` and those of engines.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kit::Table;
 use kit::table::{percent, sig3};
 use measure::engines;
-use measure::rotations::plan::{CACHES, NONE, OFFLINE, ONLINE, SEEDS, WITH_GPTQ, name};
+use measure::rotations::plan::{CACHES, INNER, NONE, OFFLINE, ONLINE, SEEDS, WITH_GPTQ, name};
 use measure::rotations::{Capture, FORMATS, Massive, Rotated};
 use measure::subject::Quality;
 
 /// The rotations that the columns compare.
-const COLUMNS: [(&str, Rotated); 3] =
-    [("as it is", NONE), ("r1, r2", OFFLINE), ("r1, r2, r4", ONLINE)];
+const COLUMNS: [(&str, Rotated); 4] =
+    [("as it is", NONE), ("r2, r4", INNER), ("r1, r2", OFFLINE), ("r1, r2, r4", ONLINE)];
 
 /// The tables of a capture, of those parts that it has.
 ///
@@ -69,10 +69,11 @@ pub fn caches(of: &Capture) -> Result<Table> {
     let mut rows = Vec::new();
     for format in CACHES {
         for (values, rotated) in [("no", NONE), ("r2", OFFLINE)] {
-            let name = name(format.name, rotated, false);
-            rows.push((format, values, of.run(&name).context(name.clone())?.quality));
+            let run = of.run(&name(format.name, rotated, false));
+            rows.extend(run.map(|run| (format, values, run.quality)));
         }
     }
+    ensure!(!rows.is_empty(), "no cache was measured");
     Ok(Table::of("A cache of four bits, rotated and not", rows)
         .text("--kv-cache", |(format, ..)| format.cache.unwrap_or("f32"))
         .text("values rotated", |(_, values, _)| *values)
@@ -91,7 +92,7 @@ pub fn massive(of: &Capture) -> Result<Table> {
     let places = of.massive.iter().filter(|found| found.place == "down").filter(is_massive);
     let mut rows = Vec::new();
     for Massive { layer, place, .. } in places {
-        for (column, rotated) in COLUMNS {
+        for (column, rotated) in [("as it is", NONE), ("r1, r2", OFFLINE), ("r1, r2, r4", ONLINE)] {
             let found = of.massive(rotated.letters, *layer, place);
             rows.push((*layer, column, found.with_context(|| format!("layer {layer}"))?));
         }

@@ -69,6 +69,8 @@ const SEED: u64 = 1;
 pub const NONE: Rotated = Rotated { letters: "", seed: SEED };
 /// What any engine runs.
 pub const OFFLINE: Rotated = Rotated { letters: "r1,r2", seed: SEED };
+/// Without the residual stream, so that the norms keep their weights.
+pub const INNER: Rotated = Rotated { letters: "r2,r4", seed: SEED };
 /// All three.
 pub const ONLINE: Rotated = Rotated { letters: "r1,r2,r4", seed: SEED };
 
@@ -122,6 +124,8 @@ pub fn groups() -> Vec<Group> {
     let mut groups = vec![
         group(&FORMATS, ONLINE, false),
         group(&WITH_GPTQ, ONLINE, true),
+        group(&WITH_GPTQ, INNER, false),
+        group(&WITH_GPTQ, INNER, true),
         group(&FORMATS, NONE, false),
         group(&WITH_GPTQ, NONE, true),
         group(&FORMATS, OFFLINE, false),
