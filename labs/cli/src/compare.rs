@@ -151,6 +151,7 @@ mod tests {
             plan: Plan::new(StorageFormat::named(scheme, 16)?, Float::F16),
             transform: None,
             rounding: None,
+            activations: None,
             kv_scales: None,
             out,
             shard_bytes: SHARD_BYTES,

@@ -112,21 +112,19 @@ impl Rotations {
         let values = id.layer().and_then(|layer| self.r2.get(layer));
         let (by_rows, by_columns) = (Axis(0), Axis(1));
         let norm = self.norms.get(&format!("{id}.weight"));
-        let w = in_parts(w, by_rows, norm, |w, norm| fuse_norm(w, norm))?;
-        let read = |w, r1| in_parts(w, by_rows, r1, |w, r1| rotate_inputs(w, r1));
-        let wrote = |w, r1| in_parts(w, by_columns, r1, |w, r1| rotate_outputs(w, r1));
+        let w = in_parts(w, by_rows, norm, fuse_norm)?;
+        let read = |w, r1| in_parts(w, by_rows, r1, rotate_inputs);
+        let wrote = |w, r1| in_parts(w, by_columns, r1, rotate_outputs);
         let r1 = self.r1.as_ref();
         match id.projection() {
             Some(Projection::V) => in_parts(read(w, r1)?, by_columns, values, |w, r2| {
                 Ok(rotate_heads(&w.t().to_owned(), r2)?.reversed_axes())
             }),
-            Some(Projection::O) => {
-                wrote(in_parts(w, by_rows, values, |w, r2| rotate_heads(w, r2))?, r1)
-            }
+            Some(Projection::O) => wrote(in_parts(w, by_rows, values, rotate_heads)?, r1),
             Some(Projection::Down) => {
                 // A block is to the input what a head is to the values.
                 let r4 = self.r4.as_ref();
-                wrote(in_parts(w, by_rows, r4, |w, r4| rotate_heads(w, r4))?, r1)
+                wrote(in_parts(w, by_rows, r4, rotate_heads)?, r1)
             }
             _ => read(w, r1),
         }
@@ -160,9 +158,7 @@ impl Transform for Rotations {
         let is_norm = name.ends_with("norm.weight");
         Ok(match self.r1.as_ref() {
             Some(_) if is_norm => Array2::ones(w.dim()),
-            Some(r1) if name == EMBEDDING => {
-                in_parts(w, Axis(0), Some(r1), |w, r1| rotate_inputs(w, r1))?
-            }
+            Some(r1) if name == EMBEDDING => in_parts(w, Axis(0), Some(r1), rotate_inputs)?,
             _ => match module(name) {
                 Some(id) => self.projection(id, w)?,
                 None => w,

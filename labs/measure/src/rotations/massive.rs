@@ -39,12 +39,11 @@ pub fn run(subject: &Subject) -> Result<Vec<Massive>> {
     Ok(all)
 }
 
+/// `[tokens, features]` of each chunk.
+type Chunks = Vec<Array2<f32>>;
+
 /// The residual stream behind a layer, and the inputs of its down projection.
-fn through(
-    model: &Model,
-    layer: usize,
-    hidden: Vec<Array2<f32>>,
-) -> Result<(Vec<Array2<f32>>, Vec<Array2<f32>>)> {
+fn through(model: &Model, layer: usize, hidden: Chunks) -> Result<(Chunks, Chunks)> {
     let (mut behind, mut down) = (Vec::new(), Vec::new());
     for x in hidden {
         let mut at = model.enter(layer, x)?;
