@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use kit::Table;
-use kit::table::{percent, sig3};
+use kit::table::{percent, sig3, times};
 use measure::engines;
 use measure::rotations::plan::{CACHES, INNER, NONE, OFFLINE, ONLINE, SEEDS, WITH_GPTQ, name};
-use measure::rotations::{Capture, FORMATS, Massive, Rotated};
+use measure::rotations::{Capture, FORMATS, Massive, Noise, Rotated};
 use measure::subject::Quality;
 
 /// The rotations that the columns compare.
@@ -122,8 +122,9 @@ pub fn seeds(of: &Capture) -> Result<Table> {
     };
     let mut all = Vec::new();
     for seed in 1..=SEEDS {
-        all.push(run(Rotated { seed, ..OFFLINE })?);
+        all.extend(run(Rotated { seed, ..OFFLINE }));
     }
+    ensure!(all.len() > 2, "the signs of {} seeds have no spread", all.len());
     all.sort_by(|one, other| one.perplexity.total_cmp(&other.perplexity));
     let middle = all.len() / 2;
     let rows = vec![
@@ -132,7 +133,8 @@ pub fn seeds(of: &Capture) -> Result<Table> {
         ("middle", all[middle]),
         ("worst signs", all[all.len() - 1]),
     ];
-    Ok(Table::of("W4A16, nearest codes, r1 and r2 with ten seeds of signs", rows)
+    let title = format!("W4A16, nearest codes, r1 and r2 with {} seeds of signs", all.len());
+    Ok(Table::of(title, rows)
         .text("model", |(name, _)| *name)
         .number("perplexity", |(_, quality)| format!("{:.2}", quality.perplexity))
         .number("divergence (nats)", |(_, quality)| sig3(quality.kl_divergence))
@@ -178,5 +180,21 @@ pub fn served(captures: &[engines::Capture]) -> Result<Table> {
         .text("checkpoint", |(_, run, _)| run.name.clone())
         .number("perplexity", |(.., (perplexity, _))| format!("{perplexity:.2}"))
         .number("divergence (nats)", |(.., (_, kl))| kl.map_or("-".into(), sig3))
+        .done())
+}
+
+/// What R1 does to the error of rounded weights, in some layers.
+///
+/// # Errors
+/// If the capture has no such ratios.
+pub fn noise(of: &Capture) -> Result<Table> {
+    let shown = of.noise.iter().filter(|noise| noise.layer % 7 == 1);
+    let rows: Vec<&Noise> = shown.collect();
+    ensure!(!rows.is_empty(), "the capture has no ratios of errors");
+    Ok(Table::of("Squared error of the outputs behind a norm, with R1 over without", rows)
+        .number("layer", |noise| noise.layer.to_string())
+        .text("weight", |noise| noise.reader.clone())
+        .number("first token", |noise| times(noise.first))
+        .number("other tokens", |noise| times(noise.others))
         .done())
 }

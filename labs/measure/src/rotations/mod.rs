@@ -3,12 +3,14 @@
 //!
 //! * [`plan`]: the runs.
 //! * [`massive`]: what a rotation does to the first token.
+//! * [`noise`]: what R1 does to the error of rounded weights.
 //! * [`speed`]: what the online rotation costs.
 //! * [`rotation_meters`]: what is kept of a run.
 //!
 //! Parts that the file has already are left alone, so a program that was stopped goes on.
 
 pub mod massive;
+pub mod noise;
 pub mod plan;
 mod remembered;
 mod rotation_meters;
@@ -33,7 +35,7 @@ use crate::subject::Subject;
 use remembered::Remembered;
 
 pub use plan::{Case, FORMATS, Group, Rotated, groups};
-pub use rotation_meters::{Capture, Massive, RotationMeters, Run, Setup, Speed};
+pub use rotation_meters::{Capture, Massive, Noise, RotationMeters, Run, Setup, Speed};
 
 /// Rotate a model, write each format, and score what is read back.
 #[derive(clap::Args)]
@@ -66,6 +68,10 @@ pub fn run(args: &Args) -> Result<()> {
     tokens.truncate(plan::TOKENS);
     if args.only.is_empty() && capture.massive.is_empty() {
         capture.massive = massive::run(&subject)?;
+        capture.save(&args.out)?;
+    }
+    if capture.noise.is_empty() {
+        capture.noise = noise::run(&subject)?;
         capture.save(&args.out)?;
     }
     for group in groups() {

@@ -44,6 +44,9 @@ pub struct RotationMeters {
     /// What rotations do to the first token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub massive: Vec<Massive>,
+    /// What R1 does to the error of rounded weights behind each norm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noise: Vec<Noise>,
     /// What the online rotation costs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speed: Vec<Speed>,
@@ -78,6 +81,20 @@ pub struct Massive {
     pub others: f32,
     /// The root mean square of all other tokens' values.
     pub rms_of_others: f32,
+}
+
+/// The squared error that equal errors of all weights of a layer make in its outputs, with the weights of the
+/// norm fused into the layer and the stream rotated, over the error with neither.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// The decoder layer.
+    pub layer: usize,
+    /// The first layer behind the norm.
+    pub reader: String,
+    /// The mean over the first tokens of chunks.
+    pub first: f64,
+    /// The mean over all other tokens.
+    pub others: f64,
 }
 
 /// The speed of a model with and without the online rotation.
@@ -141,6 +158,9 @@ impl Body for RotationMeters {
         }
         if let Some(speed) = self.speed.iter().find(|speed| !speed.tokens_per_s.is_sound()) {
             return wrong(&speed.format, "has a speed that is none");
+        }
+        if self.noise.iter().any(|noise| !(noise.first > 0.0 && noise.others > 0.0)) {
+            return wrong("noise", "has a ratio that is none");
         }
         let is_none = |x: f32| !(x.is_finite() && x > 0.0);
         match self.massive.iter().find(|found| is_none(found.first) || is_none(found.others)) {
