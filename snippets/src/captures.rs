@@ -16,10 +16,11 @@ use measure::gpu::GpuMeters;
 use measure::grids::GridMeters;
 use measure::kv::KvMeters;
 use measure::outliers::OutlierMeters;
+use measure::rotations::RotationMeters;
 
 use crate::figures;
 use crate::inputs::{Gpus, committed_gpus, load, load_all};
-use crate::tables::{captured, dequantization, gptq, kv_cache, lab_08, outliers};
+use crate::tables::{captured, dequantization, gptq, kv_cache, lab_08, outliers, rotations_model};
 
 /// The tables of a capture file, whichever program wrote it, as text for a terminal. Those of a GPU
 /// are shown together with the captures of the repository.
@@ -40,6 +41,8 @@ pub fn show(path: &Path) -> Result<String> {
         vec![lab_08::model(&load(path)?)?]
     } else if is::<KvMeters>(&schema) {
         kv_cache::all(&load(path)?)?
+    } else if is::<RotationMeters>(&schema) {
+        rotations_model::all(&load(path)?)?
     } else if is::<EngineMeters>(&schema) {
         meter_tables::all(&load(path)?, SMOLLM2_135M)
     } else {

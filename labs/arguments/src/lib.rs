@@ -105,6 +105,23 @@ mod tests {
             (format!("quantize --scheme awq --input {there} --kv fp8"), "compressed-tensors"),
             (format!("quantize --scheme gguf-q4_0 --input {there} --kv fp8"), "compressed-tensors"),
             (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
+            (format!("quantize --scheme w8a8 --input {there} --rotate r5"), "r1, r2, r4"),
+            (
+                format!("quantize --scheme w8a8 --input {there} --rotate r1 --smooth 0.5"),
+                "leave out --rotate, or --smooth",
+            ),
+            (
+                format!("quantize --scheme w4a16 --input {there} --rotate r1 --method awq"),
+                "leave out --rotate, or --method awq",
+            ),
+            (format!("quantize --scheme awq --input {there} --rotate r1,r4"), "or r1,r2"),
+            (format!("quantize --scheme gguf-q8_0 --input {there} --rotate r4"), "or r1,r2"),
+            (format!("quantize --scheme w8a8 --input {there} --rotate-seed 7"), "add --rotate"),
+            (
+                format!("quantize --scheme fp8 --input {there} --activations int4"),
+                "integer weights",
+            ),
+            (format!("quantize --scheme w8a8 --input {there} --activations int3"), "int8-static"),
         ] {
             let error = checked(&words).expect_err(&words);
             assert!(format!("{error:#}").contains(says), "{words}: {error:#}");
@@ -113,5 +130,13 @@ mod tests {
         let right =
             format!("quantize --scheme w8a8 --input {there} --smooth 0.5 --out {}", new.display());
         checked(&right).expect("this is right");
+        for more in [
+            "w4a16 --rotate r1,r2,r4 --method gptq --activations int8",
+            "w8a8 --rotate r1,r2 --activations int8-static --tokens 1024",
+            "gguf-q4_0 --rotate r1,r2 --rotate-seed 3",
+        ] {
+            let words = format!("quantize --scheme {more} --input {there} --out {}", new.display());
+            checked(&words).expect(more);
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
-use formats::registry::{self, Description, File, Granularity, StorageFormat};
+use formats::registry::{self, ActivationFormat, Description, File, Granularity, StorageFormat};
 use kit::workspace::{fetched_model, target};
 
 use crate::existing;
@@ -22,6 +22,15 @@ pub struct Args {
     /// Fold SmoothQuant in, with this alpha: for w8a8.
     #[arg(long, value_name = "ALPHA")]
     pub smooth: Option<f32>,
+    /// Rotate the model before anything is rounded, with lab 10's matrices.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "r1,r2,r4")]
+    pub rotate: Vec<Rotate>,
+    /// Decides the random signs of --rotate.
+    #[arg(long, default_value_t = SEED, value_name = "NUMBER")]
+    pub rotate_seed: u64,
+    /// How inputs of layers are quantized, where that is not what the format says.
+    #[arg(long, value_parser = PossibleValuesParser::new(activations()), value_name = "FORMAT")]
+    pub activations: Option<String>,
     /// How codes are chosen.
     #[arg(long, value_enum, default_value_t = Method::Nearest)]
     pub method: Method,
@@ -39,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", value_parser = ["fp8"])]
     pub kv: Option<String>,
     /// Calibrate on this text instead of the course's: a licence for --smooth, Paradise Lost for
-    /// GPTQ, AWQ and --kv. No meter scores them.
+    /// GPTQ, AWQ, static activations and --kv. No meter scores them.
     #[arg(long, value_name = "FILE", value_parser = existing)]
     pub calibration: Option<PathBuf>,
     /// A Hugging Face folder or a GGUF file; without it, the model that `cargo book fetch` got.
@@ -63,6 +72,20 @@ pub struct Args {
     /// Measure the perplexity of the result on the course's passage.
     #[arg(long)]
     pub perplexity: bool,
+}
+
+/// The default of `--rotate-seed`.
+const SEED: u64 = 1;
+
+/// A rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rotate {
+    /// The residual stream: every matrix takes it up, the norms become ones, the head its own matrix.
+    R1,
+    /// The values of each head: v and o take it up.
+    R2,
+    /// The inputs of down_proj, while the model runs: a file that says so, for this course's engine.
+    R4,
 }
 
 /// How codes are chosen.
@@ -222,8 +245,12 @@ impl Args {
     /// The folder to make.
     pub fn out(&self) -> PathBuf {
         let kv = self.kv.as_ref().map_or(String::new(), |kv| format!("-kv-{kv}"));
+        let rotate = self.rotate.iter().map(|rotation| format!("-{rotation:?}").to_lowercase());
+        let rotate: String = rotate.collect();
+        let inputs = self.activations.as_ref().map_or(String::new(), |name| format!("-a-{name}"));
         let imatrix = if self.imatrix.is_some() { "-imatrix" } else { "" };
-        let name = || format!("{}{}{kv}{imatrix}", self.scheme, self.method.suffix());
+        let name =
+            || format!("{}{}{rotate}{inputs}{kv}{imatrix}", self.scheme, self.method.suffix());
         self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
@@ -236,6 +263,7 @@ impl Args {
             "--smooth is for w8a8, where activations are quantized, not {format}"
         );
         self.method.check(format)?;
+        self.check_rotation(format)?;
         self.check_calibration()?;
         self.check_scales(format)?;
         ensure!(
@@ -261,6 +289,43 @@ impl Args {
         Ok(())
     }
 
+    /// Whether a rotation was asked for.
+    pub fn rotates(&self, rotation: Rotate) -> bool {
+        self.rotate.contains(&rotation)
+    }
+
+    /// How the inputs of layers are quantized, where that is asked.
+    pub fn activation_format(&self) -> Option<ActivationFormat> {
+        self.activations.as_deref().and_then(ActivationFormat::named)
+    }
+
+    /// Refuses what does not go with a rotation, and activations that the config cannot name.
+    fn check_rotation(&self, format: StorageFormat) -> Result<()> {
+        if let Some(activations) = self.activation_format() {
+            activations.check(format)?;
+        }
+        let other = if self.smooth.is_some() {
+            Some("--smooth")
+        } else {
+            self.method.is_awq().then_some("--method awq")
+        };
+        if let (Some(other), false) = (other, self.rotate.is_empty()) {
+            bail!(
+                "{other} scales channels, which a rotation mixes: leave out --rotate, or {other}"
+            );
+        }
+        ensure!(
+            !self.rotates(Rotate::R4) || format.takes_transform_config(),
+            "--rotate r4 is computed while the model runs, and only compressed-tensors' config can say so; \
+             {format} has another: take a format of compressed-tensors, or r1,r2"
+        );
+        ensure!(
+            !self.rotate.is_empty() || self.rotate_seed == SEED,
+            "--rotate-seed decides the signs of rotations: add --rotate r1,r2, or leave it out"
+        );
+        Ok(())
+    }
+
     /// Refuses choices of a calibration that does not take place.
     fn check_calibration(&self) -> Result<()> {
         let (gptq, awq) = (self.method.is_gptq(), self.method.is_awq());
@@ -270,9 +335,10 @@ impl Args {
         ensure!(
             gptq || self.gptq == Gptq::default()
                 || (awq && self.gptq == for_awq)
-                || (self.kv.is_some() && self.gptq == for_kv),
+                || (self.calibrates_scales() && self.gptq == for_kv),
             "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
-             choices of GPTQ (the first and the last also of AWQ, the first also of --kv): add \
+             choices of GPTQ (the first and the last also of AWQ, the first also of --kv and of static \
+             activations): add \
              --method gptq, or leave them out"
         );
         ensure!(
@@ -296,11 +362,20 @@ impl Args {
             "--method gptq and awq take the inputs of the model as it is: leave out --smooth"
         );
         ensure!(
-            gptq || awq || self.smooth.is_some() || self.kv.is_some() || self.calibration.is_none(),
-            "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, --kv fp8, or leave out \
+            gptq || awq
+                || self.smooth.is_some()
+                || self.calibrates_scales()
+                || self.calibration.is_none(),
+            "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, --kv fp8, --activations \
+             int8-static, or leave out \
              --calibration"
         );
         Ok(())
+    }
+
+    /// Whether scales of a cache or of inputs are calibrated.
+    fn calibrates_scales(&self) -> bool {
+        self.kv.is_some() || self.activation_format().is_some_and(ActivationFormat::is_calibrated)
     }
 
     /// Refuses choices for the scales of integers where codes are floats, whose scales are those of the nearest
@@ -320,6 +395,11 @@ impl Args {
 /// The formats with their lines of help.
 fn formats() -> [PossibleValue; registry::ALL.len()] {
     registry::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
+}
+
+/// The formats of activations with their lines of help.
+fn activations() -> [PossibleValue; ActivationFormat::ALL.len()] {
+    ActivationFormat::ALL.map(|known| PossibleValue::new(known.name).help(known.about))
 }
 
 /// The help of `--group-size`, which names the formats whose group size is chosen.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{awq, cpu, gptq, gpu, grids, kv, outliers};
+use measure::{awq, cpu, gptq, gpu, grids, kv, outliers, rotations};
 use snippets::captures;
 use xtask::fetch;
 
@@ -34,6 +34,8 @@ enum What {
     Grids(grids::Args),
     /// Lab 09: the fetched model with its KV cache in each format.
     Kv(kv::Args),
+    /// Lab 10: the fetched model rotated, in each format.
+    Rotations(rotations::Args),
 }
 
 /// Runs a measuring program, and prints the tables of its capture.
@@ -57,6 +59,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         What::Kv(args) => {
             kv::run(&args)?;
+            show(&args.out)?;
+        }
+        What::Rotations(args) => {
+            rotations::run(&args)?;
             show(&args.out)?;
         }
         What::Cpu(args) => {

@@ -152,6 +152,7 @@ mod tests {
             transform: None,
             rounding: None,
             importance: None,
+            activations: None,
             kv_scales: None,
             out,
             shard_bytes: SHARD_BYTES,

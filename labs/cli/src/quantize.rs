@@ -4,13 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use arguments::quantize::{Args, Method};
+use arguments::quantize::{Args, Method, Rotate};
 use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Model, Tokenizer, Weights, passage};
+use model::{Tokenizer, Weights, passage};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
+use quantizer::activations::Activations;
 use quantizer::kv_scales::KvScales;
 use quantizer::layer_by_layer::{LayerByLayer, Watch};
+use quantizer::rotate::{RotationOptions, Rotations};
 use quantizer::smooth::Smoothing;
 use quantizer::{
     CHUNK, DecoderLayers, Importance, Job, Options, Plan, Progress, Rounding, SHARD_BYTES,
@@ -31,12 +33,18 @@ pub fn run(args: &Args) -> Result<()> {
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
     let awq = args.method.is_awq().then(|| activation_scales(args, &weights, &plan)).transpose()?;
+    let rotations = rotations(args, &weights)?;
+    // At most one of the three is asked.
     let smoothing = smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform);
-    let transform = awq.as_ref().map(|scales| scales as &dyn Transform).or(smoothing);
+    let rotations = rotations.as_ref().map(|rotations| rotations as &dyn Transform);
+    let scaling = awq.as_ref().map(|scales| scales as &dyn Transform);
+    let transform = scaling.or(smoothing).or(rotations);
     let layers = DecoderLayers { weights: &weights, transform };
+    let changed = layers;
     let layers = args.method.is_gptq().then(|| layer_by_layer(args, layers, &plan, &out));
     let layers = layers.transpose()?;
-    let kv_scales = args.kv.is_some().then(|| kv_scales(args, &weights)).transpose()?;
+    let kv_scales = args.kv.is_some().then(|| kv_scales(args, changed)).transpose()?;
+    let activations = activations(args, changed, &plan)?;
     let importance = args.imatrix.as_deref().map(Importance::read).transpose()?;
     let nearest = awq_options(args).rounding;
     let job = Job {
@@ -49,15 +57,17 @@ pub fn run(args: &Args) -> Result<()> {
             _ => layers.as_ref().map(|layers| layers as &dyn Rounding),
         },
         importance: importance.as_ref(),
+        activations: activations.as_ref(),
         kv_scales: kv_scales.as_ref(),
         out: &out,
         shard_bytes: args.shard_bytes.unwrap_or(SHARD_BYTES),
         leave_out: args.leave_out,
         requantize: args.requantize || args.input.is_none(),
     };
-    let bar = Bar::new(weights.tensors().iter().map(|tensor| tensor.bytes).sum());
+    let bar = Bar::new(job.tensors().iter().map(|tensor| tensor.bytes).sum());
     let report = write(&job, &bar)?;
     bar.0.finish_and_clear();
+    let tensors = job.tensors();
     layers.map_or(Ok(()), LayerByLayer::forget)?;
     for line in report.left_alone() {
         println!("{line}");
@@ -71,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("\n{}", report.errors());
     }
     if !format.is_gguf() {
-        let predicted = plan.predicted_bytes(weights.tensors());
+        let predicted = plan.predicted_bytes(&tensors);
         let without = if args.kv.is_some() { " and without the scales of the cache" } else { "" };
         let written = report.bytes_after;
         println!("\npredicted, as one file{without}: {predicted} bytes; written: {written}");
@@ -145,11 +155,32 @@ fn activation_scales(args: &Args, weights: &Weights, plan: &Plan) -> Result<Acti
     Ok(ActivationScales::calibrate(weights, plan, &tokens, &awq_options(args), &mut watch)?)
 }
 
+/// The rotations that are asked for.
+fn rotations(args: &Args, weights: &Weights) -> Result<Option<Rotations>> {
+    if args.rotate.is_empty() {
+        return Ok(None);
+    }
+    let [r1, r2, r4] = [Rotate::R1, Rotate::R2, Rotate::R4].map(|rotation| args.rotates(rotation));
+    let options = RotationOptions { r1, r2, r4, seed: args.rotate_seed };
+    Ok(Some(Rotations::of(weights, options)?))
+}
+
+/// The format of the inputs, with calibrated scales where the format has them.
+fn activations(args: &Args, layers: DecoderLayers<'_>, plan: &Plan) -> Result<Option<Activations>> {
+    let Some(format) = args.activation_format() else { return Ok(None) };
+    let tokens = calibration_tokens(args, layers.weights)?;
+    if format.is_calibrated() {
+        println!("inputs of {} tokens, in chunks of {CHUNK}", tokens.len());
+    }
+    Ok(Some(Activations::calibrate(format, layers, plan, &tokens)?))
+}
+
 /// Runs the model on the calibration text, for the largest keys and values.
-fn kv_scales(args: &Args, weights: &Weights) -> Result<KvScales> {
-    let tokens = calibration_tokens(args, weights)?;
+fn kv_scales(args: &Args, layers: DecoderLayers<'_>) -> Result<KvScales> {
+    let tokens = calibration_tokens(args, layers.weights)?;
     println!("keys and values of {} tokens, in chunks of {CHUNK}", tokens.len());
-    Ok(KvScales::calibrate(&Model::load(weights.path())?, &tokens, CHUNK)?)
+    // A rotation changes the values, so the model is that which is written.
+    Ok(KvScales::calibrate(&layers.model()?, &tokens, CHUNK)?)
 }
 
 fn awq_options(args: &Args) -> AwqOptions {

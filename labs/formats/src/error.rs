@@ -16,6 +16,11 @@ pub enum FormatError {
     NoFormat { name: String, known: String },
     #[error("group size {0}: eight codes share a word, so take a positive multiple of 8")]
     GroupSize(u64),
+    #[error(
+        "--activations {activations} is for integer weights in compressed-tensors' config (w8a8, w8a16, \
+         w4a16), not for {format}"
+    )]
+    Activations { activations: &'static str, format: &'static str },
     #[error("`none` quantizes nothing")]
     NothingQuantized,
     #[error("these codes are not {0}: round the matrix for the format that stores it")]

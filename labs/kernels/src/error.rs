@@ -48,6 +48,25 @@ pub enum KernelError {
         /// The most there may be.
         limit: usize,
     },
+    /// No Hadamard matrix of this kind.
+    #[error(
+        "there is no Hadamard matrix of order {order} x {power}: the first factor must have entries 1 and \
+         -1 and orthogonal rows, the second must be a power of two"
+    )]
+    Hadamard {
+        /// Rows of the first factor.
+        order: usize,
+        /// Rows of the second.
+        power: usize,
+    },
+    /// A row that is no whole number of blocks of a Hadamard matrix.
+    #[error("{features} features are no multiple of {block}, the size of a Hadamard matrix")]
+    Block {
+        /// Columns of the row.
+        features: usize,
+        /// Columns of a block.
+        block: usize,
+    },
     /// An activation is NaN or infinite.
     #[error("token {token} has {value} at feature {feature}: only finite values have a code")]
     NotFinite {

@@ -8,6 +8,7 @@
 //! * [`Gram`]: the sum of `x x^T` over tokens.
 //! * [`cached`]: products with the codes of a KV cache.
 //! * [`elementwise`]: SwiGLU and softmax.
+//! * [`Hadamard`]: the fast Walsh-Hadamard transform.
 //! * [`read()`]: plain reading of memory, the roofline bound of a product with one token.
 //!
 //! The names are the field's: `w8a16` has weights of 8 bits and activations that are not quantized.
@@ -25,6 +26,7 @@ pub mod dispatch;
 pub mod elementwise;
 mod error;
 mod gram;
+mod hadamard;
 mod int4;
 mod int8;
 mod loops;
@@ -38,6 +40,7 @@ mod tokens;
 pub use dispatch::instructions;
 pub use error::KernelError;
 pub use gram::Gram;
+pub use hadamard::Hadamard;
 pub use int4::Int4;
 pub use int8::Int8;
 pub use read::read;

@@ -84,6 +84,7 @@ fn written(weights: &Weights, recipe: Recipe) -> (u64, Checkpoint, tempfile::Tem
         transform: None,
         rounding: None,
         importance: None,
+        activations: None,
         kv_scales: None,
         out: &out,
         shard_bytes: u64::MAX,

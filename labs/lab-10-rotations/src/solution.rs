@@ -130,13 +130,14 @@ pub fn transform(x: &[f64], core: ArrayView2<f64>) -> Result<Vec<f64>, RotationE
         butterflies(part)?;
     }
     let root = (x.len() as f64).sqrt();
-    Ok((0..x.len())
-        .map(|at| {
-            let column = core.column(at / part);
-            let same = parts.iter().skip(at % part).step_by(part);
-            column.iter().zip(same).map(|(c, x)| c * x).sum::<f64>() / root
-        })
-        .collect())
+    let mut mixed = vec![0.0; x.len()];
+    for (same, row) in parts.chunks(part).zip(core.rows()) {
+        for (mixed, sign) in mixed.chunks_mut(part).zip(row) {
+            mixed.iter_mut().zip(same).for_each(|(mixed, x)| *mixed += sign * x);
+        }
+    }
+    mixed.iter_mut().for_each(|mixed| *mixed /= root);
+    Ok(mixed)
 }
 // ANCHOR_END: fast
 

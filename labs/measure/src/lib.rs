@@ -20,5 +20,6 @@ pub mod gpu;
 pub mod grids;
 pub mod kv;
 pub mod outliers;
+pub mod rotations;
 mod sha256;
 pub mod subject;

@@ -92,6 +92,19 @@ impl Subject {
         Ok(Self { convention, weights, tokenizer, passage, reference })
     }
 
+    /// The passage in tokens.
+    pub fn passage(&self) -> &[u32] {
+        &self.passage
+    }
+
+    /// The first chunks alone, where a number shall come quickly.
+    #[must_use]
+    pub fn first(mut self, chunks: usize) -> Self {
+        self.passage.truncate(chunks * self.convention.chunk);
+        self.reference.truncate(chunks);
+        self
+    }
+
     /// Runs the passage through a changed model.
     ///
     /// # Errors

@@ -118,7 +118,8 @@ impl<T: Tensors> Loader<T> {
         let layers = (0..self.config.layers).map(|index| self.layer(index, matrices));
         let layers = layers.collect::<Result<_, _>>()?;
         self.check_nothing_left()?;
-        Ok(Model { config: self.config, embedding, layers, last_norm, head })
+        let down_rotation = None;
+        Ok(Model { config: self.config, embedding, layers, last_norm, head, down_rotation })
     }
 
     fn layer(&mut self, index: usize, matrices: bool) -> Result<Layer, ModelError> {

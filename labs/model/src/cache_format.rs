@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use half::f16;
+use kernels::Hadamard;
 use kernels::cached::{Codes, UNIT};
 
 use crate::ModelError;
@@ -22,6 +23,9 @@ pub struct CacheFormat {
     pub window: usize,
     /// The first tokens, which stay in `f32`, because attention pours what it does not need onto them.
     pub sinks: usize,
+    /// Whether queries and keys are multiplied by a Hadamard matrix after RoPE (R3 of SpinQuant, Liu et al.
+    /// 2024), so that no channel of a key is an outlier. Attention computes the same.
+    pub rotated: bool,
 }
 
 /// How the numbers of one head are coded.
@@ -80,7 +84,7 @@ const fn by_token(
     group: usize,
 ) -> CacheFormat {
     let coding = coding(kind, Along::Token, group);
-    CacheFormat { name, about, keys: coding, values: coding, window: 0, sinks: 0 }
+    CacheFormat { name, about, keys: coding, values: coding, ..CacheFormat::F32 }
 }
 
 /// Keys by channel, values by token, the last 128 tokens in `f32`: KIVI's defaults.
@@ -96,8 +100,15 @@ const SINKS: usize = 4;
 
 impl CacheFormat {
     /// Numbers as they are computed.
-    pub const F32: Self =
-        Self { name: "f32", about: "32 bits", keys: None, values: None, window: 0, sinks: 0 };
+    pub const F32: Self = Self {
+        name: "f32",
+        about: "32 bits",
+        keys: None,
+        values: None,
+        window: 0,
+        sinks: 0,
+        rotated: false,
+    };
 
     /// Every format.
     pub const ALL: &'static [Self] = &[
@@ -106,7 +117,9 @@ impl CacheFormat {
         by_token("int8-g32", "8 bits in groups of 32 channels, as q8_0", EIGHT, 32),
         by_token("fp8", "E4M3, a scale per layer", FP8, HEAD),
         by_token("int4", "4 bits, scale and zero per token and head", FOUR, HEAD),
+        Self { rotated: true, ..by_token("int4-r3", "int4, keys rotated", FOUR, HEAD) },
         by_token("int4-g32", "4 bits in groups of 32 channels", FOUR, 32),
+        Self { rotated: true, ..by_token("int4-g32-r3", "int4-g32, keys rotated", FOUR, 32) },
         Self {
             window: WINDOW,
             ..by_token("int4-window", "int4-g32 with the last 128 tokens in 32 bits", FOUR, 32)
@@ -159,11 +172,17 @@ impl CacheFormat {
     /// Checks that heads of this width can be coded.
     ///
     /// # Errors
-    /// [`ModelError::CacheFormat`] if the width is no multiple of 32.
+    /// [`ModelError::CacheFormat`] if the width is no multiple of 32, [`ModelError::Rotation`] if keys are
+    /// rotated and the width is no power of two.
     pub(crate) fn check(&self, head_dim: usize) -> Result<(), ModelError> {
         let coded = self.keys.is_some() || self.values.is_some();
         if coded && !head_dim.is_multiple_of(UNIT) {
             return Err(ModelError::CacheFormat { format: self.name, head_dim });
+        }
+        if self.rotated {
+            let what = format!("a head for the cache format {}", self.name);
+            let named = |error| ModelError::Rotation { what, error };
+            Hadamard::of_power(head_dim).map_err(named)?;
         }
         Ok(())
     }

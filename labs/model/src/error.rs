@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
 
+use kernels::KernelError;
+
 use crate::layer_id::LayerId;
 use crate::linear::LinearError;
 use crate::norm::Norm;
@@ -168,6 +170,22 @@ pub enum ModelError {
         found: [usize; 2],
         /// The shape that was due.
         expected: [usize; 2],
+    },
+    /// An embedding of another size.
+    #[error("the embedding is {expected:?} [vocab_size, hidden_size], the new one {found:?}")]
+    Embedding {
+        /// Its shape.
+        expected: [usize; 2],
+        /// The shape of the new one.
+        found: [usize; 2],
+    },
+    /// A width that a rotation does not fit.
+    #[error("{what} cannot be rotated: {error}")]
+    Rotation {
+        /// What is rotated.
+        what: String,
+        /// The reason.
+        error: KernelError,
     },
     /// A tokenizer that cannot be built or used.
     #[error("the tokenizer: {0}")]

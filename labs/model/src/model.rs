@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernels::{Hadamard, KernelError};
 use ndarray::{Array1, Array2, Axis, s};
 
 use crate::absent::Absent;
@@ -22,6 +23,8 @@ pub struct Model {
     pub(crate) layers: Vec<Layer>,
     pub(crate) last_norm: Arc<[f32]>,
     pub(crate) head: Arc<dyn Linear>,
+    /// What the input of each down projection is multiplied by; `None` leaves the input as it is.
+    pub(crate) down_rotation: Option<Arc<Hadamard>>,
 }
 
 /// One decoder layer.
@@ -47,6 +50,26 @@ impl Model {
         storage.format.check(self.config.head_dim)?;
         self.config.kv_cache = storage;
         Ok(())
+    }
+
+    /// Multiplies the input of every down projection by `rotation` from here on (R4 of QuaRot, Ashkboos et
+    /// al. 2024). Hooks see the rotated input. The caller puts the inverse into the weights.
+    ///
+    /// # Errors
+    /// [`ModelError::Rotation`] if the blocks do not divide the width.
+    pub fn set_down_rotation(&mut self, rotation: Arc<Hadamard>) -> Result<(), ModelError> {
+        let (features, block) = (self.config.intermediate_size, rotation.block());
+        if !features.is_multiple_of(block) {
+            let error = KernelError::Block { features, block };
+            return Err(ModelError::Rotation { what: "the input of down_proj".into(), error });
+        }
+        self.down_rotation = Some(rotation);
+        Ok(())
+    }
+
+    /// What the input of each down projection is multiplied by.
+    pub fn down_rotation(&self) -> Option<&Hadamard> {
+        self.down_rotation.as_deref()
     }
 
     /// Bytes of all weights; a tied head is counted once.
@@ -110,6 +133,28 @@ impl Model {
         Ok(std::mem::replace(old, new))
     }
 
+    /// Puts `new` in the place of the embedding, `[vocab_size, hidden_size]`, and returns the old one. A tied
+    /// head stays as it is, and is not tied any more.
+    ///
+    /// # Errors
+    /// [`ModelError::Embedding`] if `new` has another shape.
+    pub fn replace_embedding(
+        &mut self,
+        new: Arc<dyn Linear>,
+    ) -> Result<Arc<dyn Linear>, ModelError> {
+        let expected = [self.config.vocab_size, self.config.hidden_size];
+        let found = [new.out_features(), new.in_features()];
+        if found != expected {
+            return Err(ModelError::Embedding { expected, found });
+        }
+        Ok(std::mem::replace(&mut self.embedding, new))
+    }
+
+    /// The embedding.
+    pub fn embedding(&self) -> &Arc<dyn Linear> {
+        &self.embedding
+    }
+
     /// Takes the matrices of a decoder layer out of the model. The layer does not run until each is
     /// replaced.
     ///
@@ -135,6 +180,7 @@ impl Model {
         match norm {
             Norm::Attention(index) => Ok(&layer(index)?.attention_norm),
             Norm::Mlp(index) => Ok(&layer(index)?.mlp_norm),
+            Norm::Last => Ok(&self.last_norm),
         }
     }
 
@@ -152,6 +198,7 @@ impl Model {
         match norm {
             Norm::Attention(index) => self.layers[index].attention_norm = new.into(),
             Norm::Mlp(index) => self.layers[index].mlp_norm = new.into(),
+            Norm::Last => self.last_norm = new.into(),
         }
         Ok(())
     }
@@ -313,6 +360,14 @@ impl Model {
         // Keys are rotated before they are cached, so that a step rotates new keys only.
         rotary.rotate(&mut q);
         rotary.rotate(&mut k);
+        if self.config.kv_cache.format.rotated {
+            // The scores stay the same, because q and k are multiplied by one orthogonal matrix.
+            let rotation = Hadamard::of_power(self.config.head_dim);
+            let rotate = |x: &mut Array2<f32>| rotation.clone()?.rotate(x);
+            let what = || format!("a head of layer {index}");
+            let named = |error| ModelError::Rotation { what: what(), error };
+            rotate(&mut q).and_then(|()| rotate(&mut k)).map_err(named)?;
+        }
         Ok(self.mix(index, &q, &k, &v, caches))
     }
 
@@ -370,6 +425,13 @@ impl Model {
         let gate = self.apply(LayerId::Layer(index, Projection::Gate), x, hook)?;
         let mut inner = self.apply(LayerId::Layer(index, Projection::Up), x, hook)?;
         gate_into(&mut inner, &gate);
+        if let Some(rotation) = &self.down_rotation {
+            let named = |error| {
+                let what = format!("the input of down_proj in layer {index}");
+                ModelError::Rotation { what, error }
+            };
+            rotation.rotate(&mut inner).map_err(named)?;
+        }
         Ok(inner)
     }
 

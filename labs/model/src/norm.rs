@@ -5,13 +5,16 @@ use std::fmt;
 use kernels::plain::dot;
 use ndarray::Array2;
 
-/// A norm in front of linear layers, into which SmoothQuant folds its scales.
+/// A norm in front of linear layers, into which SmoothQuant folds its scales, and out of which a
+/// rotation takes the weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Norm {
     /// In front of Q, K and V of a decoder layer, counted from 0.
     Attention(usize),
     /// In front of gate and up of a decoder layer, counted from 0.
     Mlp(usize),
+    /// In front of the head.
+    Last,
 }
 
 /// As a Hugging Face checkpoint names the module.
@@ -20,6 +23,7 @@ impl fmt::Display for Norm {
         match self {
             Self::Attention(layer) => write!(f, "model.layers.{layer}.input_layernorm"),
             Self::Mlp(layer) => write!(f, "model.layers.{layer}.post_attention_layernorm"),
+            Self::Last => f.write_str("model.norm"),
         }
     }
 }

@@ -91,12 +91,10 @@ impl Weights {
         &self.tensors
     }
 
-    /// The name of the tensor `name` in a GGUF file; `None` if there is no such tensor in a plain Llama.
+    /// The name of the tensor `name` in a GGUF file; `None` for a tensor that no plain Llama has. A file may
+    /// lack the tensor, as the file of a tied model lacks the head.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
-        match &self.store {
-            Store::Folder { .. } => Weight::named(name).map(Weight::gguf),
-            Store::File(file) => file.weights.get(name).map(|weight| weight.gguf()),
-        }
+        Weight::named(name).map(Weight::gguf)
     }
 
     /// Reads a tensor, `[rows, columns]`; a vector is one row.

@@ -15,7 +15,7 @@ pub(crate) fn config_json(
     weights: &Weights,
     float: Float,
     quantization: Option<Value>,
-) -> Result<Value, WriteError> {
+) -> Result<Map<String, Value>, WriteError> {
     let mut config = if weights.is_gguf() { of_gguf(weights)? } else { of_folder(weights.path())? };
     // `dtype` is the name since transformers 5, `torch_dtype` the one before.
     for key in ["torch_dtype", "dtype"] {
@@ -26,7 +26,7 @@ pub(crate) fn config_json(
     if let Some(quantization) = quantization {
         config.insert("quantization_config".into(), quantization);
     }
-    Ok(Value::Object(config))
+    Ok(config)
 }
 
 fn of_folder(folder: &Path) -> Result<Map<String, Value>, WriteError> {

@@ -25,10 +25,23 @@ impl DecoderLayers<'_> {
         let mut model = Model::load_without_layers(self.weights.path())?;
         let Some(transform) = self.transform else { return Ok(model) };
         let norms = |layer| [Norm::Attention(layer), Norm::Mlp(layer)];
-        for norm in (0..model.config().layers).flat_map(norms) {
+        for norm in (0..model.config().layers).flat_map(norms).chain([Norm::Last]) {
             let weight = Array1::from(model.norm(norm)?.to_vec()).insert_axis(Axis(0));
             let changed = transform.apply(&format!("{norm}.weight"), weight)?;
             model.replace_norm(norm, &changed.into_raw_vec_and_offset().0)?;
+        }
+        transform.finish(self.weights, &mut model)?;
+        Ok(model)
+    }
+
+    /// The whole model, all of it in `f32`.
+    ///
+    /// # Errors
+    /// If the architecture is not supported, or the transform does not fit a tensor.
+    pub fn model(&self) -> Result<Model, WriteError> {
+        let mut model = self.outline()?;
+        for layer in 0..model.config().layers {
+            self.fill(&mut model, layer)?;
         }
         Ok(model)
     }
@@ -48,11 +61,10 @@ impl DecoderLayers<'_> {
     ///
     /// # Errors
     /// If it cannot be read, or the transform does not fit it.
-    pub(crate) fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
-        let w = self.weights.read(name)?;
+    pub fn read(&self, name: &str) -> Result<Array2<f32>, WriteError> {
         match self.transform {
-            Some(transform) => transform.apply(name, w),
-            None => Ok(w),
+            Some(transform) => transform.apply(name, self.weights.read(transform.origin(name))?),
+            None => Ok(self.weights.read(name)?),
         }
     }
 }

@@ -8,6 +8,7 @@ use formats::checkpoint::CheckpointError;
 use formats::gguf::GgufError;
 use gptq::GptqError;
 use model::ModelError;
+use rotations::RotationError;
 use smoothquant::SmoothError;
 
 /// The errors of writing a checkpoint and of reading one. Each message says what to do.
@@ -67,6 +68,9 @@ pub enum WriteError {
     /// An error of lab 07.
     #[error(transparent)]
     Awq(#[from] AwqError),
+    /// An error of lab 10.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// An error of the model.
     #[error(transparent)]
     Model(#[from] ModelError),

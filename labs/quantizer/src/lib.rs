@@ -1,12 +1,13 @@
 //! From one checkpoint to another: transform, round, store.
 //!
 //! [`write()`] streams a model tensor by tensor through three stages. A [`Transform`] changes tensors
-//! exactly ([`smooth`] folds SmoothQuant into them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
+//! exactly ([`smooth`] folds SmoothQuant into them, [`rotate`] rotates them), a [`Rounding`] chooses the codes ([`ScaleSearch`] and
 //! [`layer_by_layer`]; without one, the labs take the nearest), and the format of [`Plan`] stores them.
-//! [`kv_scales`] adds the scales of an FP8 cache. [`loaded`] reads checkpoints in these formats and runs
+//! [`activations`] says how inputs of layers are quantized, and [`kv_scales`] adds the scales of an FP8 cache. [`loaded`] reads checkpoints in these formats and runs
 //! them, whichever program wrote them.
 
 pub mod activation_scales;
+pub mod activations;
 mod config;
 mod decoder_layers;
 mod error;
@@ -25,11 +26,13 @@ mod plan;
 mod quantized_inputs;
 mod refine;
 mod report;
+pub mod rotate;
 mod safetensors_file;
 mod scale_search;
 pub mod smooth;
 mod stages;
 mod tokenizer;
+mod transform_config;
 mod write;
 
 pub use decoder_layers::DecoderLayers;

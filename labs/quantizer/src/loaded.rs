@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use formats::bytes;
 use formats::checkpoint::config::parse_json;
 use formats::checkpoint::{self, Dtype, Expected, Storage, Tensor};
 use formats::dequantize::{Layout, dequantize};
 use formats::registry::StoredPart;
-use model::{CacheStorage, Config, Model, ModelError};
+use model::{Config, Model, ModelError};
 use ndarray::Array2;
+use serde_json::{Map, Value};
 
-use crate::WriteError;
 use crate::kv_scales::{self, KvScales};
 use crate::quantized_inputs::{InputScales, layer};
 use crate::safetensors_file::{Found, Sink, tensors_in};
+use crate::{WriteError, transform_config};
 
 /// A folder that [`write()`](crate::write()) made, or any other that holds the same formats.
 pub struct Checkpoint {
@@ -126,10 +128,20 @@ impl Checkpoint {
     /// If the architecture is not supported.
     pub fn model(&self) -> Result<Model, WriteError> {
         let config = Config::load(&self.folder)?;
-        let storage = self.kv_cache(&config)?;
+        let quantization = self.quantization()?;
+        let read = |name: &str| Ok(self.read(name)?[(0, 0)]);
+        let storage = KvScales::of_checkpoint(&quantization, &config, read)?;
+        let rotation = transform_config::read(&quantization, config.intermediate_size, |end| {
+            let mut names = self.tensors.keys();
+            names.find(|name| name.ends_with(end)).map(|name| self.read(name)).transpose()
+        })?;
         let mut shapes = self.shapes();
         // Without a scheme such a tensor is a surprise, and the model refuses it.
-        shapes.retain(|(name, _)| storage.is_none() || !kv_scales::is_scale(name));
+        shapes.retain(|(name, _)| {
+            let is_of_cache = storage.is_some() && kv_scales::is_scale(name);
+            let is_of_rotation = rotation.is_some() && transform_config::is_matrix(name);
+            !is_of_cache && !is_of_rotation
+        });
         // Kept outside of the model's error, because the model's error cannot hold one of this crate.
         let mut failed = None;
         let model = Model::from_tensors(config, shapes, &mut |name| {
@@ -150,17 +162,19 @@ impl Checkpoint {
         if let Some(storage) = storage {
             model.set_kv_cache(storage)?;
         }
+        if let Some(rotation) = rotation {
+            model.set_down_rotation(Arc::new(rotation))?;
+        }
         Ok(model)
     }
 
-    /// The cache that the config asks for, with the scales that lie beside the weights.
-    fn kv_cache(&self, config: &Config) -> Result<Option<CacheStorage>, WriteError> {
+    /// The `quantization_config`; empty where there is none.
+    fn quantization(&self) -> Result<Map<String, Value>, WriteError> {
         let path = self.folder.join("config.json");
         let json = parse_json(&std::fs::read(&path).map_err(WriteError::io(&path))?);
         let json =
             json.map_err(|error| WriteError::Unsupported(format!("{}: {error}", path.display())))?;
-        let Some(quantization) = json["quantization_config"].as_object() else { return Ok(None) };
-        KvScales::of_checkpoint(quantization, config, |name| Ok(self.read(name)?[(0, 0)]))
+        Ok(json["quantization_config"].as_object().cloned().unwrap_or_default())
     }
 }
 

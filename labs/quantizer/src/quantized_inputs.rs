@@ -10,7 +10,7 @@ use formats::float8;
 use formats::format::{Grid, Group};
 use formats::registry::StoredPart;
 use model::{Dense, Linear, LinearError};
-use ndarray::{Array1, Array2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, Zip, s};
 use quantize_model::labs;
 
 use crate::WriteError;
@@ -18,7 +18,7 @@ use crate::WriteError;
 /// How the inputs of a layer are quantized.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct InputScales {
-    /// [`Grid::Int`] of 8 bits, or [`Grid::E4M3`].
+    /// [`Grid::Int`] of 8 or 4 bits, or [`Grid::E4M3`].
     grid: Grid,
     scale: Scale,
 }
@@ -45,6 +45,7 @@ impl InputScales {
         let grid = match (said.bits, &said.numbers) {
             (16, _) => return Ok(None),
             (8, Some(Numbers::Int)) => Grid::Int(8),
+            (4, Some(Numbers::Int)) => Grid::Int(4),
             (8, Some(Numbers::Float)) => Grid::E4M3,
             (bits, _) => return Err(format!("activations of {bits} bits are not computed here")),
         };
@@ -104,11 +105,28 @@ fn quantize_tokens(grid: Grid, x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f
             let (codes, scales) = float8::quantize_per_channel(x)?;
             Ok((codes.mapv(float8::decode), scales))
         }
+        Grid::Int(4) => int4_tokens(x),
         _ => {
             let x = labs::quantize_activations_per_token(x)?;
             Ok((x.q().mapv(f32::from), x.scales().clone()))
         }
     }
+}
+
+/// As [`quantize_tokens`], with the codes -7 to 7 of lab 03's grid.
+fn int4_tokens(x: &Array2<f32>) -> Result<(Array2<f32>, Array2<f32>), LinearError> {
+    const STEPS: f32 = 7.0;
+    if let Some(((token, feature), value)) = x.indexed_iter().find(|(_, x)| !x.is_finite()) {
+        return Err(format!("token {token} has {value} at feature {feature}: no code").into());
+    }
+    let absmax = |row: ArrayView1<f32>| row.fold(0.0, |max: f32, x| max.max(x.abs()));
+    let scales = x.map_axis(Axis(1), |row| match absmax(row) {
+        0.0 => 1.0,
+        absmax => absmax / STEPS,
+    });
+    let scales = scales.insert_axis(Axis(1));
+    let codes = (x / &scales).mapv(|code| code.round_ties_even().clamp(-STEPS, STEPS));
+    Ok((codes, scales))
 }
 
 /// A layer of 8-bit weights, a scale for each row, and 8-bit activations, a scale for each token.
@@ -200,6 +218,7 @@ impl Rounded {
 fn to_grid(grid: Grid, value: f32) -> f32 {
     match grid {
         Grid::E4M3 => float8::decode(float8::encode(value)),
+        Grid::Int(4) => value.round_ties_even().clamp(-8.0, 7.0),
         _ => value.round_ties_even().clamp(-128.0, 127.0),
     }
 }
@@ -288,10 +307,12 @@ mod tests {
         };
         assert_eq!(InputScales::of(&said(16, None, None)), Ok(None));
         let token = Some(ActGranularity::Token);
-        assert!(InputScales::of(&said(8, Some(ScaleTime::Dynamic), token)).is_ok());
+        for bits in [8, 4] {
+            assert!(InputScales::of(&said(bits, Some(ScaleTime::Dynamic), token)).is_ok());
+        }
         for open in [said(8, None, token), said(8, Some(ScaleTime::Dynamic), None)] {
             assert!(InputScales::of(&open).is_err_and(|why| why.contains("which activations")));
         }
-        assert!(InputScales::of(&said(4, None, token)).is_err_and(|why| why.contains("4 bits")));
+        assert!(InputScales::of(&said(6, None, token)).is_err_and(|why| why.contains("6 bits")));
     }
 }

@@ -1,7 +1,11 @@
 //! The interfaces of the two stages before storing.
 
-use formats::registry::{Codes, StorageFormat};
+use formats::bytes::Float;
+use formats::checkpoint::Tensor;
+use formats::registry::{Codes, StorageFormat, StoredPart};
+use model::{Model, Weights};
 use ndarray::Array2;
+use serde_json::{Map, Value};
 
 use crate::WriteError;
 
@@ -26,6 +30,37 @@ pub trait Transform: Sync {
     /// # Errors
     /// If the change does not fit the tensor.
     fn apply(&self, name: &str, tensor: Array2<f32>) -> Result<Array2<f32>, WriteError>;
+
+    /// The tensors of the changed model, where `tensors` are those of the original: a head that was the
+    /// embedding may become a matrix of its own.
+    fn tensors(&self, tensors: &[Tensor]) -> Vec<Tensor> {
+        tensors.to_vec()
+    }
+
+    /// The tensor of the original that becomes `name`.
+    fn origin<'n>(&self, name: &'n str) -> &'n str {
+        name
+    }
+
+    /// What the file holds beside the tensors of the model, with floats as `float`.
+    ///
+    /// # Errors
+    /// If a number cannot be stored.
+    fn added(&self, _float: Float) -> Result<Vec<StoredPart>, WriteError> {
+        Ok(Vec::new())
+    }
+
+    /// Changes what of `model` is in no decoder layer and no norm: embedding, head, and what the model does
+    /// while it runs.
+    ///
+    /// # Errors
+    /// If the change does not fit the model.
+    fn finish(&self, _weights: &Weights, _model: &mut Model) -> Result<(), WriteError> {
+        Ok(())
+    }
+
+    /// Changes the entries of `config.json`.
+    fn config(&self, _config: &mut Map<String, Value>) {}
 }
 
 /// The second stage: the choice of codes, where the nearest codes are not the best.

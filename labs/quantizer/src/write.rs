@@ -19,8 +19,9 @@ use formats::registry::{Decision, File, Granularity, Reason, StoredPart, encode_
 use model::Weights;
 use ndarray::Array2;
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::activations::Activations;
 use crate::fused::Fused;
 use crate::kv_scales::KvScales;
 use crate::report::{LayerError, Report};
@@ -41,6 +42,8 @@ pub struct Job<'a> {
     pub rounding: Option<&'a dyn Rounding>,
     /// How much the error of each column counts, for a mix of types.
     pub importance: Option<&'a Importance>,
+    /// How the inputs of layers are quantized; `None` takes what the format says.
+    pub activations: Option<&'a Activations>,
     /// The scales of an FP8 cache, where the checkpoint shall have one.
     pub kv_scales: Option<&'a KvScales>,
     /// The folder that is made.
@@ -51,6 +54,14 @@ pub struct Job<'a> {
     pub leave_out: bool,
     /// Whether the input may be quantized already.
     pub requantize: bool,
+}
+
+impl Job<'_> {
+    /// The tensors of the model that is stored: those of the original, as the transform leaves them.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let tensors = self.weights.tensors();
+        self.transform.map_or(tensors.to_vec(), |transform| transform.tensors(tensors))
+    }
 }
 
 /// Learns of the progress, from any thread.
@@ -75,9 +86,10 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
     check(job)?;
     let partial = Partial::beside(job.out)?;
     let sinks = open(job, &partial.folder)?;
-    let fused = Fused::of(&job.plan, job.weights.tensors(), |tensor| transformed(job, tensor))?;
+    let tensors = job.tensors();
+    let fused = Fused::of(&job.plan, &tensors, |tensor| transformed(job, tensor))?;
     let errors = Mutex::new(BTreeMap::new());
-    job.weights.tensors().par_iter().try_for_each(|tensor| {
+    tensors.par_iter().try_for_each(|tensor| {
         let one = || -> Result<(), WriteError> {
             let error = convert(job, &fused, tensor, sinks.of(&tensor.name)?)?;
             if let Some(error) = error {
@@ -91,8 +103,11 @@ pub fn write(job: &Job<'_>, progress: &dyn Progress) -> Result<Report, WriteErro
         progress.done(&tensor.name, tensor.bytes);
         Ok::<_, WriteError>(())
     })?;
-    for (name, scale) in job.kv_scales.iter().flat_map(|scales| scales.parts()) {
-        sinks.of(&name)?.put(&name, &scale)?;
+    let cache = job.kv_scales.iter().flat_map(|scales| scales.parts());
+    let inputs = job.activations.iter().flat_map(|inputs| inputs.parts());
+    let added = added(job)?.into_iter().map(|part| (part.tensor.name, part.bytes));
+    for (name, bytes) in cache.chain(inputs).chain(added) {
+        sinks.of(&name)?.put(&name, &bytes)?;
     }
     let bytes_after = sinks.finish()?;
     finish(job, partial)?;
@@ -123,7 +138,7 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
         let (path, kind) = (weights.path().into(), kind.clone());
         return Err(WriteError::AlreadyQuantized { path, kind });
     }
-    if job.leave_out { Ok(()) } else { refuse_indivisible(weights.tensors(), plan) }
+    if job.leave_out { Ok(()) } else { refuse_indivisible(&job.tensors(), plan) }
 }
 
 /// The types in which tensors of the input are quantized, and how many tensors have each.
@@ -201,7 +216,7 @@ impl Sinks {
 
 /// Opens every file and writes its header; writes an index if there are several files.
 fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
-    let tensors = job.weights.tensors();
+    let tensors = &job.tensors();
     let parts = |tensor: &Tensor| {
         let mut parts = job.plan.parts(tensor);
         // A GGUF file has GGML's names.
@@ -217,9 +232,11 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let file_of = tensors.iter().map(|tensor| (tensor.name.clone(), 0)).collect();
         return Ok(Sinks { files: vec![file], file_of });
     }
-    let kv_scales = job.kv_scales.map_or(Vec::new(), KvScales::tensors);
+    let mut others = job.kv_scales.map_or(Vec::new(), KvScales::tensors);
+    others.extend(job.activations.iter().flat_map(|inputs| inputs.tensors()));
+    others.extend(added(job)?.into_iter().map(|part| part.tensor));
     let of_tensors =
-        tensors.iter().map(parts).chain(kv_scales.iter().map(|scale| vec![scale.clone()]));
+        tensors.iter().map(parts).chain(others.iter().map(|scale| vec![scale.clone()]));
     let shards = shards(of_tensors.collect(), job.shard_bytes)?;
     let count = shards.len();
     let name = |index: usize| match count {
@@ -248,18 +265,24 @@ fn open(job: &Job<'_>, folder: &Path) -> Result<Sinks, WriteError> {
         let none = || WriteError::Plan(format!("`{}` becomes nothing", tensor.name));
         file_of.insert(tensor.name.clone(), file.ok_or_else(none)?);
     }
-    file_of.extend(kv_scales.into_iter().filter_map(|scale| {
+    file_of.extend(others.into_iter().filter_map(|scale| {
         let file = *placed.get(scale.name.as_str())?;
         Some((scale.name, file))
     }));
     Ok(Sinks { files, file_of })
 }
 
+/// What the transform puts beside the tensors of the model.
+fn added(job: &Job<'_>) -> Result<Vec<StoredPart>, WriteError> {
+    job.transform.map_or(Ok(Vec::new()), |transform| transform.added(job.plan.float))
+}
+
 /// Reads one tensor, as the first stage leaves it.
 fn transformed(job: &Job<'_>, tensor: &Tensor) -> Result<Array2<f32>, WriteError> {
+    let origin = job.transform.map_or(tensor.name.as_str(), |change| change.origin(&tensor.name));
     let w = match job.plan.format.is_gguf() {
-        true => job.weights.read_for_gguf(&tensor.name)?,
-        false => job.weights.read(&tensor.name)?,
+        true => job.weights.read_for_gguf(origin)?,
+        false => job.weights.read(origin)?,
     };
     match job.transform {
         Some(transform) => transform.apply(&tensor.name, w),
@@ -334,18 +357,23 @@ fn finish(job: &Job<'_>, partial: Partial) -> Result<(), WriteError> {
     let Job { weights, plan, .. } = job;
     if !plan.format.is_gguf() {
         tokenizer::write(weights, &partial.folder)?;
-        let mut quantization = plan.config(weights.tensors());
+        let mut quantization = plan.config(&job.tensors());
+        if let (Some(activations), Some(quantization)) = (job.activations, &mut quantization) {
+            activations.config(quantization);
+        }
         if job.kv_scales.is_some() {
             quantization = Some(KvScales::config(quantization));
         }
-        let config = config::config_json(weights, plan.float, quantization)?;
-        json_file(&partial.folder.join("config.json"), &config)?;
+        let mut config = config::config_json(weights, plan.float, quantization)?;
+        job.transform.iter().for_each(|transform| transform.config(&mut config));
+        json_file(&partial.folder.join("config.json"), &Value::Object(config))?;
     }
     partial.rename(job.out)
 }
 
 fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerError>>) -> Report {
-    let tensors = job.weights.tensors();
+    let tensors = &job.tensors();
+    let original = job.weights.tensors();
     let kept = tensors.iter().filter_map(|tensor| match job.plan.decide(tensor) {
         Decision::Keep(reason) => Some((tensor.name.clone(), reason)),
         Decision::Quantize => None,
@@ -358,9 +386,9 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
     Report {
         format: job.plan.format,
         labs,
-        input: quantized(tensors),
+        input: quantized(original),
         weights: tensors.iter().map(Tensor::elements).sum(),
-        bytes_before: tensors.iter().map(|tensor| tensor.bytes).sum(),
+        bytes_before: original.iter().map(|tensor| tensor.bytes).sum(),
         bytes_after,
         bits_per_weight: job.plan.bits_per_weight(tensors),
         kept: kept.collect(),

@@ -7,5 +7,6 @@ mod interrupted;
 mod kv_scales;
 mod layer_by_layer;
 mod registry;
+mod rotate;
 mod tiny;
 mod written;

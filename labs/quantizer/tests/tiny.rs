@@ -24,6 +24,7 @@ pub fn job<'a>(weights: &'a Weights, (name, size): (&str, u64), out: &'a Path) -
         transform: None,
         rounding: None,
         importance: None,
+        activations: None,
         kv_scales: None,
         out,
         shard_bytes: u64::MAX,

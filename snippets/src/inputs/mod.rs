@@ -77,6 +77,12 @@ const KV_LLAMA_CPP_FILES: [&str; 5] = [
     captures!("engines/captures/kv/llama-cpp-q4_0-norot.json"),
 ];
 const K_QUANTS_FILE: &str = captures!("engines/captures/k-quants/llama-cpp.json");
+const ROTATIONS_FOLDER: &str = captures!("rotations/captures");
+const ROTATIONS_SERVED_FILES: [&str; 3] = [
+    captures!("engines/captures/rotations/ours-rotated.json"),
+    captures!("engines/captures/rotations/vllm-rotated.json"),
+    captures!("engines/captures/rotations/llama-cpp-rotated.json"),
+];
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
@@ -161,6 +167,15 @@ pub static KV: Input<measure::kv::Capture> =
 /// llama.cpp's words on the files of each mix of k-quants.
 pub static K_QUANTS: Input<engines::Capture> =
     Input::new(|| vec![K_QUANTS_FILE.into()], |files| load(&files[0]));
+/// The capture of `cargo book capture rotations`.
+pub static ROTATIONS: Input<measure::rotations::Capture> = Input::new(
+    || json_in(ROTATIONS_FOLDER),
+    |files| captures::the_one(ROTATIONS_FOLDER, files, "rotations"),
+);
+
+/// Rotated checkpoints in this course's model, in vLLM and in llama.cpp.
+pub static ROTATIONS_SERVED: Input<Vec<engines::Capture>> =
+    Input::new(|| ROTATIONS_SERVED_FILES.map(PathBuf::from).into(), load_all);
 
 /// The course's model with an FP8 cache, its scales 1 or calibrated, behind the one without.
 pub static KV_OURS: Input<Vec<engines::Capture>> =

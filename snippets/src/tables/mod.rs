@@ -25,6 +25,7 @@ mod mental_model;
 mod methods;
 pub mod outliers;
 pub mod real_activations;
+pub mod rotations_model;
 pub mod rounding;
 pub mod rules;
 pub mod two_moves;
@@ -38,7 +39,7 @@ use kit::Table;
 use crate::inputs::{
     AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
     GPTQ_W8A8, GPU, GRIDS, HESSIANS, K_QUANTS, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS,
-    MODEL, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -179,6 +180,14 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("lab_10_four_bits", &LAYERS, lab_10::four_bits),
         Entry::of("lab_10_seeds", &LAYERS, lab_10::seeds),
         Entry::of("lab_10_keys", &CACHES, lab_10::keys),
+        Entry::of("rotations_perplexity", &ROTATIONS, rotations_model::perplexity),
+        Entry::of("rotations_divergence", &ROTATIONS, rotations_model::divergence),
+        Entry::of("rotations_massive", &ROTATIONS, rotations_model::massive),
+        Entry::of("rotations_noise", &ROTATIONS, rotations_model::noise),
+        Entry::of("rotations_caches", &ROTATIONS, rotations_model::caches),
+        Entry::of("rotations_seeds", &ROTATIONS, rotations_model::seeds),
+        Entry::of("rotations_speed", &ROTATIONS, rotations_model::speed),
+        Entry::of("rotations_served", &ROTATIONS_SERVED, |of| rotations_model::served(of)),
         Entry::of("kv_quality", &KV, kv_cache::quality),
         Entry::of("kv_decode", &KV, kv_cache::decode),
         Entry::of("kv_found_again", &KV, kv_cache::found_again),

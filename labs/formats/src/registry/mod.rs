@@ -14,6 +14,7 @@
 // A format that is missing in `ALL` is nowhere else either, so it must not be a mere warning.
 #![deny(dead_code)]
 
+mod activations;
 mod block_formats;
 mod channels;
 mod codes;
@@ -32,6 +33,7 @@ use ndarray::Array2;
 use serde_json::Value;
 
 pub use crate::stored_part::StoredPart;
+pub use activations::{ActivationFormat, Scales as ActivationScales};
 pub use block_formats::encode as encode_blocks;
 pub use codes::Codes;
 pub use decision::{Decision, Reason, blocks, part};
@@ -261,6 +263,16 @@ impl StorageFormat {
     /// Whether the config has a place for the scheme of a cache: compressed-tensors' has, and a config that is
     /// made for the scheme alone.
     pub fn takes_kv_scales(self) -> bool {
+        self.has_compressed_config()
+    }
+
+    /// Whether the config has a place for rotations that an engine computes while the model runs: the same
+    /// configs.
+    pub fn takes_transform_config(self) -> bool {
+        self.has_compressed_config()
+    }
+
+    fn has_compressed_config(self) -> bool {
         let is_theirs = |config: &Value| config["quant_method"] == "compressed-tensors";
         !self.is_gguf() && self.config(&[]).as_ref().is_none_or(is_theirs)
     }

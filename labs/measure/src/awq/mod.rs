@@ -167,6 +167,7 @@ impl Written<'_> {
             transform,
             rounding,
             importance: None,
+            activations: None,
             kv_scales: None,
             out: &out,
             shard_bytes: SHARD_BYTES,

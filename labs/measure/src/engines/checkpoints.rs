@@ -134,6 +134,7 @@ pub fn written(format: &str) -> Result<PathBuf> {
         transform: smoothing.as_ref().map(|smoothing| smoothing as &dyn Transform),
         rounding: None,
         importance: None,
+        activations: None,
         kv_scales: None,
         out: &out,
         shard_bytes: SHARD_BYTES,

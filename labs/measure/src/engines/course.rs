@@ -110,7 +110,7 @@ fn quality(score: &Score, closeness: Option<&Closeness>) -> Quality {
 }
 
 /// Codes of the labs: with `LAB_IMPL=starter`, the reader's.
-struct Labs;
+pub(crate) struct Labs;
 
 impl Quantizer for Labs {
     fn int8(&self, w: &Array2<f32>) -> Result<(Array2<i8>, Vec<f32>), LinearError> {

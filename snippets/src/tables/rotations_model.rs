@@ -1,0 +1,200 @@
+//! What rotations do to a whole model, from the capture of `rotation-meters` and those of engines.
+
+use anyhow::{Context, Result, ensure};
+use kit::Table;
+use kit::table::{percent, sig3, times};
+use measure::engines;
+use measure::rotations::plan::{CACHES, INNER, NONE, OFFLINE, ONLINE, SEEDS, WITH_GPTQ, name};
+use measure::rotations::{Capture, FORMATS, Massive, Noise, Rotated};
+use measure::subject::Quality;
+
+/// The rotations that the columns compare.
+const COLUMNS: [(&str, Rotated); 4] =
+    [("as it is", NONE), ("r2, r4", INNER), ("r1, r2", OFFLINE), ("r1, r2, r4", ONLINE)];
+
+/// The tables of a capture, of those parts that it has.
+///
+/// # Errors
+/// If a part lacks what its row needs.
+pub fn all(of: &Capture) -> Result<Vec<Table>> {
+    let mut tables = vec![perplexity(of)?, divergence(of)?];
+    if !of.massive.is_empty() {
+        tables.push(massive(of)?);
+    }
+    if !of.speed.is_empty() {
+        tables.push(speed(of)?);
+    }
+    Ok(tables)
+}
+
+/// A row for each format and method, a column for each choice of rotations.
+fn by_rotation(of: &Capture, title: &'static str, shown: fn(&Quality) -> String) -> Table {
+    let nearest = FORMATS.iter().map(|format| (format.name, false));
+    let rows: Vec<_> = nearest.chain(WITH_GPTQ.iter().map(|format| (format.name, true))).collect();
+    let mut table = Table::of(title, rows)
+        .text("format", |(format, _)| *format)
+        .text("codes", |(_, with_gptq)| if *with_gptq { "GPTQ" } else { "nearest" });
+    for (column, rotated) in COLUMNS {
+        table = table.number(column, move |(format, with_gptq)| {
+            let run = of.run(&name(format, rotated, *with_gptq));
+            run.map_or("-".into(), |run| shown(&run.quality))
+        });
+    }
+    table.done()
+}
+
+/// The perplexity of each format.
+///
+/// # Errors
+/// None; the type is that of the other tables.
+pub fn perplexity(of: &Capture) -> Result<Table> {
+    let title = "Perplexity of the model, rotated and not";
+    Ok(by_rotation(of, title, |quality| format!("{:.2}", quality.perplexity)))
+}
+
+/// The divergence of each format from the model as it was fetched.
+///
+/// # Errors
+/// None; the type is that of the other tables.
+pub fn divergence(of: &Capture) -> Result<Table> {
+    let title = "Divergence from the model as it was fetched (nats a token)";
+    Ok(by_rotation(of, title, |quality| sig3(quality.kl_divergence)))
+}
+
+/// Caches of four bits, with keys and values rotated or not.
+///
+/// # Errors
+/// If a run is missing.
+pub fn caches(of: &Capture) -> Result<Table> {
+    let mut rows = Vec::new();
+    for format in CACHES {
+        for (values, rotated) in [("no", NONE), ("r2", OFFLINE)] {
+            let run = of.run(&name(format.name, rotated, false));
+            rows.extend(run.map(|run| (format, values, run.quality)));
+        }
+    }
+    ensure!(!rows.is_empty(), "no cache was measured");
+    Ok(Table::of("A cache of four bits, rotated and not", rows)
+        .text("--kv-cache", |(format, ..)| format.cache.unwrap_or("f32"))
+        .text("values rotated", |(_, values, _)| *values)
+        .number("perplexity", |(.., quality)| format!("{:.2}", quality.perplexity))
+        .number("divergence (nats)", |(.., quality)| sig3(quality.kl_divergence))
+        .done())
+}
+
+/// The layers whose first token is massive in front of `down_proj`, before and after.
+///
+/// # Errors
+/// If a place is missing.
+pub fn massive(of: &Capture) -> Result<Table> {
+    let is_massive =
+        |found: &&Massive| found.rotations.is_empty() && found.first > 2.0 * found.others;
+    let places = of.massive.iter().filter(|found| found.place == "down").filter(is_massive);
+    let mut rows = Vec::new();
+    for Massive { layer, place, .. } in places {
+        for (column, rotated) in [("as it is", NONE), ("r1, r2", OFFLINE), ("r1, r2, r4", ONLINE)] {
+            let found = of.massive(rotated.letters, *layer, place);
+            rows.push((*layer, column, found.with_context(|| format!("layer {layer}"))?));
+        }
+    }
+    let title = "The first token in front of down_proj, in the layers where it is massive";
+    let magnitude = |value: f32| sig3(f64::from(value));
+    Ok(Table::of(title, rows)
+        .number("layer", |(layer, ..)| layer.to_string())
+        .text("model", |(_, column, _)| *column)
+        .number("first token", move |(.., found)| magnitude(found.first))
+        .number("other tokens", move |(.., found)| magnitude(found.others))
+        .number("rms of others", move |(.., found)| magnitude(found.rms_of_others))
+        .number("int8 steps in that rms", move |(.., found)| {
+            magnitude(found.rms_of_others / (found.first.max(found.others) / 127.0))
+        })
+        .done())
+}
+
+/// The spread of the perplexity over random signs.
+///
+/// # Errors
+/// If a run is missing.
+pub fn seeds(of: &Capture) -> Result<Table> {
+    let run = |rotated| {
+        let name = name("W4A16", rotated, false);
+        Ok::<_, anyhow::Error>(of.run(&name).context(name.clone())?.quality)
+    };
+    let mut all = Vec::new();
+    for seed in 1..=SEEDS {
+        all.extend(run(Rotated { seed, ..OFFLINE }));
+    }
+    ensure!(all.len() > 2, "the signs of {} seeds have no spread", all.len());
+    all.sort_by(|one, other| one.perplexity.total_cmp(&other.perplexity));
+    let middle = all.len() / 2;
+    let rows = vec![
+        ("as it is", run(NONE)?),
+        ("best signs", all[0]),
+        ("middle", all[middle]),
+        ("worst signs", all[all.len() - 1]),
+    ];
+    let title = format!("W4A16, nearest codes, r1 and r2 with {} seeds of signs", all.len());
+    Ok(Table::of(title, rows)
+        .text("model", |(name, _)| *name)
+        .number("perplexity", |(_, quality)| format!("{:.2}", quality.perplexity))
+        .number("divergence (nats)", |(_, quality)| sig3(quality.kl_divergence))
+        .done())
+}
+
+/// What the online rotation costs.
+///
+/// # Errors
+/// If a pair is incomplete.
+pub fn speed(of: &Capture) -> Result<Table> {
+    let mut rows = Vec::new();
+    for without in of.speed.iter().filter(|speed| !speed.rotated) {
+        let with = of.speed(&without.format, &without.phase, true);
+        rows.push((without, with.with_context(|| without.format.clone())?));
+    }
+    Ok(Table::of("Tokens per second without and with r4", rows)
+        .text("format", |(without, _)| without.format.clone())
+        .text("phase", |(without, _)| without.phase.clone())
+        .number("without", |(without, _)| sig3(without.tokens_per_s.median))
+        .number("with r4", |(_, with)| sig3(with.tokens_per_s.median))
+        .number("cost", |(without, with)| {
+            percent(1.0 - with.tokens_per_s.median / without.tokens_per_s.median)
+        })
+        .done())
+}
+
+/// Checkpoints with offline rotations in several engines, each beside the same format without.
+///
+/// # Errors
+/// If a run has no quality.
+pub fn served(captures: &[engines::Capture]) -> Result<Table> {
+    let runs = captures.iter().flat_map(|of| of.runs.iter().map(move |run| (of, run)));
+    let mut rows = Vec::new();
+    for (capture, run) in runs {
+        let quality =
+            run.quality.as_ref().map(|quality| (quality.perplexity, quality.kl_divergence));
+        let reason = || format!("{}: {:?}", run.name, run.reason);
+        rows.push((capture, run, quality.with_context(reason)?));
+    }
+    Ok(Table::of("Rotated checkpoints, served", rows)
+        .text("engine", |(capture, ..)| capture.setup.engine.to_string())
+        .text("checkpoint", |(_, run, _)| run.name.clone())
+        .number("perplexity", |(.., (perplexity, _))| format!("{perplexity:.2}"))
+        .number("divergence (nats)", |(.., (_, kl))| kl.map_or("-".into(), sig3))
+        .done())
+}
+
+/// What R1 does to the error of rounded weights, in some layers.
+///
+/// # Errors
+/// If the capture has no such ratios.
+pub fn noise(of: &Capture) -> Result<Table> {
+    let shown = of.noise.iter().filter(|noise| noise.layer % 7 == 1);
+    let rows: Vec<&Noise> = shown.collect();
+    ensure!(!rows.is_empty(), "the capture has no ratios of errors");
+    Ok(Table::of("Squared error of the outputs behind a norm, with R1 over without", rows)
+        .number("layer", |noise| noise.layer.to_string())
+        .text("weight", |noise| noise.reader.clone())
+        .number("first token", |noise| times(noise.first))
+        .number("other tokens", |noise| times(noise.others))
+        .done())
+}
