@@ -21,6 +21,9 @@ pub fn all(of: &Capture) -> Result<Vec<Table>> {
     if !of.massive.is_empty() {
         tables.push(massive(of)?);
     }
+    if of.runs.iter().any(|run| run.name.contains("seed")) {
+        tables.push(seeds(of)?);
+    }
     if !of.speed.is_empty() {
         tables.push(speed(of)?);
     }
@@ -127,12 +130,8 @@ pub fn seeds(of: &Capture) -> Result<Table> {
     ensure!(all.len() > 2, "the signs of {} seeds have no spread", all.len());
     all.sort_by(|one, other| one.perplexity.total_cmp(&other.perplexity));
     let middle = all.len() / 2;
-    let rows = vec![
-        ("as it is", run(NONE)?),
-        ("best signs", all[0]),
-        ("middle", all[middle]),
-        ("worst signs", all[all.len() - 1]),
-    ];
+    let rows =
+        vec![("best signs", all[0]), ("middle", all[middle]), ("worst signs", all[all.len() - 1])];
     let title = format!("W4A16, nearest codes, r1 and r2 with {} seeds of signs", all.len());
     Ok(Table::of(title, rows)
         .text("model", |(name, _)| *name)
@@ -162,24 +161,24 @@ pub fn speed(of: &Capture) -> Result<Table> {
         .done())
 }
 
-/// Checkpoints with offline rotations in several engines, each beside the same format without.
+/// Rotated checkpoints in several engines, each beside the same format without.
 ///
 /// # Errors
-/// If a run has no quality.
+/// If there is no run.
 pub fn served(captures: &[engines::Capture]) -> Result<Table> {
     let runs = captures.iter().flat_map(|of| of.runs.iter().map(move |run| (of, run)));
-    let mut rows = Vec::new();
-    for (capture, run) in runs {
-        let quality =
-            run.quality.as_ref().map(|quality| (quality.perplexity, quality.kl_divergence));
-        let reason = || format!("{}: {:?}", run.name, run.reason);
-        rows.push((capture, run, quality.with_context(reason)?));
-    }
-    Ok(Table::of("Rotated checkpoints, served", rows)
-        .text("engine", |(capture, ..)| capture.setup.engine.to_string())
-        .text("checkpoint", |(_, run, _)| run.name.clone())
-        .number("perplexity", |(.., (perplexity, _))| format!("{perplexity:.2}"))
-        .number("divergence (nats)", |(.., (_, kl))| kl.map_or("-".into(), sig3))
+    let rows: Vec<_> = runs.collect();
+    ensure!(!rows.is_empty(), "no checkpoint was served");
+    Ok(Table::of("Rotated checkpoints, served: four chunks of the passage", rows)
+        .text("engine", |(capture, _)| capture.setup.engine.to_string())
+        .text("checkpoint", |(_, run)| run.name.clone())
+        .number("perplexity", |(_, run)| {
+            let perplexity = run.quality.as_ref().map(|quality| quality.perplexity);
+            perplexity.map_or("not loaded".into(), |perplexity| format!("{perplexity:.2}"))
+        })
+        .number("divergence (nats)", |(_, run)| {
+            run.quality.as_ref().and_then(|quality| quality.kl_divergence).map_or("-".into(), sig3)
+        })
         .done())
 }
 
