@@ -21,7 +21,7 @@ pub enum Command {
     /// Read a card's string or a config as arithmetic: grid, granularity, bits, bytes, bounds.
     Card(reading::Card),
     /// Write a checkpoint with the functions of labs 01 and 03 to 06.
-    Quantize(quantize::Args),
+    Quantize(Box<quantize::Args>),
     /// Sum the squares of every layer's inputs: the importance matrix of llama.cpp.
     Imatrix(imatrix::Args),
     /// The perplexity of a checkpoint on the course's passage.
