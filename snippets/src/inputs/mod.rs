@@ -83,6 +83,7 @@ const ROTATIONS_SERVED_FILES: [&str; 3] = [
     captures!("engines/captures/rotations/vllm-rotated.json"),
     captures!("engines/captures/rotations/llama-cpp-rotated.json"),
 ];
+const K_QUANTS_SPEED_FILE: &str = captures!("engines/captures/k-quants/llama-cpp-speed.json");
 const GRIDS_FOLDER: &str = captures!("grids/captures");
 const AVX512_FILE: &str = captures!("engines/captures/serve/avx512/vllm-epyc-avx512-2.json");
 
@@ -163,6 +164,10 @@ pub static GRIDS: Input<measure::grids::Capture> =
 /// The capture of `cargo book capture kv`.
 pub static KV: Input<measure::kv::Capture> =
     Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "kv"));
+
+/// llama.cpp's speed with the files of each mix of k-quants.
+pub static K_QUANTS_SPEED: Input<engines::Capture> =
+    Input::new(|| vec![K_QUANTS_SPEED_FILE.into()], |files| load(&files[0]));
 
 /// llama.cpp's words on the files of each mix of k-quants.
 pub static K_QUANTS: Input<engines::Capture> =

@@ -241,3 +241,20 @@ pub fn quality(capture: &engines::Capture) -> Result<Table> {
         })
         .done())
 }
+
+/// How fast an engine reads a prompt and writes with the files.
+pub fn speed(capture: &engines::Capture) -> Table {
+    let rate =
+        |of: Option<&engines::Throughput>| of.map_or("-".into(), |of| sig3(of.tokens_per_s.median));
+    let title = format!("{}: tokens per second with the same files", capture.setup.engine);
+    let mut table = Table::of(title, &capture.runs)
+        .text("file", |run| run.name.clone())
+        .number(format!("reads {}", capture.plan.prefill_tokens), move |run| {
+            rate(run.prefill.as_ref())
+        });
+    for &requests in &capture.plan.batches {
+        let who = if requests == 1 { "1 writes".into() } else { format!("{requests} write") };
+        table = table.number(who, move |run| rate(run.decode_of(requests)));
+    }
+    table.done()
+}

@@ -38,8 +38,9 @@ use kit::Table;
 
 use crate::inputs::{
     AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
-    GPTQ_W8A8, GPU, GRIDS, HESSIANS, K_QUANTS, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS,
-    MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    GPTQ_W8A8, GPU, GRIDS, HESSIANS, K_QUANTS, K_QUANTS_SPEED, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM,
+    LAYERS, METERS, MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING, SERVED, SEVEN_BITS, SLICE,
+    VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -208,6 +209,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("k_quants_importance", &LAYERS, k_quants::importance),
         Entry::computed("k_quants_file", k_quants::file),
         Entry::computed("k_quants_models", k_quants::models),
+        Entry::of("k_quants_speed", &K_QUANTS_SPEED, |of| Ok(k_quants::speed(of))),
         Entry::of("k_quants_quality", &K_QUANTS, k_quants::quality),
         Entry::of("kv_room", &KV_VLLM, |of| kv_cache::room(of)),
         Entry::computed("card_strings", cards::strings),
