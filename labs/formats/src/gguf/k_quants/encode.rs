@@ -3,9 +3,10 @@
 use half::f16;
 
 use super::decode::IQ4_NL;
-use super::layout::{Block, Layout, MOST_IN_SUB, MOST_SUBS};
+use super::layout::{Block, Layout, MOST, MOST_IN_SUB, MOST_SUBS};
 use super::search::{
-    Candidates, LANES, in_lanes, nearest, of_scales, signed, signed_by_codes, with_minimum,
+    Candidates, LANES, in_lanes, nearest, of_scales, signed, signed_by_codes, signed_of_one,
+    with_minimum,
 };
 use crate::gguf::TensorType;
 use crate::rules;
@@ -151,7 +152,9 @@ fn each(x: &[f32], weight: impl Fn(f32) -> f32) -> Weights {
 fn of_32_signed(x: &[f32], importance: Option<&[f32]>, in_row: f32, bits: u32, found: &mut Found) {
     let codes = &mut found.block.codes[..x.len()];
     let scale = match importance {
-        Some(importance) => signed(x, &weighted(x, importance, in_row), 1 << (bits - 1), codes),
+        Some(importance) => {
+            signed_of_one(x, &weighted(x, importance, in_row), 1 << (bits - 1), codes)
+        }
         None => {
             let (scale, _, nearest) = rules::ggml::signed(x, bits);
             codes.iter_mut().zip(nearest).for_each(|(code, nearest)| *code = nearest as u8);
@@ -357,26 +360,52 @@ fn largest(of: &[f32]) -> f32 {
     of.iter().fold(0.0, |largest: f32, &x| if x.abs() > largest.abs() { x } else { largest })
 }
 
+/// The scales and the codes of the sub-blocks of a super-block without minima.
+fn signed_subs(x: &[f32], weights: &[f32], most: i32, codes: &mut [u8; MOST]) -> [f32; MOST_SUBS] {
+    const TOGETHER: usize = LANES * SIGNED_SUB;
+    let mut scales = [0.0; MOST_SUBS];
+    let parts = x.chunks_exact(TOGETHER).zip(weights.chunks_exact(TOGETHER));
+    let parts = parts.zip(codes.chunks_exact_mut(TOGETHER)).zip(scales.as_chunks_mut().0);
+    for (((x, weights), codes), scales) in parts {
+        let mut in_lanes_of = [[0; LANES]; SIGNED_SUB];
+        *scales = signed(
+            &in_lanes(x.chunks_exact(SIGNED_SUB))[..SIGNED_SUB],
+            &in_lanes(weights.chunks_exact(SIGNED_SUB))[..SIGNED_SUB],
+            most,
+            &mut in_lanes_of,
+        );
+        for (lane, codes) in codes.chunks_exact_mut(SIGNED_SUB).enumerate() {
+            codes.iter_mut().zip(&in_lanes_of).for_each(|(code, found)| *code = found[lane]);
+        }
+    }
+    scales
+}
+
 /// Q3_K.
 fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
     const MOST_OF_SUB: i32 = 32;
     let (mut scales, mut weight) = ([0.0; MOST_SUBS], [0.0; MOST_SUBS]);
-    let sigma2 = 2.0 * mean_square(x);
-    for (index, sub) in x.chunks_exact(SIGNED_SUB).enumerate() {
-        let from = index * SIGNED_SUB;
-        let codes = &mut found.block.codes[from..from + SIGNED_SUB];
-        scales[index] = match importance {
-            Some(of_x) => {
-                let weights = weighted(sub, &of_x[from..from + SIGNED_SUB], sigma2);
-                weight[index] = weights[..sub.len()].iter().fold(0.0, |sum, w| sum + w);
-                signed(sub, &weights, 4, codes)
+    match importance {
+        Some(of_x) => {
+            let sigma2 = 2.0 * mean_square(x);
+            let of_number = |index: usize| of_x[index] * (sigma2 + x[index] * x[index]).sqrt();
+            let weights: [f32; MOST] = std::array::from_fn(of_number);
+            for (weight, of_sub) in weight.iter_mut().zip(weights.chunks_exact(SIGNED_SUB)) {
+                *weight = of_sub.iter().fold(0.0, |sum, w| sum + w);
             }
-            None => signed_by_codes(sub, 4, codes),
-        };
+            scales = signed_subs(x, &weights, 4, &mut found.block.codes);
+        }
+        None => {
+            let codes = found.block.codes.chunks_exact_mut(SIGNED_SUB);
+            for ((scale, x), codes) in scales.iter_mut().zip(x.chunks_exact(SIGNED_SUB)).zip(codes)
+            {
+                *scale = signed_by_codes(x, 4, codes);
+            }
+        }
     }
     let mut stored = [0; MOST_SUBS];
     let scale = match importance {
-        Some(_) => signed(&scales, &weight, MOST_OF_SUB, &mut stored),
+        Some(_) => signed_of_one(&scales, &weight, MOST_OF_SUB, &mut stored),
         None => {
             let max = largest(&scales);
             let inverse = -(MOST_OF_SUB as f32) / max;
@@ -394,16 +423,8 @@ fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
 
 /// Q6_K.
 fn six_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
-    let mut scales = [0.0; MOST_SUBS];
-    for (index, sub) in x.chunks_exact(SIGNED_SUB).enumerate() {
-        let from = index * SIGNED_SUB;
-        let codes = &mut found.block.codes[from..from + SIGNED_SUB];
-        let weights = match importance {
-            Some(of_x) => &of_x[from..from + SIGNED_SUB],
-            None => &squares(sub),
-        };
-        scales[index] = signed(sub, weights, 32, codes);
-    }
+    let squares: [f32; MOST] = std::array::from_fn(|index| x[index] * x[index]);
+    let scales = signed_subs(x, importance.unwrap_or(&squares), 32, &mut found.block.codes);
     let max = largest(&scales);
     if max.abs() < super::search::ZERO {
         *found = Found::default();

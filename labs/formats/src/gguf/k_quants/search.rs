@@ -173,37 +173,67 @@ pub(super) fn furthest(x: &[f32]) -> Option<f32> {
 }
 
 /// The scale of codes from `-most` to `most - 1` around 0, and the codes of `x` plus `most`
-/// (`make_qx_quants`). The scale has the sign that puts the number of the largest magnitude on `-most`.
-pub(super) fn signed(x: &[f32], weights: &[f32], most: i32, codes: &mut [u8]) -> f32 {
-    let Some(max) = furthest(x) else {
-        codes.fill(0);
-        return 0.0;
-    };
+/// (`make_qx_quants`), for each lane. The scale has the sign that puts the number of the largest magnitude on
+/// `-most`.
+pub(super) fn signed(
+    x: &[Lane<f32>],
+    weights: &[Lane<f32>],
+    most: i32,
+    codes: &mut [Lane<u8>],
+) -> Lane<f32> {
+    let (mut max, mut absmax) = (Lane::<f32>::default(), Lane::<f32>::default());
+    for x in x {
+        for lane in 0..LANES {
+            let is_further = x[lane].abs() > absmax[lane];
+            max[lane] = if is_further { x[lane] } else { max[lane] };
+            absmax[lane] = if is_further { x[lane].abs() } else { absmax[lane] };
+        }
+    }
     let code = |inverse: f32, x: f32| nearest(inverse * x).clamp(-most, most - 1);
-    let sums = |inverse: f32| {
-        let (mut sum_lx, mut sum_l2) = (0.0, 0.0);
+    let sums = |inverse: &Lane<f32>| {
+        let [mut sum_lx, mut sum_l2] = [Lane::<f32>::default(); 2];
         for (x, w) in x.iter().zip(weights) {
-            let l = code(inverse, *x) as f32;
-            sum_lx += w * x * l;
-            sum_l2 += w * l * l;
+            for lane in 0..LANES {
+                let l = code(inverse[lane], x[lane]) as f32;
+                sum_lx[lane] += w[lane] * x[lane] * l;
+                sum_l2[lane] += w[lane] * l * l;
+            }
         }
         (sum_lx, sum_l2)
     };
-    let mut inverse = -(most as f32) / max;
-    let (sum_lx, sum_l2) = sums(inverse);
-    let mut scale = if sum_l2 != 0.0 { sum_lx / sum_l2 } else { 0.0 };
-    let mut best = scale * sum_lx;
+    let mut inverse = max.map(|max| -(most as f32) / max);
+    let (sum_lx, sum_l2) = sums(&inverse);
+    let mut scale =
+        lanes(|lane| if sum_l2[lane] != 0.0 { sum_lx[lane] / sum_l2[lane] } else { 0.0 });
+    let mut best = lanes(|lane| scale[lane] * sum_lx[lane]);
     for step in (-9..=9).filter(|&step| step != 0) {
-        let tried = -(most as f32 + 0.1 * step as f32) / max;
-        let (sum_lx, sum_l2) = sums(tried);
-        if sum_l2 > 0.0 && sum_lx * sum_lx > best * sum_l2 {
-            (inverse, scale) = (tried, sum_lx / sum_l2);
-            best = scale * sum_lx;
+        let tried = max.map(|max| -(most as f32 + 0.1 * step as f32) / max);
+        let (sum_lx, sum_l2) = sums(&tried);
+        for lane in 0..LANES {
+            let is_better =
+                sum_l2[lane] > 0.0 && sum_lx[lane] * sum_lx[lane] > best[lane] * sum_l2[lane];
+            if is_better {
+                (inverse[lane], scale[lane]) = (tried[lane], sum_lx[lane] / sum_l2[lane]);
+                best[lane] = scale[lane] * sum_lx[lane];
+            }
         }
     }
+    let is_zero = absmax.map(|absmax| absmax < ZERO);
     for (stored, x) in codes.iter_mut().zip(x) {
-        *stored = (code(inverse, *x) + most) as u8;
+        *stored = lanes(|lane| match is_zero[lane] {
+            true => 0,
+            false => (code(inverse[lane], x[lane]) + most) as u8,
+        });
     }
+    lanes(|lane| if is_zero[lane] { 0.0 } else { scale[lane] })
+}
+
+/// [`signed`] for one block.
+pub(super) fn signed_of_one(x: &[f32], weights: &[f32], most: i32, codes: &mut [u8]) -> f32 {
+    let mut in_lane = [[0; LANES]; MOST_IN_SUB];
+    let (x, weights) = (&in_lanes([x])[..x.len()], &in_lanes([weights])[..x.len()]);
+    let [scale, ..] = signed(x, weights, most, &mut in_lane[..x.len()]);
+    codes.iter_mut().zip(in_lane).for_each(|(code, [first, ..])| *code = first);
     scale
 }
 
