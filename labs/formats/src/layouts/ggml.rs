@@ -150,8 +150,9 @@ fn q8_0(blocks: &[[f32; BLOCK]]) -> Result<Vec<u8>, LayoutError> {
     for (index, x) in blocks.iter().enumerate() {
         let (d, _, codes) = rules::ggml::q8_0(x);
         // The low byte of a signed code is its two's complement, as Q8_0 stores the code.
-        let codes = std::array::from_fn(|i| codes[i] as u8);
-        Block { d: to_f16(index, d)?, m: f16::ZERO, codes }.write(&map, &mut bytes);
+        let mut stored = [0; BLOCK];
+        stored.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
+        Block { codes: stored, d: to_f16(index, d)?, m: f16::ZERO }.write(&map, &mut bytes);
     }
     Ok(bytes)
 }

@@ -24,7 +24,7 @@ pub const GGML_Q4_0: Rule = Rule {
     evidence: Evidence::Ran,
     encode: |weights| {
         let (scale, _, codes) = signed(weights, 4);
-        let scale = stored(scale);
+        let (scale, codes) = (stored(scale), codes.collect::<Vec<_>>());
         let values = codes.iter().map(|code| scale * (code - 8) as f32).collect();
         Encoded { codes, scale, zero: Zero::Point(8), values }
     },
@@ -37,7 +37,7 @@ pub const GGML_Q4_1: Rule = Rule {
     scale: "(max - min) / 15, as f16",
     encode: |weights| {
         let (scale, min, codes) = above_minimum(weights, 4);
-        let (scale, min) = (stored(scale), stored(min));
+        let (scale, min, codes) = (stored(scale), stored(min), codes.collect::<Vec<_>>());
         let values = codes.iter().map(|&code| scale * code as f32 + min).collect();
         Encoded { codes, scale, zero: Zero::Minimum(min), values }
     },
@@ -53,7 +53,7 @@ pub const GGML_Q8_0: Rule = Rule {
     codes: -127..=127,
     encode: |weights| {
         let (scale, _, codes) = q8_0(weights);
-        let scale = stored(scale);
+        let (scale, codes) = (stored(scale), codes.collect::<Vec<_>>());
         let values = codes.iter().map(|&code| code as f32 * scale).collect();
         Encoded { codes, scale, zero: Zero::Nowhere, values }
     },
@@ -62,30 +62,30 @@ pub const GGML_Q8_0: Rule = Rule {
 
 /// Scale, minimum (none) and codes of so many bits before the scale is rounded: Q4_0 and Q5_0. The weight of
 /// largest magnitude, with its sign and of equals the first, becomes code 0.
-pub(crate) fn signed(weights: &[f32], bits: u32) -> (f32, f32, Vec<i32>) {
+pub(crate) fn signed(weights: &[f32], bits: u32) -> (f32, f32, impl Iterator<Item = i32>) {
     let further = |peak: f32, &weight: &f32| if weight.abs() > peak.abs() { weight } else { peak };
     let half = (1 << (bits - 1)) as f32;
     let scale = weights.iter().fold(0.0, further) / -half;
     let inverse = inverse(scale);
-    let code = |weight: &f32| up(weight * inverse + (half + 0.5), bits);
-    (scale, 0.0, weights.iter().map(code).collect())
+    let code = move |weight: &f32| up(weight * inverse + (half + 0.5), bits);
+    (scale, 0.0, weights.iter().map(code))
 }
 
 /// Scale, minimum and codes of so many bits before the first two are rounded: Q4_1 and Q5_1.
-pub(crate) fn above_minimum(weights: &[f32], bits: u32) -> (f32, f32, Vec<i32>) {
+pub(crate) fn above_minimum(weights: &[f32], bits: u32) -> (f32, f32, impl Iterator<Item = i32>) {
     let (min, max) = extremes(weights);
     let scale = (max - min) / ((1 << bits) - 1) as f32;
     let inverse = inverse(scale);
-    let code = |weight: &f32| up((weight - min) * inverse + 0.5, bits);
-    (scale, min, weights.iter().map(code).collect())
+    let code = move |weight: &f32| up((weight - min) * inverse + 0.5, bits);
+    (scale, min, weights.iter().map(code))
 }
 
 /// Scale, minimum (none) and codes of a block before the scale is rounded. `round` takes ties away
 /// from zero.
-pub(crate) fn q8_0(weights: &[f32]) -> (f32, f32, Vec<i32>) {
+pub(crate) fn q8_0(weights: &[f32]) -> (f32, f32, impl Iterator<Item = i32>) {
     let scale = absmax(weights) / 127.0;
     let inverse = inverse(scale);
-    (scale, 0.0, weights.iter().map(|weight| (weight * inverse).round() as i32).collect())
+    (scale, 0.0, weights.iter().map(move |weight| (weight * inverse).round() as i32))
 }
 
 /// 1 / scale, or 0 where that is not finite: in a block of zeros, and in one whose scale is below

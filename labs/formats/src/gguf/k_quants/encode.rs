@@ -54,30 +54,29 @@ pub fn encode_by(
     importance: Option<&[f32]>,
     search: Search,
 ) -> Result<Vec<u8>, Overflow> {
+    let of_32 = OF_32.iter().find(|of_32| of_32.kind == layout.kind);
+    if let (Some(of_32), Some(importance)) = (of_32, importance) {
+        return of_32.encode_weighted(layout, row, importance);
+    }
     let mut bytes = Vec::with_capacity(row.len() / layout.weights * layout.bytes());
-    let in_row = importance.map_or(0.0, |_| mean_square(row));
     for (index, x) in row.chunks_exact(layout.weights).enumerate() {
         let from = index * layout.weights;
         let importance = importance.map(|all| &all[from..from + layout.weights]);
         let mut found = Found::default();
         match layout.kind {
-            TensorType::Q4_0 => of_32_signed(x, importance, in_row, 4, &mut found),
-            TensorType::Q5_0 => of_32_signed(x, importance, in_row, 5, &mut found),
-            TensorType::Q4_1 => of_32_above(x, importance, in_row, 4, &mut found),
-            TensorType::Q5_1 => of_32_above(x, importance, in_row, 5, &mut found),
             TensorType::IQ4_NL => of_the_table(x, importance, &mut found),
             TensorType::Q3_K => three_bits(x, importance, &mut found),
             TensorType::Q6_K => six_bits(x, importance, &mut found),
             _ => {
+                if let Some(of_32) = of_32 {
+                    of_32.nearest(x, &mut found);
+                }
                 if let Some(grid) = AFFINE.iter().find(|grid| grid.kind == layout.kind) {
                     affine(grid, layout, x, importance, search, &mut found);
                 }
             }
         }
-        if let Some(value) = found.overflow() {
-            return Err(Overflow { block: index, value });
-        }
-        layout.write(&found.block, &mut bytes);
+        found.write(layout, index, &mut bytes)?;
     }
     Ok(bytes)
 }
@@ -96,10 +95,15 @@ impl Found {
         (self.block.scale, self.block.minimum) = (f16::from_f32(scale), f16::from_f32(minimum));
     }
 
-    /// The number that `f16` does not hold.
-    fn overflow(&self) -> Option<f32> {
-        let of = |stored: f16, value| (!stored.is_finite()).then_some(value);
-        of(self.block.scale, self.scale).or(of(self.block.minimum, self.minimum))
+    /// Appends the bytes of the block, which is number `index` of its row.
+    fn write(&self, layout: &Layout, index: usize, bytes: &mut Vec<u8>) -> Result<(), Overflow> {
+        let beyond = |stored: f16, value| (!stored.is_finite()).then_some(value);
+        let scale = beyond(self.block.scale, self.scale);
+        if let Some(value) = scale.or(beyond(self.block.minimum, self.minimum)) {
+            return Err(Overflow { block: index, value });
+        }
+        layout.write(&self.block, bytes);
+        Ok(())
     }
 
     /// Takes the codes again, with the scales that the block stores. A sub-block whose scale is 0 keeps the
@@ -148,41 +152,71 @@ fn each(x: &[f32], weight: impl Fn(f32) -> f32) -> Weights {
     weights
 }
 
-/// Q4_0 and Q5_0.
-fn of_32_signed(x: &[f32], importance: Option<&[f32]>, in_row: f32, bits: u32, found: &mut Found) {
-    let codes = &mut found.block.codes[..x.len()];
-    let scale = match importance {
-        Some(importance) => {
-            signed_of_one(x, &weighted(x, importance, in_row), 1 << (bits - 1), codes)
-        }
-        None => {
-            let (scale, _, nearest) = rules::ggml::signed(x, bits);
-            codes.iter_mut().zip(nearest).for_each(|(code, nearest)| *code = nearest as u8);
-            scale
-        }
-    };
-    found.set(scale, 0.0);
+/// A type with one scale for 32 weights.
+struct Of32 {
+    kind: TensorType,
+    bits: u32,
+    has_minimum: bool,
 }
 
-/// Q4_1 and Q5_1.
-fn of_32_above(x: &[f32], importance: Option<&[f32]>, in_row: f32, bits: u32, found: &mut Found) {
-    let codes = &mut found.block.codes[..x.len()];
-    let (scale, minimum) = match importance {
-        Some(importance) => {
-            let (x, weights) = (in_lanes([x]), in_lanes([&weighted(x, importance, in_row)[..]]));
-            // The other lanes hold zeros.
-            let mut in_lane = [[0; LANES]; MOST_IN_SUB];
-            let found = with_minimum(&x, &weights, (1 << bits) - 1, WEIGHTED, &mut in_lane);
-            codes.iter_mut().zip(in_lane).for_each(|(code, [first, ..])| *code = first);
-            (found.scales[0], -found.minima[0])
+const OF_32: [Of32; 4] = [
+    Of32 { kind: TensorType::Q4_0, bits: 4, has_minimum: false },
+    Of32 { kind: TensorType::Q5_0, bits: 5, has_minimum: false },
+    Of32 { kind: TensorType::Q4_1, bits: 4, has_minimum: true },
+    Of32 { kind: TensorType::Q5_1, bits: 5, has_minimum: true },
+];
+
+impl Of32 {
+    /// The nearest codes under the scale that the extremes ask for.
+    fn nearest(&self, x: &[f32], found: &mut Found) {
+        if self.has_minimum {
+            let (scale, minimum, codes) = rules::ggml::above_minimum(x, self.bits);
+            found.block.codes.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
+            found.set(scale, minimum);
+        } else {
+            let (scale, _, codes) = rules::ggml::signed(x, self.bits);
+            found.block.codes.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
+            found.set(scale, 0.0);
         }
-        None => {
-            let (scale, minimum, nearest) = rules::ggml::above_minimum(x, bits);
-            codes.iter_mut().zip(nearest).for_each(|(code, nearest)| *code = nearest as u8);
-            (scale, minimum)
+    }
+
+    /// A row with an importance matrix, [`LANES`] blocks at a time. The row may end within them.
+    fn encode_weighted(
+        &self,
+        layout: &Layout,
+        row: &[f32],
+        importance: &[f32],
+    ) -> Result<Vec<u8>, Overflow> {
+        let together = LANES * layout.weights;
+        let mut bytes = Vec::with_capacity(row.len() / layout.weights * layout.bytes());
+        let in_row = mean_square(row);
+        let parts = row.chunks(together).zip(importance.chunks(together)).enumerate();
+        for (part, (x, of_x)) in parts {
+            let blocks = x.chunks_exact(layout.weights);
+            let weights = blocks.clone().zip(of_x.chunks_exact(layout.weights));
+            let weights: Vec<Weights> =
+                weights.map(|(x, of_x)| weighted(x, of_x, in_row)).collect();
+            let (count, x) = (blocks.len(), in_lanes(blocks));
+            let weights = in_lanes(weights.iter().map(|weights| &weights[..]));
+            let mut codes = [[0; LANES]; MOST_IN_SUB];
+            let (scales, minima) = if self.has_minimum {
+                let most = (1 << self.bits) - 1;
+                let affine = with_minimum(&x, &weights, most, WEIGHTED, &mut codes);
+                (affine.scales, affine.minima.map(|minimum| -minimum))
+            } else {
+                let most = 1 << (self.bits - 1);
+                (signed(&x, &weights, most, &mut codes), [0.0; LANES])
+            };
+            for lane in 0..count {
+                let mut found = Found::default();
+                found.set(scales[lane], minima[lane]);
+                let stored = found.block.codes.iter_mut().zip(&codes);
+                stored.for_each(|(stored, codes)| *stored = codes[lane]);
+                found.write(layout, part * LANES + lane, &mut bytes)?;
+            }
         }
-    };
-    found.set(scale, minimum);
+        Ok(bytes)
+    }
 }
 
 /// IQ4_NL: the grid of a table, and a search for the scale as in [`signed`].
