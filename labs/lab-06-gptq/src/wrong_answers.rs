@@ -380,6 +380,12 @@ wrong_answers! {
     ["a_matrix_that_is_not_positive_definite_is_an_error_that_names_damping"],
     { is_pivot: |pivot, _, _| pivot > 0.0 }
 
+    "compares_pivots_with_a_constant",
+    "no pivot of a sound matrix is as small as the rounding of numbers around 1",
+    "a layer whose inputs are small has a small Hessian, and only its ratios decide",
+    ["only_the_ratios_in_the_hessian_decide"],
+    { is_pivot: |pivot, n, _| pivot > n as f64 * f64::EPSILON }
+
     "nan_is_not_below_0",
     "`pivot <= 0.0` finds every bad pivot",
     "every comparison with NaN is false, so NaN is looked for by itself",
