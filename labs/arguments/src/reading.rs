@@ -47,9 +47,9 @@ pub struct Perplexity {
     /// The checkpoint: a folder of safetensors, quantized or not, or GGUF.
     #[arg(value_name = "DIR|GGUF", value_parser = existing)]
     pub checkpoint: PathBuf,
-    /// Score the first chunks only.
-    #[arg(long, value_parser = chunks)]
-    pub chunks: Option<usize>,
+    /// What is scored.
+    #[command(flatten)]
+    pub scored: Scored,
     /// How keys and values are stored: f32, int8, int4, fp8, kivi4, kivi2 or another that the error of a
     /// wrong name lists [default: f32].
     #[arg(long, value_name = "FORMAT")]
@@ -65,6 +65,17 @@ pub struct Compare {
     /// What is compared with it, of the same kinds.
     #[arg(value_name = "B", value_parser = existing)]
     pub other: PathBuf,
+    /// What is scored.
+    #[command(flatten)]
+    pub scored: Scored,
+}
+
+/// The text that a checkpoint predicts.
+#[derive(clap::Args)]
+pub struct Scored {
+    /// Score this text instead of the course's passage.
+    #[arg(long, value_name = "FILE", value_parser = existing)]
+    pub text: Option<PathBuf>,
     /// Score the first chunks only.
     #[arg(long, value_parser = chunks)]
     pub chunks: Option<usize>,
@@ -75,7 +86,7 @@ fn chunks(given: &str) -> Result<usize> {
     let chunks = given.parse().with_context(|| format!("`{given}` is no whole number"))?;
     ensure!(
         chunks > 0,
-        "no chunk would be scored: say 1 or more, or leave out --chunks to score the whole passage"
+        "no chunk would be scored: say 1 or more, or leave out --chunks to score the whole text"
     );
     Ok(chunks)
 }

@@ -10,7 +10,7 @@ use kit::Table;
 use kit::table::{percent, sig3};
 use model::{Compared, Score, compare, perplexity};
 
-use crate::perplexity::{Subject, show};
+use crate::perplexity::{Subject, show, text};
 use crate::report::number;
 
 /// Prints both checkpoints side by side.
@@ -27,8 +27,9 @@ fn report(args: &Args) -> Result<String> {
     let [a, b] = paths.map(stored);
     // The headers first, because loading a model takes longer than the refusal of a wrong path.
     let (a, b) = (a?, b?);
-    let subject = |path| Subject::load(path, path);
-    let predicted = predictions([&subject(paths[0])?, &subject(paths[1])?], args.chunks)?;
+    let text = text(&args.scored)?;
+    let subject = |path| Subject::load(path, path, &text);
+    let predicted = predictions([&subject(paths[0])?, &subject(paths[1])?], args.scored.chunks)?;
     let mut table = Table::new(predicted.title()).text("").number("A").number("B");
     table.row(["bytes on disk".to_string(), number(a.bytes), number(b.bytes)]);
     table.row(["bits a weight".to_string(), a.bits(), b.bits()]);
@@ -60,7 +61,7 @@ impl Stored {
     }
 }
 
-/// What the models predict of the passage.
+/// What the models predict of the text.
 struct Predictions {
     chunk: usize,
     compared: Compared,
@@ -98,7 +99,7 @@ fn apart(subjects: [&Subject; 2]) -> Option<String> {
         return Some(format!("A has a vocabulary of {a} tokens, B of {b}"));
     }
     let [a, b] = subjects.map(|subject| (subject.bos, subject.tokens(1, None)));
-    (a != b).then(|| "the tokenizers of A and B cut the passage into different tokens".into())
+    (a != b).then(|| "the tokenizers of A and B cut the text into different tokens".into())
 }
 
 impl Predictions {
@@ -133,6 +134,7 @@ mod tests {
     use std::path::PathBuf;
 
     use anyhow::Context;
+    use arguments::reading::Scored;
     use formats::bytes::Float;
     use formats::registry::StorageFormat;
     use model::Weights;
@@ -164,7 +166,11 @@ mod tests {
     }
 
     fn compared(reference: PathBuf, other: PathBuf) -> Result<String> {
-        report(&Args { reference, other, chunks: Some(1) })
+        compared_on(None, [reference, other])
+    }
+
+    fn compared_on(text: Option<PathBuf>, [reference, other]: [PathBuf; 2]) -> Result<String> {
+        report(&Args { reference, other, scored: Scored { text, chunks: Some(1) } })
     }
 
     /// The cells of the row `name`.
@@ -195,6 +201,22 @@ mod tests {
             }
         }
         assert!(divergences.is_sorted(), "KL divergence by bits: {divergences:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn the_text_that_is_given_is_scored_instead_of_the_passage() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let [same, another] = ["same", "another"].map(|name| folder.path().join(name));
+        std::fs::write(&same, model::passage::ALICE)?;
+        std::fs::write(&another, model::passage::PARADISE_LOST)?;
+        let scored = |text| -> Result<String> {
+            let text = compared_on(text, [tiny(), tiny()])?;
+            Ok(row(&text, "perplexity")[0].to_string())
+        };
+        let passage = scored(None)?;
+        assert_eq!(scored(Some(same))?, passage);
+        assert_ne!(scored(Some(another))?, passage);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
-//! `cargo book perplexity`: the perplexity of a checkpoint.
+//! `cargo book perplexity`: the perplexity of a checkpoint on a text.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use arguments::reading::Perplexity as Args;
+use arguments::reading::{Perplexity as Args, Scored};
 use indicatif::ProgressBar;
 use model::{CacheFormat, CacheStorage, Convention, Model, Tokenizer, passage, perplexity};
 use quantizer::loaded::load_quantized;
@@ -13,9 +13,21 @@ use quantizer::loaded::load_quantized;
 /// # Errors
 /// If there is no such checkpoint, or its model or tokenizer is not supported.
 pub fn run(args: &Args) -> Result<()> {
-    let mut subject = Subject::load(&args.checkpoint, &args.checkpoint)?;
+    let text = text(&args.scored)?;
+    let mut subject = Subject::load(&args.checkpoint, &args.checkpoint, &text)?;
     store_cache(&mut subject.model, args.kv_cache.as_deref())?;
-    score(&subject, args.chunks)
+    score(&subject, args.scored.chunks)
+}
+
+/// The text of `--text`, or the course's passage.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn text(scored: &Scored) -> Result<String> {
+    match &scored.text {
+        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string()),
+        None => Ok(passage::ALICE.to_string()),
+    }
 }
 
 /// Stores keys and values in the format of this name; without a name in 32 bits.
@@ -29,7 +41,7 @@ pub fn store_cache(model: &mut Model, name: Option<&str>) -> Result<()> {
 
 /// Prints the perplexity of `checkpoint` on the course's passage, cut into tokens by `tokenizer`.
 pub fn print(checkpoint: &Path, tokenizer: &Path, chunks: Option<usize>) -> Result<()> {
-    score(&Subject::load(checkpoint, tokenizer)?, chunks)
+    score(&Subject::load(checkpoint, tokenizer, passage::ALICE)?, chunks)
 }
 
 fn score(subject: &Subject, chunks: Option<usize>) -> Result<()> {
@@ -55,7 +67,7 @@ pub fn show(bar: &ProgressBar, done: usize, all: usize) {
     bar.set_position(done as u64);
 }
 
-/// A model and the course's passage as its tokenizer cuts it.
+/// A model and a text as its tokenizer cuts the text.
 pub struct Subject {
     /// The model.
     pub model: Model,
@@ -65,15 +77,15 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Loads `checkpoint`, and the passage in tokens of `tokenizer`.
+    /// Loads `checkpoint`, and `text` in tokens of `tokenizer`.
     ///
     /// # Errors
     /// If there is no such checkpoint, or its model or tokenizer is not supported.
-    pub fn load(checkpoint: &Path, tokenizer: &Path) -> Result<Self> {
+    pub fn load(checkpoint: &Path, tokenizer: &Path, text: &str) -> Result<Self> {
         let model = load_quantized(checkpoint).with_context(|| checkpoint.display().to_string())?;
         let tokenizer =
             Tokenizer::load(tokenizer).with_context(|| tokenizer.display().to_string())?;
-        let tokens = tokenizer.encode(passage::ALICE)?;
+        let tokens = tokenizer.encode(text)?;
         Ok(Self { model, tokens, bos: tokenizer.bos_in_front() })
     }
 
@@ -82,13 +94,13 @@ impl Subject {
         512.min(self.model.config().max_positions)
     }
 
-    /// The tokens of the passage, or of its first `chunks`.
+    /// The tokens of the text, or of its first `chunks`.
     pub fn tokens(&self, chunk: usize, chunks: Option<usize>) -> &[u32] {
         let end = chunks.map_or(usize::MAX, |chunks| chunks.saturating_mul(chunk));
         &self.tokens[..end.min(self.tokens.len())]
     }
 
-    /// How the passage is cut and scored.
+    /// How the text is cut and scored.
     pub fn convention(&self, chunk: usize) -> Convention {
         Convention { chunk, bos: self.bos }
     }

@@ -810,6 +810,7 @@ fn codes_that_fill_no_bytes_are_refused() {
         (24, Halves(16), 16),
         (6, Halves(3), 3),
         (4, Halves(0), 0),
+        (0, Halves(0), 0),
     ] {
         assert_eq!(
             pack_nibbles(&vec![1; codes], order),
