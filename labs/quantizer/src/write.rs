@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use formats::FormatError;
 use formats::bytes::{self, Float};
 use formats::checkpoint::{Storage, Tensor, collapse};
-use formats::gguf::TensorType;
+use formats::gguf::{TensorType, dequantize};
 use formats::registry::{Decision, File, Granularity, Reason, StoredPart, encode_blocks};
 use model::Weights;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -29,6 +30,9 @@ use crate::safetensors_file::{Sink, shards};
 use crate::stages::{Rounding, Transform};
 use crate::tokenizer::json_file;
 use crate::{Importance, Plan, WriteError, config, gguf_file, tokenizer};
+
+/// Rows of a matrix that become blocks of GGML together.
+const BAND: usize = 64;
 
 /// What to write, and where.
 pub struct Job<'a> {
@@ -312,15 +316,15 @@ fn convert(
         sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
         return Ok(None);
     }
-    let data = match (job.rounding, plan.mixed(tensor)) {
-        (Some(rounding), _) => {
-            plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?
-        }
-        (None, Some(kind)) => {
-            let importance = job.importance.and_then(|all| all.of(&name(tensor)));
-            plan.format.store(&encode_blocks(kind, &w, importance)?)?
-        }
-        (None, None) => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
+    if let (None, Some(kind), [part]) = (job.rounding, plan.mixed(tensor), parts.as_slice()) {
+        let importance = job.importance.and_then(|all| all.of(&name(tensor)));
+        let (data, error) = blocks(kind, &w, importance)?;
+        sink.put(&name(part), &data)?;
+        return Ok(Some(error));
+    }
+    let data = match job.rounding {
+        Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
+        None => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
     };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());
@@ -333,6 +337,30 @@ fn convert(
     let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();
     let decoded = plan.format.decode([w.nrows(), w.ncols()], &stored)?;
     Ok(Some(LayerError::of(&w, &decoded)))
+}
+
+/// The blocks of a matrix and their error, some rows at a time, so that what is decoded stays in the cache.
+fn blocks(
+    kind: TensorType,
+    w: &Array2<f32>,
+    importance: Option<&[f32]>,
+) -> Result<(Vec<u8>, LayerError), WriteError> {
+    let encoded = |rows: ArrayView2<f32>| -> Result<_, WriteError> {
+        let bytes = encode_blocks(kind, rows, importance)?;
+        let decoded = dequantize(kind, &bytes).map_err(FormatError::from)?;
+        let rows = rows.as_standard_layout();
+        let error = LayerError::of_part(rows.as_slice().unwrap_or_default(), &decoded);
+        Ok((bytes, error))
+    };
+    let bands: Vec<_> = w.axis_chunks_iter(Axis(0), BAND).collect();
+    let Ok(bands) = bands.into_par_iter().map(encoded).collect::<Result<Vec<_>, _>>() else {
+        // The error of the whole matrix names the place in the matrix, and not in the band.
+        return encoded(w.view());
+    };
+    let mut sums = LayerError { matrices: 1, ..LayerError::default() };
+    bands.iter().for_each(|(_, error)| sums.add(*error));
+    let bytes: Vec<&[u8]> = bands.iter().map(|(bytes, _)| &bytes[..]).collect();
+    Ok((bytes.concat(), sums))
 }
 
 /// The float that a kept tensor is stored as.

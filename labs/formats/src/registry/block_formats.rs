@@ -1,6 +1,6 @@
 //! GGML's blocks in a GGUF file. Rounding makes the bytes already, because a block holds its scale.
 
-use ndarray::Array2;
+use ndarray::ArrayView2;
 
 use super::{Codes, Description, File, Granularity, Reader};
 use crate::FormatError;
@@ -31,7 +31,7 @@ const fn of(
         scheme: Some(Scheme::Ggml(kind)),
         read_by: &[Reader::Course, Reader::LlamaCpp],
         round: |format, w| match format.description.file {
-            File::Gguf(kind) => encode(kind, w, None),
+            File::Gguf(kind) => Ok(Codes::Blocks(encode(kind, w.view(), None)?)),
             _ => Err(FormatError::WrongCodes("GGUF")),
         },
         store: |codes: &Codes| stored(codes),
@@ -45,16 +45,15 @@ const fn of(
 /// As [`ggml::encode`].
 pub fn encode(
     kind: TensorType,
-    w: &Array2<f32>,
+    w: ArrayView2<f32>,
     importance: Option<&[f32]>,
-) -> Result<Codes, FormatError> {
-    let values: Vec<f32> = w.iter().copied().collect();
-    let Some(importance) = importance else {
-        return Ok(Codes::Blocks(ggml::encode(kind, &values)?));
-    };
+) -> Result<Vec<u8>, FormatError> {
+    let w = w.as_standard_layout();
+    let values = w.as_slice().unwrap_or_default();
+    let Some(importance) = importance else { return Ok(ggml::encode(kind, values)?) };
     let rows = values.chunks(w.ncols().max(1));
     let rows = rows.map(|row| ggml::encode_row(kind, row, Some(importance)));
-    Ok(Codes::Blocks(rows.collect::<Result<Vec<_>, _>>()?.concat()))
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Blocks as they lie in a file.

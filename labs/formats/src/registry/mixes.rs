@@ -193,7 +193,10 @@ const fn of(
         scheme: Some(Scheme::Ggml(mix.base)),
         read_by: &[Reader::Course, Reader::LlamaCpp],
         round: |format, w| match format.description.file {
-            File::Mixed(mix) => encode(for_rows(mix.base, w.ncols() as u64), w, None),
+            File::Mixed(mix) => {
+                let kind = for_rows(mix.base, w.ncols() as u64);
+                Ok(Codes::Blocks(encode(kind, w.view(), None)?))
+            }
             _ => Err(FormatError::WrongCodes("GGUF")),
         },
         store: |codes: &Codes| stored(codes),

@@ -7,7 +7,7 @@
 
 use half::f16;
 
-use super::{Encoded, Evidence, Rule, Ties, Zero, absmax, extremes};
+use super::{Encoded, Evidence, Rule, Ties, Zero, extremes, furthest};
 
 /// int4 with a sign in the scale, so that the weight of largest magnitude always gets code 0, which
 /// is -8 steps.
@@ -63,9 +63,8 @@ pub const GGML_Q8_0: Rule = Rule {
 /// Scale, minimum (none) and codes of so many bits before the scale is rounded: Q4_0 and Q5_0. The weight of
 /// largest magnitude, with its sign and of equals the first, becomes code 0.
 pub(crate) fn signed(weights: &[f32], bits: u32) -> (f32, f32, impl Iterator<Item = i32>) {
-    let further = |peak: f32, &weight: &f32| if weight.abs() > peak.abs() { weight } else { peak };
     let half = (1 << (bits - 1)) as f32;
-    let scale = weights.iter().fold(0.0, further) / -half;
+    let scale = furthest(weights) / -half;
     let inverse = inverse(scale);
     let code = move |weight: &f32| up(weight * inverse + (half + 0.5), bits);
     (scale, 0.0, weights.iter().map(code))
@@ -83,7 +82,7 @@ pub(crate) fn above_minimum(weights: &[f32], bits: u32) -> (f32, f32, impl Itera
 /// Scale, minimum (none) and codes of a block before the scale is rounded. `round` takes ties away
 /// from zero.
 pub(crate) fn q8_0(weights: &[f32]) -> (f32, f32, impl Iterator<Item = i32>) {
-    let scale = absmax(weights) / 127.0;
+    let scale = furthest(weights).abs() / 127.0;
     let inverse = inverse(scale);
     (scale, 0.0, weights.iter().map(move |weight| (weight * inverse).round() as i32))
 }

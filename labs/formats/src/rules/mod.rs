@@ -18,7 +18,7 @@ mod vllm;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
-use crate::magnitude::absmax;
+use crate::magnitude::{absmax, extremes, furthest};
 
 pub use compressed_tensors::{
     COMPRESSED_TENSORS_ASYMMETRIC, COMPRESSED_TENSORS_INT8, COMPRESSED_TENSORS_SYMMETRIC,
@@ -200,12 +200,6 @@ pub fn candidates(
         }
     }
     Ok(who)
-}
-
-/// The smallest and the largest weight.
-fn extremes(weights: &[f32]) -> (f32, f32) {
-    let ends = (f32::INFINITY, f32::NEG_INFINITY);
-    weights.iter().fold(ends, |(min, max), &weight| (min.min(weight), max.max(weight)))
 }
 
 #[cfg(test)]

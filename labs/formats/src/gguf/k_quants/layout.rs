@@ -239,6 +239,13 @@ impl Layout {
         let begin = bytes.len();
         bytes.resize(begin + plane.bytes(self.weights), 0);
         let codes = block.codes.chunks_exact(plane.stripe * (8 / plane.bits));
+        if plane.stripe == 1 {
+            for (byte, codes) in bytes[begin..].iter_mut().zip(codes) {
+                let joined = |byte, code| byte << plane.bits | code >> from & plane.mask();
+                *byte = codes.iter().rev().fold(0, joined);
+            }
+            return;
+        }
         for (stripe, codes) in bytes[begin..].chunks_exact_mut(plane.stripe).zip(codes) {
             for (part, codes) in codes.chunks_exact(plane.stripe).enumerate() {
                 let bit = part * plane.bits;
@@ -268,6 +275,15 @@ impl Layout {
 
     fn unpack(&self, plane: Plane, from: usize, part: &[u8], block: &mut Block) {
         let codes = block.codes.chunks_exact_mut(plane.stripe * (8 / plane.bits));
+        if plane.stripe == 1 {
+            for (byte, codes) in part.iter().zip(codes) {
+                let places = codes.iter_mut().enumerate();
+                places.for_each(|(at, code)| {
+                    *code |= (byte >> (at * plane.bits) & plane.mask()) << from;
+                });
+            }
+            return;
+        }
         for (stripe, codes) in part.chunks_exact(plane.stripe).zip(codes) {
             for (part, codes) in codes.chunks_exact_mut(plane.stripe).enumerate() {
                 let bit = part * plane.bits;
