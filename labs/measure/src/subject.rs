@@ -92,6 +92,11 @@ impl Subject {
         Ok(Self { convention, weights, tokenizer, passage, reference })
     }
 
+    /// How a text is cut and scored.
+    pub fn convention(&self) -> Convention {
+        self.convention
+    }
+
     /// The passage in tokens.
     pub fn passage(&self) -> &[u32] {
         &self.passage

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use kit::Table;
 use kit::table::{percent, sig3, times};
 use measure::engines;
-use measure::rotations::plan::{CACHES, INNER, NONE, OFFLINE, ONLINE, SEEDS, WITH_GPTQ, name};
+use measure::rotations::plan::{CACHES, DRAWS, INNER, NONE, OFFLINE, ONLINE, WITH_GPTQ, name};
 use measure::rotations::{Capture, FORMATS, Massive, Noise, Rotated};
 use measure::subject::Quality;
 
@@ -114,30 +114,33 @@ pub fn massive(of: &Capture) -> Result<Table> {
         .done())
 }
 
-/// The spread of the perplexity over random signs.
+/// The spread of the perplexity over random signs, of the runs with three draws or more.
 ///
 /// # Errors
-/// If a run is missing.
+/// If no run has so many.
 pub fn seeds(of: &Capture) -> Result<Table> {
-    let run = |rotated| {
-        let name = name("W4A16", rotated, false);
-        Ok::<_, anyhow::Error>(of.run(&name).context(name.clone())?.quality)
-    };
-    let mut all = Vec::new();
-    for seed in 1..=SEEDS {
-        all.extend(run(Rotated { seed, ..OFFLINE }));
+    let mut rows = Vec::new();
+    for (format, letters, with_gptq, draws) in DRAWS {
+        let run = |seed| of.run(&name(format.name, Rotated { letters, seed }, with_gptq));
+        let mut all: Vec<f64> =
+            (1..=draws).filter_map(run).map(|run| run.quality.perplexity).collect();
+        all.sort_by(f64::total_cmp);
+        let method = if with_gptq { "GPTQ" } else { "nearest codes" };
+        if let [best, .., worst] = all[..]
+            && all.len() > 2
+        {
+            let name = format!("{}, {method}, {letters}", format.name);
+            rows.push((name, all.len(), [best, all[all.len() / 2], worst]));
+        }
     }
-    ensure!(all.len() > 2, "the signs of {} seeds have no spread", all.len());
-    all.sort_by(|one, other| one.perplexity.total_cmp(&other.perplexity));
-    let middle = all.len() / 2;
-    let rows =
-        vec![("best signs", all[0]), ("middle", all[middle]), ("worst signs", all[all.len() - 1])];
-    let title = format!("W4A16, nearest codes, r1 and r2 with {} seeds of signs", all.len());
-    Ok(Table::of(title, rows)
-        .text("model", |(name, _)| *name)
-        .number("perplexity", |(_, quality)| format!("{:.2}", quality.perplexity))
-        .number("divergence (nats)", |(_, quality)| sig3(quality.kl_divergence))
-        .done())
+    ensure!(!rows.is_empty(), "no run has draws of signs");
+    let mut table = Table::of("Perplexity over draws of the signs", rows)
+        .text("run", |(name, ..)| name.clone())
+        .number("draws", |(_, draws, _)| draws.to_string());
+    for (column, name) in ["best", "middle", "worst"].into_iter().enumerate() {
+        table = table.number(name, move |(.., draws)| format!("{:.2}", draws[column]));
+    }
+    Ok(table.done())
 }
 
 /// What the online rotation costs.

@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use formats::bytes::Float;
 use formats::registry::{ActivationFormat, StorageFormat};
 use kit::workspace::target;
-use model::{CacheFormat, CacheStorage};
+use model::{CacheFormat, CacheStorage, perplexity};
 use quantizer::activations::Activations;
 use quantizer::layer_by_layer::LayerByLayer;
 use quantizer::loaded::Checkpoint;
@@ -64,8 +64,9 @@ pub fn run(args: &Args) -> Result<()> {
     let wanted =
         |name: &str| args.only.is_empty() || args.only.iter().any(|only| name.contains(only));
     let subject = Subject::load()?;
-    let mut tokens = subject.tokenizer.encode(model::passage::PARADISE_LOST)?;
-    tokens.truncate(plan::TOKENS);
+    let text = subject.tokenizer.encode(model::passage::PARADISE_LOST)?;
+    let (tokens, behind) = text.split_at(plan::TOKENS.min(text.len()));
+    let held_out = &behind[..plan::HELD_OUT.min(behind.len())];
     if args.only.is_empty() && capture.massive.is_empty() {
         capture.massive = massive::run(&subject)?;
         capture.save(&args.out)?;
@@ -86,11 +87,11 @@ pub fn run(args: &Args) -> Result<()> {
         let rotations = rotations.map(Remembered::new);
         let transform = rotations.as_ref().map(|rotations| rotations as &dyn Transform);
         let layers = DecoderLayers { weights: &subject.weights, transform };
-        let feedback = group.with_gptq.then(|| feedback(&group, layers, &tokens)).transpose()?;
+        let feedback = group.with_gptq.then(|| feedback(&group, layers, tokens)).transpose()?;
         for case in cases {
             let started = Instant::now();
             let rounding = feedback.as_ref().map(|codes| codes as &dyn Rounding);
-            let run = measure(&subject, case, layers, rounding, &tokens)?;
+            let run = measure(&subject, case, layers, rounding, [tokens, held_out])?;
             let seconds = started.elapsed().as_secs_f64();
             println!("{}: perplexity {:.3}, {seconds:.0} s", run.name, run.quality.perplexity);
             capture.runs.push(run);
@@ -122,7 +123,7 @@ fn measure(
     case: Case,
     layers: DecoderLayers<'_>,
     rounding: Option<&dyn Rounding>,
-    tokens: &[u32],
+    [tokens, held_out]: [&[u32]; 2],
 ) -> Result<Run> {
     let out = target("captures").join(".rotations");
     if out.exists() {
@@ -152,8 +153,10 @@ fn measure(
     }
     let per_token = activations.map_or(Vec::new(), |activations| activations.per_token().to_vec());
     let quality = subject.score(&model)?;
+    let behind = || perplexity(&model, held_out, subject.convention(), &mut |_, _| ());
+    let behind = case.is_a_draw().then(behind).transpose()?.map(|score| score.perplexity());
     std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
-    Ok(Run { name: case.name(), quality, per_token, load: load() })
+    Ok(Run { name: case.name(), quality, held_out: behind, per_token, load: load() })
 }
 
 fn read_back(out: &Path) -> Result<model::Model> {

@@ -6,11 +6,15 @@ use quantizer::{Options, Scales};
 pub const GROUP_SIZE: u64 = 64;
 /// Tokens of the calibration text, Paradise Lost.
 pub const TOKENS: usize = 8192;
+/// Tokens behind those, on which draws of the signs are compared, so that no draw is chosen by the passage.
+pub const HELD_OUT: usize = 16384;
 /// GPTQ as lab 06 found it best at this size.
 pub const FEEDBACK: Options =
     Options { scales: Scales::Searched, sequential: true, ..Options::LLM_COMPRESSOR };
-/// Signs of which the spread is measured.
-pub const SEEDS: u64 = 10;
+/// Runs of which the spread over signs is measured, with the number of draws. Signs matter for the weights, and
+/// floats as activations are the cheapest run. GPTQ is the longest one.
+pub const DRAWS: [(Quantized, &str, bool, u64); 2] =
+    [(W4A16, OFFLINE.letters, false, 10), (W4A8, ONLINE.letters, true, 5)];
 
 /// What is quantized, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +90,15 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether the run is one of the [`DRAWS`] with GPTQ, of which the best can be chosen.
+    pub fn is_a_draw(&self) -> bool {
+        let drawn = |&(format, letters, with_gptq, _): &(_, _, bool, _)| {
+            with_gptq
+                && (format, letters, true) == (self.format, self.rotated.letters, self.with_gptq)
+        };
+        DRAWS.iter().any(drawn)
+    }
+
     /// The name in a capture.
     pub fn name(&self) -> String {
         name(self.format.name, self.rotated, self.with_gptq)
@@ -133,9 +146,10 @@ pub fn groups() -> Vec<Group> {
         group(&CACHES, NONE, false),
         group(&WITH_GPTQ, OFFLINE, true),
     ];
-    // Signs matter for the weights where activations stay floats, which is the cheapest run.
-    let seeds = (SEED + 1..=SEEDS).map(|seed| Rotated { seed, ..OFFLINE });
-    groups.extend(seeds.map(|rotated| group(&[W4A16], rotated, false)));
+    for (format, letters, with_gptq, draws) in DRAWS {
+        let rotated = (SEED + 1..=draws).map(|seed| Rotated { letters, seed });
+        groups.extend(rotated.map(|rotated| group(&[format], rotated, with_gptq)));
+    }
     groups
 }
 

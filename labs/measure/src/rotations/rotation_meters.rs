@@ -59,6 +59,9 @@ pub struct Run {
     pub name: String,
     /// The quality of the file, read back.
     pub quality: Quality,
+    /// The perplexity on the calibration text behind the tokens that were calibrated on, of draws of the signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
     /// The modules whose inputs have a scale for each token, in a format where others have one in the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub per_token: Vec<String>,
