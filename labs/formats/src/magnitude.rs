@@ -5,40 +5,44 @@ pub fn absmax<'a>(weights: impl IntoIterator<Item = &'a f32>) -> f32 {
     weights.into_iter().fold(0.0, |max: f32, weight| max.max(weight.abs()))
 }
 
-/// The numbers that are compared at once. A maximum in one variable waits for the comparison before.
-const LANES: usize = 8;
+/// As [`absmax`], for weights that lie side by side.
+pub fn absmax_of_slice(weights: &[f32]) -> f32 {
+    in_lanes(weights, 0.0, |max, weight| greater(max, weight.abs()))
+}
 
 /// The weight of largest magnitude, with its sign and of equals the first; 0 for none.
 pub fn furthest(weights: &[f32]) -> f32 {
-    let magnitude = -extremes_of(weights, |weight| -weight.abs()).0;
-    let is_it = |weight: &&f32| weight.abs() == magnitude;
+    let absmax = absmax_of_slice(weights);
     // The sign of a zero is none.
-    if magnitude > 0.0 { weights.iter().find(is_it).copied().unwrap_or(0.0) } else { 0.0 }
+    let is_it = |weight: &&f32| absmax > 0.0 && weight.abs() == absmax;
+    weights.iter().find(is_it).copied().unwrap_or(0.0)
 }
 
 /// The smallest and the largest weight; infinities for none.
 pub fn extremes(weights: &[f32]) -> (f32, f32) {
-    extremes_of(weights, |weight| weight)
+    (in_lanes(weights, f32::INFINITY, less), in_lanes(weights, f32::NEG_INFINITY, greater))
 }
 
-fn extremes_of(weights: &[f32], of: impl Fn(f32) -> f32) -> (f32, f32) {
-    let ends = (f32::INFINITY, f32::NEG_INFINITY);
-    // What is not greater stays, so NaN is passed over. This is one instruction, and `f32::max` is more.
-    let less = |a: f32, b: f32| if b < a { b } else { a };
-    let more = |a: f32, b: f32| if b > a { b } else { a };
+// What is not less or greater is passed over, NaN too. `f32::min` and `f32::max` take more instructions.
+fn less(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// Folds several weights at once, because a comparison of one variable waits for the comparison before.
+fn in_lanes(weights: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
+    const LANES: usize = 8;
     let (registers, rest) = weights.as_chunks::<LANES>();
-    let (mut min, mut max) = ([ends.0; LANES], [ends.1; LANES]);
+    let mut lanes = [start; LANES];
     for register in registers {
-        for lane in 0..LANES {
-            let value = of(register[lane]);
-            (min[lane], max[lane]) = (less(min[lane], value), more(max[lane], value));
+        for (lane, weight) in lanes.iter_mut().zip(register) {
+            *lane = step(*lane, *weight);
         }
     }
-    let rest = || rest.iter().map(|&weight| of(weight));
-    (
-        min.into_iter().chain(rest()).fold(ends.0, less),
-        max.into_iter().chain(rest()).fold(ends.1, more),
-    )
+    lanes.iter().chain(rest).fold(start, |found, weight| step(found, *weight))
 }
 
 #[cfg(test)]

@@ -316,15 +316,16 @@ fn convert(
         sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
         return Ok(None);
     }
-    if let (None, Some(kind), [part]) = (job.rounding, plan.mixed(tensor), parts.as_slice()) {
-        let importance = job.importance.and_then(|all| all.of(&name(tensor)));
-        let (data, error) = blocks(kind, &w, importance)?;
-        sink.put(&name(part), &data)?;
-        return Ok(Some(error));
-    }
-    let data = match job.rounding {
-        Some(rounding) => plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?,
-        None => plan.round_and_store(&w, fused.absmax(&tensor.name))?,
+    let (data, error) = match (job.rounding, plan.mixed(tensor)) {
+        (Some(rounding), _) => {
+            (plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?, None)
+        }
+        (None, Some(kind)) => {
+            let importance = job.importance.and_then(|all| all.of(&name(tensor)));
+            let (data, error) = blocks(kind, &w, importance)?;
+            (vec![data], Some(error))
+        }
+        (None, None) => (plan.round_and_store(&w, fused.absmax(&tensor.name))?, None),
     };
     if data.len() != parts.len() {
         let problem = format!("{} parts are planned, {} were made", parts.len(), data.len());
@@ -332,6 +333,9 @@ fn convert(
     }
     for (part, data) in parts.iter().zip(&data) {
         sink.put(&name(part), data)?;
+    }
+    if error.is_some() {
+        return Ok(error);
     }
     let stored = parts.into_iter().zip(data);
     let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();

@@ -7,7 +7,8 @@
 
 use half::f16;
 
-use super::{Encoded, Evidence, Rule, Ties, Zero, extremes, furthest};
+use super::{Encoded, Evidence, Rule, Ties, Zero};
+use crate::magnitude::{absmax_of_slice, extremes, furthest};
 
 /// int4 with a sign in the scale, so that the weight of largest magnitude always gets code 0, which
 /// is -8 steps.
@@ -82,7 +83,7 @@ pub(crate) fn above_minimum(weights: &[f32], bits: u32) -> (f32, f32, impl Itera
 /// Scale, minimum (none) and codes of a block before the scale is rounded. `round` takes ties away
 /// from zero.
 pub(crate) fn q8_0(weights: &[f32]) -> (f32, f32, impl Iterator<Item = i32>) {
-    let scale = furthest(weights).abs() / 127.0;
+    let scale = absmax_of_slice(weights) / 127.0;
     let inverse = inverse(scale);
     (scale, 0.0, weights.iter().map(move |weight| (weight * inverse).round() as i32))
 }

@@ -18,7 +18,7 @@ mod vllm;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
-use crate::magnitude::{absmax, extremes, furthest};
+use crate::magnitude::{absmax, extremes};
 
 pub use compressed_tensors::{
     COMPRESSED_TENSORS_ASYMMETRIC, COMPRESSED_TENSORS_INT8, COMPRESSED_TENSORS_SYMMETRIC,

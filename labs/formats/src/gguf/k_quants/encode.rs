@@ -5,10 +5,11 @@ use half::f16;
 use super::decode::IQ4_NL;
 use super::layout::{Block, Layout, MOST, MOST_IN_SUB, MOST_SUBS};
 use super::search::{
-    Candidates, LANES, in_lanes, nearest, of_scales, signed, signed_by_codes, signed_of_one,
-    with_minimum,
+    Candidates, LANES, copy_lane, in_lanes, nearest, of_scales, signed, signed_by_codes,
+    signed_of_one, with_minimum,
 };
 use crate::gguf::TensorType;
+use crate::magnitude::furthest;
 use crate::rules;
 
 /// A scale or a minimum that `f16` does not hold.
@@ -95,6 +96,12 @@ impl Found {
         (self.block.scale, self.block.minimum) = (f16::from_f32(scale), f16::from_f32(minimum));
     }
 
+    /// Scale, minimum and codes of a rule.
+    fn take(&mut self, (scale, minimum, codes): (f32, f32, impl Iterator<Item = i32>)) {
+        self.block.codes.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
+        self.set(scale, minimum);
+    }
+
     /// Appends the bytes of the block, which is number `index` of its row.
     fn write(&self, layout: &Layout, index: usize, bytes: &mut Vec<u8>) -> Result<(), Overflow> {
         let beyond = |stored: f16, value| (!stored.is_finite()).then_some(value);
@@ -131,23 +138,23 @@ fn mean_square(x: &[f32]) -> f32 {
 
 /// Weights of numbers by their importance: a number of size 0 still counts as one of the size of its
 /// neighbours.
-fn weighted(x: &[f32], importance: &[f32], mean_square: f32) -> Weights {
-    let mut weights = Weights::default();
+fn weighted<const N: usize>(x: &[f32], importance: &[f32], mean_square: f32) -> [f32; N] {
+    let mut weights = [0.0; N];
     for ((weight, x), of_x) in weights.iter_mut().zip(x).zip(importance) {
         *weight = of_x * (mean_square + x * x).sqrt();
     }
     weights
 }
 
-fn squares(x: &[f32]) -> Weights {
+fn squares<const N: usize>(x: &[f32]) -> [f32; N] {
     each(x, |x| x * x)
 }
 
 /// The weights of a sub-block, and zeros behind them.
 type Weights = [f32; MOST_IN_SUB];
 
-fn each(x: &[f32], weight: impl Fn(f32) -> f32) -> Weights {
-    let mut weights = Weights::default();
+fn each<const N: usize>(x: &[f32], weight: impl Fn(f32) -> f32) -> [f32; N] {
+    let mut weights = [0.0; N];
     weights.iter_mut().zip(x).for_each(|(of_x, x)| *of_x = weight(*x));
     weights
 }
@@ -170,13 +177,9 @@ impl Of32 {
     /// The nearest codes under the scale that the extremes ask for.
     fn nearest(&self, x: &[f32], found: &mut Found) {
         if self.has_minimum {
-            let (scale, minimum, codes) = rules::ggml::above_minimum(x, self.bits);
-            found.block.codes.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
-            found.set(scale, minimum);
+            found.take(rules::ggml::above_minimum(x, self.bits));
         } else {
-            let (scale, _, codes) = rules::ggml::signed(x, self.bits);
-            found.block.codes.iter_mut().zip(codes).for_each(|(stored, code)| *stored = code as u8);
-            found.set(scale, 0.0);
+            found.take(rules::ggml::signed(x, self.bits));
         }
     }
 
@@ -210,8 +213,7 @@ impl Of32 {
             for lane in 0..count {
                 let mut found = Found::default();
                 found.set(scales[lane], minima[lane]);
-                let stored = found.block.codes.iter_mut().zip(&codes);
-                stored.for_each(|(stored, codes)| *stored = codes[lane]);
+                copy_lane(&codes, lane, &mut found.block.codes);
                 found.write(layout, part * LANES + lane, &mut bytes)?;
             }
         }
@@ -224,7 +226,7 @@ fn of_the_table(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
     const TRIES: i32 = 7;
     let value = |code: usize| f32::from(IQ4_NL[code]);
     let sigma2 = x.iter().fold(0.0, |sum, x| sum + x * x) * (2.0 / x.len() as f32);
-    let weights = importance.map_or_else(|| squares(x), |of_x| weighted(x, of_x, sigma2));
+    let weights: Weights = importance.map_or_else(|| squares(x), |of_x| weighted(x, of_x, sigma2));
     let sums = |inverse: f32| {
         let (mut sum_qx, mut sum_q2) = (0.0, 0.0);
         for (x, w) in x.iter().zip(&weights) {
@@ -360,8 +362,8 @@ fn affine(
             let sub = index * LANES + lane;
             (scales[sub], minima[sub]) = (affine.scales[lane], affine.minima[lane]);
             weight[sub] = weights[..layout.sub].iter().fold(0.0, |sum, w| sum + w);
-            let stored = found.block.codes[sub * layout.sub..].iter_mut();
-            stored.zip(&codes[..layout.sub]).for_each(|(stored, codes)| *stored = codes[lane]);
+            let stored = &mut found.block.codes[sub * layout.sub..];
+            copy_lane(&codes[..layout.sub], lane, stored);
         }
     }
     let multiples = |of: &[f32], codes: &mut [u8]| match importance {
@@ -389,11 +391,6 @@ fn nearest_multiples(of: &[f32], most: i32, codes: &mut [u8]) -> f32 {
 /// Weights of a sub-block of the types without minima.
 const SIGNED_SUB: usize = 16;
 
-/// The number of the largest magnitude, the first of several.
-fn largest(of: &[f32]) -> f32 {
-    of.iter().fold(0.0, |largest: f32, &x| if x.abs() > largest.abs() { x } else { largest })
-}
-
 /// The scales and the codes of the sub-blocks of a super-block without minima.
 fn signed_subs(x: &[f32], weights: &[f32], most: i32, codes: &mut [u8; MOST]) -> [f32; MOST_SUBS] {
     const TOGETHER: usize = LANES * SIGNED_SUB;
@@ -409,7 +406,7 @@ fn signed_subs(x: &[f32], weights: &[f32], most: i32, codes: &mut [u8; MOST]) ->
             &mut in_lanes_of,
         );
         for (lane, codes) in codes.chunks_exact_mut(SIGNED_SUB).enumerate() {
-            codes.iter_mut().zip(&in_lanes_of).for_each(|(code, found)| *code = found[lane]);
+            copy_lane(&in_lanes_of, lane, codes);
         }
     }
     scales
@@ -422,8 +419,7 @@ fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
     match importance {
         Some(of_x) => {
             let sigma2 = 2.0 * mean_square(x);
-            let of_number = |index: usize| of_x[index] * (sigma2 + x[index] * x[index]).sqrt();
-            let weights: [f32; MOST] = std::array::from_fn(of_number);
+            let weights: [f32; MOST] = weighted(x, of_x, sigma2);
             for (weight, of_sub) in weight.iter_mut().zip(weights.chunks_exact(SIGNED_SUB)) {
                 *weight = of_sub.iter().fold(0.0, |sum, w| sum + w);
             }
@@ -441,7 +437,7 @@ fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
     let scale = match importance {
         Some(_) => signed_of_one(&scales, &weight, MOST_OF_SUB, &mut stored),
         None => {
-            let max = largest(&scales);
+            let max = furthest(&scales);
             let inverse = -(MOST_OF_SUB as f32) / max;
             for (stored, scale) in stored.iter_mut().zip(scales).filter(|_| max != 0.0) {
                 let multiple = nearest(inverse * scale).clamp(-MOST_OF_SUB, MOST_OF_SUB - 1);
@@ -457,9 +453,9 @@ fn three_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
 
 /// Q6_K.
 fn six_bits(x: &[f32], importance: Option<&[f32]>, found: &mut Found) {
-    let squares: [f32; MOST] = std::array::from_fn(|index| x[index] * x[index]);
+    let squares: [f32; MOST] = squares(x);
     let scales = signed_subs(x, importance.unwrap_or(&squares), 32, &mut found.block.codes);
-    let max = largest(&scales);
+    let max = furthest(&scales);
     if max.abs() < super::search::ZERO {
         *found = Found::default();
         return;

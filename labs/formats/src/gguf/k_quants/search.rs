@@ -6,6 +6,7 @@
 //! otherwise and could choose another scale.
 
 use super::layout::MOST_IN_SUB;
+use crate::magnitude;
 
 /// Blocks whose magnitudes are all below count as zero (`GROUP_MAX_EPS`).
 pub(super) const ZERO: f32 = 1e-15;
@@ -46,6 +47,11 @@ pub(super) fn in_lanes<'a>(subs: impl IntoIterator<Item = &'a [f32]>) -> [Lane<f
         lanes.iter_mut().zip(sub).for_each(|(place, x)| place[lane] = *x);
     }
     lanes
+}
+
+/// Copies the codes of one lane.
+pub(super) fn copy_lane(codes: &[Lane<u8>], lane: usize, to: &mut [u8]) {
+    to.iter_mut().zip(codes).for_each(|(to, codes)| *to = codes[lane]);
 }
 
 fn lanes<T>(of: impl FnMut(usize) -> T) -> Lane<T> {
@@ -163,13 +169,7 @@ pub(super) fn with_minimum(
 
 /// The number of the largest magnitude, the first of several; `None` where all count as zero.
 pub(super) fn furthest(x: &[f32]) -> Option<f32> {
-    let (mut max, mut absmax) = (0.0, 0.0);
-    for &x in x {
-        if x.abs() > absmax {
-            (max, absmax) = (x, x.abs());
-        }
-    }
-    (absmax >= ZERO).then_some(max)
+    Some(magnitude::furthest(x)).filter(|max| max.abs() >= ZERO)
 }
 
 /// The scale of codes from `-most` to `most - 1` around 0, and the codes of `x` plus `most`
@@ -233,7 +233,7 @@ pub(super) fn signed_of_one(x: &[f32], weights: &[f32], most: i32, codes: &mut [
     let mut in_lane = [[0; LANES]; MOST_IN_SUB];
     let (x, weights) = (&in_lanes([x])[..x.len()], &in_lanes([weights])[..x.len()]);
     let [scale, ..] = signed(x, weights, most, &mut in_lane[..x.len()]);
-    codes.iter_mut().zip(in_lane).for_each(|(code, [first, ..])| *code = first);
+    copy_lane(&in_lane, 0, codes);
     scale
 }
 
