@@ -8,9 +8,9 @@ use formats::checkpoint::{inspect, inspection_report};
 use indicatif::ProgressBar;
 use kit::Table;
 use kit::table::{percent, sig3};
-use model::{Compared, Score, compare, perplexity};
+use model::{Compared, Score, compare, passage, perplexity};
 
-use crate::perplexity::{Subject, show, text};
+use crate::perplexity::{Subject, show, text_or};
 use crate::report::number;
 
 /// Prints both checkpoints side by side.
@@ -27,7 +27,7 @@ fn report(args: &Args) -> Result<String> {
     let [a, b] = paths.map(stored);
     // The headers first, because loading a model takes longer than the refusal of a wrong path.
     let (a, b) = (a?, b?);
-    let text = text(&args.scored)?;
+    let text = text_or(args.scored.text.as_deref(), passage::ALICE)?;
     let subject = |path| Subject::load(path, path, &text);
     let predicted = predictions([&subject(paths[0])?, &subject(paths[1])?], args.scored.chunks)?;
     let mut table = Table::new(predicted.title()).text("").number("A").number("B");

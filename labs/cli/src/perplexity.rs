@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use arguments::reading::{Perplexity as Args, Scored};
+use arguments::reading::Perplexity as Args;
 use indicatif::ProgressBar;
 use model::{CacheFormat, CacheStorage, Convention, Model, Tokenizer, passage, perplexity};
 use quantizer::loaded::load_quantized;
@@ -13,20 +13,20 @@ use quantizer::loaded::load_quantized;
 /// # Errors
 /// If there is no such checkpoint, or its model or tokenizer is not supported.
 pub fn run(args: &Args) -> Result<()> {
-    let text = text(&args.scored)?;
+    let text = text_or(args.scored.text.as_deref(), passage::ALICE)?;
     let mut subject = Subject::load(&args.checkpoint, &args.checkpoint, &text)?;
     store_cache(&mut subject.model, args.kv_cache.as_deref())?;
     score(&subject, args.scored.chunks)
 }
 
-/// The text of `--text`, or the course's passage.
+/// The text of the file that is given, or `default`.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn text(scored: &Scored) -> Result<String> {
-    match &scored.text {
+pub fn text_or(given: Option<&Path>, default: &str) -> Result<String> {
+    match given {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string()),
-        None => Ok(passage::ALICE.to_string()),
+        None => Ok(default.to_string()),
     }
 }
 

@@ -95,14 +95,11 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// If the file cannot be read, or is a part of the passage that is scored.
 pub fn calibration(given: Option<&Path>, default: &str) -> Result<String> {
-    match given {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            refuse_the_passage(&text).with_context(|| path.display().to_string())?;
-            Ok(text)
-        }
-        None => Ok(default.to_string()),
+    let text = perplexity::text_or(given, default)?;
+    if let Some(path) = given {
+        refuse_the_passage(&text).with_context(|| path.display().to_string())?;
     }
+    Ok(text)
 }
 
 /// Refuses the text on which perplexity is measured, because such a perplexity says nothing.
