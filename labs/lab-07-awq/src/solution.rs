@@ -225,12 +225,12 @@ pub fn is_clipped(name: &str) -> bool {
 /// # Errors
 /// [`AwqError::MaximaDoNotFit`] if `maxima` do not cut the rows of `w` into equal groups.
 pub fn clip(w: &Array2<f32>, maxima: &Array2<f32>) -> Result<Array2<f32>, AwqError> {
-    if !w.ncols().is_multiple_of(maxima.ncols()) || maxima.nrows() != w.nrows() {
+    let divides = maxima.ncols() > 0 && w.ncols().is_multiple_of(maxima.ncols());
+    if !divides || maxima.nrows() != w.nrows() {
         let (maxima, weight) = (maxima.dim().into(), w.dim().into());
         return Err(AwqError::MaximaDoNotFit { maxima, weight });
     }
-    // A weight without columns has no groups, and no weight to limit.
-    let size = w.ncols() / maxima.ncols().max(1);
+    let size = w.ncols() / maxima.ncols();
     Ok(Array2::from_shape_fn(w.dim(), |(row, column)| {
         let max = maxima[(row, column / size)];
         w[(row, column)].clamp(-max, max)

@@ -344,6 +344,9 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
         let expected = AwqError::MaximaDoNotFit { maxima: maxima.dim().into(), weight: [8, 8] };
         assert_eq!(clip(&w, &maxima), Err(expected), "maxima that do not cut rows into groups");
     }
+    let none = Array2::zeros((8, 0));
+    let expected = AwqError::MaximaDoNotFit { maxima: [8, 0], weight: [8, 0] };
+    assert_eq!(clip(&none, &none), Err(expected), "rows without a group, and without columns");
     let empty = Array2::zeros((0, 8));
     assert_eq!(output_error(&empty, &w, &w), Err(AwqError::NoTokens), "a mean over no token");
     assert_eq!(search_clip(&empty, &w, &SMALL), Err(AwqError::NoTokens), "a mean over no token");
