@@ -239,6 +239,7 @@ impl Layout {
         let begin = bytes.len();
         bytes.resize(begin + plane.bytes(self.weights), 0);
         let codes = block.codes.chunks_exact(plane.stripe * (8 / plane.bits));
+        // The loops below go along a stripe, and a stripe of one byte would leave them one step each.
         if plane.stripe == 1 {
             for (byte, codes) in bytes[begin..].iter_mut().zip(codes) {
                 let joined = |byte, code| byte << plane.bits | code >> from & plane.mask();
@@ -275,6 +276,7 @@ impl Layout {
 
     fn unpack(&self, plane: Plane, from: usize, part: &[u8], block: &mut Block) {
         let codes = block.codes.chunks_exact_mut(plane.stripe * (8 / plane.bits));
+        // As in `pack`.
         if plane.stripe == 1 {
             for (byte, codes) in part.iter().zip(codes) {
                 let places = codes.iter_mut().enumerate();
