@@ -186,6 +186,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("rotations_massive", &ROTATIONS, rotations_model::massive),
         Entry::of("rotations_noise", &ROTATIONS, rotations_model::noise),
         Entry::of("rotations_seeds", &ROTATIONS, rotations_model::seeds),
+        Entry::of("rotations_draws", &ROTATIONS, rotations_model::draws),
         Entry::of("rotations_speed", &ROTATIONS, rotations_model::speed),
         Entry::of("rotations_caches", &ROTATIONS, rotations_model::caches),
         Entry::of("rotations_served", &ROTATIONS_SERVED, |of| rotations_model::served(of)),

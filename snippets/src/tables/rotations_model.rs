@@ -120,16 +120,13 @@ pub fn massive(of: &Capture) -> Result<Table> {
 /// If no run has so many.
 pub fn seeds(of: &Capture) -> Result<Table> {
     let mut rows = Vec::new();
-    for (format, letters, with_gptq, draws) in DRAWS {
-        let run = |seed| of.run(&name(format.name, Rotated { letters, seed }, with_gptq));
-        let mut all: Vec<f64> =
-            (1..=draws).filter_map(run).map(|run| run.quality.perplexity).collect();
+    for draws in DRAWS {
+        let runs = draws.cases().filter_map(|case| of.run(&case.name()));
+        let mut all: Vec<f64> = runs.map(|run| run.quality.perplexity).collect();
         all.sort_by(f64::total_cmp);
-        let method = if with_gptq { "GPTQ" } else { "nearest codes" };
-        if let [best, .., worst] = all[..]
-            && all.len() > 2
-        {
-            let name = format!("{}, {method}, {letters}", format.name);
+        let method = if draws.with_gptq { "GPTQ" } else { "nearest codes" };
+        if let [best, .., _, worst] = all[..] {
+            let name = format!("{}, {method}, {}", draws.format.name, draws.letters);
             rows.push((name, all.len(), [best, all[all.len() / 2], worst]));
         }
     }
@@ -141,6 +138,32 @@ pub fn seeds(of: &Capture) -> Result<Table> {
         table = table.number(name, move |(.., draws)| format!("{:.2}", draws[column]));
     }
     Ok(table.done())
+}
+
+/// Each draw of signs that was scored on a second text, with what it is compared with in the first row.
+///
+/// # Errors
+/// If the run without a rotation is missing.
+pub fn draws(of: &Capture) -> Result<Table> {
+    let without = name("W4A16", NONE, true);
+    let without = of.run(&without).context(without.clone())?;
+    let mut rows = vec![("W4A16, not rotated".to_string(), without)];
+    for draws in DRAWS.into_iter().filter(|draws| draws.with_gptq) {
+        for case in draws.cases() {
+            let run = of.run(&case.name()).filter(|run| run.held_out.is_some());
+            let row =
+                format!("{}, {}, seed {}", draws.format.name, draws.letters, case.rotated.seed);
+            rows.extend(run.map(|run| (row, run)));
+        }
+    }
+    Ok(Table::of("Draws of the signs, with GPTQ", rows)
+        .text("run", |(name, _)| name.clone())
+        .number("perplexity", |(_, run)| format!("{:.2}", run.quality.perplexity))
+        .number("divergence (nats)", |(_, run)| sig3(run.quality.kl_divergence))
+        .number("on Paradise Lost", |(_, run)| {
+            run.held_out.map_or("-".into(), |perplexity| format!("{perplexity:.2}"))
+        })
+        .done())
 }
 
 /// What the online rotation costs.

@@ -34,7 +34,7 @@ use crate::gptq::{Layers, load};
 use crate::subject::Subject;
 use remembered::Remembered;
 
-pub use plan::{Case, FORMATS, Group, Rotated, groups};
+pub use plan::{Case, DRAWS, FORMATS, Group, Rotated, groups};
 pub use rotation_meters::{Capture, Massive, Noise, RotationMeters, Run, Setup, Speed};
 
 /// Rotate a model, write each format, and score what is read back.
@@ -153,8 +153,10 @@ fn measure(
     }
     let per_token = activations.map_or(Vec::new(), |activations| activations.per_token().to_vec());
     let quality = subject.score(&model)?;
+    let is_a_draw =
+        DRAWS.into_iter().any(|draws| draws.with_gptq && draws.cases().any(|draw| draw == case));
     let behind = || perplexity(&model, held_out, subject.convention(), &mut |_, _| ());
-    let behind = case.is_a_draw().then(behind).transpose()?.map(|score| score.perplexity());
+    let behind = is_a_draw.then(behind).transpose()?.map(|score| score.perplexity());
     std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
     Ok(Run { name: case.name(), quality, held_out: behind, per_token, load: load() })
 }

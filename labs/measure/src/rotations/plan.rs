@@ -11,10 +11,12 @@ pub const HELD_OUT: usize = 16384;
 /// GPTQ as lab 06 found it best at this size.
 pub const FEEDBACK: Options =
     Options { scales: Scales::Searched, sequential: true, ..Options::LLM_COMPRESSOR };
-/// Runs of which the spread over signs is measured, with the number of draws. Signs matter for the weights, and
-/// floats as activations are the cheapest run. GPTQ is the longest one.
-pub const DRAWS: [(Quantized, &str, bool, u64); 2] =
-    [(W4A16, OFFLINE.letters, false, 10), (W4A8, ONLINE.letters, true, 5)];
+/// Runs of which the spread over signs is measured: the cheapest one, whose inputs stay floats, and the best one
+/// of four bits.
+pub const DRAWS: [Draws; 2] = [
+    Draws { format: W4A16, letters: OFFLINE.letters, with_gptq: false, count: 10 },
+    Draws { format: W4A8, letters: ONLINE.letters, with_gptq: true, count: 5 },
+];
 
 /// What is quantized, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,18 +92,31 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether the run is one of the [`DRAWS`] with GPTQ, of which the best can be chosen.
-    pub fn is_a_draw(&self) -> bool {
-        let drawn = |&(format, letters, with_gptq, _): &(_, _, bool, _)| {
-            with_gptq
-                && (format, letters, true) == (self.format, self.rotated.letters, self.with_gptq)
-        };
-        DRAWS.iter().any(drawn)
-    }
-
     /// The name in a capture.
     pub fn name(&self) -> String {
         name(self.format.name, self.rotated, self.with_gptq)
+    }
+}
+
+/// A run with several draws of the signs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draws {
+    /// What is quantized.
+    pub format: Quantized,
+    /// What is rotated, by the letters.
+    pub letters: &'static str,
+    /// Whether GPTQ chooses the codes.
+    pub with_gptq: bool,
+    /// The number of draws.
+    pub count: u64,
+}
+
+impl Draws {
+    /// The run of each draw, in the order of the seeds.
+    pub fn cases(self) -> impl Iterator<Item = Case> {
+        let Self { format, letters, with_gptq, count } = self;
+        let rotated = (SEED..SEED + count).map(move |seed| Rotated { letters, seed });
+        rotated.map(move |rotated| Case { format, rotated, with_gptq })
     }
 }
 
@@ -146,9 +161,10 @@ pub fn groups() -> Vec<Group> {
         group(&CACHES, NONE, false),
         group(&WITH_GPTQ, OFFLINE, true),
     ];
-    for (format, letters, with_gptq, draws) in DRAWS {
-        let rotated = (SEED + 1..=draws).map(|seed| Rotated { letters, seed });
-        groups.extend(rotated.map(|rotated| group(&[format], rotated, with_gptq)));
+    for draws in DRAWS {
+        // The groups above have the first.
+        let others = draws.cases().filter(|case| case.rotated.seed != SEED);
+        groups.extend(others.map(|case| group(&[case.format], case.rotated, case.with_gptq)));
     }
     groups
 }
