@@ -148,15 +148,15 @@ pub fn draws(of: &Capture) -> Result<Table> {
     let without = name("W4A16", NONE, true);
     let without = of.run(&without).context(without.clone())?;
     let mut rows = vec![("W4A16, not rotated".to_string(), without)];
+    let mut title = "Draws of the signs, with GPTQ:".to_string();
     for draws in DRAWS.into_iter().filter(|draws| draws.with_gptq) {
+        title += &format!(" {}, {}", draws.format.name, draws.letters);
         for case in draws.cases() {
             let run = of.run(&case.name()).filter(|run| run.held_out.is_some());
-            let row =
-                format!("{}, {}, seed {}", draws.format.name, draws.letters, case.rotated.seed);
-            rows.extend(run.map(|run| (row, run)));
+            rows.extend(run.map(|run| (format!("seed {}", case.rotated.seed), run)));
         }
     }
-    Ok(Table::of("Draws of the signs, with GPTQ", rows)
+    Ok(Table::of(title, rows)
         .text("run", |(name, _)| name.clone())
         .number("perplexity", |(_, run)| format!("{:.2}", run.quality.perplexity))
         .number("divergence (nats)", |(_, run)| sig3(run.quality.kl_divergence))
