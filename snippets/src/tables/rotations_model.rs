@@ -124,7 +124,7 @@ pub fn seeds(of: &Capture) -> Result<Table> {
         let runs = draws.cases().filter_map(|case| of.run(&case.name()));
         let mut all: Vec<f64> = runs.map(|run| run.quality.perplexity).collect();
         all.sort_by(f64::total_cmp);
-        let method = if draws.with_gptq { "GPTQ" } else { "nearest codes" };
+        let method = if draws.with_gptq { "GPTQ" } else { "nearest" };
         if let [best, .., _, worst] = all[..] {
             let name = format!("{}, {method}, {}", draws.format.name, draws.letters);
             rows.push((name, all.len(), [best, all[all.len() / 2], worst]));
@@ -147,8 +147,8 @@ pub fn seeds(of: &Capture) -> Result<Table> {
 pub fn draws(of: &Capture) -> Result<Table> {
     let without = name("W4A16", NONE, true);
     let without = of.run(&without).context(without.clone())?;
-    let mut rows = vec![("W4A16, not rotated".to_string(), without)];
-    let mut title = "Draws of the signs, with GPTQ:".to_string();
+    let mut rows = vec![("W4A16".to_string(), without)];
+    let mut title = "With GPTQ: W4A16 as it is, and draws of the signs of".to_string();
     for draws in DRAWS.into_iter().filter(|draws| draws.with_gptq) {
         title += &format!(" {}, {}", draws.format.name, draws.letters);
         for case in draws.cases() {
@@ -160,7 +160,7 @@ pub fn draws(of: &Capture) -> Result<Table> {
         .text("run", |(name, _)| name.clone())
         .number("perplexity", |(_, run)| format!("{:.2}", run.quality.perplexity))
         .number("divergence (nats)", |(_, run)| sig3(run.quality.kl_divergence))
-        .number("on Paradise Lost", |(_, run)| {
+        .number("other text", |(_, run)| {
             run.held_out.map_or("-".into(), |perplexity| format!("{perplexity:.2}"))
         })
         .done())
