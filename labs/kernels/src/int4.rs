@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::KernelError;
 use crate::int8::in_panel;
-use crate::loops::{self, BLOCK, OFFSET, Quad4, ROWS};
-use crate::panels::{Expanded, Tile, by_panels};
+use crate::loops::{self, BLOCK, OFFSET_4, Quad4, ROWS};
+use crate::panels::{Interleaved, Tile, by_panels};
 use crate::tokens::{PerGroup, check_features, padded};
 
 /// int4 weights in groups along a row, with an `f16` scale for each group, laid out for the products.
@@ -82,6 +82,10 @@ impl Int4 {
         self.groups() * self.group_size.next_multiple_of(4)
     }
 
+    fn panel_bytes(&self) -> usize {
+        size_of::<Quad4>() * self.padded_features() / 4
+    }
+
     fn panel(&self, panel: usize) -> (&[Quad4], &[[f16; ROWS]]) {
         let (quads, groups) = (self.padded_features() / 4, self.groups());
         (&self.panels[panel * quads..][..quads], &self.scales[panel * groups..][..groups])
@@ -97,21 +101,20 @@ impl Int4 {
     /// [`KernelError::FeaturesDiffer`].
     pub fn w4a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check_features(x, self.in_features)?;
-        let features = self.padded_features();
-        let x_padded = padded(x, self.group_size, self.group_size.next_multiple_of(4));
-        let x_padded = &x_padded[..];
+        let rows = &padded(x, self.group_size, self.group_size.next_multiple_of(4))[..];
+        let interleaved = Interleaved::of_rows(rows, self.padded_features());
         Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
-            let mut numbers = vec![[0.0; ROWS]; if piece.rows.len() > 1 { features } else { 0 }];
-            for (at, panel) in piece.panels.clone().enumerate() {
-                let (w, scales) = self.panel(panel);
-                if piece.rows.len() > 1 {
-                    loops::expand4(w, scales, &mut numbers);
-                    let tile = Expanded { numbers: &numbers, x: x_padded, scales: None };
-                    piece.in_tiles::<6>(at, &tile);
-                } else {
-                    piece.in_tiles::<1>(at, &OneToken { w, scales, x: x_padded });
-                }
+            if piece.has_one_token() {
+                return piece.in_tiles(self.panel_bytes(), 1, |panel| {
+                    let (w, scales) = self.panel(panel);
+                    OneToken { w, scales, x: rows }
+                });
             }
+            let expand = |panel, numbers: &mut [_]| {
+                let (w, scales) = self.panel(panel);
+                loops::expand4(w, scales, numbers);
+            };
+            piece.in_tiles_of_numbers(&interleaved, expand, |_| None);
         }))
     }
 
@@ -133,11 +136,10 @@ impl Int4 {
         let tokens = x.nrows();
         let x = &PerGroup::quantize(x, self.group_size)?;
         Ok(by_panels(tokens, self.out_features, self.in_features, |mut piece| {
-            for (at, panel) in piece.panels.clone().enumerate() {
+            piece.in_tiles(self.panel_bytes(), loops::most_tokens_of_blocks(), |panel| {
                 let (w, scales) = self.panel(panel);
-                // Four tokens, because the integer sums of a block need registers beside the `f32` sums.
-                piece.in_tiles::<4>(at, &W4A8 { w, scales, x });
-            }
+                W4A8 { w, scales, x }
+            });
         }))
     }
 }
@@ -148,14 +150,14 @@ fn packed(codes: &Array2<i8>, group_size: usize) -> Vec<Quad4> {
     let in_group = group_size.div_ceil(4);
     let quads = in_features / group_size * in_group;
     // Padding is the code 0, which is stored as 8 in both nibbles.
-    let zeros = OFFSET.cast_unsigned() * 0x11;
+    let zeros = OFFSET_4.cast_unsigned() * 0x11;
     let mut panels = vec![[zeros; 2 * ROWS]; out_features.div_ceil(ROWS) * quads];
     for ((row, feature), &code) in codes.indexed_iter() {
         let place = feature % group_size;
         let quad = feature / group_size * in_group + place / 4;
         let row_in_half = row % (ROWS / 2);
         let byte = &mut panels[row / ROWS * quads + quad][4 * row_in_half + place % 4];
-        let nibble = (code + OFFSET).cast_unsigned();
+        let nibble = (code + OFFSET_4).cast_unsigned();
         *byte =
             if row % ROWS < ROWS / 2 { *byte & 0xF0 | nibble } else { *byte & 0x0F | nibble << 4 };
     }
@@ -177,8 +179,7 @@ struct W4A8<'a> {
 
 impl Tile for W4A8<'_> {
     fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T] {
-        let x = std::array::from_fn(|t| self.x.token(first + t));
-        loops::w4a8::<T>(self.w, self.scales, x)
+        loops::w4a8::<T>(self.w, self.scales, self.x.at(first))
     }
 }
 
@@ -190,9 +191,8 @@ struct OneToken<'a> {
 }
 
 impl Tile for OneToken<'_> {
-    fn run<const T: usize>(&self, token: usize) -> [[f32; ROWS]; T] {
-        let quads = &self.x.as_chunks::<4>().0[token * self.w.len()..];
-        // `T` is 1, because `in_tiles::<1>` asks for no other tile.
-        [loops::w4a16(self.w, self.scales, quads); T]
+    fn run<const T: usize>(&self, _: usize) -> [[f32; ROWS]; T] {
+        // `T` is 1, because no other tile is asked for.
+        [loops::w4a16(self.w, self.scales, self.x.as_chunks().0); T]
     }
 }

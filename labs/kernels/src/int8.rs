@@ -3,8 +3,8 @@
 use ndarray::Array2;
 
 use crate::KernelError;
-use crate::loops::{self, Pair8, ROWS};
-use crate::panels::{Expanded, Tile, by_panels};
+use crate::loops::{self, OFFSET_8, Quad8, ROWS};
+use crate::panels::{Interleaved, Tile, by_panels};
 use crate::tokens::{PerToken, check_features, padded};
 
 /// An `i32` holds the sum of so many products, each at most 128 * 127.
@@ -13,8 +13,8 @@ const MOST_FEATURES: usize = i32::MAX as usize / (128 * 127);
 /// int8 weights with an `f32` scale for each row (output channel), laid out for the products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8 {
-    /// `[panels, pairs]`. Padding is 0, and adds nothing to a sum.
-    panels: Vec<Pair8>,
+    /// `[panels, quads]`. Padding is the code 0, and adds nothing to a sum.
+    panels: Vec<Quad8>,
     /// One array a panel.
     scales: Vec<[f32; ROWS]>,
     out_features: usize,
@@ -38,10 +38,11 @@ impl Int8 {
             let (found, limit) = (in_features, MOST_FEATURES);
             return Err(KernelError::TooManyFeatures { found, limit });
         }
-        let pairs = in_features.div_ceil(2);
-        let mut panels = vec![[0; 2 * ROWS]; out_features.div_ceil(ROWS) * pairs];
+        let quads = in_features.div_ceil(4);
+        let mut panels = vec![[OFFSET_8 as u8; 4 * ROWS]; out_features.div_ceil(ROWS) * quads];
         for ((row, feature), &code) in codes.indexed_iter() {
-            panels[row / ROWS * pairs + feature / 2][2 * (row % ROWS) + feature % 2] = code;
+            let quad = &mut panels[row / ROWS * quads + feature / 4];
+            quad[4 * (row % ROWS) + feature % 4] = (i32::from(code) + OFFSET_8) as u8;
         }
         let scales = scales.chunks(ROWS).map(in_panel(0.0)).collect();
         Ok(Self { panels, scales, out_features, in_features })
@@ -69,16 +70,16 @@ impl Int8 {
         }
         let (panel, lane) = (self.panel(row / ROWS), row % ROWS);
         let scale = self.scales[row / ROWS][lane];
-        let code = |feature: usize| panel[feature / 2][2 * lane + feature % 2];
-        Some((0..self.in_features).map(|feature| f32::from(code(feature)) * scale).collect())
+        let code = |feature: usize| i32::from(panel[feature / 4][4 * lane + feature % 4]) - OFFSET_8;
+        Some((0..self.in_features).map(|feature| code(feature) as f32 * scale).collect())
     }
 
-    fn pairs(&self) -> usize {
-        self.in_features.div_ceil(2)
+    fn quads(&self) -> usize {
+        self.in_features.div_ceil(4)
     }
 
-    fn panel(&self, panel: usize) -> &[Pair8] {
-        &self.panels[panel * self.pairs()..][..self.pairs()]
+    fn panel(&self, panel: usize) -> &[Quad8] {
+        &self.panels[panel * self.quads()..][..self.quads()]
     }
 
     /// `x @ W.T` with the activations in 8 bits as well: each token is quantized with its own scale,
@@ -91,7 +92,7 @@ impl Int8 {
     /// [`KernelError::FeaturesDiffer`], [`KernelError::NotFinite`].
     pub fn w8a8(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check_features(x, self.in_features)?;
-        Ok(self.product(&PerToken::quantize(x, None)?))
+        Ok(self.product(x.nrows(), &PerToken::quantize(x, None)?))
     }
 
     /// As [`Int8::w8a8`], with a given scale for each token, as per-tensor and static quantization
@@ -105,15 +106,16 @@ impl Int8 {
             let (scales, codes) = ([scales.len(), 1], [x.nrows(), x.ncols()]);
             return Err(KernelError::ScalesDoNotFit { scales, codes });
         }
-        Ok(self.product(&PerToken::quantize(x, Some(scales))?))
+        Ok(self.product(x.nrows(), &PerToken::quantize(x, Some(scales))?))
     }
 
-    fn product(&self, x: &PerToken) -> Array2<f32> {
-        by_panels(x.scales.len(), self.out_features, self.in_features, |mut piece| {
-            for (at, panel) in piece.panels.clone().enumerate() {
-                let (w, scales) = (self.panel(panel), &self.scales[panel]);
-                piece.in_tiles::<6>(at, &W8A8 { w, scales, x });
-            }
+    fn product(&self, tokens: usize, x: &PerToken) -> Array2<f32> {
+        by_panels(tokens, self.out_features, self.in_features, |mut piece| {
+            piece.in_tiles(size_of::<Quad8>() * self.quads(), loops::most_tokens(), |panel| W8A8 {
+                w: self.panel(panel),
+                scales: &self.scales[panel],
+                x,
+            });
         })
     }
 
@@ -126,23 +128,23 @@ impl Int8 {
     /// [`KernelError::FeaturesDiffer`].
     pub fn w8a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check_features(x, self.in_features)?;
-        let features = 2 * self.pairs();
-        let x_padded = padded(x, self.in_features, features);
-        let x_padded = &x_padded[..];
+        let features = 4 * self.quads();
+        let rows = &padded(x, self.in_features, features)[..];
+        let interleaved = Interleaved::of_rows(rows, features);
         Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
-            let mut numbers = vec![[0.0; ROWS]; if piece.rows.len() > 1 { features } else { 0 }];
-            for (at, panel) in piece.panels.clone().enumerate() {
-                let (w, scales) = (self.panel(panel), &self.scales[panel]);
-                // Codes are converted to `f32` once for all tokens, if there are several.
-                if piece.rows.len() > 1 {
-                    loops::expand8(w, &mut numbers);
-                    let scales = Some(scales);
-                    let tile = Expanded { numbers: &numbers, x: x_padded, scales };
-                    piece.in_tiles::<6>(at, &tile);
-                } else {
-                    piece.in_tiles::<1>(at, &OneToken { w, scales, x: x_padded });
-                }
+            if piece.has_one_token() {
+                return piece.in_tiles(size_of::<Quad8>() * self.quads(), 1, |panel| OneToken {
+                    w: self.panel(panel),
+                    scales: &self.scales[panel],
+                    x: rows,
+                });
             }
+            // Codes are converted to `f32` once for all tokens.
+            piece.in_tiles_of_numbers(
+                &interleaved,
+                |panel, numbers| loops::expand8(self.panel(panel), numbers),
+                |panel| Some(&self.scales[panel]),
+            );
         }))
     }
 }
@@ -154,14 +156,14 @@ pub(crate) fn in_panel<Value: Copy>(rest: Value) -> impl Fn(&[Value]) -> [Value;
 
 /// A panel and tokens in 8 bits.
 struct W8A8<'a> {
-    w: &'a [Pair8],
+    w: &'a [Quad8],
     scales: &'a [f32; ROWS],
     x: &'a PerToken,
 }
 
 impl Tile for W8A8<'_> {
     fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T] {
-        let sums = loops::w8a8::<T>(self.w, std::array::from_fn(|t| self.x.token(first + t)));
+        let sums = loops::w8a8::<T>(self.w, self.x.at(first));
         let mut results = [[0.0; ROWS]; T];
         for t in 0..T {
             let of_token = self.x.scales[first + t];
@@ -175,17 +177,16 @@ impl Tile for W8A8<'_> {
 
 /// A panel and one token.
 struct OneToken<'a> {
-    w: &'a [Pair8],
+    w: &'a [Quad8],
     scales: &'a [f32; ROWS],
     x: &'a [f32],
 }
 
 impl Tile for OneToken<'_> {
-    fn run<const T: usize>(&self, token: usize) -> [[f32; ROWS]; T] {
-        let pairs = &self.x.as_chunks::<2>().0[token * self.w.len()..];
-        let mut sums = loops::w8a16(self.w, pairs);
+    fn run<const T: usize>(&self, _: usize) -> [[f32; ROWS]; T] {
+        let mut sums = loops::w8a16(self.w, self.x.as_chunks().0);
         sums.iter_mut().zip(self.scales).for_each(|(sum, scale)| *sum *= scale);
-        // `T` is 1, because `in_tiles::<1>` asks for no other tile.
+        // `T` is 1, because no other tile is asked for.
         [sums; T]
     }
 }

@@ -17,8 +17,8 @@
 //! A kernel runs on the threads of the rayon pool that calls it, see [`Threads`]. The number of threads changes no bit of a result.
 //!
 //! `unsafe` is only the choice between instructions at run time ([`dispatch`]) and the loads and
-//! stores of whole registers (`loops/avx2.rs`). A machine without AVX2 gets the same loops in plain
-//! Rust.
+//! stores of whole registers (`loops/avx2.rs`, `loops/avx512.rs`). A machine with neither gets the same
+//! loops in plain Rust.
 #![allow(unsafe_code)]
 
 pub mod cached;
@@ -37,7 +37,7 @@ pub mod rounding;
 mod threads;
 mod tokens;
 
-pub use dispatch::instructions;
+pub use dispatch::{Instructions, instructions};
 pub use error::KernelError;
 pub use gram::Gram;
 pub use hadamard::Hadamard;

@@ -1,25 +1,104 @@
 //! How a product is cut into tasks and tiles.
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use std::ops::Range;
 
-use crate::loops::{self, ROWS};
+use ndarray::{Array2, ArrayViewMut2, Axis};
+use rayon::prelude::*;
+
+use crate::loops::{self, ROWS, Tokens};
 
 /// The fewest multiplications of a task, about the time that it takes to wake a thread.
 const MIN_TASK: usize = 1 << 16;
+/// Tokens that are interleaved: the most that a tile has.
+const WIDTH: usize = 16;
+/// Tokens that a task multiplies with some panels before the next tokens, few enough that their
+/// activations stay in the core's cache.
+const BLOCK: usize = 3 * WIDTH;
+/// Bytes of the panels that a task multiplies with all tokens before the next panels, few enough that
+/// they stay in the core's cache.
+const PANEL_BYTES: usize = 1 << 18;
 
-/// Tokens that a task multiplies with all of its panels before the next tokens, few enough that their
-/// activations stay in the core's cache. A multiple of 4 and of 6, so that only the last tile of a
-/// product is partial.
-const TOKENS: usize = 48;
+/// Values of tokens, [`WIDTH`] tokens interleaved, so that a loop finds those of its tile in one place.
+/// The last tokens are fewer, and one token is a plain row.
+pub(crate) struct Interleaved<Value> {
+    /// `[tokens / WIDTH][places, WIDTH]`.
+    values: Vec<Value>,
+    tokens: usize,
+    places: usize,
+}
+
+impl<Value: Copy + Default + Send + Sync> Interleaved<Value> {
+    /// From rows of `places` values, one after the other.
+    pub(crate) fn of<In: Copy + Sync>(
+        rows: &[In],
+        places: usize,
+        convert: impl Fn(In) -> Value + Sync,
+    ) -> Self {
+        Self::by_groups(rows, places, |rows, values| scatter(rows, places, values, &convert))
+    }
+
+    /// Calls `interleave` with the rows of [`WIDTH`] tokens and the place for their values.
+    fn by_groups<In: Sync>(
+        rows: &[In],
+        places: usize,
+        interleave: impl Fn(&[In], &mut [Value]) + Sync,
+    ) -> Self {
+        let group = (WIDTH * places).max(1);
+        let mut values = vec![Value::default(); rows.len()];
+        let groups = rows.par_chunks(group).zip(values.par_chunks_mut(group));
+        let groups = groups.with_min_len(MIN_TASK.div_ceil(group));
+        groups.for_each(|(rows, values)| interleave(rows, values));
+        Self { values, tokens: rows.len() / places.max(1), places }
+    }
+
+    /// No place of any token, for a form of the values that no loop reads.
+    pub(crate) fn none(tokens: usize) -> Self {
+        Self { values: Vec::new(), tokens, places: 0 }
+    }
+
+    /// The values of a tile whose first token is `token`.
+    pub(crate) fn at(&self, token: usize) -> Tokens<'_, Value> {
+        let first = token % WIDTH;
+        let group = token - first;
+        let width = WIDTH.min(self.tokens - group);
+        Tokens { values: &self.values[group * self.places..][..width * self.places], width, first }
+    }
+}
+
+impl Interleaved<f32> {
+    /// As [`Interleaved::of`], in fewer instructions.
+    pub(crate) fn of_rows(rows: &[f32], places: usize) -> Self {
+        Self::by_groups(rows, places, |rows, values| {
+            if rows.len() < ROWS * places {
+                return scatter(rows, places, values, |value| value);
+            }
+            let rows = std::array::from_fn(|row| &rows[row * places..][..places]);
+            loops::interleave(rows, values.as_chunks_mut().0);
+        })
+    }
+}
+
+/// Writes rows of `places` values one beside the other.
+fn scatter<In: Copy, Value>(
+    rows: &[In],
+    places: usize,
+    values: &mut [Value],
+    convert: impl Fn(In) -> Value,
+) {
+    let width = rows.len() / places;
+    for (token, row) in rows.chunks_exact(places).enumerate() {
+        for (values, value) in values.chunks_exact_mut(width).zip(row) {
+            values[token] = convert(*value);
+        }
+    }
+}
 
 /// A part of the output, which one task fills.
-pub(crate) struct Piece<'a, 'rows> {
+pub(crate) struct Piece<'rows> {
     /// Which panels of the weights it takes.
-    pub(crate) panels: std::ops::Range<usize>,
-    /// Its first token.
-    pub(crate) token: usize,
+    pub(crate) panels: Range<usize>,
     /// Its columns of the output, `[tokens][16 for each panel, fewer for the last]`.
-    pub(crate) rows: &'a mut [&'rows mut [f32]],
+    rows: Vec<&'rows mut [f32]>,
 }
 
 /// Fills `[tokens, out_features]` piece by piece. `features` is the length of a row of the weights.
@@ -27,24 +106,22 @@ pub(crate) fn by_panels(
     tokens: usize,
     out_features: usize,
     features: usize,
-    work: impl Fn(Piece<'_, '_>) + Sync,
+    work: impl Fn(Piece<'_>) + Sync,
 ) -> Array2<f32> {
     let mut out = Array2::zeros((tokens, out_features));
+    if tokens == 0 || features == 0 {
+        return out;
+    }
     let panels = out_features.div_ceil(ROWS);
     // Two tasks a thread, so that a fast thread can take work from a slow one.
     let share = panels.div_ceil(2 * rayon::current_num_threads());
-    let fewest = MIN_TASK / (ROWS * features * tokens).max(1);
+    let fewest = MIN_TASK / (ROWS * features * tokens);
     split(out.view_mut(), 0, share.max(fewest).max(1), &work);
     out
 }
 
 /// Cuts the columns in halves until at most `share` panels are left.
-fn split(
-    out: ArrayViewMut2<f32>,
-    first: usize,
-    share: usize,
-    work: &(impl Fn(Piece<'_, '_>) + Sync),
-) {
+fn split(out: ArrayViewMut2<f32>, first: usize, share: usize, work: &(impl Fn(Piece<'_>) + Sync)) {
     let panels = out.ncols().div_ceil(ROWS);
     if panels > share {
         let half = panels / 2;
@@ -53,22 +130,7 @@ fn split(
         rayon::join(|| split(left, first, share, work), right);
         return;
     }
-    let mut rows = slices(out);
-    for (block, rows) in rows.chunks_mut(TOKENS).enumerate() {
-        work(Piece { panels: first..first + panels, token: block * TOKENS, rows });
-    }
-}
-
-/// The rows of a view as slices.
-fn slices(mut out: ArrayViewMut2<'_, f32>) -> Vec<&mut [f32]> {
-    let mut rows = Vec::with_capacity(out.nrows());
-    while out.nrows() > 0 {
-        let (first, rest) = out.split_at(Axis(0), 1);
-        // One row of a matrix in row order is a slice.
-        rows.extend(first.into_slice());
-        out = rest;
-    }
-    rows
+    work(Piece::new(out, first..first + panels));
 }
 
 /// A loop that computes a panel for `T` tokens from `first` on.
@@ -77,46 +139,126 @@ pub(crate) trait Tile {
     fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T];
 }
 
-impl Piece<'_, '_> {
-    /// Runs `tile`, which is the `at`-th of the panels, for all tokens, `MOST` at a time, and writes the
-    /// results to their columns. `MOST` is at most 6: the sums of 6 tokens take 12 of AVX2's 16
-    /// registers, two registers hold weights, and one holds the activation.
-    pub(crate) fn in_tiles<const MOST: usize>(&mut self, at: usize, tile: &impl Tile) {
-        for (index, rows) in self.rows.chunks_mut(MOST).enumerate() {
-            let (first, column) = (self.token + index * MOST, at * ROWS);
-            match rows.len() {
-                1 => write(rows, column, tile.run::<1>(first)),
-                2 => write(rows, column, tile.run::<2>(first)),
-                3 => write(rows, column, tile.run::<3>(first)),
-                4 => write(rows, column, tile.run::<4>(first)),
-                5 => write(rows, column, tile.run::<5>(first)),
-                _ => write(rows, column, tile.run::<6>(first)),
+impl<'rows> Piece<'rows> {
+    /// The columns `out` of the output, which are those of `panels`. `out` is in row order.
+    pub(crate) fn new(mut out: ArrayViewMut2<'rows, f32>, panels: Range<usize>) -> Self {
+        let mut rows = Vec::with_capacity(out.nrows());
+        while out.nrows() > 0 {
+            let (first, rest) = out.split_at(Axis(0), 1);
+            // One row of a matrix in row order is a slice.
+            rows.extend(first.into_slice());
+            out = rest;
+        }
+        Self { panels, rows }
+    }
+
+    /// Whether there is one token.
+    pub(crate) fn has_one_token(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    /// Runs the tile of each panel for all tokens, at most `most` together. A panel has so many bytes.
+    pub(crate) fn in_tiles<T: Tile>(
+        &mut self,
+        bytes: usize,
+        most: usize,
+        tile: impl Fn(usize) -> T,
+    ) {
+        for panels in in_cache(self.panels.clone(), bytes) {
+            self.some_in_tiles(panels, most, &tile);
+        }
+    }
+
+    /// As [`Piece::in_tiles`], with panels of numbers that `expand` writes, `[features][rows]`, which
+    /// happens once for all tokens. `scales` is what the sums of a panel's rows are multiplied by.
+    pub(crate) fn in_tiles_of_numbers<'s>(
+        &mut self,
+        x: &Interleaved<f32>,
+        expand: impl Fn(usize, &mut [[f32; ROWS]]),
+        scales: impl Fn(usize) -> Option<&'s [f32; ROWS]>,
+    ) {
+        let features = x.places;
+        let mut room = Vec::new();
+        for panels in in_cache(self.panels.clone(), 4 * ROWS * features) {
+            room.resize(room.len().max(panels.len() * features), [0.0; ROWS]);
+            for (panel, numbers) in panels.clone().zip(room.chunks_exact_mut(features.max(1))) {
+                expand(panel, numbers);
+            }
+            let first = panels.start;
+            self.some_in_tiles(panels, loops::most_tokens(), &|panel| {
+                let numbers = &room[(panel - first) * features..][..features];
+                Expanded { numbers, x, scales: scales(panel) }
+            });
+        }
+    }
+
+    fn some_in_tiles<T: Tile>(
+        &mut self,
+        panels: Range<usize>,
+        most: usize,
+        tile: &impl Fn(usize) -> T,
+    ) {
+        for (block, rows) in self.rows.chunks_mut(BLOCK).enumerate() {
+            for panel in panels.clone() {
+                let (tile, column) = (tile(panel), (panel - self.panels.start) * ROWS);
+                for (group, rows) in rows.chunks_mut(WIDTH).enumerate() {
+                    run(&tile, block * BLOCK + group * WIDTH, column, rows, most);
+                }
             }
         }
     }
 }
 
-fn write<const T: usize>(rows: &mut [&mut [f32]], column: usize, results: [[f32; ROWS]; T]) {
-    for (row, results) in rows.iter_mut().zip(&results) {
+/// The panels in parts that stay in a core's cache; a panel has so many bytes.
+fn in_cache(panels: Range<usize>, bytes: usize) -> impl Iterator<Item = Range<usize>> {
+    let share = (PANEL_BYTES / bytes.max(1)).max(1);
+    panels.clone().step_by(share).map(move |first| first..panels.end.min(first + share))
+}
+
+/// Runs `tile` for the tokens from `token` on, and writes the results to `rows` from `column` on.
+fn run(tile: &impl Tile, token: usize, column: usize, rows: &mut [&mut [f32]], most: usize) {
+    let (mut token, mut rows) = (token, rows);
+    while !rows.is_empty() {
+        // Few sizes, because each is a loop of its own in the program.
+        token += match rows.len().min(most) {
+            16.. => tile_of::<16>(tile, token, column, &mut rows),
+            8.. => tile_of::<8>(tile, token, column, &mut rows),
+            6.. => tile_of::<6>(tile, token, column, &mut rows),
+            4.. => tile_of::<4>(tile, token, column, &mut rows),
+            2.. => tile_of::<2>(tile, token, column, &mut rows),
+            _ => tile_of::<1>(tile, token, column, &mut rows),
+        };
+    }
+}
+
+/// Writes `T` tokens to the first rows, takes these rows away, and returns `T`.
+fn tile_of<const T: usize>(
+    tile: &impl Tile,
+    token: usize,
+    column: usize,
+    rows: &mut &mut [&mut [f32]],
+) -> usize {
+    let results = tile.run::<T>(token);
+    let (first, rest) = std::mem::take(rows).split_at_mut(T);
+    for (row, results) in first.iter_mut().zip(&results) {
         let row = &mut row[column..];
         let columns = row.len().min(ROWS);
         row[..columns].copy_from_slice(&results[..columns]);
     }
+    *rows = rest;
+    T
 }
 
-/// A panel of `f32` weights, and the rows of `x` with the same padding.
-pub(crate) struct Expanded<'a> {
-    pub(crate) numbers: &'a [[f32; ROWS]],
-    pub(crate) x: &'a [f32],
-    /// What the sums of each row are multiplied by.
-    pub(crate) scales: Option<&'a [f32; ROWS]>,
+/// A panel of `f32` weights, and activations of as many features.
+struct Expanded<'a> {
+    numbers: &'a [[f32; ROWS]],
+    x: &'a Interleaved<f32>,
+    scales: Option<&'a [f32; ROWS]>,
 }
 
 impl Tile for Expanded<'_> {
     fn run<const T: usize>(&self, first: usize) -> [[f32; ROWS]; T] {
-        let features = self.numbers.len();
-        let x = std::array::from_fn(|t| &self.x[(first + t) * features..][..features]);
-        let mut sums = loops::f32_tile::<T>(self.numbers, x);
+        let mut sums = loops::f32_tile::<T>(self.numbers, self.x.at(first));
         if let Some(scales) = self.scales {
             for (sum, scale) in sums.iter_mut().flat_map(|sums| sums.iter_mut().zip(scales)) {
                 *sum *= scale;

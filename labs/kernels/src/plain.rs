@@ -1,19 +1,16 @@
-//! Products with `f32` weights: by rows for one token, by panels for some, by blocks for many.
+//! Products with `f32` weights: by rows for one token, by panels for more.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::dispatch::{dispatched, multiply_add};
-use crate::loops::ROWS;
-use crate::panels::{Expanded, by_panels};
+use crate::loops::{self, ROWS};
+use crate::panels::{Interleaved, by_panels};
 
-/// Values that one vector register holds.
+/// Values that one vector register of AVX2 holds.
 const LANES: usize = 8;
 /// The fewest rows of the weight matrix that one task takes.
 const ROWS_OF_A_TASK: usize = 32;
-/// From so many tokens on, it pays to cut both matrices into blocks that fit the caches.
-const MANY_TOKENS: usize = 128;
 
 /// `x @ w.T` on the threads of the pool: `x` is `[tokens, in_features]`, `w` is
 /// `[out_features, in_features]`, the result `[tokens, out_features]`. The caller has checked that
@@ -23,8 +20,7 @@ pub fn product(x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
     match (x.as_slice(), w.as_slice()) {
         (Some(values), Some(rows)) if x.ncols() == w.ncols() && w.ncols() > 0 => match x.nrows() {
             1 => one_token(values, rows),
-            2..MANY_TOKENS => some_tokens(values, rows, w.ncols()),
-            _ => many_tokens(&x.view(), &w.view()),
+            _ => some_tokens(values, rows, w.ncols()),
         },
         _ => x.dot(&w.t()),
     }
@@ -40,34 +36,19 @@ fn one_token(x: &[f32], w: &[f32]) -> Array2<f32> {
     out
 }
 
-/// Sixteen rows of the weights at a time, transposed to a panel. Every element is summed in the same
+/// Sixteen rows of the weights at a time, interleaved to a panel. Every element is summed in the same
 /// order for any number of threads.
 fn some_tokens(x: &[f32], w: &[f32], features: usize) -> Array2<f32> {
     let (tokens, out_features) = (x.len() / features, w.len() / features);
+    let x = Interleaved::of_rows(x, features);
+    let rest = vec![0.0; features];
     by_panels(tokens, out_features, features, |mut piece| {
-        let mut numbers = vec![[0.0; ROWS]; features];
-        for (at, panel) in piece.panels.clone().enumerate() {
-            let end = w.len().min((panel + 1) * ROWS * features);
-            for (row, w) in w[panel * ROWS * features..end].chunks_exact(features).enumerate() {
-                numbers.iter_mut().zip(w).for_each(|(numbers, w)| numbers[row] = *w);
-            }
-            let tile = Expanded { numbers: &numbers, x, scales: None };
-            piece.in_tiles::<6>(at, &tile);
-        }
+        let interleave = |panel: usize, numbers: &mut [[f32; ROWS]]| {
+            let mut rows = w[panel * ROWS * features..].chunks_exact(features);
+            loops::interleave(std::array::from_fn(|_| rows.next().unwrap_or(&rest)), numbers);
+        };
+        piece.in_tiles_of_numbers(&x, interleave, |_| None);
     })
-}
-
-/// Each thread multiplies its own rows of the weights. Every element is summed in the same order for
-/// any number of threads, because only rows of the weights are divided among them.
-fn many_tokens(x: &ArrayView2<f32>, w: &ArrayView2<f32>) -> Array2<f32> {
-    let mut out = Array2::zeros((x.nrows(), w.nrows()));
-    let share = w.nrows().div_ceil(rayon::current_num_threads()).max(1);
-    let columns: Vec<_> = out.axis_chunks_iter_mut(Axis(1), share).collect();
-    let rows: Vec<_> = w.axis_chunks_iter(Axis(0), share).collect();
-    columns.into_par_iter().zip(rows).for_each(|(mut columns, rows)| {
-        general_mat_mul(1.0, x, &rows.t(), 0.0, &mut columns);
-    });
-    out
 }
 
 dispatched! {

@@ -7,7 +7,9 @@ use rayon::prelude::*;
 
 use crate::KernelError;
 use crate::dispatch::dispatched;
-use crate::loops::{BLOCK, OFFSET, Token8};
+use crate::dispatch::Instructions;
+use crate::loops::{BLOCK, OFFSET_4, OFFSET_8, PerGroup8, PerToken8};
+use crate::panels::Interleaved;
 use crate::rounding::{INFINITE, absmax_bits, nearest};
 
 /// The fewest values that one task quantizes.
@@ -39,80 +41,114 @@ pub(crate) fn padded(x: &Array2<f32>, size: usize, padded: usize) -> Cow<'_, [f3
     }
 }
 
+/// The codes of `x` in 8 bits, row by row, and their sums.
+struct Rounded {
+    /// `[tokens, features]`.
+    codes: Vec<i8>,
+    /// `[tokens, features / size]`.
+    scales: Vec<f32>,
+    /// The sums of each `block` codes, times the offset of the weights' codes.
+    offsets: Vec<i32>,
+}
+
+impl Rounded {
+    /// Rounds half to even, each `size` neighbours with one scale: the `given` one, or `absmax / 127`. Zeros
+    /// have the scale 1, as zeros of the weights have. Values beyond a given scale are clipped. `values` are
+    /// rows, `size` is a multiple of `block`.
+    fn new(values: &[f32], size: usize, given: Option<&[f32]>, block: usize, offset: i32) -> Self {
+        let count = values.len() / size.max(1);
+        let mut scales = given.map_or_else(|| vec![f32::NAN; count], <[f32]>::to_vec);
+        let mut codes = vec![0; values.len()];
+        let mut offsets = vec![0; values.len() / block.max(1)];
+        let work = values.par_chunks_exact(size.max(1)).zip(codes.par_chunks_exact_mut(size.max(1)));
+        let work = work.zip(offsets.par_chunks_exact_mut((size / block.max(1)).max(1)));
+        let work = work.zip(&mut scales).with_min_len(MIN_TASK.div_ceil(size.max(1)));
+        work.for_each(|(((values, codes), offsets), scale)| {
+            let given = given.is_some().then_some(*scale);
+            *scale = round(values, given, codes);
+            offsets_of(codes, offset, offsets);
+        });
+        Self { codes, scales, offsets }
+    }
+
+    fn quads(&self) -> &[[i8; 4]] {
+        self.codes.as_chunks().0
+    }
+}
+
 /// Tokens in 8 bits, one scale each.
 pub(crate) struct PerToken {
-    /// `[tokens, pairs]`.
-    codes: Vec<[i16; 2]>,
+    quads: Interleaved<[i8; 4]>,
+    /// Nothing where no loop reads it.
+    wide: Interleaved<[i16; 4]>,
+    offsets: Interleaved<i32>,
     pub(crate) scales: Vec<f32>,
-    pairs: usize,
 }
 
 impl PerToken {
-    /// Rounds half to even, with one `given` scale a token, or with `absmax / 127` of each token. A
-    /// token of zeros has the scale 1, as a row of weights has. Values beyond a given scale are clipped.
+    /// With one `given` scale a token, or with `absmax / 127` of each token.
+    ///
+    /// # Errors
+    /// [`KernelError::NotFinite`].
     pub(crate) fn quantize(x: &Array2<f32>, given: Option<&[f32]>) -> Result<Self, KernelError> {
-        let pairs = x.ncols().div_ceil(2);
-        let values = padded(x, x.ncols(), 2 * pairs);
-        let mut codes = vec![[0; 2]; x.nrows() * pairs];
-        let mut scales = vec![1.0; x.nrows()];
-        let features = (2 * pairs).max(1);
-        let tokens =
-            values.par_chunks_exact(features).zip(codes.par_chunks_exact_mut(pairs.max(1)));
-        let tokens = tokens.zip(&mut scales).with_min_len(MIN_TASK.div_ceil(features));
-        tokens.enumerate().for_each(|(token, ((values, codes), scale))| {
-            let given = given.and_then(|given| given.get(token).copied());
-            *scale = codes_of_16_bits(values, given, codes.as_flattened_mut());
-        });
-        check_finite(x, &scales)?;
-        Ok(Self { codes, scales, pairs })
+        let quads = x.ncols().div_ceil(4);
+        let values = padded(x, x.ncols(), 4 * quads);
+        let rounded = Rounded::new(&values, 4 * quads, given, 4 * quads, OFFSET_8);
+        check_finite(x, &rounded.scales)?;
+        let in_16_bits = |[a, b, c, d]: [i8; 4]| [a, c, b, d].map(i16::from);
+        let wide = if Instructions::used() == Instructions::Avx2 {
+            Interleaved::of(rounded.quads(), quads, in_16_bits)
+        } else {
+            Interleaved::none(x.nrows())
+        };
+        Ok(Self {
+            quads: Interleaved::of(rounded.quads(), quads, |quad| quad),
+            wide,
+            offsets: Interleaved::of(&rounded.offsets, 1, |offset| offset),
+            scales: rounded.scales,
+        })
     }
 
-    /// The codes of a token.
-    pub(crate) fn token(&self, token: usize) -> &[[i16; 2]] {
-        &self.codes[token * self.pairs..][..self.pairs]
+    /// The codes of a tile whose first token is `token`.
+    pub(crate) fn at(&self, token: usize) -> PerToken8<'_> {
+        PerToken8 {
+            quads: self.quads.at(token),
+            wide: self.wide.at(token),
+            offsets: self.offsets.at(token),
+        }
     }
 }
 
 /// Tokens in 8 bits, with a scale for each group.
 pub(crate) struct PerGroup {
-    /// `[tokens, features / 4]`.
-    codes: Vec<[i8; 4]>,
-    /// `[tokens, groups]`.
-    scales: Vec<f32>,
-    /// `[tokens, features / 32]`.
-    offsets: Vec<i32>,
-    features: usize,
-    groups: usize,
+    quads: Interleaved<[i8; 4]>,
+    scales: Interleaved<f32>,
+    offsets: Interleaved<i32>,
 }
 
 impl PerGroup {
-    /// Rounds half to even, with the scale `absmax / 127` of each group; a group of zeros has the scale
-    /// 1. The size is a multiple of 32 and divides the features.
+    /// With `absmax / 127` of each group. The size is a multiple of 32 and divides the features.
+    ///
+    /// # Errors
+    /// [`KernelError::NotFinite`].
     pub(crate) fn quantize(x: &Array2<f32>, group_size: usize) -> Result<Self, KernelError> {
-        let (tokens, features) = x.dim();
-        let groups = features / group_size;
+        let features = x.ncols();
         let values = padded(x, features, features);
-        let mut codes = vec![[0; 4]; tokens * features / 4];
-        let mut scales = vec![1.0; tokens * groups];
-        let mut offsets = vec![0; tokens * features / BLOCK];
-        let work = values.par_chunks_exact(group_size);
-        let work = work.zip(codes.par_chunks_exact_mut(group_size / 4));
-        let work = work.zip(offsets.par_chunks_exact_mut(group_size / BLOCK)).zip(&mut scales);
-        let work = work.with_min_len(MIN_TASK.div_ceil(group_size));
-        work.for_each(|(((values, codes), offsets), scale)| {
-            *scale = codes_of_8_bits(values, codes.as_flattened_mut(), offsets);
-        });
-        check_finite(x, &scales)?;
-        Ok(Self { codes, scales, offsets, features, groups })
+        let rounded = Rounded::new(&values, group_size, None, BLOCK, OFFSET_4.into());
+        check_finite(x, &rounded.scales)?;
+        Ok(Self {
+            quads: Interleaved::of(rounded.quads(), features / 4, |quad| quad),
+            scales: Interleaved::of_rows(&rounded.scales, features / group_size),
+            offsets: Interleaved::of(&rounded.offsets, features / BLOCK, |offset| offset),
+        })
     }
 
-    /// The codes, scales and offsets of a token.
-    pub(crate) fn token(&self, token: usize) -> Token8<'_> {
-        let (quads, blocks) = (self.features / 4, self.features / BLOCK);
-        Token8 {
-            quads: &self.codes[token * quads..][..quads],
-            scales: &self.scales[token * self.groups..][..self.groups],
-            offsets: &self.offsets[token * blocks..][..blocks],
+    /// The codes, scales and offsets of a tile whose first token is `token`.
+    pub(crate) fn at(&self, token: usize) -> PerGroup8<'_> {
+        PerGroup8 {
+            quads: self.quads.at(token),
+            scales: self.scales.at(token),
+            offsets: self.offsets.at(token),
         }
     }
 }
@@ -144,49 +180,31 @@ fn scale_of(values: &[f32]) -> f32 {
 
 dispatched! {
     /// Writes the codes of `values` and gives their scale, NaN if a value is not finite.
-    fn codes_of_16_bits(values: &[f32], given: Option<f32>, codes: &mut [i16]) -> f32
-        = codes_of_16_bits_body
+    fn round(values: &[f32], given: Option<f32>, codes: &mut [i8]) -> f32 = round_body
 }
 
 #[inline(always)]
-fn codes_of_16_bits_body<const FMA: bool>(
-    values: &[f32],
-    given: Option<f32>,
-    codes: &mut [i16],
-) -> f32 {
+fn round_body<const FMA: bool>(values: &[f32], given: Option<f32>, codes: &mut [i8]) -> f32 {
     let own = scale_of(values);
     // A given scale is ignored then, because it would hide a value that is not finite.
     let scale = given.filter(|_| own.is_finite()).unwrap_or(own);
     for (code, value) in codes.iter_mut().zip(values) {
         // Clipped before rounding, because `nearest` takes small numbers only. 127 is whole, so the
         // codes are the same.
-        *code = nearest((value / scale).clamp(-QMAX, QMAX));
+        *code = nearest((value / scale).clamp(-QMAX, QMAX)) as i8;
     }
     scale
 }
 
 dispatched! {
-    /// As `codes_of_16_bits`, and writes 8 times the sum of the codes of each 32.
-    fn codes_of_8_bits(values: &[f32], codes: &mut [i8], offsets: &mut [i32]) -> f32
-        = codes_of_8_bits_body
+    /// Writes the sum of each equal part of `codes`, times `offset`.
+    fn offsets_of(codes: &[i8], offset: i32, offsets: &mut [i32]) = offsets_body
 }
 
 #[inline(always)]
-fn codes_of_8_bits_body<const FMA: bool>(
-    values: &[f32],
-    codes: &mut [i8],
-    offsets: &mut [i32],
-) -> f32 {
-    let scale = scale_of(values);
-    let blocks = values.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
-    for ((values, codes), offset) in blocks.zip(offsets) {
-        let mut sum = 0;
-        for (code, value) in codes.iter_mut().zip(values) {
-            let nearest = nearest((value / scale).clamp(-QMAX, QMAX));
-            sum += i32::from(nearest);
-            *code = nearest as i8;
-        }
-        *offset = i32::from(OFFSET) * sum;
+fn offsets_body<const FMA: bool>(codes: &[i8], offset: i32, offsets: &mut [i32]) {
+    let size = (codes.len() / offsets.len().max(1)).max(1);
+    for (codes, to) in codes.chunks_exact(size).zip(offsets) {
+        *to = offset * codes.iter().map(|code| i32::from(*code)).sum::<i32>();
     }
-    scale
 }

@@ -1,6 +1,7 @@
 //! Every product is compared with the equation in `f64`, or to the bit with integers.
 
 use half::f16;
+use kernels::dispatch::Instructions;
 use kernels::{Int4, Int8, KernelError, Threads, plain};
 use kit::data::normal_matrix;
 use ndarray::{Array2, s};
@@ -8,7 +9,7 @@ use ndarray::{Array2, s};
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// Tokens, rows, columns: tiles and panels that are full, and some that are not.
-const SHAPES: [(usize, usize, usize); 8] = [
+const SHAPES: [(usize, usize, usize); 9] = [
     (1, 32, 64),
     (1, 37, 96),
     (2, 16, 32),
@@ -17,6 +18,7 @@ const SHAPES: [(usize, usize, usize); 8] = [
     (13, 21, 96),
     (33, 64, 32),
     (49, 16, 32),
+    (63, 35, 64),
 ];
 
 /// Codes from `-most - 1` to `most`, every one of them somewhere.
@@ -296,6 +298,25 @@ fn a_row_is_its_codes_times_its_scale() -> Result {
             assert_eq!(int8.row(row), Some(expected), "row {row} of {rows} x {columns}");
         }
         assert_eq!(int8.row(rows), None);
+    }
+    Ok(())
+}
+
+/// The tests of this file again, in programs that may not use the newer instructions.
+#[test]
+fn the_products_hold_with_the_instructions_of_older_machines() -> Result {
+    for (name, instructions) in Instructions::NAMES {
+        if instructions >= Instructions::used() {
+            continue;
+        }
+        let this = std::env::current_exe()?;
+        let arguments = ["--skip", "the_products_hold_with_the_instructions_of_older_machines"];
+        let run = std::process::Command::new(this)
+            .args(arguments)
+            .env("KERNELS_INSTRUCTIONS", name)
+            .output()?;
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "with {name}:\n{said}");
     }
     Ok(())
 }

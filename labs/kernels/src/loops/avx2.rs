@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{BLOCK, OFFSET, Pair8, Quad4, ROWS, Tile, Token8};
+use super::{BLOCK, OFFSET_4, OFFSET_8, PerGroup8, PerToken8, Quad4, Quad8, ROWS, Tile, Tokens};
 
 /// 32-bit numbers in a register: half of the rows of a panel.
 const LANES: usize = ROWS / 2;
@@ -17,22 +17,6 @@ const LANES: usize = ROWS / 2;
 fn load(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the reference is to 32 bytes, and this load takes any alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-/// Sixteen codes, each in 16 bits.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load_codes(codes: &[i8; 16]) -> __m256i {
-    // SAFETY: the reference is to 16 bytes, and this load takes any alignment.
-    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
-}
-
-/// The two codes of eight rows as 32 bits each, the first feature in the low byte.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load_pairs(codes: &[i8; 16]) -> __m256i {
-    // SAFETY: the reference is to 16 bytes, and this load takes any alignment.
-    _mm256_cvtepi16_epi32(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
 }
 
 #[inline]
@@ -92,18 +76,14 @@ fn f32_results<const T: usize>(sums: [[__m256; 2]; T]) -> Tile<f32, T> {
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], mut x: [&[f32]; T]) -> Tile<f32, T> {
-    // One length for all, so that the compiler can drop the bounds checks inside the loop.
-    for x in &mut x {
-        *x = &x[..w.len()];
-    }
+pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], x: Tokens<'_, f32>) -> Tile<f32, T> {
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    for (feature, w) in w.iter().enumerate() {
+    for (w, x) in w.iter().zip(x.each::<T>()) {
         let [low, high] = halves::<_, LANES>(w);
         let (low, high) = (load_f32(low), load_f32(high));
         for t in 0..T {
             // One activation for eight rows: a lane holds a row, so no lanes are added at the end.
-            let x = _mm256_set1_ps(x[t][feature]);
+            let x = _mm256_set1_ps(x[t]);
             sums[t][0] = _mm256_fmadd_ps(low, x, sums[t][0]);
             sums[t][1] = _mm256_fmadd_ps(high, x, sums[t][1]);
         }
@@ -113,26 +93,33 @@ pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], mut x: [&[f32]; T]) ->
 
 /// Two codes in one lane.
 #[inline(always)]
-fn lane(pair: [i16; 2]) -> i32 {
-    let [low, high] = pair.map(|code| u32::from(code.cast_unsigned()));
+fn lane(low: i16, high: i16) -> i32 {
+    let [low, high] = [low, high].map(|code| u32::from(code.cast_unsigned()));
     (low | high << 16).cast_signed()
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn w8a8<const T: usize>(w: &[Pair8], mut x: [&[[i16; 2]]; T]) -> Tile<i32, T> {
-    for x in &mut x {
-        *x = &x[..w.len()];
-    }
+pub(super) fn w8a8<const T: usize>(w: &[Quad8], x: PerToken8<'_>) -> Tile<i32, T> {
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
-    for (at, codes) in w.iter().enumerate() {
-        let [low, high] = halves::<_, 16>(codes);
-        let (low, high) = (load_codes(low), load_codes(high));
+    for offsets in x.offsets.each::<T>() {
         for t in 0..T {
-            let x = _mm256_set1_epi32(lane(x[t][at]));
-            // Two products of 16 bits and their sum in 32 bits, exact for any codes. The twice as wide
-            // `maddubs` is no substitute, because its 16-bit sums saturate.
-            sums[t][0] = _mm256_add_epi32(sums[t][0], _mm256_madd_epi16(low, x));
-            sums[t][1] = _mm256_add_epi32(sums[t][1], _mm256_madd_epi16(high, x));
+            sums[t] = [_mm256_set1_epi32(-offsets[t]); 2];
+        }
+    }
+    for (w, x) in w.iter().zip(x.wide.each::<T>()) {
+        for (half, w) in halves::<_, 32>(w).into_iter().enumerate() {
+            let w = load(w);
+            // The codes have no sign, so zeros make 16 bits of them.
+            let even = _mm256_and_si256(w, _mm256_set1_epi16(0x00FF));
+            let odd = _mm256_srli_epi16::<8>(w);
+            for t in 0..T {
+                // Two products of 16 bits and their sum in 32 bits, exact for any codes. The twice as wide
+                // `maddubs` is no substitute, because its 16-bit sums saturate.
+                let [a, b, c, d] = x[t];
+                let even = _mm256_madd_epi16(even, _mm256_set1_epi32(lane(a, b)));
+                let odd = _mm256_madd_epi16(odd, _mm256_set1_epi32(lane(c, d)));
+                sums[t][half] = _mm256_add_epi32(sums[t][half], _mm256_add_epi32(even, odd));
+            }
         }
     }
     let mut results = [[0; ROWS]; T];
@@ -145,43 +132,48 @@ pub(super) fn w8a8<const T: usize>(w: &[Pair8], mut x: [&[[i16; 2]]; T]) -> Tile
     results
 }
 
-/// The codes of both features as numbers.
+/// The codes of a quad as numbers: of four features, of one half of the rows.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn numbers_of_pairs(pairs: __m256i) -> [__m256; 2] {
-    // To the top of the lane and back, because the arithmetic shift right copies the sign.
-    let first = _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(pairs));
-    // `load_pairs` extended the sign of the second code already.
-    let second = _mm256_srai_epi32::<8>(pairs);
-    [_mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(second)]
+fn numbers_of_bytes(bytes: &[u8; 32]) -> [__m256; 4] {
+    // A code plus 128 with its top bit flipped is the code in two's complement. A byte moved to the top
+    // of its lane and back is then the code, because the arithmetic shift copies the sign.
+    const { assert!(OFFSET_8 == 0x80) };
+    let v = _mm256_xor_si256(load(bytes), _mm256_set1_epi32(0x8080_8080_u32.cast_signed()));
+    let number = |moved| _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(moved));
+    [
+        number(_mm256_slli_epi32::<24>(v)),
+        number(_mm256_slli_epi32::<16>(v)),
+        number(_mm256_slli_epi32::<8>(v)),
+        number(v),
+    ]
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn w8a16(w: &[Pair8], x: &[[f32; 2]]) -> [f32; ROWS] {
-    // One sum for each half of the rows and each of the two features, because an FMA waits several
-    // cycles for the sum that it adds to: four chains hide a part of this latency.
+pub(super) fn w8a16(w: &[Quad8], x: &[[f32; 4]]) -> [f32; ROWS] {
+    // Two sums for each half of the rows, because an FMA waits several cycles for the sum that it adds to:
+    // four chains hide a part of this latency.
     let mut sums = [[_mm256_setzero_ps(); 2]; 2];
-    for (codes, x) in w.iter().zip(x) {
-        let [low, high] = halves::<_, 16>(codes);
-        let (low, high) = (numbers_of_pairs(load_pairs(low)), numbers_of_pairs(load_pairs(high)));
-        for feature in 0..2 {
-            let x = _mm256_set1_ps(x[feature]);
-            sums[0][feature] = _mm256_fmadd_ps(low[feature], x, sums[0][feature]);
-            sums[1][feature] = _mm256_fmadd_ps(high[feature], x, sums[1][feature]);
+    for (w, x) in w.iter().zip(x) {
+        for (half, w) in halves::<_, 32>(w).into_iter().enumerate() {
+            let codes = numbers_of_bytes(w);
+            for feature in 0..4 {
+                let sum = &mut sums[half][feature % 2];
+                *sum = _mm256_fmadd_ps(codes[feature], _mm256_set1_ps(x[feature]), *sum);
+            }
         }
     }
     let mut results = [0.0; ROWS];
-    let total = [_mm256_add_ps(sums[0][0], sums[0][1]), _mm256_add_ps(sums[1][0], sums[1][1])];
-    store_both(&mut results, total);
+    store_both(&mut results, sums.map(|[even, odd]| _mm256_add_ps(even, odd)));
     results
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn expand8(w: &[Pair8], numbers: &mut [[f32; ROWS]]) {
-    for (codes, numbers) in w.iter().zip(numbers.as_chunks_mut::<2>().0) {
-        let [low, high] = halves::<_, 16>(codes);
-        let (low, high) = (numbers_of_pairs(load_pairs(low)), numbers_of_pairs(load_pairs(high)));
-        for feature in 0..2 {
+pub(super) fn expand8(w: &[Quad8], numbers: &mut [[f32; ROWS]]) {
+    for (w, numbers) in w.iter().zip(numbers.as_chunks_mut::<4>().0) {
+        let [low, high] = halves::<_, 32>(w);
+        let (low, high) = (numbers_of_bytes(low), numbers_of_bytes(high));
+        for feature in 0..4 {
             store_both(&mut numbers[feature], [low[feature], high[feature]]);
         }
     }
@@ -254,30 +246,25 @@ pub(super) fn expand4(w: &[Quad4], scales: &[[f16; ROWS]], numbers: &mut [[f32; 
 pub(super) fn w4a8<const T: usize>(
     w: &[Quad4],
     scales: &[[f16; ROWS]],
-    x: [Token8<'_>; T],
+    x: PerGroup8<'_>,
 ) -> Tile<f32, T> {
     let (blocks, _) = w.as_chunks::<{ BLOCK / 4 }>();
     let in_group = (blocks.len() / scales.len().max(1)).max(1);
-    let mut quads = [&[][..]; T];
-    for t in 0..T {
-        quads[t] = &x[t].quads.as_chunks::<{ BLOCK / 4 }>().0[..blocks.len()];
-    }
+    let mut blocks = blocks.iter().zip(x.offsets.each::<T>()).zip(x.quads.parts(BLOCK / 4));
     let mut sums = [[_mm256_setzero_ps(); 2]; T];
-    let groups = blocks.chunks_exact(in_group).zip(scales);
-    for (group, (blocks, scales)) in groups.enumerate() {
-        let scales = halves::<_, LANES>(scales);
-        let scales = [load_f16(scales[0]), load_f16(scales[1])];
-        for (at, block) in blocks.iter().enumerate() {
-            let at = group * in_group + at;
-            let exact = block_sums::<T>(block, quads.map(|quads| &quads[at]));
+    for (of_w, of_x) in scales.iter().zip(x.scales.each::<T>()) {
+        let of_w = halves::<_, LANES>(of_w);
+        let of_w = [load_f16(of_w[0]), load_f16(of_w[1])];
+        for ((w, offsets), x) in blocks.by_ref().take(in_group) {
+            let exact = block_sums::<T>(w, x);
             for t in 0..T {
                 // The sums are of `(code + 8) * x`, so 8 times the sum of `x` is subtracted.
-                let offset = _mm256_set1_epi32(x[t].offsets[at]);
-                let x = _mm256_set1_ps(x[t].scales[group]);
+                let offset = _mm256_set1_epi32(offsets[t]);
+                let x = _mm256_set1_ps(of_x[t]);
                 for half in 0..2 {
                     // Exact in `f32`, because a block's sum is below 2^24.
                     let exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(exact[t][half], offset));
-                    let scale = _mm256_mul_ps(scales[half], x);
+                    let scale = _mm256_mul_ps(of_w[half], x);
                     sums[t][half] = _mm256_fmadd_ps(exact, scale, sums[t][half]);
                 }
             }
@@ -290,20 +277,19 @@ pub(super) fn w4a8<const T: usize>(
 #[inline]
 #[target_feature(enable = "avx2")]
 fn block_sums<const T: usize>(
-    quads: &[Quad4; BLOCK / 4],
-    x: [&[[i8; 4]; BLOCK / 4]; T],
+    w: &[Quad4; BLOCK / 4],
+    x: Tokens<'_, [i8; 4]>,
 ) -> [[__m256i; 2]; T] {
-    const { assert!(BLOCK as i32 / 2 * (7 + OFFSET as i32) * 127 <= i16::MAX as i32) };
+    const { assert!(BLOCK as i32 / 2 * (7 + OFFSET_4 as i32) * 127 <= i16::MAX as i32) };
     let nibbles = _mm256_set1_epi8(0x0F);
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
-    for (quad, bytes) in quads.iter().enumerate() {
+    for (bytes, x) in w.iter().zip(x.each::<T>()) {
         let both = load(bytes);
         let low = _mm256_and_si256(both, nibbles);
         // The shift moves bits across bytes, since there is none for bytes; the mask removes them.
         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibbles);
         for t in 0..T {
-            let x = x[t][quad].map(i8::cast_unsigned);
-            let x = _mm256_set1_epi32(i32::from_le_bytes(x));
+            let x = _mm256_set1_epi32(i32::from_le_bytes(x[t].map(i8::cast_unsigned)));
             // Unsigned times signed bytes, two products added in 16 bits. This is why int4 codes are
             // stored without a sign; the assertion above says that no block saturates.
             sums[t][0] = _mm256_add_epi16(sums[t][0], _mm256_maddubs_epi16(low, x));
@@ -316,4 +302,46 @@ fn block_sums<const T: usize>(
         *sums = [_mm256_madd_epi16(sums[0], ones), _mm256_madd_epi16(sums[1], ones)];
     }
     sums
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
+    let (squares, rest) = numbers.as_chunks_mut::<LANES>();
+    let whole = squares.len() * LANES;
+    for (half, rows) in rows.as_chunks::<LANES>().0.iter().enumerate() {
+        let rows = rows.map(|row| row.as_chunks::<LANES>().0);
+        for (at, square) in squares.iter_mut().enumerate() {
+            let columns = transposed(rows.map(|row| load_f32(&row[at])));
+            for (numbers, column) in square.iter_mut().zip(columns) {
+                store_f32(&mut numbers.as_chunks_mut::<LANES>().0[half], column);
+            }
+        }
+    }
+    super::portable::interleave(rows.map(|row| &row[whole..]), rest);
+}
+
+/// The columns of a square of eight rows.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transposed(rows: [__m256; LANES]) -> [__m256; LANES] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    // Pairs of two rows, then of four, then both halves of the register.
+    let pairs = |a, b, c, d| {
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (low_2, high_2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0x44>(low, low_2),
+            _mm256_shuffle_ps::<0xEE>(low, low_2),
+            _mm256_shuffle_ps::<0x44>(high, high_2),
+            _mm256_shuffle_ps::<0xEE>(high, high_2),
+        ]
+    };
+    let (first, second) = (pairs(a, b, c, d), pairs(e, f, g, h));
+    let mut columns = [_mm256_setzero_ps(); LANES];
+    for column in 0..LANES / 2 {
+        let (first, second) = (first[column], second[column]);
+        columns[column] = _mm256_permute2f128_ps::<0x20>(first, second);
+        columns[column + LANES / 2] = _mm256_permute2f128_ps::<0x31>(first, second);
+    }
+    columns
 }

@@ -2,14 +2,14 @@
 
 use half::f16;
 
-use super::{BLOCK, OFFSET, Pair8, Quad4, ROWS, Tile, Token8};
+use super::{BLOCK, OFFSET_4, OFFSET_8, PerGroup8, PerToken8, Quad4, Quad8, ROWS, Tile, Tokens};
 use crate::dispatch::{PORTABLE_FMA, multiply_add};
 
-pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], x: [&[f32]; T]) -> Tile<f32, T> {
+pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], x: Tokens<'_, f32>) -> Tile<f32, T> {
     let mut sums = [[0.0; ROWS]; T];
-    for (feature, w) in w.iter().enumerate() {
+    for (w, x) in w.iter().zip(x.each::<T>()) {
         for (sums, x) in sums.iter_mut().zip(x) {
-            add(sums, w, x[feature]);
+            add(sums, w, *x);
         }
     }
     sums
@@ -22,38 +22,47 @@ fn add(sums: &mut [f32; ROWS], w: &[f32; ROWS], x: f32) {
     }
 }
 
-pub(super) fn w8a8<const T: usize>(w: &[Pair8], x: [&[[i16; 2]]; T]) -> Tile<i32, T> {
+pub(super) fn w8a8<const T: usize>(w: &[Quad8], x: PerToken8<'_>) -> Tile<i32, T> {
     let mut sums = [[0; ROWS]; T];
-    for (at, codes) in w.iter().enumerate() {
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = x[at].map(i32::from);
-            for (sum, code) in sums.iter_mut().zip(codes.as_chunks::<2>().0) {
-                *sum += i32::from(code[0]) * x[0] + i32::from(code[1]) * x[1];
+    for (w, x) in w.iter().zip(x.quads.each::<T>()) {
+        for (codes, feature) in codes_of_bytes(w).iter().zip(0..) {
+            // The offset of the sums is not needed, because the codes have their sign here.
+            for (sums, x) in sums.iter_mut().zip(x) {
+                add_codes(sums, codes, x[feature]);
             }
         }
     }
     sums
 }
 
-pub(super) fn w8a16(w: &[Pair8], x: &[[f32; 2]]) -> [f32; ROWS] {
+/// `sums += w * x`.
+fn add_codes(sums: &mut [i32; ROWS], codes: &[i8; ROWS], x: i8) {
+    for (sum, code) in sums.iter_mut().zip(codes) {
+        *sum += i32::from(*code) * i32::from(x);
+    }
+}
+
+pub(super) fn w8a16(w: &[Quad8], x: &[[f32; 4]]) -> [f32; ROWS] {
     let mut sums = [0.0; ROWS];
-    for (codes, x) in w.iter().zip(x) {
-        let [first, second] = numbers_of_pair(codes);
-        add(&mut sums, &first, x[0]);
-        add(&mut sums, &second, x[1]);
+    for (w, x) in w.iter().zip(x) {
+        for (codes, x) in codes_of_bytes(w).iter().zip(x) {
+            add(&mut sums, &codes.map(f32::from), *x);
+        }
     }
     sums
 }
 
-pub(super) fn expand8(w: &[Pair8], numbers: &mut [[f32; ROWS]]) {
-    for (codes, numbers) in w.iter().zip(numbers.as_chunks_mut::<2>().0) {
-        *numbers = numbers_of_pair(codes);
+pub(super) fn expand8(w: &[Quad8], numbers: &mut [[f32; ROWS]]) {
+    for (w, numbers) in w.iter().zip(numbers.as_chunks_mut::<4>().0) {
+        *numbers = codes_of_bytes(w).map(|codes| codes.map(f32::from));
     }
 }
 
-fn numbers_of_pair(codes: &Pair8) -> [[f32; ROWS]; 2] {
-    let (codes, _) = codes.as_chunks::<2>();
-    [0, 1].map(|feature| std::array::from_fn(|row| f32::from(codes[row][feature])))
+/// The codes of the 16 rows, feature by feature.
+fn codes_of_bytes(w: &Quad8) -> [[i8; ROWS]; 4] {
+    let (rows, _) = w.as_chunks::<4>();
+    let code = |row: usize, feature: usize| (i32::from(rows[row][feature]) - OFFSET_8) as i8;
+    std::array::from_fn(|feature| std::array::from_fn(|row| code(row, feature)))
 }
 
 pub(super) fn w4a16(w: &[Quad4], scales: &[[f16; ROWS]], x: &[[f32; 4]]) -> [f32; ROWS] {
@@ -89,8 +98,8 @@ fn codes_of_quad(bytes: &Quad4) -> [[i8; ROWS]; 4] {
     let mut codes = [[0; ROWS]; 4];
     for (row, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
         for (feature, byte) in bytes.iter().enumerate() {
-            codes[feature][row] = (byte & 0x0F).cast_signed() - OFFSET;
-            codes[feature][row + ROWS / 2] = (byte >> 4).cast_signed() - OFFSET;
+            codes[feature][row] = (byte & 0x0F).cast_signed() - OFFSET_4;
+            codes[feature][row + ROWS / 2] = (byte >> 4).cast_signed() - OFFSET_4;
         }
     }
     codes
@@ -99,31 +108,42 @@ fn codes_of_quad(bytes: &Quad4) -> [[i8; ROWS]; 4] {
 pub(super) fn w4a8<const T: usize>(
     w: &[Quad4],
     scales: &[[f16; ROWS]],
-    x: [Token8<'_>; T],
+    x: PerGroup8<'_>,
 ) -> Tile<f32, T> {
     let mut sums = [[0.0; ROWS]; T];
     let in_group = (w.len() / (BLOCK / 4) / scales.len().max(1)).max(1);
-    for (at, quads) in w.chunks_exact(BLOCK / 4).enumerate() {
-        let scales = scales[at / in_group].map(f16::to_f32);
-        let mut exact = [[0; ROWS]; T];
-        for (quad, bytes) in quads.iter().enumerate() {
-            let codes = codes_of_quad(bytes);
-            for (exact, x) in exact.iter_mut().zip(&x) {
-                // `x.offsets` are not needed, because the codes have their sign here.
-                let x = x.quads[at * BLOCK / 4 + quad];
-                for (codes, x) in codes.iter().zip(x) {
-                    exact.iter_mut().zip(codes).for_each(|(sum, &code)| {
-                        *sum += i32::from(code) * i32::from(x);
-                    });
+    let mut blocks = w.chunks_exact(BLOCK / 4).zip(x.quads.parts(BLOCK / 4));
+    for (of_w, of_x) in scales.iter().zip(x.scales.each::<T>()) {
+        let of_w = of_w.map(f16::to_f32);
+        for (w, x) in blocks.by_ref().take(in_group) {
+            let exact = block_sums::<T>(w, x);
+            for ((sums, exact), of_x) in sums.iter_mut().zip(exact).zip(of_x) {
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    *sum = multiply_add::<PORTABLE_FMA>(exact[row] as f32, of_w[row] * of_x, *sum);
                 }
-            }
-        }
-        for ((sums, exact), x) in sums.iter_mut().zip(exact).zip(&x) {
-            let x = x.scales[at / in_group];
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum = multiply_add::<PORTABLE_FMA>(exact[row] as f32, scales[row] * x, *sum);
             }
         }
     }
     sums
+}
+
+/// The sums of `code * code` over a block.
+fn block_sums<const T: usize>(w: &[Quad4], x: Tokens<'_, [i8; 4]>) -> Tile<i32, T> {
+    let mut sums = [[0; ROWS]; T];
+    for (w, x) in w.iter().zip(x.each::<T>()) {
+        for (codes, feature) in codes_of_quad(w).iter().zip(0..) {
+            for (sums, x) in sums.iter_mut().zip(x) {
+                add_codes(sums, codes, x[feature]);
+            }
+        }
+    }
+    sums
+}
+
+pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
+    for (row, values) in rows.into_iter().enumerate() {
+        for (numbers, value) in numbers.iter_mut().zip(values) {
+            numbers[row] = *value;
+        }
+    }
 }
