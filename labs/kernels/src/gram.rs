@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, s};
 use rayon::prelude::*;
+
+use crate::plain::multiply;
 
 /// Rows and columns of a tile: few enough that its sum stays in a core's cache, many enough that packing
 /// the tokens takes little of the time.
@@ -53,7 +54,7 @@ impl Gram {
             for x in batches {
                 let [left, right] =
                     [&tile.rows, &tile.columns].map(|range| x.slice(s![.., range.clone()]));
-                general_mat_mul(1.0, &left.t(), &right, 0.0, &mut product);
+                multiply(left.t(), right.t(), product.view_mut());
                 tile.sum.zip_mut_with(&product, |sum, &product| *sum += f64::from(product));
             }
         });

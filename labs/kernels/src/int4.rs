@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::KernelError;
 use crate::int8::in_panel;
-use crate::loops::{self, BLOCK, OFFSET_4, Quad4, ROWS};
+use crate::loops::{self, BLOCK, MostTokens, OFFSET_4, Quad4, ROWS};
 use crate::panels::{Interleaved, Tile, by_panels};
 use crate::tokens::{PerGroup, check_features, padded};
 
@@ -136,7 +136,7 @@ impl Int4 {
         let tokens = x.nrows();
         let x = &PerGroup::quantize(x, self.group_size)?;
         Ok(by_panels(tokens, self.out_features, self.in_features, |mut piece| {
-            piece.in_tiles(self.panel_bytes(), loops::most_tokens_of_blocks(), |panel| {
+            piece.in_tiles(self.panel_bytes(), MostTokens::here().w4a8, |panel| {
                 let (w, scales) = self.panel(panel);
                 W4A8 { w, scales, x }
             });

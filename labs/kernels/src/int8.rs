@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::KernelError;
-use crate::loops::{self, OFFSET_8, Quad8, ROWS};
+use crate::loops::{self, MostTokens, OFFSET_8, Quad8, ROWS};
 use crate::panels::{Interleaved, Tile, by_panels};
 use crate::tokens::{PerToken, check_features, padded};
 
@@ -70,7 +70,8 @@ impl Int8 {
         }
         let (panel, lane) = (self.panel(row / ROWS), row % ROWS);
         let scale = self.scales[row / ROWS][lane];
-        let code = |feature: usize| i32::from(panel[feature / 4][4 * lane + feature % 4]) - OFFSET_8;
+        let code =
+            |feature: usize| i32::from(panel[feature / 4][4 * lane + feature % 4]) - OFFSET_8;
         Some((0..self.in_features).map(|feature| code(feature) as f32 * scale).collect())
     }
 
@@ -111,10 +112,8 @@ impl Int8 {
 
     fn product(&self, tokens: usize, x: &PerToken) -> Array2<f32> {
         by_panels(tokens, self.out_features, self.in_features, |mut piece| {
-            piece.in_tiles(size_of::<Quad8>() * self.quads(), loops::most_tokens(), |panel| W8A8 {
-                w: self.panel(panel),
-                scales: &self.scales[panel],
-                x,
+            piece.in_tiles(size_of::<Quad8>() * self.quads(), MostTokens::here().w8a8, |panel| {
+                W8A8 { w: self.panel(panel), scales: &self.scales[panel], x }
             });
         })
     }

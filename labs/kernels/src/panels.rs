@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use crate::loops::{self, ROWS, Tokens};
+use crate::loops::{self, MostTokens, ROWS, Tokens};
 
 /// The fewest multiplications of a task, about the time that it takes to wake a thread.
 const MIN_TASK: usize = 1 << 16;
-/// Tokens that are interleaved: the most that a tile has.
-const WIDTH: usize = 16;
+/// Tokens that are interleaved: the most that a tile has, and as many as rows, so that a factor of a product
+/// can stand on either side.
+const WIDTH: usize = ROWS;
 /// Tokens that a task multiplies with some panels before the next tokens, few enough that their
 /// activations stay in the core's cache.
 const BLOCK: usize = 3 * WIDTH;
@@ -75,6 +76,34 @@ impl Interleaved<f32> {
             let rows = std::array::from_fn(|row| &rows[row * places..][..places]);
             loops::interleave(rows, values.as_chunks_mut().0);
         })
+    }
+}
+
+impl Interleaved<f32> {
+    /// From the rows of `x`. Neighbours along a row or along a column are read together.
+    pub(crate) fn of_view(x: ArrayView2<f32>) -> Self {
+        let (tokens, places) = x.dim();
+        if x.strides()[1] == 1 || tokens == 1 {
+            return Self::of_rows(x.as_standard_layout().as_slice().unwrap_or_default(), places);
+        }
+        let mut values = vec![0.0; x.len()];
+        let columns = x.t();
+        for (place, column) in columns.as_standard_layout().outer_iter().enumerate() {
+            for (group, some) in column.as_slice().unwrap_or_default().chunks(WIDTH).enumerate() {
+                let first = group * WIDTH * places + place * some.len();
+                values[first..][..some.len()].copy_from_slice(some);
+            }
+        }
+        Self { values, tokens, places }
+    }
+
+    /// The values as a panel of weights, with zeros for rows that there are not.
+    pub(crate) fn panel(&self, panel: usize, numbers: &mut [[f32; ROWS]]) {
+        let all = self.at(panel * ROWS);
+        for (numbers, values) in numbers.iter_mut().zip(all.values.chunks_exact(all.width)) {
+            numbers[..values.len()].copy_from_slice(values);
+            numbers[values.len()..].fill(0.0);
+        }
     }
 }
 
@@ -185,7 +214,7 @@ impl<'rows> Piece<'rows> {
                 expand(panel, numbers);
             }
             let first = panels.start;
-            self.some_in_tiles(panels, loops::most_tokens(), &|panel| {
+            self.some_in_tiles(panels, MostTokens::here().f32, &|panel| {
                 let numbers = &room[(panel - first) * features..][..features];
                 Expanded { numbers, x, scales: scales(panel) }
             });

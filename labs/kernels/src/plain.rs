@@ -1,11 +1,11 @@
 //! Products with `f32` weights: by rows for one token, by panels for more.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
 
 use crate::dispatch::{dispatched, multiply_add};
 use crate::loops::{self, ROWS};
-use crate::panels::{Interleaved, by_panels};
+use crate::panels::{Interleaved, Piece, by_panels};
 
 /// Values that one vector register of AVX2 holds.
 const LANES: usize = 8;
@@ -24,6 +24,22 @@ pub fn product(x: &Array2<f32>, w: &Array2<f32>) -> Array2<f32> {
         },
         _ => x.dot(&w.t()),
     }
+}
+
+/// `x @ w.T` into `out`, which is in row order, on the calling thread. `x` is `[tokens, features]`, `w` is
+/// `[rows, features]`, each in row or in column order, `out` is `[tokens, rows]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn multiply(x: ArrayView2<f32>, w: ArrayView2<f32>, mut out: ArrayViewMut2<f32>) {
+    assert_eq!((x.nrows(), w.nrows(), x.ncols()), (out.nrows(), out.ncols(), w.ncols()), "shapes");
+    if x.ncols() == 0 {
+        return out.fill(0.0);
+    }
+    let panels = w.nrows().div_ceil(ROWS);
+    let (x, w) = (Interleaved::of_view(x), Interleaved::of_view(w));
+    let panel = |panel: usize, numbers: &mut [_]| w.panel(panel, numbers);
+    Piece::new(out, 0..panels).in_tiles_of_numbers(&x, panel, |_| None);
 }
 
 /// Each row of the weights is read once, so the time is that of reading memory.

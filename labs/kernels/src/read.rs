@@ -19,14 +19,7 @@ dispatched! {
 
 #[inline(always)]
 fn sum_body<const FMA: bool>(words: &[u64]) -> u64 {
-    let (chunks, rest) = words.as_chunks::<32>();
-    let mut sums = [0u64; 32];
-    for chunk in chunks {
-        for (sum, word) in sums.iter_mut().zip(chunk) {
-            *sum = sum.wrapping_add(*word);
-        }
-    }
-    sums.iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word))
+    words.iter().fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
 #[cfg(test)]

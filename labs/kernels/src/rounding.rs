@@ -2,9 +2,6 @@
 
 use half::f16;
 
-/// Values that one vector register holds.
-const LANES: usize = 8;
-
 /// The bits of an infinity. Magnitudes compare as their bits do, and NaN comes after infinity, so the
 /// largest bits give the absmax and say whether all values are finite.
 pub const INFINITE: u32 = 0x7F80_0000;
@@ -12,14 +9,8 @@ pub const INFINITE: u32 = 0x7F80_0000;
 /// The bits of the absmax.
 #[inline(always)]
 pub fn absmax_bits(values: &[f32]) -> u32 {
-    let (registers, rest) = values.as_chunks::<LANES>();
-    let mut lanes = [0; LANES];
-    for register in registers {
-        for lane in 0..LANES {
-            lanes[lane] = lanes[lane].max(magnitude_bits(register[lane]));
-        }
-    }
-    lanes.into_iter().chain(rest.iter().map(|value| magnitude_bits(*value))).fold(0, u32::max)
+    // Integers may be compared in any order, so a compiler finds the registers by itself.
+    values.iter().map(|value| magnitude_bits(*value)).fold(0, u32::max)
 }
 
 /// The bits of a magnitude: all but the sign.

@@ -6,9 +6,9 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::KernelError;
-use crate::dispatch::dispatched;
 use crate::dispatch::Instructions;
-use crate::loops::{BLOCK, OFFSET_4, OFFSET_8, PerGroup8, PerToken8};
+use crate::dispatch::dispatched;
+use crate::loops::{BLOCK, OFFSET_4, OFFSET_8, PerGroup8, PerToken8, halves_of_lane};
 use crate::panels::Interleaved;
 use crate::rounding::{INFINITE, absmax_bits, nearest};
 
@@ -60,7 +60,8 @@ impl Rounded {
         let mut scales = given.map_or_else(|| vec![f32::NAN; count], <[f32]>::to_vec);
         let mut codes = vec![0; values.len()];
         let mut offsets = vec![0; values.len() / block.max(1)];
-        let work = values.par_chunks_exact(size.max(1)).zip(codes.par_chunks_exact_mut(size.max(1)));
+        let work =
+            values.par_chunks_exact(size.max(1)).zip(codes.par_chunks_exact_mut(size.max(1)));
         let work = work.zip(offsets.par_chunks_exact_mut((size / block.max(1)).max(1)));
         let work = work.zip(&mut scales).with_min_len(MIN_TASK.div_ceil(size.max(1)));
         work.for_each(|(((values, codes), offsets), scale)| {
@@ -80,7 +81,7 @@ impl Rounded {
 pub(crate) struct PerToken {
     quads: Interleaved<[i8; 4]>,
     /// Nothing where no loop reads it.
-    wide: Interleaved<[i16; 4]>,
+    wide: Interleaved<[i32; 2]>,
     offsets: Interleaved<i32>,
     pub(crate) scales: Vec<f32>,
 }
@@ -95,7 +96,7 @@ impl PerToken {
         let values = padded(x, x.ncols(), 4 * quads);
         let rounded = Rounded::new(&values, 4 * quads, given, 4 * quads, OFFSET_8);
         check_finite(x, &rounded.scales)?;
-        let in_16_bits = |[a, b, c, d]: [i8; 4]| [a, c, b, d].map(i16::from);
+        let in_16_bits = |[a, b, c, d]: [i8; 4]| [halves_of_lane(a, c), halves_of_lane(b, d)];
         let wide = if Instructions::used() == Instructions::Avx2 {
             Interleaved::of(rounded.quads(), quads, in_16_bits)
         } else {

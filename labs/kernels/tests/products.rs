@@ -94,6 +94,22 @@ fn f32_products_are_those_of_f64_within_the_bound_of_their_sums() {
 }
 
 #[test]
+fn a_product_on_one_thread_is_the_same_for_rows_and_columns_and_parts_of_matrices() {
+    for (tokens, rows, columns) in SHAPES.into_iter().chain([(5, 37, 45), (33, 3, 1), (2, 3, 0)]) {
+        let (x, w) = (normal_matrix(1, tokens, columns), normal_matrix(2, rows + 3, columns + 5));
+        let w = w.slice(s![1..=rows, 2..columns + 2]);
+        let mut found = Array2::from_elem((tokens, rows), f32::NAN);
+        plain::multiply(x.view(), w, found.view_mut());
+        let what = format!("[{tokens}, {rows}, {columns}]");
+        hold(&what, &found, &x.mapv(f64::from), &w.mapv(f64::from), columns + 1);
+        let turned = [x.view(), w].map(|m| m.t().as_standard_layout().into_owned());
+        let mut again = Array2::from_elem((tokens, rows), f32::NAN);
+        plain::multiply(turned[0].t(), turned[1].t(), again.view_mut());
+        assert_eq!(again, found, "{what}, turned");
+    }
+}
+
+#[test]
 fn w8a8_is_the_integer_product_to_the_bit() -> Result {
     for (tokens, rows, columns) in SHAPES.into_iter().chain([(4, 17, 45), (1, 1, 1), (7, 5, 3)]) {
         let (w, scales) = (codes(tokens, rows, columns, 127), scales(rows));

@@ -1,7 +1,7 @@
 //! Causal attention with grouped key-value heads.
 
 use kernels::elementwise;
-use ndarray::linalg::general_mat_mul;
+use kernels::plain::multiply;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
@@ -94,17 +94,20 @@ fn attend_block(
     keys: ArrayView2<f32>,
     values: ArrayView2<f32>,
     first: usize,
-    mut out: ArrayViewMut2<f32>,
+    out: ArrayViewMut2<f32>,
 ) {
     let mut scores = Array2::zeros((q.nrows(), keys.nrows()));
-    general_mat_mul(1.0 / (q.ncols() as f32).sqrt(), &q, &keys.t(), 0.0, &mut scores);
+    // The query is scaled rather than the scores, because `head_dim` is the smaller number.
+    let root = (q.ncols() as f32).sqrt();
+    let scaled = q.mapv(|q| q / root);
+    multiply(scaled.view(), keys, scores.view_mut());
     for (row, mut scores) in scores.rows_mut().into_iter().enumerate() {
         if let Some(scores) = scores.as_slice_mut() {
             softmax_of_seen(scores, first + row + 1);
         }
     }
     // Future positions have weight 0, so the product needs no mask.
-    general_mat_mul(1.0, &scores, &values, 0.0, &mut out);
+    multiply(scores.view(), values.t(), out);
 }
 
 /// The softmax of the first `seen` scores; the others get no weight.

@@ -91,13 +91,6 @@ pub(super) fn f32_tile<const T: usize>(w: &[[f32; ROWS]], x: Tokens<'_, f32>) ->
     f32_results(sums)
 }
 
-/// Two codes in one lane.
-#[inline(always)]
-fn lane(low: i16, high: i16) -> i32 {
-    let [low, high] = [low, high].map(|code| u32::from(code.cast_unsigned()));
-    (low | high << 16).cast_signed()
-}
-
 #[target_feature(enable = "avx2")]
 pub(super) fn w8a8<const T: usize>(w: &[Quad8], x: PerToken8<'_>) -> Tile<i32, T> {
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
@@ -107,17 +100,19 @@ pub(super) fn w8a8<const T: usize>(w: &[Quad8], x: PerToken8<'_>) -> Tile<i32, T
         }
     }
     for (w, x) in w.iter().zip(x.wide.each::<T>()) {
-        for (half, w) in halves::<_, 32>(w).into_iter().enumerate() {
-            let w = load(w);
-            // The codes have no sign, so zeros make 16 bits of them.
-            let even = _mm256_and_si256(w, _mm256_set1_epi16(0x00FF));
-            let odd = _mm256_srli_epi16::<8>(w);
-            for t in 0..T {
+        let [low, high] = halves::<_, 32>(w);
+        let (low, high) = (load(low), load(high));
+        // The codes have no sign, so zeros make 16 bits of them.
+        let bytes = _mm256_set1_epi16(0x00FF);
+        let even = [_mm256_and_si256(low, bytes), _mm256_and_si256(high, bytes)];
+        let odd = [_mm256_srli_epi16::<8>(low), _mm256_srli_epi16::<8>(high)];
+        for t in 0..T {
+            let x = [_mm256_set1_epi32(x[t][0]), _mm256_set1_epi32(x[t][1])];
+            for half in 0..2 {
                 // Two products of 16 bits and their sum in 32 bits, exact for any codes. The twice as wide
                 // `maddubs` is no substitute, because its 16-bit sums saturate.
-                let [a, b, c, d] = x[t];
-                let even = _mm256_madd_epi16(even, _mm256_set1_epi32(lane(a, b)));
-                let odd = _mm256_madd_epi16(odd, _mm256_set1_epi32(lane(c, d)));
+                let even = _mm256_madd_epi16(even[half], x[0]);
+                let odd = _mm256_madd_epi16(odd[half], x[1]);
                 sums[t][half] = _mm256_add_epi32(sums[t][half], _mm256_add_epi32(even, odd));
             }
         }
@@ -276,10 +271,7 @@ pub(super) fn w4a8<const T: usize>(
 /// The sums of `(code + 8) * code` over a block.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn block_sums<const T: usize>(
-    w: &[Quad4; BLOCK / 4],
-    x: Tokens<'_, [i8; 4]>,
-) -> [[__m256i; 2]; T] {
+fn block_sums<const T: usize>(w: &[Quad4; BLOCK / 4], x: Tokens<'_, [i8; 4]>) -> [[__m256i; 2]; T] {
     const { assert!(BLOCK as i32 / 2 * (7 + OFFSET_4 as i32) * 127 <= i16::MAX as i32) };
     let nibbles = _mm256_set1_epi8(0x0F);
     let mut sums = [[_mm256_setzero_si256(); 2]; T];

@@ -75,9 +75,9 @@ impl<'a, Value> Tokens<'a, Value> {
 pub(crate) struct PerToken8<'a> {
     /// The codes, -127 to 127, by quads.
     pub(crate) quads: Tokens<'a, [i8; 4]>,
-    /// The same in 16 bits, the features of a quad in the order 0, 2, 1, 3. For AVX2 alone, which
-    /// multiplies the even bytes of the weights and then the odd ones.
-    pub(crate) wide: Tokens<'a, [i16; 4]>,
+    /// The same in 16 bits, two codes in one number: features 0 and 2 of a quad, and features 1 and 3. For
+    /// AVX2 alone, which multiplies the even bytes of the weights and then the odd ones.
+    pub(crate) wide: Tokens<'a, [i32; 2]>,
     /// [`OFFSET_8`] times the sum of the codes of each token.
     pub(crate) offsets: Tokens<'a, i32>,
 }
@@ -93,15 +93,29 @@ pub(crate) struct PerGroup8<'a> {
     pub(crate) offsets: Tokens<'a, i32>,
 }
 
-/// The most tokens of a tile whose sums take one place each: with AVX-512 16 of 32 registers, with AVX2
-/// 12 of 16 registers, of which two more hold weights and one an activation.
-pub(crate) fn most_tokens() -> usize {
-    if Instructions::used() == Instructions::Avx512 { 16 } else { 6 }
+/// Two codes as the halves of a number.
+pub(crate) fn halves_of_lane(low: i8, high: i8) -> i32 {
+    let [low, high] = [low, high].map(|code| u32::from(i16::from(code).cast_unsigned()));
+    (low | high << 16).cast_signed()
 }
 
-/// As [`most_tokens`] for w4a8, which has integer sums of a block beside the `f32` sums.
-pub(crate) fn most_tokens_of_blocks() -> usize {
-    if Instructions::used() == Instructions::Avx512 { 8 } else { 4 }
+/// The most tokens of a tile of each loop, so that its sums, the weights and an activation fit the
+/// registers: 32 with AVX-512, where a token has one sum, and 16 with AVX2, where a token has two.
+pub(crate) struct MostTokens {
+    pub(crate) f32: usize,
+    /// AVX2 holds even and odd features of the weights apart.
+    pub(crate) w8a8: usize,
+    /// The integer sums of a block stand beside the `f32` sums.
+    pub(crate) w4a8: usize,
+}
+
+impl MostTokens {
+    pub(crate) fn here() -> Self {
+        match Instructions::used() {
+            Instructions::Avx512 => Self { f32: 16, w8a8: 16, w4a8: 8 },
+            Instructions::Avx2 | Instructions::Portable => Self { f32: 6, w8a8: 4, w4a8: 4 },
+        }
+    }
 }
 
 /// Defines each loop as the choice between its forms.

@@ -75,14 +75,13 @@ fn every_form_gives_the_same_for_f32() {
 fn every_form_gives_the_same_for_int8() {
     let w: Vec<Quad8> = arrays(whole(64 * 10, 255).map(|w| w.unsigned_abs() as u8));
     let codes: Vec<[i8; 4]> = arrays(whole(4 * 5 * 10, 127).map(|x| x as i8));
-    let wide: Vec<[i16; 4]> =
-        codes.iter().map(|&[a, b, c, d]| [a, c, b, d].map(i16::from)).collect();
+    let wide: Vec<[i32; 2]> =
+        codes.iter().map(|&[a, b, c, d]| [halves_of_lane(a, c), halves_of_lane(b, d)]).collect();
     let sum = |token: usize| -> i32 {
         codes.chunks_exact(5).flat_map(|place| place[token]).map(i32::from).sum()
     };
     let offsets: [i32; 5] = std::array::from_fn(|token| OFFSET_8 * sum(token));
-    let x =
-        PerToken8 { quads: tokens(&codes), wide: tokens(&wide), offsets: tokens(&offsets) };
+    let x = PerToken8 { quads: tokens(&codes), wide: tokens(&wide), offsets: tokens(&offsets) };
     hold!(w8a8::<3>(&w, x));
     let x: Vec<[f32; 4]> = codes.iter().map(|quad| quad.map(f32::from)).collect();
     hold!(w8a16(&w, &x[..10]));
@@ -102,8 +101,7 @@ fn every_form_gives_the_same_for_int4() {
     let offsets: Vec<i32> =
         (0..4 * 5).map(|at| i32::from(OFFSET_4) * of_block(at / 5, at % 5)).collect();
     let of_x = [2.0, 0.5, 1.0, 4.0, 8.0, 0.25, 1.0, 2.0, 0.5, 4.0];
-    let x =
-        PerGroup8 { quads: tokens(&codes), scales: tokens(&of_x), offsets: tokens(&offsets) };
+    let x = PerGroup8 { quads: tokens(&codes), scales: tokens(&of_x), offsets: tokens(&offsets) };
     hold!(w4a8::<3>(&w, &scales, x));
     let x: Vec<[f32; 4]> = codes[..32].iter().map(|quad| quad.map(f32::from)).collect();
     hold!(w4a16(&w, &scales, &x));
