@@ -5,6 +5,7 @@
 //! query and the sum.
 
 use crate::dispatch::{dispatched, multiply_add};
+use crate::loops::{ROWS, across};
 
 /// Values that are unpacked together. The width of a head has to be a multiple.
 pub const UNIT: usize = 32;
@@ -198,26 +199,21 @@ fn dots_of<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[f32], group: usize, y:
     let (x, of_group) = (x.as_chunks::<UNIT>().0, (group / UNIT).max(1));
     let groups = (x.len() / of_group).max(1);
     let mut bytes = bytes.chunks_exact((of_group * C::BYTES).max(1));
-    // Registers of eight sums are written down for eight groups and then added across, because the sum of
-    // the lanes of one register would take longer than the products.
-    for (block, y) in y.chunks_mut(SUMS).enumerate() {
-        let mut sums = [[0.0; SUMS]; SUMS];
+    // The registers of 16 groups are added across together, because the sum of the lanes of one register
+    // would take longer than the products.
+    for (block, y) in y.chunks_mut(ROWS).enumerate() {
+        let mut sums = [[0.0; ROWS]; ROWS];
         for (at, (sums, bytes)) in sums.iter_mut().zip(&mut bytes).take(y.len()).enumerate() {
-            let first = (block * SUMS + at) % groups * of_group;
+            let first = (block * ROWS + at) % groups * of_group;
             *sums = lanes::<FMA, C>(bytes, &x[first..first + of_group]);
         }
-        for (y, sums) in y.iter_mut().zip(&sums) {
-            *y = sums.iter().sum();
-        }
+        y.copy_from_slice(&across(&sums)[..y.len()]);
     }
 }
 
-/// Sums that one register holds.
-const SUMS: usize = 8;
-
-/// The products of a group with its part of a query, in eight sums.
+/// The products of a group with its part of a query, in 16 sums.
 #[inline(always)]
-fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; SUMS] {
+fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; ROWS] {
     let mut sums = [0.0; UNIT];
     for (bytes, x) in bytes.chunks_exact(C::BYTES).zip(x) {
         let values = C::unit::<FMA>(bytes);
@@ -225,11 +221,7 @@ fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; S
             sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
         }
     }
-    let mut eight = [0.0; SUMS];
-    for lane in 0..SUMS {
-        eight[lane] = (sums[lane] + sums[lane + 8]) + (sums[lane + 16] + sums[lane + 24]);
-    }
-    eight
+    std::array::from_fn(|lane| sums[lane] + sums[lane + ROWS])
 }
 
 dispatched! {

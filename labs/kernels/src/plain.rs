@@ -74,8 +74,19 @@ dispatched! {
 
 #[inline(always)]
 fn rows_body<const FMA: bool>(w: &[f32], x: &[f32], y: &mut [f32]) {
-    for (y, row) in y.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
-        *y = dot_body::<FMA>(row, x);
+    let width = x.len().max(1);
+    for (w, y) in w.chunks(ROWS * width).zip(y.chunks_mut(ROWS)) {
+        let (mut lanes, mut rests) = ([[0.0; ROWS]; ROWS], [0.0; ROWS]);
+        for (row, w) in w.chunks_exact(width).enumerate() {
+            let (sums, rest) = lanes_body::<FMA>(w, x);
+            for lane in 0..ROWS {
+                lanes[row][lane] = sums[lane] + sums[lane + ROWS];
+            }
+            rests[row] = rest;
+        }
+        for ((y, sum), rest) in y.iter_mut().zip(loops::across(&lanes)).zip(rests) {
+            *y = sum + rest;
+        }
     }
 }
 
@@ -84,11 +95,17 @@ dispatched! {
     pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
 }
 
-// Sums in 32 lanes, four registers, because a compiler must not reorder one sum, and because an FMA
-// waits several cycles for the sum that it adds to.
 // ANCHOR: dot_f32
 #[inline(always)]
 fn dot_body<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
+    let (sums, rest) = lanes_body::<FMA>(row, x);
+    sums.iter().sum::<f32>() + rest
+}
+
+// Sums in 32 lanes, four registers of AVX2, because a compiler must not reorder one sum, and because an
+// FMA waits several cycles for the sum that it adds to. The sum of the last features is apart.
+#[inline(always)]
+fn lanes_body<const FMA: bool>(row: &[f32], x: &[f32]) -> ([f32; 4 * LANES], f32) {
     let (blocks, rest) = row.as_chunks::<{ 4 * LANES }>();
     let (x_blocks, x_rest) = x.as_chunks::<{ 4 * LANES }>();
     let mut sums = [0.0; 4 * LANES];
@@ -97,8 +114,8 @@ fn dot_body<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
             sums[lane] = multiply_add::<FMA>(w[lane], x[lane], sums[lane]);
         }
     }
-    let total = sums.iter().sum();
-    rest.iter().zip(x_rest).fold(total, |sum, (w, x)| multiply_add::<FMA>(*w, *x, sum))
+    let last = rest.iter().zip(x_rest);
+    (sums, last.fold(0.0, |sum, (w, x)| multiply_add::<FMA>(*w, *x, sum)))
 }
 // ANCHOR_END: dot_f32
 

@@ -337,3 +337,29 @@ fn transposed(rows: [__m256; LANES]) -> [__m256; LANES] {
     }
     columns
 }
+
+#[target_feature(enable = "avx2")]
+pub(super) fn across(arrays: &[[f32; ROWS]; ROWS]) -> [f32; ROWS] {
+    let mut results = [0.0; ROWS];
+    let halves = results.as_chunks_mut::<LANES>().0.iter_mut();
+    for (results, arrays) in halves.zip(arrays.as_chunks::<LANES>().0) {
+        let mut eight = [_mm256_setzero_ps(); LANES];
+        for row in 0..LANES {
+            let [low, high] = self::halves::<_, LANES>(&arrays[row]);
+            eight[row] = _mm256_add_ps(load_f32(low), load_f32(high));
+        }
+        // Row `i` and row `i + 4` become the halves of a register, so that the rows end in their order.
+        let mut four = [_mm256_setzero_ps(); LANES / 2];
+        for row in 0..LANES / 2 {
+            let (a, b) = (eight[row], eight[row + LANES / 2]);
+            let low = _mm256_permute2f128_ps::<0x20>(a, b);
+            four[row] = _mm256_add_ps(low, _mm256_permute2f128_ps::<0x31>(a, b));
+        }
+        let [a, b, c, d] = four;
+        let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let low = _mm256_shuffle_ps::<0x44>(ab, cd);
+        store_f32(results, _mm256_add_ps(low, _mm256_shuffle_ps::<0xEE>(ab, cd)));
+    }
+    results
+}

@@ -250,3 +250,25 @@ pub(super) fn w4a8<const T: usize>(
 pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
     super::avx2::interleave(rows, numbers);
 }
+
+#[target_feature(enable = "avx512f")]
+pub(super) fn across(arrays: &[[f32; ROWS]; ROWS]) -> [f32; ROWS] {
+    // Rows `i`, `i + 4`, `i + 8` and `i + 12` become the quarters of a register, so that the rows end in
+    // their order.
+    let mut four = [_mm512_setzero_ps(); 4];
+    for row in 0..4 {
+        let [a, b, c, d] = [row, row + 4, row + 8, row + 12].map(|row| &arrays[row]);
+        let (a, b, c, d) = (load_f32(a), load_f32(b), load_f32(c), load_f32(d));
+        let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+        let ab = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(a, b));
+        let low = _mm512_shuffle_f32x4::<0x44>(c, d);
+        let cd = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(c, d));
+        let even = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+        four[row] = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+    }
+    let [a, b, c, d] = four;
+    let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    let low = _mm512_shuffle_ps::<0x44>(ab, cd);
+    f32_results([_mm512_add_ps(low, _mm512_shuffle_ps::<0xEE>(ab, cd))])[0]
+}

@@ -147,3 +147,11 @@ pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
         }
     }
 }
+
+pub(super) fn across(arrays: &[[f32; ROWS]; ROWS]) -> [f32; ROWS] {
+    arrays.each_ref().map(|lanes| {
+        let half: [f32; 8] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 8]);
+        let four: [f32; 4] = std::array::from_fn(|lane| half[lane] + half[lane + 4]);
+        (four[0] + four[2]) + (four[1] + four[3])
+    })
+}

@@ -69,6 +69,11 @@ fn every_form_gives_the_same_for_f32() {
     let rows: Vec<f32> = whole(ROWS * 21, 999).map(|w| w as f32).collect();
     let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[row * 21..][..21]);
     hold_numbers!(21, interleave(rows));
+    // Numbers whose sums are rounded, because every form adds in the same order.
+    let thirds: Vec<[f32; ROWS]> = arrays(whole(ROWS * ROWS, 999).map(|w| w as f32 / 3.0));
+    if let [arrays] = thirds.as_chunks::<ROWS>().0 {
+        hold!(across(arrays));
+    }
 }
 
 #[test]
