@@ -300,16 +300,40 @@ fn block_sums<const T: usize>(w: &[Quad4; BLOCK / 4], x: Tokens<'_, [i8; 4]>) ->
 pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
     let (squares, rest) = numbers.as_chunks_mut::<LANES>();
     let whole = squares.len() * LANES;
-    for (half, rows) in rows.as_chunks::<LANES>().0.iter().enumerate() {
-        let rows = rows.map(|row| row.as_chunks::<LANES>().0);
-        for (at, square) in squares.iter_mut().enumerate() {
-            let columns = transposed(rows.map(|row| load_f32(&row[at])));
-            for (numbers, column) in square.iter_mut().zip(columns) {
-                store_f32(&mut numbers.as_chunks_mut::<LANES>().0[half], column);
+    for half in 0..2 {
+        // One length for all, so that the compiler can drop the bounds checks inside the loop.
+        let mut parts = [&[][..]; LANES];
+        for row in 0..LANES {
+            parts[row] = &rows[half * LANES + row].as_chunks::<LANES>().0[..squares.len()];
+        }
+        for at in 0..squares.len() {
+            let mut square = [_mm256_setzero_ps(); LANES];
+            for row in 0..LANES {
+                square[row] = load_f32(&parts[row][at]);
+            }
+            let square = transposed(square);
+            for column in 0..LANES {
+                let numbers = squares[at][column].as_chunks_mut::<LANES>().0;
+                store_f32(&mut numbers[half], square[column]);
             }
         }
     }
     super::portable::interleave(rows.map(|row| &row[whole..]), rest);
+}
+
+/// Of four rows, the columns of the left half and those of the right half, side by side: 0 and 4, 1 and 5,
+/// 2 and 6, 3 and 7.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pairs(a: __m256, b: __m256, c: __m256, d: __m256) -> [__m256; LANES / 2] {
+    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let (low_2, high_2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    [
+        _mm256_shuffle_ps::<0x44>(low, low_2),
+        _mm256_shuffle_ps::<0xEE>(low, low_2),
+        _mm256_shuffle_ps::<0x44>(high, high_2),
+        _mm256_shuffle_ps::<0xEE>(high, high_2),
+    ]
 }
 
 /// The columns of a square of eight rows.
@@ -317,17 +341,6 @@ pub(super) fn interleave(rows: [&[f32]; ROWS], numbers: &mut [[f32; ROWS]]) {
 #[target_feature(enable = "avx2")]
 fn transposed(rows: [__m256; LANES]) -> [__m256; LANES] {
     let [a, b, c, d, e, f, g, h] = rows;
-    // Pairs of two rows, then of four, then both halves of the register.
-    let pairs = |a, b, c, d| {
-        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        let (low_2, high_2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-        [
-            _mm256_shuffle_ps::<0x44>(low, low_2),
-            _mm256_shuffle_ps::<0xEE>(low, low_2),
-            _mm256_shuffle_ps::<0x44>(high, high_2),
-            _mm256_shuffle_ps::<0xEE>(high, high_2),
-        ]
-    };
     let (first, second) = (pairs(a, b, c, d), pairs(e, f, g, h));
     let mut columns = [_mm256_setzero_ps(); LANES];
     for column in 0..LANES / 2 {
