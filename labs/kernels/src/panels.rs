@@ -83,13 +83,13 @@ impl Interleaved<f32> {
     /// From the rows of `x`. Neighbours along a row or along a column are read together.
     pub(crate) fn of_view(x: ArrayView2<f32>) -> Self {
         let (tokens, places) = x.dim();
-        if x.strides()[1] == 1 || tokens == 1 {
+        if x.strides()[0] != 1 {
             return Self::of_rows(x.as_standard_layout().as_slice().unwrap_or_default(), places);
         }
         let mut values = vec![0.0; x.len()];
-        let columns = x.t();
-        for (place, column) in columns.as_standard_layout().outer_iter().enumerate() {
-            for (group, some) in column.as_slice().unwrap_or_default().chunks(WIDTH).enumerate() {
+        for (place, column) in x.columns().into_iter().enumerate() {
+            // A column of such a matrix is a slice.
+            for (group, some) in column.to_slice().unwrap_or_default().chunks(WIDTH).enumerate() {
                 let first = group * WIDTH * places + place * some.len();
                 values[first..][..some.len()].copy_from_slice(some);
             }

@@ -95,7 +95,6 @@ dispatched! {
     pub fn dot(a: &[f32], b: &[f32]) -> f32 = dot_body
 }
 
-// ANCHOR: dot_f32
 #[inline(always)]
 fn dot_body<const FMA: bool>(row: &[f32], x: &[f32]) -> f32 {
     let (sums, rest) = lanes_body::<FMA>(row, x);
@@ -117,7 +116,6 @@ fn lanes_body<const FMA: bool>(row: &[f32], x: &[f32]) -> ([f32; 4 * LANES], f32
     let last = rest.iter().zip(x_rest);
     (sums, last.fold(0.0, |sum, (w, x)| multiply_add::<FMA>(*w, *x, sum)))
 }
-// ANCHOR_END: dot_f32
 
 dispatched! {
     /// The sum of the rows of `values`, `[weights.len(), out.len()]`, each times its weight.

@@ -256,7 +256,7 @@ pub(super) fn across(arrays: &[[f32; ROWS]; ROWS]) -> [f32; ROWS] {
     // Rows `i`, `i + 4`, `i + 8` and `i + 12` become the quarters of a register, so that the rows end in
     // their order.
     let mut four = [_mm512_setzero_ps(); 4];
-    for row in 0..4 {
+    for (row, quarters) in four.iter_mut().enumerate() {
         let [a, b, c, d] = [row, row + 4, row + 8, row + 12].map(|row| &arrays[row]);
         let (a, b, c, d) = (load_f32(a), load_f32(b), load_f32(c), load_f32(d));
         let low = _mm512_shuffle_f32x4::<0x44>(a, b);
@@ -264,7 +264,7 @@ pub(super) fn across(arrays: &[[f32; ROWS]; ROWS]) -> [f32; ROWS] {
         let low = _mm512_shuffle_f32x4::<0x44>(c, d);
         let cd = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(c, d));
         let even = _mm512_shuffle_f32x4::<0x88>(ab, cd);
-        four[row] = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        *quarters = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0xDD>(ab, cd));
     }
     let [a, b, c, d] = four;
     let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
