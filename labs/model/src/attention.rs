@@ -52,14 +52,14 @@ pub(crate) fn attend_one_each(
 ///
 /// `q` is `[tokens, heads * head_dim]`, its first row at position `first`; the cache holds keys and
 /// values of those tokens already. Query head `h` reads key-value head `h / (heads / kv_heads)`
-/// (Ainslie et al. 2023). The result is `[tokens, heads * head_dim]`.
+/// (Ainslie et al. 2023). The result, `[tokens, heads * head_dim]`, goes to `out`.
 pub(crate) fn attend(
-    q: &Array2<f32>,
+    q: ArrayView2<f32>,
     cache: &CacheLayer,
     first: usize,
     config: &Config,
-) -> Array2<f32> {
-    let mut out = Array2::zeros(q.dim());
+    mut out: ArrayViewMut2<f32>,
+) {
     let group = config.heads / config.kv_heads;
     let head_dim = config.head_dim;
     // Codes are read once for all queries.
@@ -84,7 +84,6 @@ pub(crate) fn attend(
         let q = q.slice(s![rows, head * head_dim..(head + 1) * head_dim]);
         attend_block(q, keys.slice(seen), values.slice(seen), first + start, out);
     });
-    out
 }
 
 /// One head, one block of queries, the first of them at position `first`; `keys` and `values` end

@@ -60,7 +60,8 @@ impl Model {
                 let mut cache = Cache::of_layer(&self.config, at.layer, at.x.nrows())?;
                 let positions: Vec<usize> = (0..at.x.nrows()).collect();
                 let rotary = Rotary::new(&positions, self.config.head_dim, self.config.rope_theta);
-                self.mixed(at.layer, &at.input, &rotary, &mut [&mut cache], none)?
+                let sequences = (&[at.x.nrows()][..], &mut [&mut cache][..]);
+                self.mixed(at.layer, &at.input, &rotary, sequences, none)?
             }
             [Projection::O] => {
                 at.x += &self.apply(LayerId::Layer(at.layer, Projection::O), &at.input, none)?;

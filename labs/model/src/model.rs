@@ -36,6 +36,9 @@ pub(crate) struct Layer {
     pub(crate) linears: Vec<Arc<dyn Linear>>,
 }
 
+/// Sequences that run together: how many new tokens each has, and the caches of those before.
+type Sequences<'a, 'c> = (&'a [usize], &'a mut [&'c mut Cache]);
+
 impl Model {
     /// The sizes of the model.
     pub fn config(&self) -> &Config {
@@ -239,17 +242,38 @@ impl Model {
     /// [`ModelError::Batch`] if there is not one token for each cache; else as [`Model::forward`].
     /// The caches are then as before.
     pub fn step(&self, tokens: &[u32], caches: &mut [Cache]) -> Result<Array2<f32>, ModelError> {
+        let tokens: Vec<&[u32]> = tokens.chunks(1).collect();
+        // The thread pool is entered once, as for one sequence.
+        rayon::scope(|_| {
+            let hidden = self.hidden_of_each(&tokens, caches)?;
+            self.logits(&hidden, &mut |_, _| ())
+        })
+    }
+
+    /// As [`Model::hidden`] for several sequences: `tokens[i]`, one or more, come after the tokens in
+    /// `caches[i]`. The rows of the result are those of the first sequence, then those of the second, and so
+    /// on. The weights are read once for all tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::Batch`] if there are not tokens for each cache, [`ModelError::NoTokens`] if a sequence
+    /// has none; else as [`Model::forward`]. The caches are then as before.
+    pub fn hidden_of_each(
+        &self,
+        tokens: &[&[u32]],
+        caches: &mut [Cache],
+    ) -> Result<Array2<f32>, ModelError> {
         if tokens.len() != caches.len() {
             return Err(ModelError::Batch { tokens: tokens.len(), caches: caches.len() });
         }
+        if tokens.iter().any(|tokens| tokens.is_empty()) {
+            return Err(ModelError::NoTokens);
+        }
         // All are checked before one is changed, so that an error leaves every cache as before.
-        caches.iter().try_for_each(|cache| cache.check(&self.config, 1))?;
-        let x = self.embed(tokens)?;
+        let counts: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        caches.iter().zip(&counts).try_for_each(|(cache, &new)| cache.check(&self.config, new))?;
+        let x = self.embed(&tokens.concat())?;
         let mut caches: Vec<&mut Cache> = caches.iter_mut().collect();
-        rayon::scope(|_| {
-            let hidden = self.run_layers(x, &mut caches, &mut |_, _| ())?;
-            self.logits(&hidden, &mut |_, _| ())
-        })
+        rayon::scope(|_| self.run_layers(x, &counts, &mut caches, &mut |_, _| ()))
     }
 
     /// As [`Model::forward_with_hook`], up to the input of the head: `[tokens, hidden_size]`. The head
@@ -265,29 +289,30 @@ impl Model {
     ) -> Result<Array2<f32>, ModelError> {
         cache.check(&self.config, tokens.len())?;
         let x = self.embed(tokens)?;
-        rayon::scope(|_| self.run_layers(x, &mut [cache], hook))
+        rayon::scope(|_| self.run_layers(x, &[tokens.len()], &mut [cache], hook))
     }
 
     /// From the embeddings `x` of tokens to the input of the head, both `[tokens, hidden_size]`. The
-    /// rows of `x` are the next tokens of each cache, the same number for each.
+    /// rows of `x` are the next `counts[i]` tokens of each cache.
     fn run_layers(
         &self,
         mut x: Array2<f32>,
+        counts: &[usize],
         caches: &mut [&mut Cache],
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let Config { head_dim, rope_theta, .. } = self.config;
-        let each = x.nrows() / caches.len().max(1);
-        let positions = |cache: &&mut Cache| cache.len()..cache.len() + each;
-        let positions: Vec<usize> = caches.iter().flat_map(positions).collect();
+        let positions = caches.iter().zip(counts);
+        let positions = positions.flat_map(|(cache, new)| cache.len()..cache.len() + new);
+        let positions: Vec<usize> = positions.collect();
         let rotary = Rotary::new(&positions, head_dim, rope_theta);
         for index in 0..self.layers.len() {
-            x += &self.attention(index, &x, &rotary, caches, hook)?;
+            x += &self.attention(index, &x, &rotary, (counts, caches), hook)?;
             x += &self.mlp(index, &x, hook)?;
         }
         // The lengths grow after the last layer, because each layer writes at the same positions, and
         // because the keys and values of a layer that failed then do not count.
-        caches.iter_mut().for_each(|cache| cache.advance(each));
+        caches.iter_mut().zip(counts).for_each(|(cache, &new)| cache.advance(new));
         Ok(rms_norm(&x, &self.last_norm, self.config.rms_norm_eps))
     }
 
@@ -332,11 +357,11 @@ impl Model {
         index: usize,
         x: &Array2<f32>,
         rotary: &Rotary,
-        caches: &mut [&mut Cache],
+        sequences: Sequences<'_, '_>,
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let x = self.attention_input(index, x);
-        let mixed = self.mixed(index, &x, rotary, caches, hook)?;
+        let mixed = self.mixed(index, &x, rotary, sequences, hook)?;
         self.apply(LayerId::Layer(index, Projection::O), &mixed, hook)
     }
 
@@ -351,7 +376,7 @@ impl Model {
         index: usize,
         x: &Array2<f32>,
         rotary: &Rotary,
-        caches: &mut [&mut Cache],
+        sequences: Sequences<'_, '_>,
         hook: Hook<'_>,
     ) -> Result<Array2<f32>, ModelError> {
         let mut q = self.apply(LayerId::Layer(index, Projection::Q), x, hook)?;
@@ -368,7 +393,7 @@ impl Model {
             let named = |error| ModelError::Rotation { what: what(), error };
             rotate(&mut q).and_then(|()| rotate(&mut k)).map_err(named)?;
         }
-        Ok(self.mix(index, &q, &k, &v, caches))
+        Ok(self.mix(index, &q, &k, &v, sequences))
     }
 
     /// Puts keys and values into the caches, and mixes the values for each query.
@@ -378,22 +403,31 @@ impl Model {
         q: &Array2<f32>,
         k: &Array2<f32>,
         v: &Array2<f32>,
-        caches: &mut [&mut Cache],
+        (counts, caches): Sequences<'_, '_>,
     ) -> Array2<f32> {
-        let each = (q.nrows() / caches.len().max(1)).max(1);
-        let rows = k.axis_chunks_iter(Axis(0), each).zip(v.axis_chunks_iter(Axis(0), each));
+        let mut first = 0;
         let mut written = Vec::with_capacity(caches.len());
-        for (cache, (k, v)) in caches.iter_mut().zip(rows) {
-            let first = cache.len();
+        for (cache, &new) in caches.iter_mut().zip(counts) {
+            let (rows, length) = (first..first + new, cache.len());
             let layer = cache.layer(index);
-            layer.write(first, &k, &v);
-            written.push((&*layer, first + each));
+            layer.write(length, &k.slice(s![rows.clone(), ..]), &v.slice(s![rows.clone(), ..]));
+            first = rows.end;
+            written.push((&*layer, length + new));
         }
-        // Prefill has many queries for one cache, and a matrix product is fast. Decode has one query for
+        // Prefill has many queries for a cache, and a matrix product is fast. Decode has one query for
         // each cache, and the caches have different lengths, so each is a product of its own.
-        let mixed = match written.as_slice() {
-            [(cache, length)] if each > 1 => attend(q, cache, length - each, &self.config),
-            all => attend_one_each(q, all, &self.config),
+        let mixed = if counts.iter().all(|&new| new == 1) {
+            attend_one_each(q, &written, &self.config)
+        } else {
+            let mut mixed = Array2::zeros(q.dim());
+            let (mut q, mut rest) = (q.view(), mixed.view_mut());
+            for ((cache, length), &new) in written.iter().zip(counts) {
+                let (of_cache, q_rest) = q.split_at(Axis(0), new);
+                let (out, out_rest) = rest.split_at(Axis(0), new);
+                attend(of_cache, cache, length - new, &self.config, out);
+                (q, rest) = (q_rest, out_rest);
+            }
+            mixed
         };
         caches.iter_mut().for_each(|cache| cache.layer(index).settle());
         mixed

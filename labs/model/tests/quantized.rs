@@ -205,6 +205,34 @@ fn a_step_of_many_sequences_is_that_of_each_alone() -> Result {
 }
 
 #[test]
+fn prompts_that_run_together_are_those_of_each_alone_whatever_their_lengths() -> Result {
+    let dense = load("tiny");
+    for model in [dense.clone(), dense.quantized(Format::W8A16, &Labs)?] {
+        // A cache of `texts` has room for eight tokens more.
+        let (lengths, news) = ([0, 3, 17, 1, 200], [4, 1, 8, 7, 2]);
+        let (mut together, mut alone) = (texts(&model, &lengths)?, texts(&model, &lengths)?);
+        let tokens: Vec<Vec<u32>> =
+            news.iter().map(|&new| (0..new as u32).map(|i| (i * 11 + 3) % 320).collect()).collect();
+        let prompts: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let found = model.hidden_of_each(&prompts, &mut together)?;
+        let mut first = 0;
+        for (text, (prompt, cache)) in prompts.iter().zip(&mut alone).enumerate() {
+            let expected = model.hidden(prompt, cache, &mut |_, _| ())?;
+            let found = found.slice(s![first..first + prompt.len(), ..]).to_owned();
+            let (error, bound) = (relative(&found, &expected), rounding_bound(&model));
+            assert!(error <= bound, "text {text}: {error:.2e}, bound {bound:.2e}");
+            assert_eq!(together[text].len(), cache.len());
+            first += prompt.len();
+        }
+        let before: Vec<usize> = together.iter().map(Cache::len).collect();
+        let empty = model.hidden_of_each(&[&[1], &[]], &mut together[..2]);
+        assert_eq!(empty.unwrap_err().to_string(), ModelError::NoTokens.to_string());
+        assert_eq!(together.iter().map(Cache::len).collect::<Vec<_>>(), before);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_step_that_cannot_be_run_leaves_the_caches_as_they_were() -> Result {
     let model = load("tiny");
     let mut caches = texts(&model, &[3, 5])?;

@@ -32,6 +32,7 @@ const CPU_FOLDER: &str = captures!("cpu/captures");
 const MODEL_FOLDER: &str = captures!("outliers/captures");
 const AWQ_FOLDER: &str = captures!("awq/captures");
 const METERS_FOLDER: &str = captures!("engines/captures/meters");
+const IN_TURN_FOLDER: &str = captures!("engines/captures/in-turn");
 const SERVED_FOLDER: &str = captures!("engines/captures/serve");
 const SEVEN_BITS_FILE: &str = captures!("engines/captures/serve/control/vllm-seven-bits.json");
 const ROUNDING_FILE: &str = captures!("engines/captures/rounding/ours-epyc-rounding.json");
@@ -53,6 +54,7 @@ const FLOATS_IN_GGUF_FILES: [&str; 2] = [
 ];
 const GPTQ_W8A8_FILE: &str = captures!("engines/captures/gptq/ours-epyc-w8a8.json");
 const GPTQ_FOLDER: &str = captures!("gptq/captures");
+const GPTQ_SPEED_FILE: &str = captures!("gptq/captures/in-turn/gptq-epyc-zen5-2.json");
 const KV_FOLDER: &str = captures!("kv/captures");
 const KV_OURS_FILES: [&str; 3] = [
     captures!("engines/captures/kv/ours-none.json"),
@@ -129,6 +131,10 @@ pub static AWQ: Input<awq::Capture> =
 pub static METERS: Input<Engines> =
     Input::new(|| json_in(METERS_FOLDER), |files| Engines::read(METERS_FOLDER, files));
 
+/// The speed of the three engines on one machine, one after the other.
+pub static IN_TURN: Input<Engines> =
+    Input::new(|| json_in(IN_TURN_FOLDER), |files| Engines::read(IN_TURN_FOLDER, files));
+
 /// The captures of quality, of every checkpoint that an engine reads.
 pub static SERVED: Input<Engines> =
     Input::new(|| json_in(SERVED_FOLDER), |files| Engines::read(SERVED_FOLDER, files));
@@ -148,6 +154,10 @@ pub static ROUNDING: Input<engines::Capture> =
 /// The capture of `cargo book capture gptq`.
 pub static GPTQ: Input<measure::gptq::Capture> =
     Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
+
+/// Two runs of GPTQ and another program, in turn.
+pub static GPTQ_SPEED: Input<measure::gptq::Capture> =
+    Input::new(|| vec![GPTQ_SPEED_FILE.into()], |files| load(&files[0]));
 
 /// The quality of files in lab 08's formats, by this course's model and by vLLM.
 pub static FLOATS_SERVED: Input<Vec<engines::Capture>> =

@@ -48,8 +48,11 @@ struct Program {
 
 /// Other programs beside this one, on the same text and tokens.
 pub fn others(of: &Capture) -> Table {
-    let ours = of.run("aim, llm-compressor's choices").map(|run| Program {
-        name: "this course".into(),
+    let ours = of.runs.iter().map(|run| Program {
+        name: format!(
+            "this course, {}",
+            if run.choices.sequential { "stage by stage" } else { "one pass a layer" }
+        ),
         seconds: run.seconds,
         processor_seconds: run.processor_seconds,
         perplexity: Some(run.quality.perplexity),
@@ -60,9 +63,9 @@ pub fn others(of: &Capture) -> Table {
         processor_seconds: other.processor_seconds,
         perplexity: other.perplexity,
     });
-    let rows: Vec<Program> = ours.into_iter().chain(others).collect();
+    let rows: Vec<Program> = ours.chain(others).collect();
     let seconds = |seconds: f64| count(seconds.round() as usize);
-    Table::of("128 chunks of 512 tokens, act-order, one pass a layer", &rows)
+    Table::of("128 chunks of 512 tokens, act-order, static groups", &rows)
         .text("program", |row| row.name.clone())
         .number("seconds", |row| seconds(row.seconds))
         .number("processor seconds", |row| row.processor_seconds.map_or("-".into(), seconds))

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use formats::architecture::SMOLLM2_135M;
 use kit::Table;
-use kit::table::{Columns, count, sig3, times};
+use kit::table::{Columns, count, percent, sig3, times};
 use measure::capture::Spread;
 use measure::engines::{Capture, Peaks, meter_tables};
 
@@ -26,6 +26,41 @@ pub fn throughput(capture: &Capture) -> Result<Table> {
 /// Quality in an engine's capture.
 pub fn quality(capture: &Capture) -> Result<Table> {
     Ok(meter_tables::quality(capture))
+}
+
+/// The formats of the engines that are compared: the bits of the weights, and the names of the formats.
+const ALIKE: [(&str, [&str; 3]); 3] = [
+    ("32 or 16", ["f32", "none", "f32"]),
+    ("8", ["w8a8", "w8a8", "q8_0"]),
+    ("4", ["w4a8", "w4a16", "q4_0"]),
+];
+
+/// The speeds of the engines side by side, and of each other engine what part of ours its speed is.
+pub fn in_turn(of: &Engines) -> Result<Table> {
+    let mut rows = Vec::new();
+    for (bits, formats) in ALIKE {
+        let ours = run_of(&of.ours, formats[0])?;
+        for (index, (capture, format)) in of.all().into_iter().zip(formats).enumerate() {
+            let other = (index > 0).then_some(ours);
+            rows.push((bits, capture.setup.engine, run_of(capture, format)?, other));
+        }
+    }
+    let plan = &of.ours.plan;
+    let title = "Tokens per second on one machine, in turn, and the part of this course's speed";
+    let mut table = Table::of(title, rows)
+        .text("bits", |(bits, ..)| *bits)
+        .text("engine", |(_, engine, ..)| engine.to_string())
+        .text("format", |(_, _, run, _)| format!("`{}`", run.name));
+    let decode = plan.batches.iter().copied().map(Meter::Decode);
+    for meter in [Meter::Prefill].into_iter().chain(decode) {
+        table = table.number(meter.name(), move |(_, _, run, ours)| {
+            let Some(speed) = meter.of(run) else { return "-".into() };
+            let part = ours.and_then(|ours| Some(speed / meter.of(ours)?));
+            let part = part.map_or_else(String::new, |part| format!(" ({})", percent(part)));
+            format!("{}{part}", sig3(speed))
+        });
+    }
+    Ok(table.done())
 }
 
 /// What the machine could do at all, in each run.

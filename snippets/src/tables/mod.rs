@@ -38,9 +38,9 @@ use kit::Table;
 
 use crate::inputs::{
     AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
-    GPTQ_W8A8, GPU, GRIDS, HESSIANS, K_QUANTS, K_QUANTS_SPEED, KV, KV_LLAMA_CPP, KV_OURS, KV_VLLM,
-    LAYERS, METERS, MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING, SERVED, SEVEN_BITS, SLICE,
-    VLLM_MAP,
+    GPTQ_SPEED, GPTQ_W8A8, GPU, GRIDS, HESSIANS, IN_TURN, K_QUANTS, K_QUANTS_SPEED, KV,
+    KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING,
+    SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -147,6 +147,9 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("measured_sanity_vllm", &METERS, |of| measured::quality(&of.vllm)),
         Entry::of("measured_sanity_llama_cpp", &METERS, |of| measured::quality(&of.llama_cpp)),
         Entry::of("measured_ceilings", &METERS, measured::peaks),
+        Entry::of("measured_in_turn", &IN_TURN, measured::in_turn),
+        Entry::of("measured_in_turn_ceilings", &IN_TURN, measured::peaks),
+        Entry::of("measured_in_turn_runs", &IN_TURN, measured::runs),
         Entry::of("choose_crossing", (&METERS, &GPU), measured::crossing),
         Entry::of("measured_runs", &METERS, measured::runs),
         Entry::of("gpu_runs", &GPU, captured::runs),
@@ -217,7 +220,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("card_open", cards::open),
         Entry::computed("card_contradictions", cards::contradictions),
     ];
-    all.push(Entry::of("gptq_others", &GPTQ, |of| Ok(gptq::others(of))));
+    all.push(Entry::of("gptq_others", &GPTQ_SPEED, |of| Ok(gptq::others(of))));
     all.extend(gptq::QUESTIONS.map(|(name, question, title)| {
         Entry::of(name, &GPTQ, move |of| Ok(gptq::question(of, question, title)))
     }));

@@ -102,6 +102,8 @@ pub fn formats(engine: Engine) -> Vec<String> {
         }
         Engine::LlamaCpp => {
             let blocks = read_by(Reader::LlamaCpp).filter_map(|name| name.strip_prefix("gguf-"));
+            // `llama-quantize` writes MXFP4 for experts alone, of which the model has none.
+            let blocks = blocks.filter(|name| *name != "mxfp4");
             ["f32"].into_iter().chain(blocks).map(ToString::to_string).collect()
         }
         Engine::Gpu => Vec::new(),

@@ -10,7 +10,7 @@ use model::{
     Cache, CacheFormat, CacheStorage, Closeness, Convention, Format, LinearError, Model, Quantizer,
     Reference, Score, Tokenizer, greedy, most_likely, passage,
 };
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use quantizer::loaded::load_quantized;
 
 use super::backend::{Backend, Loaded};
@@ -18,6 +18,9 @@ use super::checkpoints::{Checkpoint, fetched, formats};
 use super::engine::Engine;
 use super::engine_meters::{KvCache, Quality, Run};
 use super::plan::{Load, Plan};
+
+/// Tokens of prompts that run together, as many as in a pass of llama.cpp (`-ub`).
+const PROMPT_TOKENS: usize = 512;
 
 /// This course's model.
 pub struct Course {
@@ -168,23 +171,32 @@ struct Variant<'c> {
 }
 
 impl Variant<'_> {
-    /// The likeliest token behind a prompt.
-    fn prefill_one(&self, prompt: &[u32], cache: &mut Cache) -> Result<u32> {
-        let hidden = self.model.hidden(prompt, cache, &mut |_, _| ())?;
-        Ok(most_likely(self.model.logits_of_last(&hidden)?.row(0)))
+    /// The likeliest token behind each prompt.
+    fn prefill_all(&self, prompts: &[Vec<u32>], caches: &mut [Cache]) -> Result<Vec<u32>> {
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let hidden = self.model.hidden_of_each(&prompts, caches)?;
+        let ends = prompts.iter().scan(0, |end, prompt| {
+            *end += prompt.len();
+            Some(*end - 1)
+        });
+        let last = hidden.select(Axis(0), &ends.collect::<Vec<_>>());
+        let logits = self.model.logits(&last, &mut |_, _| ())?;
+        Ok(logits.rows().into_iter().map(most_likely).collect())
     }
 
-    /// Runs all requests of a load together: the prompts one after the other, then a token of each
-    /// with every step.
+    /// Runs all requests of a load together: the prompts, some at once, then a token of each with every
+    /// step.
     fn run(&self, load: Load) -> Result<usize> {
         let config = self.model.config();
         let room = load.prompt + load.generated;
-        let (mut caches, mut tokens) = (Vec::new(), Vec::new());
-        for index in 0..load.requests {
-            let mut cache = Cache::new(config, room)?;
-            let prompt = load.prompt_of(index, config.vocab_size);
-            tokens.push(self.prefill_one(&prompt, &mut cache)?);
-            caches.push(cache);
+        let new = |_| Cache::new(config, room);
+        let mut caches = (0..load.requests).map(new).collect::<Result<Vec<_>, _>>()?;
+        let prompts: Vec<_> =
+            (0..load.requests).map(|index| load.prompt_of(index, config.vocab_size)).collect();
+        let at_once = (PROMPT_TOKENS / load.prompt.max(1)).max(1);
+        let mut tokens = Vec::with_capacity(load.requests);
+        for (prompts, caches) in prompts.chunks(at_once).zip(caches.chunks_mut(at_once)) {
+            tokens.extend(self.prefill_all(prompts, caches)?);
         }
         for _ in 1..load.generated {
             let logits = self.model.step(&tokens, &mut caches)?;
