@@ -44,6 +44,15 @@ var audit = (() => {
         });
     }
 
+    // A formula fits on a phone by its lines, and a table of three columns by its narrow form. A wider table
+    // and code may scroll.
+    function scrolling() {
+        const wide = all(".katex-display, .table-wrapper").filter(box =>
+            box.scrollWidth > box.clientWidth && all("thead th", box).length <= 3);
+        return wide.map(box =>
+            `scrolls: ${name(box)} needs ${box.scrollWidth} px and has ${box.clientWidth}`);
+    }
+
     function figures() {
         const findings = [];
         for (const figure of all("figure.plot")) {
@@ -134,7 +143,7 @@ var audit = (() => {
 
     async function layout() {
         await unfold();
-        return [...overflow(), ...figures(), ...mathematics(), ...fonts(), ...copyButtons(), ...focus()];
+        return [...overflow(), ...scrolling(), ...figures(), ...mathematics(), ...fonts(), ...copyButtons(), ...focus()];
     }
 
     // --- contrast ---

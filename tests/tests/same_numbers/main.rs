@@ -161,6 +161,34 @@ fn embedded(snapshots: &Path, kind: &str, name: &str) -> Result<String> {
     Ok(words[begin.unwrap_or(0)..].join(" "))
 }
 
+/// Chapters without a time of their own: they are looked into, not read in order.
+const LOOKED_INTO: [&str; 6] =
+    ["SUMMARY", "introduction", "references", "cheat-sheet", "glossary", "interview"];
+
+#[test]
+fn the_hours_of_the_readme_are_the_minutes_of_the_chapters() -> Result<()> {
+    let minutes = Regex::new(r"(?m)^\*minutes: (\d+)\b")?;
+    let hours = Regex::new(r"about (\d+) hours with their labs")?;
+    let (mut sum, mut stated) = (0_u32, None);
+    for (page, markdown) in book()? {
+        if let Some(found) = minutes.captures(&markdown) {
+            sum += found[1].parse::<u32>()?;
+        } else if let Some(found) = hours.captures(&markdown) {
+            stated = Some(found[1].parse::<u32>()?);
+        } else if page.starts_with("src") {
+            let name = Path::new(&page).file_stem().unwrap_or_default().to_string_lossy();
+            ensure!(LOOKED_INTO.contains(&&*name), "{page} does not say how many minutes it takes");
+        }
+    }
+    let stated = stated.context("README.md does not say how many hours the chapters take")?;
+    let hours = f64::from(sum) / 60.0;
+    ensure!(
+        stated == hours.round() as u32,
+        "README.md says {stated} hours, the chapters say {hours:.1}"
+    );
+    Ok(())
+}
+
 /// The check of the check: a page with a wrong number of each unit, each in another form.
 #[test]
 fn a_page_that_contradicts_the_code_is_found_with_line_and_both_numbers() -> Result<()> {
