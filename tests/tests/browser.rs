@@ -127,11 +127,15 @@ const FLAWS: [(&str, &str, &str); 26] = [
     ("font-size: 24px", "font-size: 16px", "contrast: 4.48 to 1 at <p>"),
     ("fill=\"#222\"", "fill=\"#aaa\"", "contrast: 2.32 to 1 at <text>"),
     ("overflow-x: auto", "", "overflow: <table> «wide» reaches"),
-    ("<div style", "<div class='table-wrapper' style", "scrolls: <div> «wide» needs 900 px"),
+    (
+        "<div style",
+        "<div class='table-wrapper' style",
+        "scrolls: <div.table-wrapper> «wide» needs 900",
+    ),
     (
         "</main>",
         "<div class='katex-display' style='overflow: auto'><i style='padding: 400px'>s</i></div></main>",
-        "scrolls: <div> «s» needs",
+        "scrolls: <div.katex-display> «s» needs",
     ),
     ("<p>Words", "<p style='margin-left: -30px'>Words", "overflow: <p> «Words"),
     ("width=\"300\"", "width=\"0\"", "figure: «Rows.» has no visible drawing"),
