@@ -128,8 +128,7 @@ pub struct KvCache {
 pub struct OwnMemory {
     /// Bytes of the buffers for intermediate results, where the engine's log tells them.
     pub compute_bytes: Option<u64>,
-    /// Bytes in memory of all processes of the engine after its last request, weights and the written pages
-    /// of the cache included.
+    /// Bytes in memory of all processes of the engine after its last request, weights and cache included.
     pub resident_bytes: Option<u64>,
     /// The processes of the engine.
     pub processes: Option<usize>,
