@@ -100,7 +100,7 @@ const SOUND: &str = r##"<!DOCTYPE html>
 </main></body></html>"##;
 
 /// What is replaced in the sound page, by what, and a word of the finding that must come of it.
-const FLAWS: [(&str, &str, &str); 24] = [
+const FLAWS: [(&str, &str, &str); 26] = [
     ("</main>", "</main><script>console.error('a fault')</script>", "console error: a fault"),
     ("</main>", "</main><script>console.warn('a doubt')</script>", "console warning: a doubt"),
     ("</main>", "</main><script>nothing()</script>", "exception: Uncaught"),
@@ -127,6 +127,16 @@ const FLAWS: [(&str, &str, &str); 24] = [
     ("font-size: 24px", "font-size: 16px", "contrast: 4.48 to 1 at <p>"),
     ("fill=\"#222\"", "fill=\"#aaa\"", "contrast: 2.32 to 1 at <text>"),
     ("overflow-x: auto", "", "overflow: <table> «wide» reaches"),
+    (
+        "<div style",
+        "<div class='table-wrapper' style",
+        "scrolls: <div.table-wrapper> «wide» needs 900",
+    ),
+    (
+        "</main>",
+        "<div class='katex-display' style='overflow: auto'><i style='padding: 400px'>s</i></div></main>",
+        "scrolls: <div.katex-display> «s» needs",
+    ),
     ("<p>Words", "<p style='margin-left: -30px'>Words", "overflow: <p> «Words"),
     ("width=\"300\"", "width=\"0\"", "figure: «Rows.» has no visible drawing"),
     ("<path d=\"M0 0L9 9\" stroke=\"black\"/>", "", "figure: «Rows.» is empty"),

@@ -152,6 +152,10 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             cost_model::crossover(Format::w4a16(128), &device::H100)
         })
         .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),
+        number("cost_model.bf16_h200", (), whole, |()| {
+            cost_model::crossover(Format::BF16, &device::H200)
+        })
+        .means("On an H200 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
         number("cost_model.w4a16_layers_h200", (), whole, |()| {
             cost_model::layers_crossover(&Format::w4a16(128), &device::H200)
         })

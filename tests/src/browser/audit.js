@@ -44,6 +44,17 @@ var audit = (() => {
         });
     }
 
+    // A formula fits by its lines at every width, and a table of three columns fits on a phone by its narrow
+    // form. A wider table and code may scroll, and so may names of files in a table.
+    function scrolling() {
+        const phone = innerWidth < 600;
+        const fits = box => box.matches(".katex-display") || (phone && all("thead th", box).length <= 3);
+        const wide = all(".katex-display, .table-wrapper").filter(box =>
+            box.scrollWidth > box.clientWidth && fits(box));
+        return wide.map(box =>
+            `scrolls: ${name(box)} needs ${box.scrollWidth} px and has ${box.clientWidth}`);
+    }
+
     function figures() {
         const findings = [];
         for (const figure of all("figure.plot")) {
@@ -134,7 +145,7 @@ var audit = (() => {
 
     async function layout() {
         await unfold();
-        return [...overflow(), ...figures(), ...mathematics(), ...fonts(), ...copyButtons(), ...focus()];
+        return [...overflow(), ...scrolling(), ...figures(), ...mathematics(), ...fonts(), ...copyButtons(), ...focus()];
     }
 
     // --- contrast ---

@@ -62,6 +62,9 @@ fn take(
             run.decode.push(Throughput { requests, tokens_per_s });
         }
     }
+    if plan.takes(Meter::Capacity) {
+        run.own_memory = loaded.own_memory();
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::checkpoints::Checkpoint;
-use super::engine_meters::{KvCache, Quality, Run};
+use super::engine_meters::{KvCache, OwnMemory, Quality, Run};
 use super::plan::Load;
 
 /// An engine that can be asked.
@@ -43,6 +43,12 @@ pub trait Loaded {
     /// The throughput meter of decode: all requests of `load` at once. Tokens generated per second of
     /// wall time, from the first request sent to the last answer, one number for each time.
     fn decode(&mut self, load: Load) -> Result<Vec<f64>>;
+
+    /// What tells of the engine's own memory; `None` if nothing does. Asked after the requests, because
+    /// some buffers come with the first one.
+    fn own_memory(&mut self) -> Option<OwnMemory> {
+        None
+    }
 
     /// Writes into `run` how the engine reads the weights. Asked last, because some kernels are chosen
     /// by the first request.

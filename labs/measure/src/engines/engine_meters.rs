@@ -82,6 +82,9 @@ pub struct Run {
     pub weight_bytes: Option<u64>,
     /// The KV cache that the engine set up.
     pub kv_cache: Option<KvCache>,
+    /// The memory that the engine takes besides weights and cache, where it can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_memory: Option<OwnMemory>,
     /// Throughput of a long prompt.
     #[serde(alias = "reading")]
     pub prefill: Option<Throughput>,
@@ -117,6 +120,18 @@ pub struct KvCache {
     pub memory_bytes: Option<u64>,
     /// The type of an entry, if the engine tells: `auto` is that of the activations.
     pub cache_dtype: Option<String>,
+}
+
+/// What tells of an engine's own memory: its workspace, its activations, its programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnMemory {
+    /// Bytes of the buffers for intermediate results, where the engine's log tells them.
+    pub compute_bytes: Option<u64>,
+    /// Bytes in memory of all processes of the engine after its last request, weights and cache included.
+    pub resident_bytes: Option<u64>,
+    /// The processes of the engine.
+    pub processes: Option<usize>,
 }
 
 /// How a checkpoint predicts the passage.

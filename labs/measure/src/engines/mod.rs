@@ -44,6 +44,7 @@ mod old_captures;
 mod plan;
 pub mod prediction;
 mod process;
+mod resident;
 pub mod vllm;
 pub mod vllm_map;
 
@@ -62,7 +63,9 @@ pub use asked::ask;
 pub use backend::{Backend, Loaded};
 pub use engine::Engine;
 pub use engine_error::EngineError;
-pub use engine_meters::{Capture, EngineMeters, KvCache, Peaks, Quality, Run, Setup, Throughput};
+pub use engine_meters::{
+    Capture, EngineMeters, KvCache, OwnMemory, Peaks, Quality, Run, Setup, Throughput,
+};
 pub use plan::{Load, Meter, Plan};
 
 /// Take the meters of an engine: quality, capacity, throughput.

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::engines::EngineError;
+use crate::engines::resident::{self, Resident};
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 20;
@@ -59,6 +60,11 @@ impl Running {
     /// How the program ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// The memory of the program and of all it started, where the system tells.
+    pub fn resident(&self) -> Option<Resident> {
+        resident::of_group(self.child.id())
     }
 
     /// All it has printed so far.

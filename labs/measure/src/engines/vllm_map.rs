@@ -83,7 +83,7 @@ pub struct Class {
     pub kind: Kind,
     /// For a wrapper: what it wraps.
     pub what: Option<String>,
-    /// The calls of the dance that it defines itself, not its base class.
+    /// The calls of a method that it defines itself, not its base class.
     #[serde(default)]
     pub methods: Vec<String>,
     /// The three answers, of a scheme or a part.

@@ -11,7 +11,7 @@ use super::{Logits, Perplexity, Tools};
 use crate::engines::EngineError;
 use crate::engines::backend::{Backend, Loaded};
 use crate::engines::checkpoints::{Checkpoint, fetched};
-use crate::engines::engine_meters::{KvCache, Quality, Run};
+use crate::engines::engine_meters::{KvCache, OwnMemory, Quality, Run};
 use crate::engines::plan::{Load, Plan};
 
 /// The GGUF file of llama.cpp's `format`, which `llama-quantize` makes of the fetched model if it is not
@@ -154,6 +154,12 @@ impl Loaded for File<'_> {
         (0..self.engine.plan.repetitions.clamp(1, 3)).map(once).collect()
     }
 
+    fn own_memory(&mut self) -> Option<OwnMemory> {
+        let buffers: Vec<f64> = self.log.iter().filter_map(|line| buffer_bytes(line)).collect();
+        let compute_bytes = Some(buffers.iter().sum::<f64>() as u64).filter(|&bytes| bytes > 0)?;
+        Some(OwnMemory { compute_bytes: Some(compute_bytes), ..OwnMemory::default() })
+    }
+
     fn tell(&mut self, run: &mut Run) {
         run.log.append(&mut self.log);
         run.scheme = self.scheme.take();
@@ -171,9 +177,22 @@ fn token_bytes(fact: &str) -> Option<f64> {
     Some(number(size)? * f64::from(1 << 20) / (number(cells)? * number(sequences)?))
 }
 
+/// Bytes of a buffer for intermediate results, of `sched_reserve: CPU compute buffer size = 102.14 MiB`.
+fn buffer_bytes(fact: &str) -> Option<f64> {
+    let size = fact.split_once(" compute buffer size = ")?.1.strip_suffix(" MiB")?;
+    Some(size.parse::<f64>().ok()? * f64::from(1 << 20))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compute_buffer_has_the_bytes_that_the_log_tells() {
+        let fact = "sched_reserve: CPU compute buffer size = 102.14 MiB";
+        assert_eq!(buffer_bytes(fact).map(f64::round), Some(107_101_553.0));
+        assert_eq!(buffer_bytes("load_tensors: CPU_Mapped model buffer size = 85.30 MiB"), None);
+    }
 
     #[test]
     fn the_bytes_of_a_token_are_the_size_of_the_cache_over_the_cells_of_all_sequences() {

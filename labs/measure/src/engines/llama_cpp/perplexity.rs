@@ -126,7 +126,8 @@ fn compared_result(out: &str) -> Option<Read> {
 
 /// What was loaded, the time and level in front of each line left out.
 fn facts(err: &str) -> Vec<String> {
-    const WORDS: [&str; 4] = ["file type", "file size", "model buffer size", "kv_cache: size"];
+    const WORDS: [&str; 5] =
+        ["file type", "file size", "model buffer size", "kv_cache: size", "compute buffer size"];
     let told = err.lines().filter(|line| WORDS.iter().any(|word| line.contains(word)));
     let mut facts: Vec<String> = Vec::new();
     for line in told {
@@ -204,6 +205,7 @@ mod tests {
         ];
         assert_eq!(facts[..4], wanted);
         assert!(facts[4].starts_with("llama_kv_cache: size = 45.00 MiB"), "{facts:?}");
-        assert_eq!(facts.len(), 5, "{facts:?}");
+        assert_eq!(facts[5], "sched_reserve: CPU compute buffer size = 102.14 MiB");
+        assert_eq!(facts.len(), 6, "{facts:?}");
     }
 }

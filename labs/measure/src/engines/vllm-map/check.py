@@ -6,7 +6,7 @@ PACKAGE is the folder `vllm` of an installation, or a wheel as `pip download` le
 the environment's VLLM_PACKAGE, or the installation of `labs/measure/src/engines/setup/vllm.sh`. Nothing of vLLM
 is imported: its files are read as text and parsed, so neither torch nor a GPU is needed.
 
-Exit code 0: every name of the map is in the package, and every file, class and step of the dance in
+Exit code 0: every name of the map is in the package, and every file, class and call of a method in
 the package's folder is in the map. 1: they differ, a finding a line. 2: there is nothing to check.
 """
 
@@ -21,8 +21,8 @@ import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# The steps of the dance: what a class of the folder defines of these, the map names.
-DANCE = (
+# The calls of a method: what a class of the folder defines of these, the map names.
+CALLS = (
     "create_weights",
     "process_weights_after_loading",
     "apply",
@@ -141,7 +141,7 @@ class Check:
         self.package = package
         self.folder = the_map["folder"] + "/"
         self.findings = []
-        self.counts = {"files": 0, "classes": 0, "steps of the dance": 0, "names of methods": 0}
+        self.counts = {"files": 0, "classes": 0, "calls of methods": 0, "names of methods": 0}
 
     def say(self, finding):
         self.findings.append(finding)
@@ -182,8 +182,8 @@ class Check:
             defined = functions(there[name])
             steps = set(named[name].get("methods", []))
             # A step that is defined is named; a method that is named is defined, step or not.
-            self.both_ways("step", steps, (defined & set(DANCE)) | (defined & steps), f"{path}, {name}")
-            self.counts["steps of the dance"] += len(defined & set(DANCE))
+            self.both_ways("step", steps, (defined & set(CALLS)) | (defined & steps), f"{path}, {name}")
+            self.counts["calls of methods"] += len(defined & set(CALLS))
         for name in sorted(set(entry.get("functions", [])) - functions(self.package.tree(self.folder + path))):
             self.say(f"{path}: the map names the function {name}, the package has none")
         for word in sorted(set(entry.get("words", [])) - words(self.package.tree(self.folder + path))):

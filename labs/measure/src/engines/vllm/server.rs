@@ -10,6 +10,7 @@ use super::{Client, facts};
 use crate::engines::EngineError;
 use crate::engines::http::Http;
 use crate::engines::process::{self, Running};
+use crate::engines::resident::Resident;
 
 /// The name that the checkpoint is served by, whatever its folder is called.
 const SERVED_AS: &str = "checkpoint";
@@ -129,6 +130,11 @@ impl Server {
     /// If the log cannot be read.
     pub fn facts(&self) -> Result<Vec<String>, EngineError> {
         Ok(self.started.as_ref().map(Running::log).transpose()?.map_or(Vec::new(), |l| facts(&l)))
+    }
+
+    /// The memory of its processes; `None` if somebody else started it, or the system does not tell.
+    pub fn resident(&self) -> Option<Resident> {
+        self.started.as_ref().and_then(Running::resident)
     }
 
     /// The first error in its log and the last lines; empty if somebody else started it.

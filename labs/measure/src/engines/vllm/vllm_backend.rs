@@ -12,8 +12,9 @@ use crate::engines::EngineError;
 use crate::engines::asked::kv_bytes;
 use crate::engines::backend::{Backend, Loaded};
 use crate::engines::checkpoints::{Checkpoint, fetched, weight_bytes};
-use crate::engines::engine_meters::{KvCache, Quality, Run};
+use crate::engines::engine_meters::{KvCache, OwnMemory, Quality, Run};
 use crate::engines::plan::{Load, Plan};
+use crate::engines::resident::Resident;
 
 /// How long a server that somebody else started may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -207,6 +208,12 @@ impl Loaded for Served<'_> {
         let (client, vocabulary) = (self.server.client(), self.engine.vocabulary);
         let served = self.engine.plan.rates(|| at_once(client, load, vocabulary));
         served.map_err(|error| self.explained(error))
+    }
+
+    fn own_memory(&mut self) -> Option<OwnMemory> {
+        let Resident { bytes, processes } = self.server.resident()?;
+        let resident_bytes = Some(bytes);
+        Some(OwnMemory { resident_bytes, processes: Some(processes), ..OwnMemory::default() })
     }
 
     fn tell(&mut self, run: &mut Run) {
