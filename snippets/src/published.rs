@@ -72,6 +72,16 @@ pub const BATCH_CROSSOVER: Published = Published {
     ],
 };
 
+/// What vLLM found on a GPU when it profiled its memory.
+const VLLM_MEMORY: Published = Published {
+    name: "published_vllm_memory",
+    title: "what vLLM took of a GPU at a utilization of 0.90, in GiB",
+    source: Source { name: "vllm#10511", url: "https://github.com/vllm-project/vllm/pull/10511" },
+    place: "the comment of 14 December 2024",
+    columns: &["GPU", "weights", "outside PyTorch", "peak of activations", "left for the cache"],
+    rows: &[("Llama-3-8B, one GPU", &["79.22", "14.96", "1.79", "1.26", "53.29"])],
+};
+
 /// Kurtic and others, 2024.
 const BF16_OR_DEATH: Source =
     Source { name: "Kurtic et al.", url: "https://arxiv.org/abs/2411.02355" };
@@ -225,7 +235,8 @@ const SPINQUANT: Published = Published {
 };
 
 /// Every table of published numbers but [`peaks`].
-pub const ALL: [Published; 11] = [
+pub const ALL: [Published; 12] = [
+    VLLM_MEMORY,
     BATCH_CROSSOVER,
     ASYNCHRONOUS,
     RECOVERY,

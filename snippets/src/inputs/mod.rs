@@ -78,6 +78,11 @@ const KV_LLAMA_CPP_FILES: [&str; 5] = [
     captures!("engines/captures/kv/llama-cpp-q4_0.json"),
     captures!("engines/captures/kv/llama-cpp-q4_0-norot.json"),
 ];
+const OWN_MEMORY_FILES: [&str; 3] = [
+    captures!("engines/captures/memory/llama-cpp.json"),
+    captures!("engines/captures/memory/vllm.json"),
+    captures!("engines/captures/memory/vllm-2-gib.json"),
+];
 const K_QUANTS_FILE: &str = captures!("engines/captures/k-quants/llama-cpp.json");
 const ROTATIONS_FOLDER: &str = captures!("rotations/captures");
 const ROTATIONS_SERVED_FILES: [&str; 3] = [
@@ -134,6 +139,10 @@ pub static METERS: Input<Engines> =
 /// The speed of the three engines on one machine, one after the other.
 pub static IN_TURN: Input<Engines> =
     Input::new(|| json_in(IN_TURN_FOLDER), |files| Engines::read(IN_TURN_FOLDER, files));
+
+/// Two engines' own memory, vLLM's beside a cache and beside a larger one.
+pub static OWN_MEMORY: Input<Vec<engines::Capture>> =
+    Input::new(|| OWN_MEMORY_FILES.map(PathBuf::from).into(), load_all);
 
 /// The captures of quality, of every checkpoint that an engine reads.
 pub static SERVED: Input<Engines> =

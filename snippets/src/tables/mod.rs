@@ -24,6 +24,7 @@ pub mod measured;
 mod mental_model;
 mod methods;
 pub mod outliers;
+mod own_memory;
 pub mod real_activations;
 pub mod rotations_model;
 pub mod rounding;
@@ -39,8 +40,8 @@ use kit::Table;
 use crate::inputs::{
     AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
     GPTQ_SPEED, GPTQ_W8A8, GPU, GRIDS, HESSIANS, IN_TURN, K_QUANTS, K_QUANTS_SPEED, KV,
-    KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL, ROTATIONS, ROTATIONS_SERVED, ROUNDING,
-    SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL, OWN_MEMORY, ROTATIONS, ROTATIONS_SERVED,
+    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
 };
 use crate::{Embed, Entry, published};
 
@@ -62,6 +63,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::computed("cost_matrices", cost_model::matrices),
         Entry::computed("cost_weights", cost_model::weights),
         Entry::computed("cost_kv", cost_model::kv),
+        Entry::of("own_memory", &OWN_MEMORY, |of| own_memory::own_memory(of)),
         Entry::computed("cost_capacity", cost_model::capacity),
         Entry::computed("cost_ceilings", cost_model::bounds),
         Entry::computed("cost_crossovers", cost_model::crossovers),
