@@ -77,9 +77,7 @@ impl Interleaved<f32> {
             loops::interleave(rows, values.as_chunks_mut().0);
         })
     }
-}
 
-impl Interleaved<f32> {
     /// From the rows of `x`. Neighbours along a row or along a column are read together.
     pub(crate) fn of_view(x: ArrayView2<f32>) -> Self {
         let (tokens, places) = x.dim();
