@@ -102,19 +102,20 @@ impl Int4 {
     pub fn w4a16(&self, x: &Array2<f32>) -> Result<Array2<f32>, KernelError> {
         check_features(x, self.in_features)?;
         let rows = &padded(x, self.group_size, self.group_size.next_multiple_of(4))[..];
-        let interleaved = Interleaved::of_rows(rows, self.padded_features());
+        let features = self.padded_features();
+        let several = (x.nrows() > 1).then(|| Interleaved::of_rows(rows, features));
         Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
-            if piece.has_one_token() {
+            let Some(several) = &several else {
                 return piece.in_tiles(self.panel_bytes(), 1, |panel| {
                     let (w, scales) = self.panel(panel);
                     OneToken { w, scales, x: rows }
                 });
-            }
+            };
             let expand = |panel, numbers: &mut [_]| {
                 let (w, scales) = self.panel(panel);
                 loops::expand4(w, scales, numbers);
             };
-            piece.in_tiles_of_numbers(&interleaved, expand, |_| None);
+            piece.in_tiles_of_numbers(several, expand, |_| None);
         }))
     }
 

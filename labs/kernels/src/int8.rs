@@ -79,6 +79,10 @@ impl Int8 {
         self.in_features.div_ceil(4)
     }
 
+    fn panel_bytes(&self) -> usize {
+        size_of::<Quad8>() * self.quads()
+    }
+
     fn panel(&self, panel: usize) -> &[Quad8] {
         &self.panels[panel * self.quads()..][..self.quads()]
     }
@@ -112,8 +116,10 @@ impl Int8 {
 
     fn product(&self, tokens: usize, x: &PerToken) -> Array2<f32> {
         by_panels(tokens, self.out_features, self.in_features, |mut piece| {
-            piece.in_tiles(size_of::<Quad8>() * self.quads(), MostTokens::here().w8a8, |panel| {
-                W8A8 { w: self.panel(panel), scales: &self.scales[panel], x }
+            piece.in_tiles(self.panel_bytes(), MostTokens::here().w8a8, |panel| W8A8 {
+                w: self.panel(panel),
+                scales: &self.scales[panel],
+                x,
             });
         })
     }
@@ -129,18 +135,18 @@ impl Int8 {
         check_features(x, self.in_features)?;
         let features = 4 * self.quads();
         let rows = &padded(x, self.in_features, features)[..];
-        let interleaved = Interleaved::of_rows(rows, features);
+        let several = (x.nrows() > 1).then(|| Interleaved::of_rows(rows, features));
         Ok(by_panels(x.nrows(), self.out_features, self.in_features, |mut piece| {
-            if piece.has_one_token() {
-                return piece.in_tiles(size_of::<Quad8>() * self.quads(), 1, |panel| OneToken {
+            let Some(several) = &several else {
+                return piece.in_tiles(self.panel_bytes(), 1, |panel| OneToken {
                     w: self.panel(panel),
                     scales: &self.scales[panel],
                     x: rows,
                 });
-            }
+            };
             // Codes are converted to `f32` once for all tokens.
             piece.in_tiles_of_numbers(
-                &interleaved,
+                several,
                 |panel, numbers| loops::expand8(self.panel(panel), numbers),
                 |panel| Some(&self.scales[panel]),
             );

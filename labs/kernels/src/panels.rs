@@ -123,7 +123,7 @@ fn scatter<In: Copy, Value>(
 /// A part of the output, which one task fills.
 pub(crate) struct Piece<'rows> {
     /// Which panels of the weights it takes.
-    pub(crate) panels: Range<usize>,
+    panels: Range<usize>,
     /// Its columns of the output, `[tokens][16 for each panel, fewer for the last]`.
     rows: Vec<&'rows mut [f32]>,
 }
@@ -177,11 +177,6 @@ impl<'rows> Piece<'rows> {
             out = rest;
         }
         Self { panels, rows }
-    }
-
-    /// Whether there is one token.
-    pub(crate) fn has_one_token(&self) -> bool {
-        self.rows.len() == 1
     }
 
     /// Runs the tile of each panel for all tokens, at most `most` together. A panel has so many bytes.

@@ -46,9 +46,12 @@ struct Program {
     perplexity: Option<f64>,
 }
 
+/// The runs that are timed beside other programs: act-order, static groups, as many tokens.
+const TIMED: [&str; 2] = ["aim, llm-compressor's choices", "tokens, 65536"];
+
 /// Other programs beside this one, on the same text and tokens.
 pub fn others(of: &Capture) -> Table {
-    let ours = of.runs.iter().map(|run| Program {
+    let ours = TIMED.into_iter().filter_map(|name| of.run(name)).map(|run| Program {
         name: format!(
             "this course, {}",
             if run.choices.sequential { "stage by stage" } else { "one pass a layer" }

@@ -79,8 +79,7 @@ pub struct Args {
     only: Vec<Meter>,
     /// The formats, the one that the others are compared with first [default: all that the engine
     /// makes of the fetched model]. ours: f32, w8a16, w8a8, w4a16, w4a8; vllm: none, w8a8,
-    /// w8a8-smooth, fp8, w4a16, awq, gptq; llama.cpp: f32, q8_0, q4_0 and the
-    /// mixes of k-quants.
+    /// w8a8-smooth, fp8, w4a16, awq, gptq; llama.cpp: f32, q8_0, q4_0 and the mixes of k-quants.
     #[arg(long, value_delimiter = ',', value_name = "FORMAT,...")]
     formats: Vec<String>,
     /// A checkpoint and what to call it, instead of formats; the first is the original that the
