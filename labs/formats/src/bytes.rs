@@ -20,7 +20,7 @@ macro_rules! stored {
         })+
     };
 }
-stored!(u8, i8, i32, i64, f16, bf16, f32);
+stored!(u8, i8, u32, i32, i64, f16, bf16, f32);
 
 /// The bytes of `values`, one after another.
 pub fn of<'a, T: Stored + 'a>(values: impl IntoIterator<Item = &'a T>) -> Vec<u8> {

@@ -117,14 +117,30 @@ impl Weights {
     /// As [`Weights::read`], and if a folder's config is not that of a Llama.
     pub fn read_for_gguf(&self, name: &str) -> Result<Array2<f32>, ModelError> {
         match &self.store {
-            Store::Folder { path, shards } => {
-                let (tensor, weight) = (shards.read_named(name)?, Weight::named(name));
-                let Some(weight) = weight else { return Ok(tensor) };
-                let config = Config::load(path)?;
-                in_gguf_order(weight, tensor, [config.heads, config.kv_heads])
-            }
+            Store::Folder { shards, .. } => self.rows_for_gguf(name, shards.read_named(name)?),
             Store::File(file) => file.read(file.weight(name)?),
         }
+    }
+
+    /// Something with a row for each row of the tensor `name`, in the order of [`Weights::read_for_gguf`] where
+    /// it has that of [`Weights::read`].
+    ///
+    /// # Errors
+    /// If a folder's config is not that of a Llama, or there are not so many rows.
+    pub fn rows_for_gguf<T: Clone>(
+        &self,
+        name: &str,
+        rows: Array2<T>,
+    ) -> Result<Array2<T>, ModelError> {
+        let Some(weight) = Weight::named(name) else { return Ok(rows) };
+        let heads = match &self.store {
+            Store::Folder { path, .. } => {
+                let config = Config::load(path)?;
+                [config.heads, config.kv_heads]
+            }
+            Store::File(file) => file.heads,
+        };
+        in_gguf_order(weight, rows, heads)
     }
 }
 

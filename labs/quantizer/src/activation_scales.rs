@@ -167,12 +167,17 @@ impl crate::Rounding for Rounding {
         "07"
     }
 
-    fn round(&self, _: &str, w: &Array2<f32>, _: StorageFormat) -> Result<Codes, WriteError> {
+    fn round(
+        &self,
+        _: &str,
+        w: &Array2<f32>,
+        _: StorageFormat,
+    ) -> Result<Option<Codes>, WriteError> {
         let rounded = Rounding::round(self, w)?;
         let scales = rounded.scales.mapv(f16::from_f32);
         let grouped =
             Grouped::new(rounded.codes, rounded.zeros, scales).map_err(FormatError::from)?;
-        Ok(Codes::Int4(grouped))
+        Ok(Some(Codes::Int4(grouped)))
     }
 }
 

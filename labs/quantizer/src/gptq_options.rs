@@ -62,6 +62,12 @@ impl Options {
                 "the scales of {format} are those of its nearest codes: take static scales, without sweeps"
             )));
         }
+        if format.is_gguf() && (self.scales == Scales::Fresh || self.sweeps > 0) {
+            return Err(WriteError::Unsupported(format!(
+                "the scales of the blocks of {format} are there before a code is chosen: take static or \
+                 searched scales, without sweeps"
+            )));
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use formats::bytes;
 use formats::checkpoint::{Dtype, Storage, Tensor};
+use formats::gguf::TensorType;
 use formats::layouts::Grouped;
 use formats::registry::{Codes, StoredPart, part};
 use formats::{FormatError, bytes::Stored};
@@ -140,7 +141,13 @@ fn arrays(name: &str, codes: &Codes) -> Result<Vec<StoredPart>, WriteError> {
             let codes = array(name, "codes", Dtype::U8, codes);
             [codes, array(name, "scales", Dtype::U8, scales)].into_iter().chain(global).collect()
         }
-        Codes::Blocks(_) => return Err(FormatError::WrongCodes("GGUF").into()),
+        Codes::Blocks { kind, bytes } => {
+            let shape = [1, bytes.len() as u64];
+            vec![
+                StoredPart { tensor: part(name, "codes", Dtype::U8, &shape), bytes: bytes.clone() },
+                array(name, "kind", Dtype::U32, &arr2(&[[kind.id()]])),
+            ]
+        }
     })
 }
 
@@ -150,6 +157,10 @@ fn codes(name: &str, arrays: &BTreeMap<String, StoredPart>) -> Result<Codes, Wri
     let missing = || WriteError::Plan(format!("an array of `{name}` is missing"));
     let of =
         |own: &str| array(own).and_then(|array| Some((array, shape(array)?))).ok_or_else(missing);
+    if let Some(kind) = array("kind") {
+        let kind = TensorType::from_id(kind.numbers([1, 1], u32::from_le_bytes)?[(0, 0)]);
+        return Ok(Codes::Blocks { kind, bytes: of("codes")?.0.bytes.clone() });
+    }
     let ((codes, dim), (scales, scale_dim)) = (of("codes")?, of("scales")?);
     let byte = |[byte]: [u8; 1]| byte;
     Ok(match (codes.tensor.storage, scales.tensor.storage) {

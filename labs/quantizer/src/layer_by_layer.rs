@@ -15,6 +15,7 @@ use std::path::Path;
 use std::slice::ChunksExact;
 use std::sync::Arc;
 
+use formats::gguf::TensorType;
 use formats::registry::{Codes, StorageFormat};
 use gptq::{GptqError, Hessian};
 use kernels::Gram;
@@ -24,6 +25,7 @@ use rayon::prelude::*;
 
 use crate::decoder_layers::DecoderLayers;
 use crate::fused::Fused;
+use crate::gptq_blocks;
 use crate::gptq_matrix;
 use crate::gptq_options::Options;
 use crate::kept_layers::KeptLayers;
@@ -87,9 +89,11 @@ impl<'a> LayerByLayer<'a> {
         let settings = (plan.format.description.name, plan.format.group_size, options, changed);
         let kept = KeptLayers::new(kept, &settings, layers.weights, used)?;
         let tensors = layers.weights.tensors();
+        let plan = &plan.of_model(tensors);
         let fused = Fused::of(plan, tensors, |tensor| layers.read(&tensor.name))?;
         let (format, quantized) = (plan.format, plan.quantized(tensors));
-        let mut run = Run { model, format, options, quantized, fused };
+        let kinds = plan.kinds(tensors);
+        let mut run = Run { model, format, options, quantized, kinds, fused };
         let mut hidden =
             chunks.map(|chunk| run.model.embed(chunk)).collect::<Result<Vec<_>, _>>()?;
         let all = run.model.config().layers;
@@ -136,10 +140,13 @@ impl Rounding for LayerByLayer<'_> {
         "06"
     }
 
-    fn round(&self, name: &str, _: &Array2<f32>, _: StorageFormat) -> Result<Codes, WriteError> {
-        let none =
-            || WriteError::Plan("GPTQ has no codes for it: it is in no decoder layer".into());
-        self.kept.weight(name)?.ok_or_else(none)
+    fn round(
+        &self,
+        name: &str,
+        _: &Array2<f32>,
+        _: StorageFormat,
+    ) -> Result<Option<Codes>, WriteError> {
+        self.kept.weight(name)
     }
 }
 
@@ -177,6 +184,7 @@ struct Run<'a> {
     format: StorageFormat,
     options: &'a Options,
     quantized: BTreeSet<&'a str>,
+    kinds: BTreeMap<&'a str, TensorType>,
     fused: Fused,
 }
 
@@ -262,7 +270,10 @@ impl Run<'_> {
             return Ok(None);
         };
         let absmax = self.fused.absmax(&name);
-        let codes = gptq_matrix::round(w, h, self.options, self.format, absmax);
+        let codes = match self.kinds.get(name.as_str()) {
+            Some(&kind) => gptq_blocks::round(w, h, self.options, kind),
+            None => gptq_matrix::round(w, h, self.options, self.format, absmax),
+        };
         let codes = codes.map_err(|error| error.within(&name))?;
         let values = self.format.values([w.nrows(), w.ncols()], &codes)?;
         Ok(Some((name, codes, values)))

@@ -2,7 +2,7 @@
 //! `LAB_IMPL=starter`) decide for the formats that the lab names. Every other format follows its
 //! description.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use formats::bytes::Float;
 use formats::checkpoint::Tensor;
@@ -59,6 +59,12 @@ impl Plan {
         quantized.map(|tensor| tensor.name.as_str()).collect()
     }
 
+    /// The types of those of `tensors` that become blocks, by their names.
+    pub(crate) fn kinds<'t>(&self, tensors: &'t [Tensor]) -> BTreeMap<&'t str, TensorType> {
+        let kinds = tensors.iter().map(|tensor| Some((tensor.name.as_str(), self.kind(tensor)?)));
+        kinds.flatten().collect()
+    }
+
     /// The parts of `tensor`, in the order of the bytes of [`Plan::round_and_store`].
     pub fn parts(&self, tensor: &Tensor) -> Vec<Tensor> {
         if let Some(kind) = self.mixed(tensor) {
@@ -67,6 +73,14 @@ impl Plan {
         match self.recipe {
             Some(recipe) => quantize_model::parts(tensor, recipe),
             None => registry::parts(tensor, self.format, self.float),
+        }
+    }
+
+    /// The type of the blocks of `tensor`, as [`Plan::mixed`], and in a format with one type that.
+    pub(crate) fn kind(&self, tensor: &Tensor) -> Option<TensorType> {
+        match self.format.description.file {
+            File::Gguf(kind) => Some(kind).filter(|_| self.decide(tensor) == Decision::Quantize),
+            _ => self.mixed(tensor),
         }
     }
 

@@ -26,12 +26,17 @@ impl Rounding for ScaleSearch {
         )))
     }
 
-    fn round(&self, _: &str, w: &Array2<f32>, format: StorageFormat) -> Result<Codes, WriteError> {
+    fn round(
+        &self,
+        _: &str,
+        w: &Array2<f32>,
+        format: StorageFormat,
+    ) -> Result<Option<Codes>, WriteError> {
         self.check(format)?;
         let group_size = usize::try_from(format.group_size).unwrap_or(usize::MAX);
         let searched =
             quantize_groups_by_search(w, group_size).map_err(formats::FormatError::from)?;
         let grouped = Grouped::try_from(&searched).map_err(formats::FormatError::from)?;
-        Ok(Codes::Int4(grouped))
+        Ok(Some(Codes::Int4(grouped)))
     }
 }

@@ -76,7 +76,8 @@ pub trait Rounding: Sync {
         Ok(())
     }
 
-    /// The codes of the weight `name`, `[out_features, in_features]`, on the grid of `format`.
+    /// The codes of the weight `name`, `[out_features, in_features]`, on the grid of `format`; `None` for a weight
+    /// that it has no choice for, which gets the nearest codes.
     ///
     /// # Errors
     /// If the weight cannot be rounded.
@@ -85,5 +86,5 @@ pub trait Rounding: Sync {
         name: &str,
         w: &Array2<f32>,
         format: StorageFormat,
-    ) -> Result<Codes, WriteError>;
+    ) -> Result<Option<Codes>, WriteError>;
 }

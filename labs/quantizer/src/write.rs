@@ -16,7 +16,7 @@ use formats::FormatError;
 use formats::bytes::{self, Float};
 use formats::checkpoint::{Storage, Tensor, collapse};
 use formats::gguf::{TensorType, dequantize};
-use formats::registry::{Decision, File, Granularity, Reason, StoredPart, encode_blocks};
+use formats::registry::{Codes, Decision, File, Granularity, Reason, StoredPart, encode_blocks};
 use model::Weights;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -130,6 +130,13 @@ fn check(job: &Job<'_>) -> Result<(), WriteError> {
             "the scales of a cache are a part of compressed-tensors' config, and {format} has another: \
              take a format of compressed-tensors, or --scheme none"
         )));
+    }
+    if job.importance.is_some() && job.rounding.is_some() {
+        return Err(WriteError::Unsupported(
+            "a Hessian has the importance on its diagonal: leave out --imatrix with --method gptq, and take \
+             --scales search"
+                .into(),
+        ));
     }
     if job.importance.is_some() && !matches!(format.description.file, File::Mixed(_)) {
         return Err(WriteError::Unsupported(format!(
@@ -316,10 +323,13 @@ fn convert(
         sink.put(&name(part), &bytes::of_floats(&w, float_of(part)?)?)?;
         return Ok(None);
     }
-    let (data, error) = match (job.rounding, plan.mixed(tensor)) {
-        (Some(rounding), _) => {
-            (plan.format.store(&rounding.round(&tensor.name, &w, plan.format)?)?, None)
+    let chosen = job.rounding.map(|rounding| rounding.round(&tensor.name, &w, plan.format));
+    let (data, error) = match (chosen.transpose()?.flatten(), plan.mixed(tensor)) {
+        (Some(Codes::Blocks { kind, bytes }), _) => {
+            let (data, error) = in_rows_of_gguf(weights, &tensor.name, &w, kind, bytes)?;
+            (vec![data], Some(error))
         }
+        (Some(codes), _) => (plan.format.store(&codes)?, None),
         (None, Some(kind)) => {
             let importance = job.importance.and_then(|all| all.of(&name(tensor)));
             let (data, error) = blocks(kind, &w, importance)?;
@@ -341,6 +351,24 @@ fn convert(
     let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();
     let decoded = plan.format.decode([w.nrows(), w.ncols()], &stored)?;
     Ok(Some(LayerError::of(&w, &decoded)))
+}
+
+/// Blocks that were chosen in the order of rows in which the model runs, in that of a GGUF file, which `w` has,
+/// with their error.
+fn in_rows_of_gguf(
+    weights: &Weights,
+    name: &str,
+    w: &Array2<f32>,
+    kind: TensorType,
+    blocks: Vec<u8>,
+) -> Result<(Vec<u8>, LayerError), WriteError> {
+    let rows = Array2::from_shape_vec((w.nrows(), blocks.len() / w.nrows().max(1)), blocks);
+    let rows = rows.map_err(|_| WriteError::Plan("its rows are no whole blocks".into()))?;
+    let blocks: Vec<u8> = weights.rows_for_gguf(name, rows)?.into_iter().collect();
+    let decoded = dequantize(kind, &blocks).map_err(FormatError::from)?;
+    let decoded = Array2::from_shape_vec(w.dim(), decoded);
+    let decoded = decoded.map_err(|_| WriteError::Plan("it has another shape".into()))?;
+    Ok((blocks, LayerError::of(w, &decoded)))
 }
 
 /// The blocks of a matrix and their error, some rows at a time, so that what is decoded stays in the cache.

@@ -42,6 +42,8 @@ pub enum GgufError {
     NotAMatrix { name: String, shape: Vec<usize> },
     #[error("blocks of {0} are not decoded here; {known} are", known = TensorType::DECODED.map(|kind| kind.to_string()).join(", "))]
     Undecodable(TensorType),
+    #[error("blocks of {kind}: {problem}")]
+    Codes { kind: TensorType, problem: String },
     #[error("{bytes} bytes are not a whole number of {kind} blocks of {block} bytes")]
     PartOfABlock { kind: TensorType, bytes: usize, block: usize },
 }

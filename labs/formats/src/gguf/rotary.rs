@@ -13,7 +13,7 @@ use super::GgufError;
 ///
 /// # Errors
 /// [`GgufError::Damaged`] if the rows are not `heads` heads of an even number of rows.
-pub fn unpermute_rotary(w: &Array2<f32>, heads: usize) -> Result<Array2<f32>, GgufError> {
+pub fn unpermute_rotary<T: Clone>(w: &Array2<T>, heads: usize) -> Result<Array2<T>, GgufError> {
     let rows = w.nrows();
     if heads == 0 || !rows.is_multiple_of(2 * heads) {
         let problem = format!("{rows} rows are not {heads} heads of an even number of rows each");
@@ -27,7 +27,7 @@ pub fn unpermute_rotary(w: &Array2<f32>, heads: usize) -> Result<Array2<f32>, Gg
 ///
 /// # Errors
 /// As [`unpermute_rotary`].
-pub fn permute_rotary(w: &Array2<f32>, heads: usize) -> Result<Array2<f32>, GgufError> {
+pub fn permute_rotary<T: Clone>(w: &Array2<T>, heads: usize) -> Result<Array2<T>, GgufError> {
     // The checks, because a permutation is not its own inverse but has the same rows.
     unpermute_rotary(w, heads)?;
     let sources = source_rows(w.nrows(), w.nrows() / heads);

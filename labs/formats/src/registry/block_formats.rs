@@ -31,7 +31,7 @@ const fn of(
         scheme: Some(Scheme::Ggml(kind)),
         read_by: &[Reader::Course, Reader::LlamaCpp],
         round: |format, w| match format.description.file {
-            File::Gguf(kind) => Ok(Codes::Blocks(encode(kind, w.view(), None)?)),
+            File::Gguf(kind) => Ok(Codes::Blocks { kind, bytes: encode(kind, w.view(), None)? }),
             _ => Err(FormatError::WrongCodes("GGUF")),
         },
         store: |codes: &Codes| stored(codes),
@@ -59,7 +59,7 @@ pub fn encode(
 /// Blocks as they lie in a file.
 pub(super) fn stored(codes: &Codes) -> Result<Vec<Vec<u8>>, FormatError> {
     match codes {
-        Codes::Blocks(bytes) => Ok(vec![bytes.clone()]),
+        Codes::Blocks { bytes, .. } => Ok(vec![bytes.clone()]),
         _ => Err(FormatError::WrongCodes("GGUF")),
     }
 }

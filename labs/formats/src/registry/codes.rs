@@ -4,6 +4,7 @@ use kit::int8::Quantized;
 use ndarray::Array2;
 
 use crate::FormatError;
+use crate::gguf::TensorType;
 use crate::layouts::Grouped;
 
 /// The codes of a matrix `[out_features, in_features]` with their scales: rounding chooses
@@ -32,7 +33,12 @@ pub enum Codes {
     /// int4 in groups, with zero points.
     Int4(Grouped),
     /// Blocks of GGML, row after row.
-    Blocks(Vec<u8>),
+    Blocks {
+        /// The type of all blocks.
+        kind: TensorType,
+        /// The blocks.
+        bytes: Vec<u8>,
+    },
 }
 
 impl Codes {

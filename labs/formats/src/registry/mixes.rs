@@ -195,7 +195,7 @@ const fn of(
         round: |format, w| match format.description.file {
             File::Mixed(mix) => {
                 let kind = for_rows(mix.base, w.ncols() as u64);
-                Ok(Codes::Blocks(encode(kind, w.view(), None)?))
+                Ok(Codes::Blocks { kind, bytes: encode(kind, w.view(), None)? })
             }
             _ => Err(FormatError::WrongCodes("GGUF")),
         },

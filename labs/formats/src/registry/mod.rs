@@ -46,7 +46,7 @@ use crate::bytes::Float;
 use crate::checkpoint::{Dtype, Scheme};
 use crate::dequantize::{Layout, dequantize};
 use crate::format::{Format, Grid, Group, Overhead};
-use crate::gguf::{TensorType, k_quants};
+use crate::gguf::{self, TensorType, k_quants};
 use crate::microscaling::Element;
 
 /// Every format, in the order of help texts and tables.
@@ -194,12 +194,16 @@ impl Description {
         if self.granularity == Granularity::None {
             return Some("nothing is rounded");
         }
+        let has_even_steps = match self.file {
+            File::Gguf(kind) => gguf::last_code(kind).is_some(),
+            File::Mixed(_) => true,
+            File::Safetensors { .. } => false,
+        };
         let has_scales_first = self.is_int4_in_chosen_groups()
             || self.is_int8_per_channel()
-            || self.elements().is_some();
-        let of_blocks =
-            "the rule of GGML's blocks chooses the scale and the codes of a block at once";
-        (!has_scales_first).then_some(of_blocks)
+            || self.elements().is_some()
+            || has_even_steps;
+        (!has_scales_first).then_some("its codes are not even steps")
     }
 }
 
@@ -351,6 +355,13 @@ impl StorageFormat {
     /// # Errors
     /// As [`StorageFormat::store`] and [`StorageFormat::decode`].
     pub fn values(self, shape: [usize; 2], codes: &Codes) -> Result<Array2<f32>, FormatError> {
+        if let Codes::Blocks { kind, bytes } = codes {
+            // The types of a mix differ, so the blocks say which they are.
+            let (scheme, bits) = (Scheme::Ggml(*kind), self.description.weights.bits().into());
+            let tensor = blocks("m.weight", *kind, &shape.map(|axis| axis as u64));
+            let part = StoredPart { tensor, bytes: bytes.clone() };
+            return dequantize(Layout { scheme, bits, group: self.group() }, shape, &[part]);
+        }
         let w = part("m", "weight", Dtype::F32, &shape.map(|axis| axis as u64));
         let stored = parts(&w, self, Float::F32).into_iter().zip(self.store(codes)?);
         let stored: Vec<_> = stored.map(|(tensor, bytes)| StoredPart { tensor, bytes }).collect();

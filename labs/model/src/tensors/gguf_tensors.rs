@@ -37,11 +37,11 @@ pub(crate) fn in_hugging_face_order(
 }
 
 /// The same tensor with its rows in the order of a GGUF file, from that of a Hugging Face checkpoint.
-pub(crate) fn in_gguf_order(
+pub(crate) fn in_gguf_order<T: Clone>(
     weight: Weight,
-    tensor: Array2<f32>,
+    tensor: Array2<T>,
     heads: [usize; 2],
-) -> Result<Array2<f32>, ModelError> {
+) -> Result<Array2<T>, ModelError> {
     Ok(match rotated(weight, heads) {
         Some(heads) => permute_rotary(&tensor, heads)?,
         None => tensor,

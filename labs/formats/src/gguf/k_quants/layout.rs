@@ -214,7 +214,7 @@ impl Layout {
     }
 
     /// Appends the bytes of `block`.
-    pub(super) fn write(&self, block: &Block, bytes: &mut Vec<u8>) {
+    pub(in crate::gguf) fn write(&self, block: &Block, bytes: &mut Vec<u8>) {
         let low_bits = self.low_bits();
         for &field in self.fields {
             match field {
@@ -258,7 +258,7 @@ impl Layout {
     }
 
     /// The block in `bytes`, which are as many as a block has.
-    pub(super) fn read(&self, bytes: &[u8]) -> Block {
+    pub(in crate::gguf) fn read(&self, bytes: &[u8]) -> Block {
         let (mut block, mut rest) = (Block::default(), bytes);
         for &field in self.fields {
             let (part, behind) = rest.split_at(self.bytes_of(field));
