@@ -44,6 +44,10 @@ pub struct Args {
     /// mixes of k-quants.
     #[arg(long, value_name = "FILE.gguf", value_parser = existing)]
     pub imatrix: Option<PathBuf>,
+    /// Give each matrix a type of blocks by what the model minds, within so many bits a weight of the decoder layers,
+    /// instead of by the rules of the mix: for the mixes of k-quants.
+    #[arg(long, value_name = "BITS")]
+    pub bits: Option<f64>,
     /// Add calibrated scales for an FP8 cache, which an engine then uses.
     #[arg(long, value_name = "FORMAT", value_parser = ["fp8"])]
     pub kv: Option<String>,
@@ -249,8 +253,9 @@ impl Args {
         let rotate: String = rotate.collect();
         let inputs = self.activations.as_ref().map_or(String::new(), |name| format!("-a-{name}"));
         let imatrix = if self.imatrix.is_some() { "-imatrix" } else { "" };
-        let name =
-            || format!("{}{}{rotate}{inputs}{kv}{imatrix}", self.scheme, self.method.suffix());
+        let bits = self.bits.map_or(String::new(), |bits| format!("-{bits}-bits"));
+        let method = self.method.suffix();
+        let name = || format!("{}{bits}{method}{rotate}{inputs}{kv}{imatrix}", self.scheme);
         self.out.clone().unwrap_or_else(|| target("checkpoints").join(name()))
     }
 
@@ -274,6 +279,14 @@ impl Args {
         ensure!(
             self.imatrix.is_none() || matches!(format.description.file, File::Mixed(_)),
             "--imatrix is for the mixes of k-quants, as gguf-q4_k_m, not {format}"
+        );
+        ensure!(
+            self.bits.is_none() || matches!(format.description.file, File::Mixed(_)),
+            "--bits chooses a type for each matrix: for the mixes of k-quants, as gguf-q4_k_m, not {format}"
+        );
+        ensure!(
+            self.bits.is_none() || self.rotate.is_empty(),
+            "--bits measures the model as it is: leave out --rotate"
         );
         let (input, out) = (self.input(), self.out());
         ensure!(
@@ -335,10 +348,11 @@ impl Args {
         ensure!(
             gptq || self.gptq == Gptq::default()
                 || (awq && self.gptq == for_awq)
-                || (self.calibrates_scales() && self.gptq == for_kv),
+                || (self.calibrates_scales() && self.gptq == for_kv)
+                || (self.bits.is_some() && self.gptq == for_kv),
             "--tokens, --act-order, --sequential, --scales, --sweeps, --damping and --absmax-over are \
-             choices of GPTQ (the first and the last also of AWQ, the first also of --kv and of static \
-             activations): add \
+             choices of GPTQ (the first and the last also of AWQ, the first also of --bits, of --kv and of \
+             static activations): add \
              --method gptq, or leave them out"
         );
         ensure!(
@@ -365,6 +379,7 @@ impl Args {
             gptq || awq
                 || self.smooth.is_some()
                 || self.calibrates_scales()
+                || self.bits.is_some()
                 || self.calibration.is_none(),
             "nothing is calibrated: add --smooth ALPHA, --method gptq or awq, --kv fp8, --activations \
              int8-static, or leave out \

@@ -1,10 +1,12 @@
 //! `cargo book quantize`: writes a checkpoint.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arguments::quantize::{Args, Method, Rotate};
+use formats::gguf::TensorType;
 use gptq::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
@@ -16,7 +18,7 @@ use quantizer::rotate::{RotationOptions, Rotations};
 use quantizer::smooth::Smoothing;
 use quantizer::{
     CHUNK, DecoderLayers, Importance, Job, Options, Plan, Progress, Rounding, SHARD_BYTES,
-    ScaleSearch, Scales, Transform, write,
+    ScaleSearch, Scales, Transform, budget, sensitivity, write,
 };
 
 use crate::perplexity;
@@ -28,9 +30,13 @@ use crate::perplexity;
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let format = args.format()?;
-    let plan = Plan::new(format, args.float()?);
     let (input, out) = (args.input(), args.out());
     let weights = Weights::open(&input).with_context(|| input.display().to_string())?;
+    let plan = Plan::new(format, args.float()?);
+    let plan = match args.bits {
+        Some(bits) => plan.with_kinds(kinds_within(args, &weights, bits, &out)?),
+        None => plan,
+    };
     let smoothing = args.smooth.map(|alpha| smoothing(args, &weights, alpha)).transpose()?;
     let awq = args.method.is_awq().then(|| activation_scales(args, &weights, &plan)).transpose()?;
     let rotations = rotations(args, &weights)?;
@@ -49,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     let nearest = awq_options(args).rounding;
     let job = Job {
         weights: &weights,
-        plan,
+        plan: plan.clone(),
         transform,
         rounding: match args.method {
             Method::Search => Some(&ScaleSearch),
@@ -133,6 +139,25 @@ fn layer_by_layer<'a>(
     let kept = out.with_file_name(format!(".{name}.gptq"));
     let mut lines = Lines(Instant::now());
     Ok(LayerByLayer::calibrate(layers, plan, &tokens, &options, &kept, &mut lines)?)
+}
+
+/// The type of each matrix within so many bits a weight, with a line for each layer that is measured.
+fn kinds_within(
+    args: &Args,
+    weights: &Weights,
+    bits: f64,
+    out: &Path,
+) -> Result<BTreeMap<String, TensorType>> {
+    let tokens = calibration_tokens(args, weights)?;
+    println!("what the model minds, on {} tokens, in chunks of {CHUNK}", tokens.len());
+    let folder = out.parent().unwrap_or(Path::new("."));
+    let matrices = sensitivity::measure(weights, &tokens, folder, &mut Lines(Instant::now()))?;
+    let kinds = budget::within(&matrices, bits);
+    let least = || {
+        let least = budget::least_bits(&matrices);
+        format!("--bits {bits} is too few: the smallest types of this model take {least:.3}")
+    };
+    kinds.with_context(least)
 }
 
 /// The tokens of the text that labs 06 and 07 calibrate on.

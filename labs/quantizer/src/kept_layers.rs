@@ -35,12 +35,7 @@ impl KeptLayers {
         weights: &Weights,
         tokens: &[u32],
     ) -> Result<Self, WriteError> {
-        let path = weights.path();
-        let file = if path.is_dir() { path.join("config.json") } else { path.into() };
-        let changed = file.metadata().and_then(|file| Ok((file.len(), file.modified()?)));
-        let (length, changed) = changed.map_err(WriteError::io(&file))?;
-        let changed = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let all = format!("{settings:?} {path:?} {length} {changed:?} {tokens:?}");
+        let all = format!("{settings:?} {} {tokens:?}", changed_file(weights.path())?);
         let mut name = start.as_os_str().to_os_string();
         name.push(format!("-{:016x}", fnv(all.as_bytes())));
         let folder = PathBuf::from(name);
@@ -97,6 +92,15 @@ impl KeptLayers {
     fn file(&self, layer: usize) -> PathBuf {
         self.0.join(format!("layer-{layer:05}.safetensors"))
     }
+}
+
+/// A checkpoint's path, with the length of its first file and when the file was changed.
+pub(crate) fn changed_file(path: &Path) -> Result<String, WriteError> {
+    let file = if path.is_dir() { path.join("config.json") } else { path.into() };
+    let changed = file.metadata().and_then(|file| Ok((file.len(), file.modified()?)));
+    let (length, changed) = changed.map_err(WriteError::io(&file))?;
+    let changed = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(format!("{path:?} {length} {changed:?}"))
 }
 
 fn damaged(path: &Path) -> impl Fn(WriteError) -> WriteError {
@@ -195,7 +199,7 @@ fn shape(array: &StoredPart) -> Option<[usize; 2]> {
 }
 
 /// FNV-1a, which is the same on every machine and in every version of Rust.
-fn fnv(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, step)
 }

@@ -87,6 +87,7 @@ impl<'a> LayerByLayer<'a> {
         // run of a program.
         let changed = layers.transform.map(Transform::settings);
         let settings = (plan.format.description.name, plan.format.group_size, options, changed);
+        let settings = (settings, plan.kinds(layers.weights.tensors()));
         let kept = KeptLayers::new(kept, &settings, layers.weights, used)?;
         let tensors = layers.weights.tensors();
         let plan = &plan.of_model(tensors);

@@ -8,6 +8,7 @@
 
 pub mod activation_scales;
 pub mod activations;
+pub mod budget;
 mod config;
 mod decoder_layers;
 mod error;
@@ -31,6 +32,7 @@ mod report;
 pub mod rotate;
 mod safetensors_file;
 mod scale_search;
+pub mod sensitivity;
 pub mod smooth;
 mod stages;
 mod tokenizer;

@@ -3,6 +3,7 @@
 //! description.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use formats::bytes::Float;
 use formats::checkpoint::Tensor;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use crate::WriteError;
 
 /// The plan of a job.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// How linear layers are stored.
     pub format: StorageFormat,
@@ -24,18 +25,26 @@ pub struct Plan {
     recipe: Option<Recipe>,
     /// What a mix of types looks at beside a tensor.
     whole: Option<Whole>,
+    /// The types of a mix that are not those of its rules, by the names of the weights.
+    kinds: Option<Arc<BTreeMap<String, TensorType>>>,
 }
 
 impl Plan {
     /// The plan of a model in `format`, with all other tensors as `float`.
     pub fn new(format: StorageFormat, float: Float) -> Self {
         let recipe = Scheme::of(format).map(|scheme| Recipe { scheme, float });
-        Self { format, float, recipe, whole: None }
+        Self { format, float, recipe, whole: None, kinds: None }
     }
 
     /// The same for a model with these tensors: a mix has types that depend on the number of layers.
-    pub fn of_model(self, tensors: &[Tensor]) -> Self {
-        Self { whole: Some(Whole::of(tensors)), ..self }
+    pub fn of_model(&self, tensors: &[Tensor]) -> Self {
+        Self { whole: Some(Whole::of(tensors)), ..self.clone() }
+    }
+
+    /// The same with these types in a mix, by the names of the weights; the mix keeps its rules for others.
+    #[must_use]
+    pub fn with_kinds(self, kinds: BTreeMap<String, TensorType>) -> Self {
+        Self { kinds: Some(Arc::new(kinds)), ..self }
     }
 
     /// The numbers of the labs whose functions plan the files and choose the codes.
@@ -88,7 +97,10 @@ impl Plan {
     /// a plan that no model was given to.
     pub(crate) fn mixed(&self, tensor: &Tensor) -> Option<TensorType> {
         let File::Mixed(mix) = &self.format.description.file else { return None };
-        mix.kind(tensor, self.whole?).filter(|_| self.decide(tensor) == Decision::Quantize)
+        let given = self.kinds.as_ref().and_then(|kinds| kinds.get(&tensor.name)).copied();
+        given
+            .or(mix.kind(tensor, self.whole?))
+            .filter(|_| self.decide(tensor) == Decision::Quantize)
     }
 
     /// The bytes of each part of `w`, `[out_features, in_features]`, each weight rounded to the nearest

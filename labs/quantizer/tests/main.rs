@@ -8,5 +8,6 @@ mod kv_scales;
 mod layer_by_layer;
 mod registry;
 mod rotate;
+mod sensitivity;
 mod tiny;
 mod written;
