@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use xtask::workspace;
 
 /// The commands that readers use, and what each does; `course --help` has all.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("inspect", "Say what a checkpoint is: format, bits, groups, and whether its config agrees"),
     ("card", "Read a card's string or a config as arithmetic: grid, granularity, bits, bytes"),
     ("quantize", "Write a checkpoint with the functions of labs 01 and 03 to 06"),
@@ -20,6 +20,7 @@ const COMMANDS: [(&str, &str); 10] = [
         "measure",
         "Take the meters of an engine: quality, capacity, throughput, predicted beside measured",
     ),
+    ("zoo", "Write the model in every format and by every method, and score each file"),
     ("capture", "Take the book's measurements again, on this machine"),
 ];
 /// The commands of maintainers.

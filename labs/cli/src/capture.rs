@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use kit::workspace::fetched_model;
 use measure::engines::{self, Engine};
-use measure::{awq, cpu, gptq, gpu, grids, kv, outliers, rotations};
+use measure::{awq, cpu, gptq, gpu, grids, kv, outliers, rotations, zoo};
 use snippets::captures;
 use xtask::fetch;
 
@@ -113,6 +113,15 @@ pub fn measure(args: &engines::Args) -> Result<ExitCode> {
         println!("The figure is {}", figure.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the files of the zoo, and prints the tables of its capture.
+///
+/// # Errors
+/// If a file cannot be made or scored, or the capture cannot be read back.
+pub fn zoo(args: &zoo::Args) -> Result<()> {
+    zoo::run(args)?;
+    if args.out.exists() { show(&args.out) } else { Ok(()) }
 }
 
 /// The tables of a capture, and where it lies.

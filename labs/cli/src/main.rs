@@ -32,6 +32,8 @@ enum Command {
     Checked(arguments::Command),
     /// Take the meters of an engine: quality, capacity, throughput, predicted beside measured.
     Measure(measure::engines::Args),
+    /// Write the fetched model in every format and by every method, and score each file, other programs' too.
+    Zoo(measure::zoo::Args),
     /// Take the book's measurements again, on this machine.
     Capture(capture::Args),
     /// Cut the real slice out of the fetched model again.
@@ -60,6 +62,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Checked(command) => return checked(&command),
         Command::Measure(args) => return capture::measure(&args),
+        Command::Zoo(args) => capture::zoo(&args)?,
         Command::Capture(args) => return capture::run(args),
         Command::Slice(args) => slice::run(&args)?,
         Command::CheckMap(args) => return check_map::run(&args),

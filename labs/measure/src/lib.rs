@@ -8,6 +8,7 @@
 //! * [`awq`]: methods of four bits on a whole model, each in every layout.
 //! * [`grids`]: a whole model in each format of four and of eight bits.
 //! * [`kv`]: a whole model with its keys and values in each format.
+//! * [`zoo`]: a whole model in every format and by every method, beside other programs.
 //! * [`subject`]: the fetched model on the passage, which both compare with.
 //! * [`engines`]: this course's model, llama.cpp and vLLM, asked the same questions.
 
@@ -23,3 +24,4 @@ pub mod outliers;
 pub mod rotations;
 mod sha256;
 pub mod subject;
+pub mod zoo;

@@ -31,7 +31,7 @@ impl Default for Setup {
 }
 
 /// The quality of a model beside that of the model as it was fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// On the passage.
     pub perplexity: f64,

@@ -168,6 +168,17 @@ pub enum Reader {
     LlamaCpp,
 }
 
+impl Reader {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Course => "this course",
+            Self::Vllm => "vLLM",
+            Self::LlamaCpp => "llama.cpp",
+        }
+    }
+}
+
 impl Description {
     /// Whether codes are int4 in groups of a chosen size, as lab 03 makes them.
     pub fn is_int4_in_chosen_groups(&self) -> bool {
