@@ -102,6 +102,21 @@ mod tests {
             ),
             (format!("quantize --scheme nvfp4 --input {there} --method gptq --sweeps 2"), "nvfp4"),
             (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),
+            (format!("quantize --scheme gptq-3bit --input {there} --method awq"), "not gptq-3bit"),
+            (
+                format!(
+                    "quantize --scheme gptq-3bit --input {there} --method gptq --absmax-over 7"
+                ),
+                "3 bits have 3 and 3.5",
+            ),
+            (
+                format!("quantize --scheme w4a16 --input {there} --method gptq --absmax-over 3.5"),
+                "4 bits have 7 and 7.5",
+            ),
+            (
+                format!("quantize --scheme w8a8 --input {there} --method gptq --absmax-over 7.5"),
+                "integers in groups",
+            ),
             (format!("quantize --scheme awq --input {there} --kv fp8"), "compressed-tensors"),
             (format!("quantize --scheme gguf-q4_0 --input {there} --kv fp8"), "compressed-tensors"),
             (format!("quantize --scheme w4a16 --calibration {there}"), "nothing is calibrated"),
@@ -134,6 +149,9 @@ mod tests {
             "w4a16 --rotate r1,r2,r4 --method gptq --activations int8",
             "w8a8 --rotate r1,r2 --activations int8-static --tokens 1024",
             "gguf-q4_0 --rotate r1,r2 --rotate-seed 3",
+            "gptq-3bit --method search",
+            "gptq-3bit --method gptq --absmax-over 3.5",
+            "gptq --method gptq --absmax-over 7",
         ] {
             let words = format!("quantize --scheme {more} --input {there} --out {}", new.display());
             checked(&words).expect(more);

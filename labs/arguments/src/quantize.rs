@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use formats::bytes::Float;
+use formats::format::Ends;
 use formats::registry::{self, ActivationFormat, Description, File, Granularity, StorageFormat};
 use kit::workspace::{fetched_model, target};
 
@@ -134,7 +135,8 @@ impl Method {
     fn is_for(self, format: &Description) -> bool {
         match self {
             Self::Nearest => true,
-            Self::Search | Self::Awq | Self::AwqGptq => format.is_int4_in_chosen_groups(),
+            Self::Search => format.is_int_in_chosen_groups(),
+            Self::Awq | Self::AwqGptq => format.is_int4_in_chosen_groups(),
             Self::Gptq => format.refuses_feedback().is_none(),
         }
     }
@@ -177,10 +179,11 @@ pub struct Gptq {
     /// The share of the mean of the diagonal that is added to it.
     #[arg(long, default_value_t = Self::default().damping)]
     pub damping: f64,
-    /// The grid of int4: absmax over 7 (lab 03's, codes -7 to 7) or over 7.5 (llm-compressor's, codes
-    /// -8 to 7).
-    #[arg(long, default_value = "7", value_parser = ["7", "7.5"])]
-    pub absmax_over: String,
+    /// The grid of integers in groups. int4: absmax over 7 (lab 03's, codes -7 to 7, the default) or over 7.5
+    /// (llm-compressor's, codes -8 to 7). int3: over 3 (codes -3 to 3, the default) or over 3.5 (codes -4 to
+    /// 3).
+    #[arg(long, value_name = "NUMBER")]
+    pub absmax_over: Option<f32>,
 }
 
 /// The choices of AWQ.
@@ -219,7 +222,7 @@ impl Default for Gptq {
             scales: Scales::Static,
             sweeps: 0,
             damping: 0.01,
-            absmax_over: "7".into(),
+            absmax_over: None,
         }
     }
 }
@@ -271,6 +274,7 @@ impl Args {
         self.check_rotation(format)?;
         self.check_calibration()?;
         self.check_scales(format)?;
+        self.ends(format)?;
         ensure!(
             self.kv.is_none() || format.takes_kv_scales(),
             "--kv is for formats with compressed-tensors' config, which has a place for the scales of a \
@@ -386,6 +390,24 @@ impl Args {
              --calibration"
         );
         Ok(())
+    }
+
+    /// Where the grid of integers in groups ends.
+    ///
+    /// # Errors
+    /// If the format has no grid with such an end.
+    pub fn ends(&self, format: StorageFormat) -> Result<Ends> {
+        let Some(over) = self.gptq.absmax_over else { return Ok(Ends::Equal) };
+        let description = format.description;
+        ensure!(
+            description.is_int_in_chosen_groups(),
+            "--absmax-over is for integers in groups of a chosen size, not {format}: leave this option out"
+        );
+        let bits = description.weights.bits();
+        Ends::ALL.into_iter().find(|ends| ends.divisor(bits) == over).with_context(|| {
+            let [equal, all] = Ends::ALL.map(|ends| ends.divisor(bits));
+            format!("--absmax-over {over} is not for {format}: {bits} bits have {equal} and {all}")
+        })
     }
 
     /// Whether scales of a cache or of inputs are calibrated.

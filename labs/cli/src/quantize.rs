@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arguments::quantize::{Args, Method, Rotate};
+use formats::format::Ends;
 use formats::gguf::TensorType;
-use gptq::Grid;
+use formats::registry::StorageFormat;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Tokenizer, Weights, passage};
 use quantizer::activation_scales::{ActivationScales, AwqOptions};
@@ -52,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     let kv_scales = args.kv.is_some().then(|| kv_scales(args, changed)).transpose()?;
     let activations = activations(args, changed, &plan)?;
     let importance = args.imatrix.as_deref().map(Importance::read).transpose()?;
-    let nearest = awq_options(args).rounding;
+    let nearest = awq_options(args, format)?.rounding;
     let job = Job {
         weights: &weights,
         plan: plan.clone(),
@@ -133,7 +134,7 @@ fn layer_by_layer<'a>(
     out: &Path,
 ) -> Result<LayerByLayer<'a>> {
     let tokens = calibration_tokens(args, layers.weights)?;
-    let options = options(&args.gptq);
+    let options = options(args, plan.format)?;
     println!("GPTQ on {} tokens, in chunks of {CHUNK}", tokens.len());
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let kept = out.with_file_name(format!(".{name}.gptq"));
@@ -174,7 +175,13 @@ fn activation_scales(args: &Args, weights: &Weights, plan: &Plan) -> Result<Acti
     println!("AWQ on {} tokens, in chunks of {CHUNK}", tokens.len());
     let mut lines = Lines(Instant::now());
     let mut watch = |done, layers| lines.layer(done, layers);
-    Ok(ActivationScales::calibrate(weights, plan, &tokens, &awq_options(args), &mut watch)?)
+    Ok(ActivationScales::calibrate(
+        weights,
+        plan,
+        &tokens,
+        &awq_options(args, plan.format)?,
+        &mut watch,
+    )?)
 }
 
 /// The rotations that are asked for.
@@ -205,19 +212,19 @@ fn kv_scales(args: &Args, layers: DecoderLayers<'_>) -> Result<KvScales> {
     Ok(KvScales::calibrate(&layers.model()?, &tokens, CHUNK)?)
 }
 
-fn awq_options(args: &Args) -> AwqOptions {
-    let grid = match (args.awq.zero_point, args.gptq.absmax_over.as_str()) {
+fn awq_options(args: &Args, format: StorageFormat) -> Result<AwqOptions> {
+    let grid = match (args.awq.zero_point, args.ends(format)?) {
         (true, _) => awq::Grid::Asymmetric,
-        (false, "7") => awq::Grid::Lab03,
-        (false, _) => awq::Grid::LlmCompressor,
+        (false, Ends::Equal) => awq::Grid::Lab03,
+        (false, Ends::AllCodes) => awq::Grid::LlmCompressor,
     };
     let group_size = usize::try_from(args.group_size).unwrap_or(usize::MAX);
-    AwqOptions {
+    Ok(AwqOptions {
         rounding: awq::Rounding::new(grid, group_size),
-        feedback: args.method.is_gptq().then(|| options(&args.gptq)),
+        feedback: args.method.is_gptq().then(|| options(args, format)).transpose()?,
         duo: args.awq.duo,
         clip: !args.awq.no_clip && !args.method.is_gptq(),
-    }
+    })
 }
 
 /// A line for each decoder layer.
@@ -229,19 +236,20 @@ impl Watch for Lines {
     }
 }
 
-fn options(args: &arguments::quantize::Gptq) -> Options {
-    Options {
-        int4: if args.absmax_over == "7" { Grid::LAB_03 } else { Grid::LLM_COMPRESSOR },
-        scales: match args.scales {
+fn options(args: &Args, format: StorageFormat) -> Result<Options> {
+    let given = &args.gptq;
+    Ok(Options {
+        ends: args.ends(format)?,
+        scales: match given.scales {
             arguments::quantize::Scales::Static => Scales::Static,
             arguments::quantize::Scales::Fresh => Scales::Fresh,
             arguments::quantize::Scales::Search => Scales::Searched,
         },
-        sweeps: args.sweeps,
-        act_order: args.act_order,
-        damping: args.damping,
-        sequential: args.sequential,
-    }
+        sweeps: given.sweeps,
+        act_order: given.act_order,
+        damping: given.damping,
+        sequential: given.sequential,
+    })
 }
 
 /// Runs the model on the calibration text.

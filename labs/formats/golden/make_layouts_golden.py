@@ -1,13 +1,13 @@
-"""Makes the golden vectors that `int4_groups::layouts` is held to, with the libraries themselves.
+"""Makes the golden vectors that `formats::layouts` is held to, with the libraries themselves.
 
 In an empty virtual environment of Python 3.11 on Linux x86-64:
 
-    python -m pip install torch==2.13.0 numpy==2.4.6 transformers==5.23.0 gguf==0.19.0 setuptools==84.2.1
+    python -m pip install torch==2.14.0 numpy==2.4.6 transformers==5.23.0 gguf==0.19.0 setuptools==84.2.1
     python -m pip install compressed-tensors==0.20.0
     python -m pip install --no-deps --no-build-isolation autoawq==0.2.9
     python -m pip install --no-deps --only-binary :all: auto-gptq==0.7.1
     BUILD_CUDA_EXT=0 python -m pip install --no-deps --no-build-isolation gptqmodel==7.7.0
-    python labs/lab-03-int4-groups-and-packing/golden/make_layouts_golden.py
+    python labs/formats/golden/make_layouts_golden.py
 
 writes layouts.json beside this script. No GPU is needed. Running it again gives the same bytes.
 
@@ -95,12 +95,12 @@ def numbers(shape, low, high, seed):
 
 
 class Case:
-    """Codes and zeros 0..=15 and f16 scales, and the weights that they stand for, exactly."""
+    """Codes and zeros of 4 or 3 bits and f16 scales, and the weights that they stand for, exactly."""
 
-    def __init__(self, name, shape, group, zeros, seed, codes=None, g_idx=None):
+    def __init__(self, name, shape, group, zeros, seed, codes=None, g_idx=None, bits=4):
         self.name, (self.out, self.inputs), self.group = name, shape, group
-        groups = (self.out, self.inputs // group)
-        self.codes = numbers(shape, 0, 15, seed) if codes is None else codes
+        groups, self.bits = (self.out, self.inputs // group), bits
+        self.codes = numbers(shape, 0, 2**bits - 1, seed) if codes is None else codes
         self.zeros = zeros if isinstance(zeros, np.ndarray) else numbers(groups, *zeros, seed)
         self.scales = numbers(groups, 0x1C00, 0x27FF, seed + 1).astype("<u2").view("<f2")
         self.g_idx = np.arange(self.inputs) // group if g_idx is None else g_idx
@@ -119,6 +119,7 @@ class Case:
     def to_json(self):
         return {
             "name": self.name,
+            "bits": self.bits,
             "out_features": self.out,
             "in_features": self.inputs,
             "codes": [digits(row) for row in self.codes],
@@ -159,7 +160,7 @@ def autoawq(case):
 
 
 def auto_gptq_v1(case):
-    packed = AutoGPTQ(4, case.group, case.inputs, case.out, False)
+    packed = AutoGPTQ(case.bits, case.group, case.inputs, case.out, False)
     packed.pack(case.linear(), case.floats(case.scales), case.floats(case.zeros), None)
     return gptq_json(packed)
 
@@ -171,14 +172,16 @@ def gptqmodel(case):
     for name in ["pack_block", "pack_original"]:
         packed = GPTQModel.__new__(GPTQModel)
         torch.nn.Module.__init__(packed)
-        packed.bits, packed.maxq, packed.planar = 4, 15, False
-        packed.pack_dtype, packed.pack_dtype_bits, packed.pack_factor = torch.int32, 32, 8
+        packed.bits, packed.maxq, packed.planar = case.bits, 2**case.bits - 1, False
+        packed.pack_dtype, packed.pack_dtype_bits, packed.pack_factor = torch.int32, 32, 32 // case.bits
         packed.pack_np_dtype, packed.pack_np_math_dtype = np.int32, np.uint32
         g_idx = torch.from_numpy(case.g_idx.astype(np.int32))
         scales, zeros = case.floats(case.scales), case.floats(case.zeros)
         getattr(packed, name)(case.linear(), scales, zeros, g_idx)
         results.append(gptq_json(packed))
     assert results[0] == results[1], case.name
+    if case.bits != 4:  # the way to v1 is in a module of ABSENT then
+        return {"gptq_v2": results[0]}
     v2_to_v1(packed, types.SimpleNamespace(bits=4, pack_dtype=torch.int32))
     return {"gptq_v2": results[0], "gptq_v1_by_gptqmodel": words(packed.qzeros.numpy())}
 
@@ -267,6 +270,9 @@ RAGGED = Case("ragged, asymmetric", (12, 20), 10, (0, 15), seed=4)
 RAGGED_SYMMETRIC = Case("ragged, symmetric", (3, 20), 20, (8, 8), seed=5)
 ACT_ORDER = Case("act-order", (32, 64), 16, (1, 15), seed=6, g_idx=np.arange(64) * 29 % 64 // 16)
 
+THREE_BITS = Case("three bits", (32, 64), 16, (1, 7), seed=7, bits=3)
+THREE_SYMMETRIC = Case("three bits, symmetric", (64, 96), 48, (4, 4), seed=8, bits=3)
+
 
 def main():
     grouped = []
@@ -283,6 +289,8 @@ def main():
             # COUNTING has a zero point of 0: auto-gptq damages its words, which is what is kept.
             entry["gptq_v1"] = auto_gptq_v1(case)
         grouped.append(entry)
+    for case in [THREE_BITS, THREE_SYMMETRIC]:
+        grouped.append(case.to_json() | gptqmodel(case) | {"gptq_v1": auto_gptq_v1(case)})
     content = {
         "made with": {name: version(name) for name in PACKAGES},
         "grouped": grouped,

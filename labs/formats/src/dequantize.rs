@@ -57,7 +57,9 @@ fn decoder(scheme: Scheme) -> Option<Decode> {
         Scheme::Mxfp4 => |matrix| matrix.mxfp4(),
         Scheme::Nvfp4 => |matrix| matrix.nvfp4(),
         Scheme::AwqGemm => |matrix| matrix.awq(),
-        Scheme::Gptq(_) => |matrix| matrix.gptq(),
+        Scheme::Gptq(GptqVersion::V1 | GptqVersion::V2 | GptqVersion::Unsaid) => {
+            |matrix| matrix.gptq()
+        }
         Scheme::Ggml(_) => |matrix| matrix.blocks(),
         _ => return None,
     })
@@ -205,6 +207,10 @@ impl Matrix<'_> {
     /// without zero points is symmetric.
     fn gptq(&self) -> Result<Array2<f32>, FormatError> {
         let [out, inputs] = self.shape;
+        // GPTQModel, the only program with such files, stores these widths in planes.
+        if let bits @ 5..=7 = self.layout.bits {
+            return Err(FormatError::NotDecoded(format!("GPTQ of {bits} bits")));
+        }
         let scales = self.transposed_scales(self.found("g_idx"))?;
         let codes = Packed::Stream(self.bits()?);
         let words = self.part("qweight")?.words([codes.words(inputs), out])?;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 
 /// The values that a number can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +37,41 @@ impl Grid {
             Self::Fp6 => 6,
             Self::E2M1 => 4,
             Self::Int(bits) | Self::Table(bits) => bits,
+        }
+    }
+}
+
+/// Where a symmetric grid of integers ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// At the same magnitude on both sides, lab 03's rule: absmax over 7 and codes -7..=7 of four bits, absmax
+    /// over 3 and codes -3..=3 of three.
+    Equal,
+    /// At the last code on both sides, the rule of GPTQ and llm-compressor: absmax over 7.5 and codes -8..=7 of
+    /// four bits, absmax over 3.5 and codes -4..=3 of three. Of the two ends of a group only one is clipped, and
+    /// steps are smaller.
+    AllCodes,
+}
+
+impl Ends {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Equal, Self::AllCodes];
+
+    /// The codes of so many bits, 2 to 8.
+    pub fn codes(self, bits: u32) -> RangeInclusive<i8> {
+        let max = i8::MAX >> (8 - bits);
+        match self {
+            Self::Equal => -max..=max,
+            Self::AllCodes => -max - 1..=max,
+        }
+    }
+
+    /// The absmax of a group over this number is its scale.
+    pub fn divisor(self, bits: u32) -> f32 {
+        let max = f32::from(*self.codes(bits).end());
+        match self {
+            Self::Equal => max,
+            Self::AllCodes => max + 0.5,
         }
     }
 }

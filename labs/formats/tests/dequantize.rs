@@ -181,6 +181,49 @@ fn pack_quantized_is_read_at_every_width_in_both_ages_with_and_without_zero_poin
 }
 
 #[test]
+fn gptq_is_read_at_every_width_in_both_versions_and_in_any_order_of_groups() -> Outcome {
+    let (out, inputs, groups) = (32, 64, 4);
+    for (scheme, bits) in [(GptqVersion::V1, 5), (GptqVersion::Planar, 3)] {
+        let layout = Layout { bits, ..gptq(scheme, 16) };
+        let refused = dequantize(layout, [out, inputs], &[]).expect_err("planes of bits");
+        assert!(refused.to_string().contains("not decoded"), "{refused}");
+    }
+    for bits in [2, 3, 4, 8] {
+        let top = (1 << bits) - 1;
+        let code = |i: usize, j: usize| ((7 * i + 3 * j) as u32) & top;
+        // From 1 up, because version 1 stores each minus one.
+        let zero = |i: usize, group: usize| 1 + ((5 * i + group) as u32) % top;
+        let packed = |rows: usize, columns: usize, value: &dyn Fn(usize, usize) -> u32| {
+            let row =
+                |row| stream(&(0..columns).map(|at| value(row, at)).collect::<Vec<_>>(), bits);
+            Array2::from_shape_vec((rows, columns * bits / 32), (0..rows).flat_map(row).collect())
+        };
+        let qweight = packed(out, inputs, &code)?;
+        let qweight = words("qweight", &qweight.t().as_standard_layout().into_owned());
+        let scales = Array2::from_shape_fn((groups, out), |(j, i)| 0.5 + (i + 4 * j) as f32);
+        let scale = floats("scales", Dtype::F32, &scales);
+        let (mixed, in_order) = (|j: usize| (j * 5 + 3) % groups, |j: usize| j / 16);
+        let orders: [&dyn Fn(usize) -> usize; 2] = [&mixed, &in_order];
+        for (version, minus) in [(GptqVersion::V1, 1), (GptqVersion::V2, 0)] {
+            let qzeros = packed(groups, out, &|group, i| zero(i, group) - minus)?;
+            for order in orders {
+                let g_idx: Vec<i32> = (0..inputs).map(|input| order(input) as i32).collect();
+                let g_idx = part("g_idx", Dtype::I32, &[inputs], bytes::of(&g_idx));
+                let parts = [qweight.clone(), words("qzeros", &qzeros), scale.clone(), g_idx];
+                let expected = Array2::from_shape_fn((out, inputs), |(i, j)| {
+                    let group = order(j);
+                    (code(i, j) as f32 - zero(i, group) as f32) * scales[(group, i)]
+                });
+                let layout = Layout { bits: bits as u64, ..gptq(version, 16) };
+                let read = dequantize(layout, [out, inputs], &parts)?;
+                assert_eq!(read, expected, "{bits} bits, {version:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn fp8_is_read_with_one_scale_a_scale_for_each_row_and_for_each_block() -> Outcome {
     let (out, inputs) = (5, 7);
     let codes = Array2::from_shape_fn((out, inputs), |(i, j)| (16 * i + 3 * j) as u8);

@@ -346,3 +346,40 @@ fn act_order_looks_each_input_channel_up_in_its_own_group() -> Result<(), Layout
     assert_eq!(back.row(0).to_vec(), [10.0, 1.0, 1.0, 10.0, 10.0, 1.0, 10.0, 1.0]);
     Ok(())
 }
+
+#[test]
+fn gptq_of_fewer_bits_refuses_what_its_words_cannot_hold() -> Result<(), LayoutError> {
+    let of = |code: u8, zero: u8, [rows, columns]: [usize; 2]| {
+        let (mut codes, mut zeros) =
+            (Array2::zeros((rows, columns)), Array2::from_elem((rows, 2), 4));
+        codes[(rows - 1, columns - 1)] = code;
+        zeros[(rows - 1, 1)] = zero;
+        Grouped::new(codes, zeros, Array2::from_elem((rows, 2), f16::ONE))
+    };
+    let says = |w: Grouped, version, words: &[&str]| {
+        let error = gptq::pack_bits(&w, 3, version).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    says(of(8, 4, [32, 64])?, Version::V1, &["row 31, column 63 is 8", "3 bits hold 0..=7"]);
+    says(of(7, 9, [32, 64])?, Version::V1, &["row 31, group 1 is 9", "GPTQ v1 holds 0..=8"]);
+    says(of(7, 8, [32, 64])?, Version::V2, &["row 31, group 1 is 8", "GPTQ v2 holds 0..=7"]);
+    says(of(7, 0, [32, 64])?, Version::V1, &["row 31, group 1 is 0", "minus one"]);
+    says(of(7, 4, [48, 64])?, Version::V1, &["out_features", "48", "multiple of 32"]);
+    says(of(7, 4, [32, 48])?, Version::V1, &["in_features", "48", "multiple of 32"]);
+    // What fits is stored: the last code and zero point are the last bits of their words.
+    let packed = gptq::pack_bits(&of(7, 8, [32, 64])?, 3, Version::V1)?;
+    assert_eq!(packed.qweight.dim(), (6, 32));
+    assert_eq!(packed.qweight[(5, 31)].cast_unsigned(), 7 << 29);
+    assert_eq!(packed.qzeros[(1, 2)].cast_unsigned() >> 29, 7);
+    let signed = Array2::from_shape_fn((1, 8), |(_, column)| column as i8 - 4);
+    let w = Grouped::symmetric(&signed, Array2::from_elem((1, 1), f16::ONE), 3)?;
+    assert_eq!(w.codes().row(0).to_vec(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(w.dequantize(), signed.mapv(f32::from));
+    for code in [-5, 4] {
+        let outside = Array2::from_elem((1, 8), code);
+        let error = Grouped::symmetric(&outside, Array2::from_elem((1, 1), f16::ONE), 3);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("3 bits hold 0..=7"), "{error}");
+    }
+    Ok(())
+}

@@ -34,7 +34,7 @@ from safetensors.torch import load_file
 HERE = pathlib.Path(__file__).parent
 TINY = HERE.parent.parent / "model" / "golden"
 GROUP = 16
-FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "w4a16-asym", "awq", "gptq"]
+FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "w4a16-asym", "awq", "gptq", "gptq-3bit"]
 MIXES = ["gguf-q3_k_m", "gguf-q4_k_s", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k"]
 FILES = ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1", "gguf-mxfp4", *MIXES]
 
@@ -110,10 +110,25 @@ def by_awq(folder, tensors, config):
         yield module, ((codes - zeros[group]).astype("f4") * scales[group]).T
 
 
+def three_bits(words):
+    """[..., 3n] int32 to [..., 32n]. As `forward` of auto-gptq 0.7.1's qlinear_cuda_old.py unpacks 3 bits: eleven,
+    eleven and ten codes begin in the three words, and the last of the first two words are put together."""
+    words = words.numpy().view("u4").reshape(words.shape[:-1] + (-1, 3, 1))
+    shifts = [[0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0], [0, 1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31],
+              [0, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0]]
+    codes = words >> numpy.array(shifts, "u4")
+    codes[..., 0, 10] = codes[..., 0, 10] & 3 | codes[..., 1, 0] << 2 & 4
+    codes[..., 1, 11] = codes[..., 1, 11] & 1 | codes[..., 2, 0] << 1 & 6
+    codes = (codes & 7).astype("i4")
+    codes = numpy.concatenate([codes[..., 0, :11], codes[..., 1, 1:12], codes[..., 2, 1:11]], -1)
+    return codes.reshape(codes.shape[:-2] + (-1,))
+
+
 def by_gptq(folder, tensors, config):
+    unpack = {3: three_bits, 4: lambda words: nibbles(words, range(8))}[config["bits"]]
     for module in modules(tensors, "qweight"):
-        codes = nibbles(tensors[module + ".qweight"].T.contiguous(), range(8)).T
-        zeros = nibbles(tensors[module + ".qzeros"], range(8)) + 1
+        codes = unpack(tensors[module + ".qweight"].T.contiguous()).T
+        zeros = unpack(tensors[module + ".qzeros"]) + 1
         scales = tensors[module + ".scales"].numpy().astype("f4")
         group = tensors[module + ".g_idx"].numpy()
         yield module, ((codes - zeros[group]).astype("f4") * scales[group]).T

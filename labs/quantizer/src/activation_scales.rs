@@ -163,8 +163,8 @@ impl crate::Rounding for Rounding {
         Ok(())
     }
 
-    fn lab(&self) -> &'static str {
-        "07"
+    fn lab(&self, _: StorageFormat) -> Option<&'static str> {
+        Some("07")
     }
 
     fn round(
@@ -177,7 +177,7 @@ impl crate::Rounding for Rounding {
         let scales = rounded.scales.mapv(f16::from_f32);
         let grouped =
             Grouped::new(rounded.codes, rounded.zeros, scales).map_err(FormatError::from)?;
-        Ok(Some(Codes::Int4(grouped)))
+        Ok(Some(Codes::Grouped(grouped)))
     }
 }
 

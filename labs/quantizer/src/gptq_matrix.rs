@@ -5,6 +5,7 @@ use formats::format::Grid as Answer;
 use formats::layouts::Grouped;
 use formats::registry::{Codes, StorageFormat};
 use gptq::{Hessian, Rounded, Settings};
+use half::f16;
 use ndarray::{Array2, Axis};
 
 use crate::gptq_options::{Options, Scales};
@@ -27,8 +28,18 @@ pub(crate) fn round(
     let rounded = integers(w, h, options, format)?;
     match format.description.weights {
         Answer::Int(8) => Ok(Codes::Int8(rounded.int8()?)),
-        _ => Ok(Codes::Int4(Grouped::try_from(&rounded.int4()?).map_err(FormatError::from)?)),
+        weights => Ok(Codes::Grouped(grouped(rounded.q(), rounded.scales(), weights.bits())?)),
     }
+}
+
+/// Codes `q`, `[out_features, in_features]`, of so many bits with their scales, one for each group.
+pub(crate) fn grouped(
+    q: &Array2<i8>,
+    scales: &Array2<f32>,
+    bits: u32,
+) -> Result<Grouped, WriteError> {
+    let grouped = Grouped::symmetric(q, scales.mapv(f16::from_f32), bits);
+    Ok(grouped.map_err(FormatError::from)?)
 }
 
 /// As [`round`], on a grid of integers.

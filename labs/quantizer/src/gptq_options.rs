@@ -1,8 +1,8 @@
 //! The choices of GPTQ, and the formats that they are for.
 
-use formats::format::Grid as Answer;
+use formats::format::{Ends, Grid as Answer};
 use formats::registry::StorageFormat;
-use gptq::{Grid, GroupScales, Settings};
+use gptq::{Grid, GroupScales, Settings, Stored};
 use ndarray::Array2;
 
 use crate::WriteError;
@@ -22,8 +22,8 @@ pub enum Scales {
 /// How the codes are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// The grid of four bits. Eight bits have lab 01's.
-    pub int4: Grid,
+    /// Where the grid of integers in groups ends. int8 per channel has lab 01's grid.
+    pub ends: Ends,
     /// Where the scales of groups come from.
     pub scales: Scales,
     /// Whether columns with large inputs are rounded first.
@@ -41,7 +41,7 @@ impl Options {
     /// The choices of llm-compressor 0.14: its grid, static scales, act-order, damping 0.01, one run for
     /// each layer.
     pub const LLM_COMPRESSOR: Self = Self {
-        int4: Grid::LLM_COMPRESSOR,
+        ends: Ends::AllCodes,
         scales: Scales::Static,
         act_order: true,
         damping: 0.01,
@@ -78,13 +78,37 @@ impl Options {
 
     /// The settings of a matrix of integers with rows of `in_features`.
     pub(crate) fn settings(&self, format: StorageFormat, in_features: usize) -> Settings {
-        let &Self { int4, act_order, damping, .. } = self;
+        let &Self { ends, act_order, damping, .. } = self;
         let plain = match format.description.weights {
             Answer::Int(8) => Settings::new(Grid::LAB_01, in_features),
-            _ => Settings::new(int4, usize::try_from(format.group_size).unwrap_or(usize::MAX)),
+            weights => Settings::new(
+                grid(ends, weights.bits()),
+                usize::try_from(format.group_size).unwrap_or(usize::MAX),
+            ),
         };
         let fresh = self.scales == Scales::Fresh;
         let scales = if fresh { GroupScales::Fresh } else { GroupScales::Static };
         Settings { scales, act_order, damping, ..plain }
+    }
+}
+
+/// The grid of so many bits with scales in `f16`, as formats of groups store them.
+pub fn grid(ends: Ends, bits: u32) -> Grid {
+    let codes = ends.codes(bits);
+    let (min, max) = (*codes.start(), *codes.end());
+    Grid { min, max, divisor: ends.divisor(bits), stored: Stored::F16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grids_of_four_bits_are_those_of_lab_06_and_three_bits_have_half_of_the_codes() {
+        let [equal, all] = Ends::ALL;
+        assert_eq!([grid(equal, 4), grid(all, 4)], [Grid::LAB_03, Grid::LLM_COMPRESSOR]);
+        let three = Grid { min: -3, max: 3, divisor: 3.0, stored: Stored::F16 };
+        assert_eq!(grid(equal, 3), three);
+        assert_eq!(grid(all, 3), Grid { min: -4, divisor: 3.5, ..three });
     }
 }

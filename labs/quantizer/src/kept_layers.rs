@@ -132,7 +132,7 @@ fn arrays(name: &str, codes: &Codes) -> Result<Vec<StoredPart>, WriteError> {
             array(name, "codes", Dtype::I8, w.q()),
             array(name, "scales", Dtype::F32, w.scales()),
         ],
-        Codes::Int4(w) => vec![
+        Codes::Grouped(w) => vec![
             array(name, "codes", Dtype::U8, w.codes()),
             array(name, "zeros", Dtype::U8, w.zeros()),
             array(name, "scales", Dtype::F16, w.scales()),
@@ -172,7 +172,7 @@ fn codes(name: &str, arrays: &BTreeMap<String, StoredPart>) -> Result<Codes, Wri
             Quantized::new(codes.numbers(dim, i8::from_le_bytes)?, scales.floats(scale_dim)?)
                 .map_err(FormatError::from)?,
         ),
-        (_, Storage::Elements(Dtype::F16)) => Codes::Int4(
+        (_, Storage::Elements(Dtype::F16)) => Codes::Grouped(
             Grouped::new(
                 codes.numbers(dim, byte)?,
                 of("zeros")?.0.numbers(scale_dim, byte)?,

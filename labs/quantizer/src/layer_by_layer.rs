@@ -137,8 +137,8 @@ impl<'a> LayerByLayer<'a> {
 }
 
 impl Rounding for LayerByLayer<'_> {
-    fn lab(&self) -> &'static str {
-        "06"
+    fn lab(&self, _: StorageFormat) -> Option<&'static str> {
+        Some("06")
     }
 
     fn round(

@@ -41,7 +41,7 @@ mod write;
 
 pub use decoder_layers::DecoderLayers;
 pub use error::WriteError;
-pub use gptq_options::{Options, Scales};
+pub use gptq_options::{Options, Scales, grid};
 pub use importance::Importance;
 pub use plan::Plan;
 pub use report::{LayerError, Report};

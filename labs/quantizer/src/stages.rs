@@ -65,8 +65,8 @@ pub trait Transform: Sync {
 
 /// The second stage: the choice of codes, where the nearest codes are not the best.
 pub trait Rounding: Sync {
-    /// The number of the lab whose functions choose.
-    fn lab(&self) -> &'static str;
+    /// The number of the lab whose functions choose the codes of `format`; `None` where no lab does.
+    fn lab(&self, format: StorageFormat) -> Option<&'static str>;
 
     /// Refuses a format whose codes it does not choose, before a tensor is read.
     ///

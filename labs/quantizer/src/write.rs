@@ -440,7 +440,7 @@ fn report(job: &Job<'_>, bytes_after: u64, errors: Mutex<BTreeMap<String, LayerE
     });
     let mut labs = job.plan.labs();
     labs.extend(job.transform.map(Transform::lab));
-    labs.extend(job.rounding.map(|rounding| rounding.lab()));
+    labs.extend(job.rounding.and_then(|rounding| rounding.lab(job.plan.format)));
     labs.sort_unstable();
     labs.dedup();
     Report {

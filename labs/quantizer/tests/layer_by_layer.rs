@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use formats::bytes::Float;
 use formats::checkpoint::{Dtype, read_header};
+use formats::format::Ends;
 use formats::registry::{self, part};
-use gptq::{Grid, Hessian};
+use gptq::Hessian;
 use model::{Cache, LayerId, Model, Projection, Weights};
 use ndarray::Array2;
 use quantize_model::file;
@@ -60,8 +61,12 @@ fn layers() -> DecoderLayers<'static> {
 }
 
 fn seen(options: &Options) -> Result<(Seen, Model), Box<dyn std::error::Error>> {
+    seen_of("w4a16", options)
+}
+
+fn seen_of(scheme: &str, options: &Options) -> Result<(Seen, Model), Box<dyn std::error::Error>> {
     let (folder, mut seen) = (tempfile::tempdir()?, Seen::default());
-    let model = calibrate(folder.path(), "w4a16", options, &mut seen)?.model()?;
+    let model = calibrate(folder.path(), scheme, options, &mut seen)?.model()?;
     Ok((seen, model))
 }
 
@@ -232,17 +237,20 @@ fn a_hessian_is_that_of_the_inputs_which_the_layers_before_give_when_they_are_ro
 
 #[test]
 fn fitting_scales_and_codes_again_lowers_the_error_of_every_matrix() -> Outcome {
-    for int4 in [Grid::LAB_03, Grid::LLM_COMPRESSOR] {
+    // k, v and o of the tiny model do not fill the words of three bits.
+    let all = [("w4a16", MATRICES), ("gptq-3bit", 4)].map(|of| Ends::ALL.map(|ends| (of, ends)));
+    for ((scheme, matrices), ends) in all.as_flattened() {
         for scales in [Scales::Static, Scales::Searched] {
-            let once = Options { int4, scales, ..Options::LLM_COMPRESSOR };
-            let (before, _) = seen(&once)?;
-            let (after, _) = seen(&Options { sweeps: 3, ..once })?;
+            let once = Options { ends: *ends, scales, ..Options::LLM_COMPRESSOR };
+            let (before, _) = seen_of(scheme, &once)?;
+            let (after, _) = seen_of(scheme, &Options { sweeps: 3, ..once })?;
             // Of layer 0 alone, because a later layer has other inputs.
             let first = |name: &&String| name.contains("layers.0.");
-            assert_eq!(before.errors.keys().filter(first).count(), MATRICES);
+            assert_eq!(before.errors.keys().filter(first).count(), *matrices, "{scheme}");
             for name in before.errors.keys().filter(first) {
                 let (before, after) = (before.errors[name], after.errors[name]);
-                assert!(after < before, "{name}, {int4:?}, {scales:?}: {after} against {before}");
+                let of = format!("{scheme}, {name}, {ends:?}, {scales:?}");
+                assert!(after < before, "{of}: {after} against {before}");
             }
         }
     }

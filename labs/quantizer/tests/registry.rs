@@ -2,7 +2,7 @@
 
 use formats::bytes::{self, Float};
 use formats::checkpoint::{Dtype, Storage, Tensor};
-use formats::registry::{self, Codes, Decision, StorageFormat, StoredPart, part};
+use formats::registry::{self, Codes, Decision, Reason, StorageFormat, StoredPart, part};
 use kit::data::normal_matrix;
 use ndarray::Array2;
 use quantize_model::{Recipe, Scheme, solution};
@@ -130,8 +130,8 @@ fn scales_of_any_float_type_are_read() -> Outcome {
 struct Zeros;
 
 impl Rounding for Zeros {
-    fn lab(&self) -> &'static str {
-        "03"
+    fn lab(&self, _: StorageFormat) -> Option<&'static str> {
+        None
     }
 
     fn round(
@@ -157,6 +157,32 @@ fn any_rounding_goes_with_any_storage() -> Outcome {
         );
         let decoded = format.decode([32, 64], &parts)?;
         assert!(decoded.iter().all(|&value| value == 0.0), "{format}");
+    }
+    Ok(())
+}
+
+#[test]
+fn groups_of_three_bits_may_end_inside_a_word_and_rows_may_not() -> Outcome {
+    let format = StorageFormat::named("gptq-3bit", 24)?;
+    let w = normal_matrix(7, 64, 96);
+    let parts = stored(format, &w, format.store(&format.round(&w)?)?);
+    let decoded = format.decode([64, 96], &parts)?;
+    for (group, values) in w.exact_chunks((1, 24)).into_iter().zip(decoded.exact_chunks((1, 24))) {
+        // absmax over 3: half a step is a sixth of the absmax, and f16 moves the scale by 2^-11 of itself.
+        let absmax = group.iter().fold(0f32, |max, value| max.max(value.abs()));
+        let bound = absmax * (1.0 / 6.0 + 1.0 / 2048.0);
+        let moved = group.iter().zip(values).map(|(w, value)| (w - value).abs());
+        let moved = moved.fold(0.0, f32::max);
+        assert!(moved <= bound, "a weight moved by {moved} > {bound}");
+    }
+    for ([out, inputs], axis, size, by) in [
+        ([64, 48], "in_features", 48, 32),
+        ([48, 96], "out_features", 48, 32),
+        ([64, 64], "in_features", 64, 24),
+    ] {
+        let reason = Reason::Indivisible { axis, size, by };
+        let decision = registry::decide(&tensor("m.weight", &[out, inputs]), format);
+        assert_eq!(decision, Decision::Keep(reason), "[{out}, {inputs}]");
     }
     Ok(())
 }

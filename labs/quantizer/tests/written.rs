@@ -346,7 +346,7 @@ fn memory_does_not_grow_with_the_number_of_layers() -> Outcome {
 fn a_searched_scale_lowers_the_error_of_every_kind_of_layer_at_the_same_bytes() -> Outcome {
     let folder = tempfile::tempdir()?;
     let tiny = Weights::open(golden("tiny"))?;
-    for name in ["w4a16", "awq", "gptq"] {
+    for name in ["w4a16", "awq", "gptq", "gptq-3bit"] {
         let nearest = folder.path().join(name);
         let searched = folder.path().join(format!("{name}-search"));
         let of_nearest = write(&job(&tiny, (name, 16), &nearest), &())?;
@@ -377,7 +377,7 @@ fn a_rounding_refuses_a_format_that_it_is_not_for_before_anything_is_written() -
             &Job { rounding: Some(&ScaleSearch), ..job(&tiny, (name, 16), &out) },
             &(),
         ));
-        assert!(error.contains("int4 in groups of a chosen size, not for"), "{error}");
+        assert!(error.contains("in groups of a chosen size, not for"), "{error}");
         assert!(error.contains(name) && !out.exists(), "{error}");
     }
     Ok(())

@@ -59,6 +59,9 @@ pub enum GptqVersion {
     V1,
     /// As they are.
     V2,
+    /// As they are, and codes in planes of bits: GPTQModel's `gptq_p`, for 3, 5, 6 and 7 bits. The shapes are
+    /// those of the other versions.
+    Planar,
     /// The config does not name the version.
     #[default]
     Unsaid,
@@ -70,6 +73,7 @@ impl Display for Scheme {
             Self::AwqGemm => "AWQ gemm",
             Self::Gptq(GptqVersion::V1) => "GPTQ v1",
             Self::Gptq(GptqVersion::V2) => "GPTQ v2",
+            Self::Gptq(GptqVersion::Planar) => "GPTQ, planar",
             Self::Gptq(GptqVersion::Unsaid) => "GPTQ, v1 or v2",
             Self::PackQuantized => "pack-quantized",
             Self::IntQuantized => "int-quantized",

@@ -32,13 +32,13 @@ pub enum LayoutError {
          enough for this machine"
     )]
     WeightShape([i64; 2]),
-    #[error("the code of row {row}, column {column} is {code}: four bits hold 0..=15")]
-    Code { row: usize, column: usize, code: u8 },
+    #[error("the code of row {row}, column {column} is {code}: {bits} bits hold 0..={}", largest(*bits))]
+    Code { row: usize, column: usize, code: i16, bits: u32 },
     #[error("the zero point of row {row}, group {group} is {zero}: {layout} holds {range}")]
-    Zero { layout: &'static str, row: usize, group: usize, zero: u8, range: &'static str },
+    Zero { layout: &'static str, row: usize, group: usize, zero: u8, range: String },
     #[error(
-        "the zero point of row {row}, group {group} is 0: GPTQ v1 stores it minus one, and -1 does \
-         not fit a nibble. Use checkpoint_format gptq_v2, or quantize with zero points from 1 up"
+        "the zero point of row {row}, group {group} is 0: GPTQ v1 stores it minus one, and -1 has \
+         no bits there. Use checkpoint_format gptq_v2, or quantize with zero points from 1 up"
     )]
     ZeroMinusOne { row: usize, group: usize },
     /// A word of GPTQ v1 zero points that cannot become v2 by adding to the word.
@@ -103,4 +103,9 @@ pub enum LayoutError {
     Importance { found: usize, wanted: usize },
     #[error(transparent)]
     Int4(#[from] Int4Error),
+}
+
+/// The largest code of so many bits.
+fn largest(bits: u32) -> u32 {
+    (1 << bits) - 1
 }

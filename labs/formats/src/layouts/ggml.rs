@@ -180,7 +180,13 @@ fn to_f16(block: usize, value: f32) -> Result<f16, LayoutError> {
 /// If the groups are not 32 neighbours, or a zero point is not 8.
 pub fn pack_q4_0(w: &Grouped) -> Result<Vec<u8>, LayoutError> {
     if let Some(((row, group), &zero)) = w.zeros().indexed_iter().find(|(_, zero)| **zero != 8) {
-        return Err(LayoutError::Zero { layout: "Q4_0", row, group, zero, range: "8 alone" });
+        return Err(LayoutError::Zero {
+            layout: "Q4_0",
+            row,
+            group,
+            zero,
+            range: "8 alone".into(),
+        });
     }
     pack_blocks(w, TensorType::Q4_0, |_, _, _| Ok(f16::ZERO))
 }

@@ -6,6 +6,9 @@
 //! neighbours (act-order, `desc_act`). Sources: `qlinear_cuda_old.py` of auto-gptq 0.7.1 (v1),
 //! `nn_modules/qlinear` of gptqmodel 7.7.0 (v2), which pack what the golden file of this lab holds.
 //!
+//! Codes of three bits are one stream, from the lowest bit of the first word up: 32 codes in three words, of
+//! which the eleventh code and the twenty-second one are cut by the end of a word.
+//!
 //! # The zero point that wipes its word
 //!
 //! A zero point of 0, minus one, is -1: all 32 bits set. auto-gptq shifts it into its nibble
@@ -26,10 +29,11 @@ use half::f16;
 use ndarray::{Array1, Array2};
 
 use super::words::{
-    check_divides, check_shape, pack_rows, pack_word, transposed, unpack_rows, unpack_word,
+    check_divides, check_shape, codes_of_whole_words, pack_stream, transposed, unpack_rows,
+    unpack_word,
 };
 use super::{Along, Grouped, LayoutError, Stored, WordLayout};
-use kit::int4::{Int4Error, LINEAR_ORDER};
+use kit::int4::LINEAR_ORDER;
 
 const LAYOUT: &str = "GPTQ";
 const FIX: &str = "leave this layer in 16 bits";
@@ -68,9 +72,9 @@ impl Version {
 /// The tensors of a linear layer in a GPTQ checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GptqTensors {
-    /// Codes, `[in_features / 8, out_features]`.
+    /// Codes, `[in_features / 8, out_features]` where they have four bits.
     pub qweight: Array2<i32>,
-    /// Zero points, `[groups, out_features / 8]`.
+    /// Zero points, `[groups, out_features / 8]` where they have four bits.
     pub qzeros: Array2<i32>,
     /// Scales, `[groups, out_features]`.
     pub scales: Array2<f16>,
@@ -90,35 +94,44 @@ impl GptqTensors {
     }
 }
 
-/// Packs a matrix as GPTQ checkpoints have it.
+/// Packs a matrix as GPTQ checkpoints of four bits have it.
 ///
 /// # Errors
-/// If `in_features` or `out_features` is not a multiple of 8, or `version` cannot store a
-/// zero point: [`LayoutError::ZeroMinusOne`] for 0 in v1.
+/// As [`pack_bits`].
 pub fn pack(w: &Grouped, version: Version) -> Result<GptqTensors, LayoutError> {
-    check_divides(LAYOUT, "in_features", w.in_features(), 8, FIX)?;
-    check_divides(LAYOUT, "out_features", w.out_features(), 8, FIX)?;
-    let qzeros = match version {
-        Version::V1 => {
-            // Refused before the subtraction, which would leave a u8.
-            refuse_zero_0(w)?;
-            pack_rows(w.zeros().t(), |zeros| linear(zeros.map(|zero| zero - 1)))?
-        }
-        Version::V2 => {
-            w.refuse_zero_16("GPTQ v2")?;
-            pack_rows(w.zeros().t(), linear)?
-        }
+    pack_bits(w, 4, version)
+}
+
+/// Packs a matrix as GPTQ checkpoints of 2, 3 or 4 `bits` have it: `qweight` is
+/// `[in_features * bits / 32, out_features]`, `qzeros` is `[groups, out_features * bits / 32]`.
+///
+/// # Errors
+/// If codes do not fill whole words along `in_features` or `out_features` (multiples of 8 for 4 bits, of 32 for
+/// 3), a code does not fit the bits, or `version` cannot store a zero point: [`LayoutError::ZeroMinusOne`] for 0
+/// in v1.
+pub fn pack_bits(w: &Grouped, bits: u32, version: Version) -> Result<GptqTensors, LayoutError> {
+    let whole = codes_of_whole_words(bits);
+    check_divides(LAYOUT, "in_features", w.in_features(), whole, FIX)?;
+    check_divides(LAYOUT, "out_features", w.out_features(), whole, FIX)?;
+    w.refuse_codes_beyond(bits)?;
+    let minus = match version {
+        // Refused before the subtraction, which would leave a u8.
+        Version::V1 => refuse_zero_0(w).map(|()| 1)?,
+        Version::V2 => 0,
     };
+    let name = if version == Version::V1 { "GPTQ v1" } else { "GPTQ v2" };
+    w.refuse_zeros_above(name, (1 << bits) - 1 + minus)?;
+    let zeros = w.zeros().mapv(|zero| zero - minus);
     Ok(GptqTensors {
         // Words along the inputs are made in rows and then transposed, as the file has them.
-        qweight: transposed(&pack_rows(w.codes().view(), linear)?),
-        qzeros,
+        qweight: transposed(&pack_stream(w.codes().view(), bits)),
+        qzeros: pack_stream(zeros.t(), bits),
         scales: transposed(w.scales()),
         g_idx: w.g_idx().iter().map(|&group| group as i32).collect(),
     })
 }
 
-/// Unpacks the tensors of a GPTQ checkpoint, whatever they hold. Each input channel has the scale of its group in `g_idx`.
+/// Unpacks the tensors of a GPTQ checkpoint of four bits, whatever they hold. Each input channel has the scale of its group in `g_idx`.
 ///
 /// # Errors
 /// If the shapes do not fit together, `g_idx` names a group that is not there, or a scale
@@ -145,10 +158,6 @@ pub fn unpack(tensors: &GptqTensors, version: Version) -> Result<Grouped, Layout
         transposed(&tensors.scales),
         groups_of(&tensors.g_idx, groups)?,
     )
-}
-
-fn linear(codes: [u8; 8]) -> Result<u32, Int4Error> {
-    pack_word(codes, &WORDS.order)
 }
 
 fn codes(word: u32) -> [u8; 8] {

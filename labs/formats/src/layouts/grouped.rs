@@ -6,13 +6,16 @@ use ndarray::Array2;
 use super::LayoutError;
 use kit::int4::{Int4Error, Int4Groups};
 
+/// The bits that a code has at most.
+const BITS: u32 = 4;
 /// The largest zero point: GPTQ v1 stores 16 as 15. The other layouts end at 15.
-const MAX_ZERO: u8 = 16;
+const MAX_ZERO: u8 = 1 << BITS;
 
 /// A matrix of codes 0..=15 with a zero point and a scale for each group: weight =
-/// (code - zero) * scale.
+/// (code - zero) * scale. Codes of three bits are the codes 0..=7.
 ///
-/// In a symmetric matrix every zero point is 8. An [`Int4Groups`] is one, its codes plus 8.
+/// In a symmetric matrix every zero point is 8, or 4 where codes have three bits. An [`Int4Groups`] is one,
+/// its codes plus 8.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grouped {
     codes: Array2<u8>,
@@ -41,6 +44,22 @@ impl Grouped {
         Self::with_g_idx(codes, zeros, scales, (0..in_features).map(|i| i / group_size).collect())
     }
 
+    /// A symmetric matrix of codes `q` with a sign, `[out_features, in_features]`, of so many `bits`: half of the
+    /// grid is added to each code, and is every zero point.
+    ///
+    /// # Errors
+    /// As [`Grouped::new`], and for a code that does not fit the bits.
+    pub fn symmetric(q: &Array2<i8>, scales: Array2<f16>, bits: u32) -> Result<Self, LayoutError> {
+        let middle = 1i16 << (bits - 1);
+        let shifted = q.mapv(|code| i16::from(code) + middle);
+        let outside = shifted.indexed_iter().find(|(_, code)| !(0..2 * middle).contains(*code));
+        if let Some(((row, column), &code)) = outside {
+            return Err(LayoutError::Code { row, column, code, bits });
+        }
+        let zeros = Array2::from_elem(scales.dim(), middle as u8);
+        Self::new(shifted.mapv(|code| code as u8), zeros, scales)
+    }
+
     /// As [`Grouped::new`], with the group of each input channel, because with act-order the channels
     /// of a group are not neighbours.
     ///
@@ -57,8 +76,8 @@ impl Grouped {
         }
         check_shape("zeros", zeros.shape(), scales.shape())?;
         check_shape("g_idx", &[g_idx.len()], &[codes.ncols()])?;
-        check_codes(&codes)?;
-        check_zeros(&zeros, "a group", MAX_ZERO, "0..=16")?;
+        check_codes(&codes, BITS)?;
+        check_zeros(&zeros, "a group", MAX_ZERO)?;
         check_scales(&scales)?;
         let groups = scales.ncols();
         match g_idx.iter().position(|&group| group >= groups) {
@@ -130,7 +149,21 @@ impl Grouped {
 
     /// Refuses a zero point of 16, for a layout that stores zero points as they are.
     pub(super) fn refuse_zero_16(&self, layout: &'static str) -> Result<(), LayoutError> {
-        check_zeros(&self.zeros, layout, 15, "0..=15")
+        self.refuse_zeros_above(layout, MAX_ZERO - 1)
+    }
+
+    /// Refuses a zero point that a layout cannot store.
+    pub(super) fn refuse_zeros_above(
+        &self,
+        layout: &'static str,
+        most: u8,
+    ) -> Result<(), LayoutError> {
+        check_zeros(&self.zeros, layout, most)
+    }
+
+    /// Refuses a code that does not fit so many bits.
+    pub(super) fn refuse_codes_beyond(&self, bits: u32) -> Result<(), LayoutError> {
+        check_codes(&self.codes, bits)
     }
 }
 
@@ -139,9 +172,7 @@ impl TryFrom<&Int4Groups> for Grouped {
     type Error = LayoutError;
 
     fn try_from(w: &Int4Groups) -> Result<Self, LayoutError> {
-        let codes = w.q().mapv(|code| (code + 8).cast_unsigned());
-        let zeros = Array2::from_elem(w.scales().dim(), 8);
-        Self::new(codes, zeros, w.scales().clone())
+        Self::symmetric(w.q(), w.scales().clone(), BITS)
     }
 }
 
@@ -158,21 +189,21 @@ fn check_shape(
     super::words::check_shape("a grouped matrix", tensor, found, expected)
 }
 
-fn check_codes(codes: &Array2<u8>) -> Result<(), LayoutError> {
-    match codes.indexed_iter().find(|(_, code)| **code > 15) {
-        Some(((row, column), &code)) => Err(LayoutError::Code { row, column, code }),
+fn check_codes(codes: &Array2<u8>, bits: u32) -> Result<(), LayoutError> {
+    match codes.indexed_iter().find(|(_, code)| **code >= 1 << bits) {
+        Some(((row, column), &code)) => {
+            Err(LayoutError::Code { row, column, code: code.into(), bits })
+        }
         None => Ok(()),
     }
 }
 
-fn check_zeros(
-    zeros: &Array2<u8>,
-    layout: &'static str,
-    most: u8,
-    range: &'static str,
-) -> Result<(), LayoutError> {
+fn check_zeros(zeros: &Array2<u8>, layout: &'static str, most: u8) -> Result<(), LayoutError> {
     match zeros.indexed_iter().find(|(_, zero)| **zero > most) {
-        Some(((row, group), &zero)) => Err(LayoutError::Zero { layout, row, group, zero, range }),
+        Some(((row, group), &zero)) => {
+            let range = format!("0..={most}");
+            Err(LayoutError::Zero { layout, row, group, zero, range })
+        }
         None => Ok(()),
     }
 }

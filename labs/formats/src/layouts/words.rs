@@ -7,6 +7,9 @@ use ndarray::{Array2, ArrayView2};
 use super::LayoutError;
 use kit::int4::{Int4Error, NibbleOrder};
 
+/// Bits of a word.
+const WORD: u32 = 32;
+
 /// The axis of the weight, `[out_features, in_features]`, along which eight codes share a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {
@@ -68,6 +71,32 @@ pub(super) fn pack_rows(
         *word = pack(array::from_fn(value))?.cast_signed();
     }
     Ok(words)
+}
+
+/// The codes of so many bits that fill whole words: 8 of 4 bits, 32 of 3.
+pub(super) fn codes_of_whole_words(bits: u32) -> usize {
+    // 32 and the bits have no odd factor in common.
+    WORD as usize >> bits.trailing_zeros()
+}
+
+/// Packs each row as one stream of codes of so many `bits` from the lowest bit of the first word up, so that a
+/// code may begin in one word and end in the next: `[rows, columns]` to `[rows, columns * bits / 32]`. At four
+/// bits the stream is the linear order. The rows fill whole words, and no value has more bits.
+pub(super) fn pack_stream(values: ArrayView2<u8>, bits: u32) -> Array2<i32> {
+    let words = values.ncols() * bits as usize / WORD as usize;
+    let mut packed = Array2::zeros((values.nrows(), words));
+    for (row, mut packed) in values.rows().into_iter().zip(packed.rows_mut()) {
+        let (mut waiting, mut filled, mut word) = (0u64, 0, 0);
+        for &value in row {
+            waiting |= u64::from(value) << filled;
+            filled += bits;
+            if filled >= WORD {
+                packed[word] = (waiting as u32).cast_signed();
+                (waiting, filled, word) = (waiting >> WORD, filled - WORD, word + 1);
+            }
+        }
+    }
+    packed
 }
 
 /// The first `columns` values of every row of words; 0 where the words end before.

@@ -30,8 +30,8 @@ pub enum Codes {
         /// The scale by which stored scales are divided, where there is one.
         global: Option<f32>,
     },
-    /// int4 in groups, with zero points.
-    Int4(Grouped),
+    /// int4 or int3 in groups, with zero points.
+    Grouped(Grouped),
     /// Blocks of GGML, row after row.
     Blocks {
         /// The type of all blocks.
@@ -58,7 +58,11 @@ impl Codes {
         if let Self::Int8(w) = self { Ok(w) } else { Err(FormatError::WrongCodes("int8")) }
     }
 
-    pub(super) fn int4(&self) -> Result<&Grouped, FormatError> {
-        if let Self::Int4(w) = self { Ok(w) } else { Err(FormatError::WrongCodes("int4")) }
+    pub(super) fn grouped(&self) -> Result<&Grouped, FormatError> {
+        if let Self::Grouped(w) = self {
+            Ok(w)
+        } else {
+            Err(FormatError::WrongCodes("int4 or int3"))
+        }
     }
 }

@@ -50,7 +50,7 @@ use crate::gguf::{self, TensorType, k_quants};
 use crate::microscaling::Element;
 
 /// Every format, in the order of help texts and tables.
-pub const ALL: [&Description; 22] = [
+pub const ALL: [&Description; 23] = [
     &plain::NONE,
     &channels::W8A8,
     &channels::W8A16,
@@ -58,6 +58,7 @@ pub const ALL: [&Description; 22] = [
     &groups::W4A16_ASYM,
     &groups::AWQ,
     &groups::GPTQ,
+    &groups::GPTQ_3BIT,
     &channels::FP8,
     &channels::FP8_TENSOR,
     &channels::FP8_BLOCK,
@@ -185,6 +186,11 @@ impl Description {
         self.weights == Grid::Int(4) && self.granularity == Granularity::ChosenGroup
     }
 
+    /// Whether codes are integers in groups of a chosen size, int4 or of fewer bits.
+    pub fn is_int_in_chosen_groups(&self) -> bool {
+        matches!(self.weights, Grid::Int(_)) && self.granularity == Granularity::ChosenGroup
+    }
+
     /// Whether codes are int8 with a scale for each row, as lab 01 makes them.
     pub fn is_int8_per_channel(&self) -> bool {
         self.weights == Grid::Int(8) && self.granularity == Granularity::Channel
@@ -210,7 +216,7 @@ impl Description {
             File::Mixed(_) => true,
             File::Safetensors { .. } => false,
         };
-        let has_scales_first = self.is_int4_in_chosen_groups()
+        let has_scales_first = self.is_int_in_chosen_groups()
             || self.is_int8_per_channel()
             || self.elements().is_some()
             || has_even_steps;

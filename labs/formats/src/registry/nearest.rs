@@ -38,11 +38,13 @@ pub(super) fn groups(
     }
     let encoded = encode(rule, w, group_size)?;
     let groups = in_features / group_size;
-    // Layouts store codes without a sign. A symmetric rule is shifted so that 0 is at code 8.
+    // Layouts store codes without a sign. A symmetric rule is shifted so that 0 is in the middle, at code 8 of
+    // four bits.
+    let middle = 1 << (rule.bits - 1);
     let shift = |zero: Zero| match zero {
-        Zero::Point(zero) if rule.symmetric => 8 - zero,
+        Zero::Point(zero) if rule.symmetric => middle - zero,
         Zero::Point(_) => -rule.codes.start(),
-        _ => 8,
+        _ => middle,
     };
     let at = |row: usize, group: usize| &encoded[row * groups + group];
     let codes = Array2::from_shape_fn(w.dim(), |(row, column)| {
@@ -54,7 +56,7 @@ pub(super) fn groups(
     });
     let zeros = Array2::from_shape_fn(scales.dim(), |(row, group)| match at(row, group).zero {
         Zero::Point(zero) => (zero + shift(Zero::Point(zero))) as u8,
-        _ => 8,
+        _ => middle as u8,
     });
     Ok(Grouped::new(codes, zeros, scales)?)
 }

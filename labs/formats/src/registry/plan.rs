@@ -26,10 +26,13 @@ pub fn decide(tensor: &Tensor, format: StorageFormat) -> Decision {
         _ => {}
     }
     let [out_by, in_by] = format.description.multiples;
-    // Rows are whole groups and whole words. A group is whole words already, because
-    // [`StorageFormat::named`] checks its size.
-    let in_by = in_by.max(format.group_size);
-    let axes = [("out_features", out, out_by), ("in_features", inputs, in_by)];
+    // Rows are whole groups and whole words. A group of int4 is whole words already, because
+    // [`StorageFormat::named`] checks its size, and a group of int3 may end inside a word.
+    let axes = [
+        ("out_features", out, out_by),
+        ("in_features", inputs, format.group_size.max(1)),
+        ("in_features", inputs, in_by),
+    ];
     match axes.into_iter().find(|(_, size, by)| !size.is_multiple_of(*by)) {
         Some((axis, size, by)) => Decision::Keep(Reason::Indivisible { axis, size, by }),
         None => Decision::Quantize,

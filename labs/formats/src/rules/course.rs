@@ -31,14 +31,28 @@ pub const LAB_03: Rule = Rule {
     bits: 4,
     scale: "absmax / 7, as f16",
     codes: -7..=7,
-    encode: |weights| {
-        // Rounded first, so that codes and values rest on the scale that is stored.
-        let scale = f16::from_f32(absmax(weights) / 7.0).to_f32();
-        let scale = if scale > 0.0 { scale } else { 1.0 };
-        on_a_symmetric_grid(weights, scale, 7.0)
-    },
+    encode: |weights| in_f16(weights, 7.0),
     ..LAB_01
 };
+
+/// The same rule for three bits: `absmax / 3` rounded to `f16`, and 1 for a scale of 0.
+pub const INT3: Rule = Rule {
+    name: "int3",
+    function: "registry::GPTQ_3BIT",
+    bits: 3,
+    scale: "absmax / 3, as f16",
+    codes: -3..=3,
+    encode: |weights| in_f16(weights, 3.0),
+    ..LAB_03
+};
+
+/// The scale is `absmax / qmax` in `f16`, rounded first, so that codes and values rest on the scale that is
+/// stored.
+fn in_f16(weights: &[f32], qmax: f32) -> Encoded {
+    let scale = f16::from_f32(absmax(weights) / qmax).to_f32();
+    let scale = if scale > 0.0 { scale } else { 1.0 };
+    on_a_symmetric_grid(weights, scale, qmax)
+}
 
 /// Divides by the scale as it is stored, rounds half to even, clips to `-qmax..=qmax`.
 fn on_a_symmetric_grid(weights: &[f32], scale: f32, qmax: f32) -> Encoded {

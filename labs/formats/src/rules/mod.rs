@@ -23,7 +23,7 @@ use crate::magnitude::{absmax, extremes};
 pub use compressed_tensors::{
     COMPRESSED_TENSORS_ASYMMETRIC, COMPRESSED_TENSORS_INT8, COMPRESSED_TENSORS_SYMMETRIC,
 };
-pub use course::{LAB_01, LAB_03};
+pub use course::{INT3, LAB_01, LAB_03};
 pub use encoded::{Encoded, Zero};
 pub use ggml::{GGML_Q4_0, GGML_Q4_1, GGML_Q8_0};
 pub use torch_style::{

@@ -109,8 +109,8 @@ fn measure(subject: &Subject, asked: &Asked, tokens: &[u32]) -> Result<Run> {
     let first = plan(layouts[0])?;
     let (load, started) = (load(), Instant::now());
     let mut layers = Layers(started);
-    let options = asked.feedback.zip(plan::symmetric(asked.grid));
-    let options = options.map(|(options, int4)| Options { int4, ..options });
+    let options = asked.feedback.zip(plan::ends(asked.grid));
+    let options = options.map(|(options, ends)| Options { ends, ..options });
     let scales = asked.scales.map(|plan::Search { duo, clip, with_feedback }| {
         let feedback = options.filter(|_| with_feedback);
         let options = AwqOptions { rounding, feedback, duo, clip };

@@ -1,7 +1,7 @@
 //! The runs: each method on one grid of 4.25 bits a weight.
 
 use ::awq::Grid;
-use ::gptq::Grid as SymmetricGrid;
+use formats::format::Ends;
 use quantizer::{Options, Scales};
 
 /// A run.
@@ -68,11 +68,11 @@ pub static PLAN: &[Asked] = &[
     ),
 ];
 
-/// The grid of lab 06 with the codes of lab 07's `grid`, if it has them.
-pub fn symmetric(grid: Grid) -> Option<SymmetricGrid> {
+/// Where lab 07's `grid` ends, if it is symmetric.
+pub fn ends(grid: Grid) -> Option<Ends> {
     match grid {
-        Grid::Lab03 => Some(SymmetricGrid::LAB_03),
-        Grid::LlmCompressor => Some(SymmetricGrid::LLM_COMPRESSOR),
+        Grid::Lab03 => Some(Ends::Equal),
+        Grid::LlmCompressor => Some(Ends::AllCodes),
         Grid::Asymmetric => None,
     }
 }

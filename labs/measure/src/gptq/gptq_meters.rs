@@ -74,10 +74,11 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The choices behind options.
-    pub fn of(options: &quantizer::Options) -> Self {
-        let quantizer::Options { int4, scales, act_order, damping, sequential, sweeps } = *options;
-        let (codes, divisor) = ([int4.min, int4.max], int4.divisor);
+    /// The choices behind options for codes of so many bits.
+    pub fn of(options: &quantizer::Options, bits: u32) -> Self {
+        let quantizer::Options { ends, scales, act_order, damping, sequential, sweeps } = *options;
+        let codes = ends.codes(bits);
+        let (codes, divisor) = ([*codes.start(), *codes.end()], ends.divisor(bits));
         let scales = format!("{scales:?}").to_lowercase();
         Self { codes, divisor, scales, act_order, damping, sequential, sweeps }
     }

@@ -22,7 +22,7 @@ use kit::workspace::target;
 use ndarray::Array2;
 use quantizer::layer_by_layer::{LayerByLayer, RoundedMatrix, Watch};
 use quantizer::loaded::load_quantized;
-use quantizer::{DecoderLayers, Options, Plan};
+use quantizer::{DecoderLayers, Plan};
 
 use crate::subject::Subject;
 
@@ -127,11 +127,15 @@ impl Subject {
     }
 
     fn measure(&self, asked: &Asked, tokens: &[u32]) -> Result<Run> {
-        let format = StorageFormat::named("w4a16", asked.group_size)?;
+        let format = StorageFormat::named(asked.scheme, asked.group_size)?;
         let plan = Plan::new(format, Float::F16);
         let kept = target("captures").join(format!(".{}", asked.name.replace([' ', ','], "-")));
-        let mut losses =
-            Losses { options: asked.options, size: format.group_size, seen: Vec::new() };
+        let bits = format.description.weights.bits();
+        let mut losses = Losses {
+            grid: quantizer::grid(asked.options.ends, bits),
+            size: format.group_size,
+            seen: Vec::new(),
+        };
         let mut watch =
             Watched { losses: asked.losses.then_some(&mut losses), layers: Layers(Instant::now()) };
         let (load, started, before) = (load(), Instant::now(), processor_seconds());
@@ -152,7 +156,7 @@ impl Subject {
             text: asked.text.into(),
             tokens: tokens.len(),
             group_size: asked.group_size,
-            choices: Choices::of(&asked.options),
+            choices: Choices::of(&asked.options, bits),
             seconds,
             processor_seconds,
             load,
@@ -205,7 +209,7 @@ impl Watch for Layers {
 
 /// The loss of each matrix, and what the nearest codes would have lost under the same Hessian.
 struct Losses {
-    options: Options,
+    grid: Grid,
     size: u64,
     seen: Vec<Loss>,
 }
@@ -214,7 +218,7 @@ impl Losses {
     fn add(&mut self, matrix: &RoundedMatrix<'_>) {
         let RoundedMatrix { name, w, h, values } = matrix;
         let size = usize::try_from(self.size).unwrap_or(1);
-        let Ok(nearest) = nearest(w, size, &self.options.int4) else { return };
+        let Ok(nearest) = nearest(w, size, &self.grid) else { return };
         self.seen.push(Loss {
             name: (*name).into(),
             nearest: loss(h, w, &nearest),

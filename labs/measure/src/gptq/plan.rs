@@ -1,6 +1,6 @@
 //! The runs, each an answer to a question.
 
-use ::gptq::Grid;
+use formats::format::Ends;
 use quantizer::{Options, Scales};
 
 use super::texts::{ALICE_LATER, AS_YOU_LIKE_IT, LICENSE, PARADISE_LOST, TECHNICAL};
@@ -10,6 +10,8 @@ use super::texts::{ALICE_LATER, AS_YOU_LIKE_IT, LICENSE, PARADISE_LOST, TECHNICA
 pub struct Asked {
     /// What is asked, and the value that is tried.
     pub name: &'static str,
+    /// The format.
+    pub scheme: &'static str,
     /// How codes are chosen.
     pub options: Options,
     /// Weights that share a scale.
@@ -27,12 +29,12 @@ pub struct Asked {
 const USUAL: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
 /// The best that is known at 4.25 bits a weight.
 const BEST: Options = Options { scales: Scales::Searched, sweeps: 3, ..USUAL };
-/// Three bits: of the codes of four bits, half.
-const THREE: Grid = Grid { min: -4, max: 3, divisor: 3.5, ..Grid::LAB_03 };
+/// The format of three bits.
+const THREE: &str = "gptq-3bit";
 
 const fn usual(name: &'static str, tokens: usize) -> Asked {
     let (options, text) = (USUAL, PARADISE_LOST);
-    Asked { name, options, group_size: 64, text, tokens, losses: false }
+    Asked { name, scheme: "w4a16", options, group_size: 64, text, tokens, losses: false }
 }
 
 const fn with(name: &'static str, options: Options) -> Asked {
@@ -77,7 +79,7 @@ pub static PLAN: &[Asked] = &[
     with("order, act-order, one pass", Options::LLM_COMPRESSOR),
     with("order, none, fresh scales", Options { act_order: false, scales: Scales::Fresh, ..USUAL }),
     // Where the grid ends.
-    with("clip, absmax over 7", Options { int4: Grid::LAB_03, ..USUAL }),
+    with("clip, absmax over 7", Options { ends: Ends::Equal, ..USUAL }),
     with("clip, searched", Options { scales: Scales::Searched, ..USUAL }),
     with("clip, fitted", Options { sweeps: 3, ..USUAL }),
     with("clip, searched and fitted", BEST),
@@ -85,8 +87,8 @@ pub static PLAN: &[Asked] = &[
     Asked { group_size: 32, ..usual("groups, 32", MOST) },
     Asked { group_size: 192, ..usual("groups, 192", MOST) },
     // Three bits.
-    with("3 bits, absmax over 3.5", Options { int4: THREE, ..USUAL }),
-    with("3 bits, searched and fitted", Options { int4: THREE, ..BEST }),
+    Asked { scheme: THREE, ..with("3 bits, absmax over 3.5", USUAL) },
+    Asked { scheme: THREE, ..with("3 bits, searched and fitted", BEST) },
 ];
 
 /// The run of this name.

@@ -1,6 +1,5 @@
 //! The runs: the nearest codes of every format, and two formats with GPTQ.
 
-use ::gptq::Grid;
 use quantizer::Options;
 
 use super::stored::{self, Stored};
@@ -38,8 +37,7 @@ pub static FEEDBACK: [Feedback; 2] = [
 pub(super) const GROUP_SIZE: u64 = 32;
 
 /// llm-compressor's choices, but every Hessian sees the rounded weights before it.
-pub(super) const OPTIONS: Options =
-    Options { int4: Grid::LLM_COMPRESSOR, sequential: true, ..Options::LLM_COMPRESSOR };
+pub(super) const OPTIONS: Options = Options { sequential: true, ..Options::LLM_COMPRESSOR };
 
 impl Asked {
     /// The name of the run.

@@ -126,6 +126,7 @@ impl QuantConfig {
         self.gptq_version = match json.text("checkpoint_format") {
             Some("gptq") => GptqVersion::V1,
             Some("gptq_v2") => GptqVersion::V2,
+            Some("gptq_p") => GptqVersion::Planar,
             _ => GptqVersion::Unsaid,
         };
         self.mention(json, &["sym", "desc_act", "checkpoint_format"]);
