@@ -47,6 +47,7 @@ pub fn within(matrices: &[Matrix], bits: f64) -> Option<BTreeMap<String, TensorT
         hull.windows(2).map(move |pair| (matrix, pair[1].bytes - pair[0].bytes, slope(pair)))
     });
     let mut steps: Vec<_> = steps.collect();
+    // ANCHOR: steps
     // Stable, so that of two equal steps the first matrix is served first.
     steps.sort_by(|a, b| b.2.total_cmp(&a.2));
     let mut done = vec![false; hulls.len()];
@@ -59,6 +60,7 @@ pub fn within(matrices: &[Matrix], bits: f64) -> Option<BTreeMap<String, TensorT
         left -= bytes as f64;
         at[matrix] += 1;
     }
+    // ANCHOR_END: steps
     let chosen = matrices.iter().zip(hulls).zip(at);
     Some(chosen.map(|((matrix, hull), at)| (matrix.name.clone(), hull[at].kind)).collect())
 }

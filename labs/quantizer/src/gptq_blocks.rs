@@ -35,6 +35,7 @@ pub(crate) fn round(
         values.map_err(|_| WriteError::Plan("its rows are no whole blocks".into()))
     };
     let (first, second) = (all(0)?, all(1)?);
+    // ANCHOR: nearest
     let nearest = |at, weight: f64| {
         let step = second[at] - first[at];
         // A step of 0 has one value for all codes: NaN becomes code 0.
@@ -42,6 +43,7 @@ pub(crate) fn round(
         (code, first[at] + f64::from(code) * step)
     };
     let codes = feedback(w, h, options, nearest)?;
+    // ANCHOR_END: nearest
     let bytes = with(codes.as_standard_layout().as_slice().unwrap_or_default())?;
     Ok(Codes::Blocks { kind, bytes })
 }

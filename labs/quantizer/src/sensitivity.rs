@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use formats::FormatError;
+use formats::checkpoint::Storage;
 use formats::gguf::{TensorType, dequantize, last_code};
 use formats::registry::encode_blocks;
 use model::{
@@ -28,7 +29,8 @@ use crate::{CHUNK, WriteError};
 const CHUNKS: usize = 2;
 
 /// The cost of each matrix of the decoder layers in each type of blocks that fits its rows, calibrated on the whole
-/// chunks of `tokens`. What is done is kept in `folder`, in a file whose name has a hash of everything that decides
+/// chunks of `tokens`. The type that the input has is no choice: it would lose nothing, be taken everywhere, and say
+/// nothing about the weights. What is done is kept in `folder`, in a file whose name has a hash of everything that decides
 /// the numbers.
 ///
 /// # Errors
@@ -51,7 +53,9 @@ pub fn measure(
     let passage = Passage::of(&model, &chunks[..chunks.len().min(CHUNKS)])?;
     for layer in done.len() / Projection::ALL.len()..layers {
         for id in Projection::ALL.map(|projection| LayerId::Layer(layer, projection)) {
-            done.push(passage.matrix(&mut model, id, importance.of(&gguf_name(id)))?);
+            let stored = weights.tensors().iter().find(|of| of.name == format!("{id}.weight"));
+            let is_new = |kind| stored.is_none_or(|of| of.storage != Storage::Blocks(kind));
+            done.push(passage.matrix(&mut model, id, importance.of(&gguf_name(id)), is_new)?);
         }
         kept.write(&done)?;
         watch.layer(layer + 1, layers);
@@ -89,13 +93,14 @@ impl<'t> Passage<'t> {
         model: &mut Model,
         id: LayerId,
         importance: Option<&[f32]>,
+        is_new: impl Fn(TensorType) -> bool,
     ) -> Result<Matrix, WriteError> {
         let name = format!("{id}.weight");
         let none = || WriteError::Plan(format!("{name} is no matrix of floats"));
         let w = model.linear(id)?.weight().ok_or_else(none)?.clone();
         let fits = |kind: &TensorType| {
             let (weights, _) = kind.block().unwrap_or((usize::MAX, 0));
-            last_code(*kind).is_some() && w.ncols().is_multiple_of(weights)
+            last_code(*kind).is_some() && is_new(*kind) && w.ncols().is_multiple_of(weights)
         };
         let kinds: Vec<TensorType> = TensorType::DECODED.into_iter().filter(fits).collect();
         let rounded =

@@ -43,7 +43,8 @@ const fn of(name: &'static str, arguments: &'static str) -> Asked {
     Asked { name, arguments }
 }
 
-/// All files, those of eight bits first.
+/// All files, those of eight bits first. Q4_1 is left out, because the fetched weights went through Q4_1, and in
+/// that format they would come back as they are.
 pub static PLAN: &[Asked] = &[
     of("W8A16", nearest!("w8a16")),
     of("W8A16, GPTQ", gptq_static!("w8a16")),
@@ -68,8 +69,6 @@ pub static PLAN: &[Asked] = &[
     of("Q4_K_S", nearest!("gguf-q4_k_s")),
     of("Q4_K_S, imatrix", imatrix!("gguf-q4_k_s")),
     of("Q4_K_S, GPTQ", gptq!("gguf-q4_k_s")),
-    of("Q4_1", nearest!("gguf-q4_1")),
-    of("Q4_1, GPTQ", gptq!("gguf-q4_1")),
     of("Q4_0", nearest!("gguf-q4_0")),
     of("Q4_0, GPTQ", gptq!("gguf-q4_0")),
     of("Q3_K_M", nearest!("gguf-q3_k_m")),
@@ -112,8 +111,14 @@ pub static PLAN: &[Asked] = &[
             " --absmax-over 7.5 --sweeps 3 --rotate r1,r2,r4 --activations int8"
         ),
     ),
-    of("int3 g16, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 16")),
-    of("int3 g32, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 32")),
+    of(
+        "int3 g16, GPTQ",
+        concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 16"),
+    ),
+    of(
+        "int3 g32, GPTQ",
+        concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 32"),
+    ),
     of("int3 g64", nearest!("gptq-3bit")),
     of("int3 g64, scale search", concat!(nearest!("gptq-3bit"), " --method search")),
     of("int3 g64, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3")),
