@@ -112,8 +112,14 @@ pub static PLAN: &[Asked] = &[
             " --absmax-over 7.5 --sweeps 3 --rotate r1,r2,r4 --activations int8"
         ),
     ),
-    of("int3 g16, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 16")),
-    of("int3 g32, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 32")),
+    of(
+        "int3 g16, GPTQ",
+        concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 16"),
+    ),
+    of(
+        "int3 g32, GPTQ",
+        concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 32"),
+    ),
     of("int3 g64", nearest!("gptq-3bit")),
     of("int3 g64, scale search", concat!(nearest!("gptq-3bit"), " --method search")),
     of("int3 g64, GPTQ", concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3")),
@@ -121,6 +127,7 @@ pub static PLAN: &[Asked] = &[
         "int3 g192, GPTQ",
         concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 192"),
     ),
+    of("NF4", nearest!("nf4")),
     of("NVFP4", nearest!("nvfp4")),
     of("NVFP4, GPTQ", gptq_static!("nvfp4")),
     of("MXFP4", nearest!("mxfp4")),
