@@ -9,6 +9,7 @@
 use ndarray::Array2;
 
 use crate::FormatError;
+use crate::bitsandbytes;
 use crate::checkpoint::{GptqVersion, Quantized, Scheme};
 use crate::e8m0;
 use crate::float4;
@@ -60,6 +61,7 @@ fn decoder(scheme: Scheme) -> Option<Decode> {
         Scheme::Gptq(GptqVersion::V1 | GptqVersion::V2 | GptqVersion::Unsaid) => {
             |matrix| matrix.gptq()
         }
+        Scheme::BnbTable { .. } => |matrix| matrix.table(),
         Scheme::Ggml(_) => |matrix| matrix.blocks(),
         _ => return None,
     })
@@ -225,6 +227,25 @@ impl Matrix<'_> {
             Some(zeros) => codes.code(|word| zeros[(group, word)], row) + plus,
             None => middle,
         }))
+    }
+
+    /// bitsandbytes: two codes of a table a byte, and the table.
+    fn table(&self) -> Result<Array2<f32>, FormatError> {
+        let Scheme::BnbTable { table, double } = self.layout.scheme else {
+            return Err(FormatError::NothingQuantized);
+        };
+        let nested = match double {
+            true => Some([self.part("nested_absmax")?, self.part("nested_quant_map")?]),
+            false => None,
+        };
+        let parts = bitsandbytes::Parts {
+            state: self.part(bitsandbytes::state_name(table))?,
+            weight: self.part("weight")?,
+            quant_map: self.part("quant_map")?,
+            absmax: self.part("absmax")?,
+            nested,
+        };
+        parts.dequantize(self.shape)
     }
 
     /// GGML: one tensor of blocks, each with its scale.

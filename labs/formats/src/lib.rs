@@ -8,12 +8,14 @@
 //!   numbers as the bytes of a file; [`magnitude`]: the largest of them.
 //! * [`microscaling`]: blocks whose scale is a code of eight bits, MX and NVFP4.
 //! * [`layouts`]: how AutoAWQ, GPTQ, compressed-tensors and GGML pack codes, to the bit.
+//! * [`bitsandbytes`]: tables of sixteen values, NF4 among them, and their quant state.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
 //! * [`mod@dequantize`]: the floats that a quantized matrix stands for, whoever wrote the file.
 //! * [`card`]: any card string or config, as the three answers.
 
 pub mod architecture;
+pub mod bitsandbytes;
 pub mod bytes;
 pub mod card;
 pub mod checkpoint;

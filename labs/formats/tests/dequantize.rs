@@ -306,7 +306,7 @@ fn what_does_not_fit_is_named() {
     }
     let error = refused(|_| {}, Layout { bits: 3, ..layout });
     assert!(error.contains("m.qweight"), "{error}");
-    let scheme = Scheme::BnbTable { table: "nf4", double: false };
+    let scheme = Scheme::BnbInt8;
     let error = dequantize(Layout { scheme, ..layout }, [16, 32], &parts).expect_err("no codec");
     assert!(matches!(error, FormatError::NotDecoded(_)), "{error}");
 }

@@ -1,5 +1,6 @@
 //! The integration tests in one binary, because a binary for each file would link the same crates.
 
+mod bitsandbytes;
 mod card_configs;
 mod card_strings;
 mod card_words;

@@ -1,6 +1,6 @@
 """What other people's code decodes from checkpoints that this lab's program wrote.
 
-    pip install torch==2.14.0 numpy safetensors compressed-tensors==0.20.0 gguf==0.19.0
+    pip install torch==2.14.0 numpy safetensors compressed-tensors==0.20.0 gguf==0.19.0 bitsandbytes==0.50.2
     cargo build --release -p cli
     python labs/quantizer/golden/verify_checkpoints.py target/release/course
 
@@ -9,7 +9,7 @@ the two to the bit:
 
 * by the Rust of this lab (`course decode`);
 * compressed-tensors' schemes by that library's own `decompress`; AWQ and GPTQ by the documented layout
-  in numpy, below, which shares no code with the Rust; GGUF by the `gguf` package.
+  in numpy, below, which shares no code with the Rust; NF4 by bitsandbytes; GGUF by the `gguf` package.
 
 The digests of what was decoded go into verified.json, which the lab's tests hold the Rust to.
 """
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 
+import bitsandbytes.functional
 import gguf
 import numpy
 import torch
@@ -34,7 +35,7 @@ from safetensors.torch import load_file
 HERE = pathlib.Path(__file__).parent
 TINY = HERE.parent.parent / "model" / "golden"
 GROUP = 16
-FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "w4a16", "w4a16-asym", "awq", "gptq", "gptq-3bit"]
+FOLDERS = ["w8a8", "w8a16", "fp8", "fp8-tensor", "fp8-block", "mxfp8", "mxfp4", "nvfp4", "nf4", "w4a16", "w4a16-asym", "awq", "gptq", "gptq-3bit"]
 MIXES = ["gguf-q3_k_m", "gguf-q4_k_s", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k"]
 FILES = ["gguf-q8_0", "gguf-q4_0", "gguf-q4_1", "gguf-mxfp4", *MIXES]
 
@@ -134,6 +135,17 @@ def by_gptq(folder, tensors, config):
         yield module, ((codes - zeros[group]).astype("f4") * scales[group]).T
 
 
+def by_bitsandbytes(folder, tensors, config):
+    for module in modules(tensors, "weight.absmax"):
+        start = module + ".weight."
+        state = {name: value for name, value in tensors.items() if name.startswith(start)}
+        state = bitsandbytes.functional.QuantState.from_dict(state, torch.device("cpu"))
+        # The library multiplies in f32, and rounds the product to the type of the state.
+        state.dtype = torch.float32
+        values = bitsandbytes.functional.dequantize_4bit(tensors[module + ".weight"], state)
+        yield module, values.numpy()
+
+
 def by_gguf(path):
     for tensor in gguf.GGUFReader(path).tensors:
         yield tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type), tensor.tensor_type.name
@@ -149,7 +161,8 @@ def folder_scheme(program, scheme, work):
         "--input", TINY / "tiny", "--out", out)
     run(program, "decode", out, decoded)
     config = json.loads((out / "config.json").read_text())["quantization_config"]
-    how = {"awq": by_awq, "gptq": by_gptq}.get(config["quant_method"], by_compressed_tensors)
+    others = {"awq": by_awq, "gptq": by_gptq, "bitsandbytes": by_bitsandbytes}
+    how = others.get(config["quant_method"], by_compressed_tensors)
     tensors, ours = load_file(out / "model.safetensors"), load_file(decoded)
     digests = {}
     for module, theirs in how(out, tensors, config):
@@ -187,7 +200,8 @@ def main():
     import compressed_tensors
 
     versions = {"torch": torch.__version__.split("+")[0], "gguf": "0.19.0",
-                "compressed-tensors": compressed_tensors.__version__}
+                "compressed-tensors": compressed_tensors.__version__,
+                "bitsandbytes": bitsandbytes.__version__}
     text = json.dumps({"versions": versions, "group_size": GROUP, "sha256": golden}, indent=1)
     (HERE / "verified.json").write_text(text + "\n")
     for scheme, digests in golden.items():

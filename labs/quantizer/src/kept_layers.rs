@@ -137,6 +137,7 @@ fn arrays(name: &str, codes: &Codes) -> Result<Vec<StoredPart>, WriteError> {
             array(name, "zeros", Dtype::U8, w.zeros()),
             array(name, "scales", Dtype::F16, w.scales()),
         ],
+        Codes::Table { .. } => return Err(FormatError::WrongCodes("even steps").into()),
         Codes::Float8 { codes, scales } => {
             vec![array(name, "codes", Dtype::U8, codes), array(name, "scales", Dtype::F32, scales)]
         }

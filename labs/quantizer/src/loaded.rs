@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use formats::bitsandbytes::{self, QuantState};
 use formats::bytes;
 use formats::checkpoint::config::parse_json;
-use formats::checkpoint::{self, Dtype, Expected, Storage, Tensor};
+use formats::checkpoint::{self, Dtype, Expected, Scheme, Storage, Tensor};
 use formats::dequantize::{Layout, dequantize};
 use formats::registry::StoredPart;
 use model::{Config, Model, ModelError};
@@ -63,7 +64,8 @@ impl Checkpoint {
         for quantized in &inspection.inventory.quantized {
             let config = inspection.config.as_ref();
             let expected = config.and_then(|config| config.expected(&quantized.module));
-            matrices.insert(format!("{}.weight", quantized.module), matrix(quantized, expected)?);
+            let quantized = with_shape(quantized, &tensors)?;
+            matrices.insert(format!("{}.weight", quantized.module), matrix(&quantized, expected)?);
         }
         Ok(Self { folder: folder.into(), tensors, matrices })
     }
@@ -188,6 +190,19 @@ pub fn load_quantized(path: impl AsRef<Path>) -> Result<Model, WriteError> {
         return Checkpoint::open(path)?.model();
     }
     Ok(Model::load(path)?)
+}
+
+/// A matrix with its shape, which bitsandbytes has in the data and not in the headers.
+fn with_shape(
+    found: &checkpoint::Quantized,
+    tensors: &BTreeMap<String, Found>,
+) -> Result<checkpoint::Quantized, WriteError> {
+    let Scheme::BnbTable { table, .. } = found.scheme else { return Ok(found.clone()) };
+    let name = format!("{}.weight.quant_state.{}", found.module, bitsandbytes::state_name(table));
+    let missing = || WriteError::Unsupported(format!("`{name}` is missing"));
+    let state = QuantState::read(&tensors.get(&name).ok_or_else(missing)?.part()?)?;
+    let shape = Some(state.shape.map(|axis| axis as u64).to_vec());
+    Ok(checkpoint::Quantized { shape, ..found.clone() })
 }
 
 /// A matrix, from what the inspector and the config say of it.

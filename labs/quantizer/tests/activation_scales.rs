@@ -136,7 +136,7 @@ fn files_of_every_layout_are_read_back_to_the_scaled_weights_and_their_nearest_c
         let out = folder.path().join("out");
         let (transform, rounding) = (Some(&scales as &dyn Transform), &options.rounding);
         let job = Job { transform, rounding: Some(rounding), ..job(&tiny, (scheme, 16), &out) };
-        let (plan, report) = (job.plan, write(&job, &())?);
+        let (report, plan) = (write(&job, &())?, job.plan);
         assert!(report.labs.contains(&"07"), "{:?}", report.labs);
         let checkpoint = Checkpoint::open(&out)?;
         for tensor in tiny.tensors() {

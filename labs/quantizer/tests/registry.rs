@@ -91,10 +91,11 @@ fn the_bits_that_the_answers_count_are_the_bits_of_the_parts() {
     let matrix = tensor("m.weight", &[96, 256]);
     for format in all(32).into_iter().skip(1) {
         let parts = registry::parts(&matrix, format, Float::F16);
-        // GPTQ's g_idx and the shape of compressed-tensors do not grow with the weights.
-        let counted = parts
-            .iter()
-            .filter(|part| !part.name.ends_with("g_idx") && !part.name.ends_with("weight_shape"));
+        // GPTQ's g_idx, the shape of compressed-tensors, and the table and the state of bitsandbytes do not
+        // grow with the weights.
+        let fixed = ["g_idx", "weight_shape", "quant_map", "bitsandbytes__nf4"];
+        let counted =
+            parts.iter().filter(|part| fixed.iter().all(|name| !part.name.ends_with(name)));
         let bytes: u64 = counted.map(|part| part.bytes).sum();
         let answers = format.answers(formats::format::Grid::Sixteen);
         let cost = quantize_and_eval::solution::matrix_bytes(96, 256, &answers);

@@ -30,6 +30,14 @@ pub enum Codes {
         /// The scale by which stored scales are divided, where there is one.
         global: Option<f32>,
     },
+    /// Codes of a table, `[out_features, in_features]`, and the scale of each block of a row,
+    /// `[out_features, in_features / block]`.
+    Table {
+        /// The codes.
+        codes: Array2<u8>,
+        /// The scales.
+        scales: Array2<f32>,
+    },
     /// int4 or int3 in groups, with zero points.
     Grouped(Grouped),
     /// Blocks of GGML, row after row.

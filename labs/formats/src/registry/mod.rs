@@ -15,6 +15,7 @@
 #![deny(dead_code)]
 
 mod activations;
+mod bitsandbytes;
 mod block_formats;
 mod channels;
 mod codes;
@@ -50,7 +51,7 @@ use crate::gguf::{self, TensorType, k_quants};
 use crate::microscaling::Element;
 
 /// Every format, in the order of help texts and tables.
-pub const ALL: [&Description; 23] = [
+pub const ALL: [&Description; 24] = [
     &plain::NONE,
     &channels::W8A8,
     &channels::W8A16,
@@ -65,6 +66,7 @@ pub const ALL: [&Description; 23] = [
     &microscaling::MXFP8,
     &microscaling::MXFP4,
     &microscaling::NVFP4,
+    &bitsandbytes::NF4,
     &block_formats::Q8_0,
     &block_formats::Q4_0,
     &block_formats::Q4_1,

@@ -126,6 +126,7 @@ pub static PLAN: &[Asked] = &[
         "int3 g192, GPTQ",
         concat!(gptq!("gptq-3bit"), " --absmax-over 3.5 --sweeps 3 --group-size 192"),
     ),
+    of("NF4", nearest!("nf4")),
     of("NVFP4", nearest!("nvfp4")),
     of("NVFP4, GPTQ", gptq_static!("nvfp4")),
     of("MXFP4", nearest!("mxfp4")),
