@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use formats::FormatError;
 use formats::checkpoint::Storage;
-use formats::gguf::{TensorType, dequantize, last_code};
+use formats::gguf::{TensorType, dequantize, finds_again, last_code};
 use formats::registry::encode_blocks;
 use model::{
     Cache, Closeness, Convention, Dense, LayerId, Model, Projection, Reference, Weights, gguf_name,
@@ -29,8 +29,8 @@ use crate::{CHUNK, WriteError};
 const CHUNKS: usize = 2;
 
 /// The cost of each matrix of the decoder layers in each type of blocks that fits its rows, calibrated on the whole
-/// chunks of `tokens`. The type that the input has is no choice: it would lose nothing, be taken everywhere, and say
-/// nothing about the weights. What is done is kept in `folder`, in a file whose name has a hash of everything that decides
+/// chunks of `tokens`. A type that [finds the grid of the input again](finds_again) is no choice: it would lose next to
+/// nothing, be taken everywhere, and say nothing about the weights. What is done is kept in `folder`, in a file whose name has a hash of everything that decides
 /// the numbers.
 ///
 /// # Errors
@@ -47,24 +47,32 @@ pub fn measure(
     let mut done = kept.read()?;
     let layers = model.config().layers;
     if done.len() == layers * Projection::ALL.len() {
-        return Ok(with_a_choice(done));
+        return Ok(with_choices(done, weights));
     }
     let importance = Importance::collect(&model, &chunks)?;
     let passage = Passage::of(&model, &chunks[..chunks.len().min(CHUNKS)])?;
     for layer in done.len() / Projection::ALL.len()..layers {
         for id in Projection::ALL.map(|projection| LayerId::Layer(layer, projection)) {
-            let stored = weights.tensors().iter().find(|of| of.name == format!("{id}.weight"));
-            let is_new = |kind| stored.is_none_or(|of| of.storage != Storage::Blocks(kind));
-            done.push(passage.matrix(&mut model, id, importance.of(&gguf_name(id)), is_new)?);
+            done.push(passage.matrix(&mut model, id, importance.of(&gguf_name(id)))?);
         }
         kept.write(&done)?;
         watch.layer(layer + 1, layers);
     }
-    Ok(with_a_choice(done))
+    Ok(with_choices(done, weights))
 }
 
-fn with_a_choice(matrices: Vec<Matrix>) -> Vec<Matrix> {
-    matrices.into_iter().filter(|matrix| !matrix.choices.is_empty()).collect()
+/// The matrices with the types that say something about them, as far as there are any.
+fn with_choices(matrices: Vec<Matrix>, weights: &Weights) -> Vec<Matrix> {
+    let stored =
+        |name: &str| weights.tensors().iter().find(|of| of.name == name).map(|of| of.storage);
+    let mut chosen = matrices;
+    for matrix in &mut chosen {
+        if let Some(Storage::Blocks(stored)) = stored(&matrix.name) {
+            matrix.choices.retain(|of| !finds_again(of.kind, stored));
+        }
+    }
+    chosen.retain(|matrix| !matrix.choices.is_empty());
+    chosen
 }
 
 /// The text, and what the model predicts on it.
@@ -93,14 +101,13 @@ impl<'t> Passage<'t> {
         model: &mut Model,
         id: LayerId,
         importance: Option<&[f32]>,
-        is_new: impl Fn(TensorType) -> bool,
     ) -> Result<Matrix, WriteError> {
         let name = format!("{id}.weight");
         let none = || WriteError::Plan(format!("{name} is no matrix of floats"));
         let w = model.linear(id)?.weight().ok_or_else(none)?.clone();
         let fits = |kind: &TensorType| {
             let (weights, _) = kind.block().unwrap_or((usize::MAX, 0));
-            last_code(*kind).is_some() && is_new(*kind) && w.ncols().is_multiple_of(weights)
+            last_code(*kind).is_some() && w.ncols().is_multiple_of(weights)
         };
         let kinds: Vec<TensorType> = TensorType::DECODED.into_iter().filter(fits).collect();
         let rounded =

@@ -46,7 +46,7 @@ pub use header::TensorInfo;
 pub use rotary::{permute_rotary, unpermute_rotary};
 pub use tensor_type::TensorType;
 pub use value::Value;
-pub use with_codes::{last_code, with_codes};
+pub use with_codes::{finds_again, last_code, with_codes};
 pub use write::{Layout, RawValue, layout};
 
 /// An opened GGUF file, version 2 or 3.

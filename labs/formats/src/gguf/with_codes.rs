@@ -25,6 +25,16 @@ pub fn last_code(kind: TensorType) -> Option<u8> {
     }
 }
 
+/// Whether blocks of `kind` can have the grid of blocks of `stored` again, so that a weight which was stored so
+/// comes back nearly as it was: both have minima, as many neighbours share a scale, and `kind` has no fewer steps.
+pub fn finds_again(kind: TensorType, stored: TensorType) -> bool {
+    let of = |kind: TensorType| {
+        let layout = Layout::of(kind).filter(|layout| layout.fields.contains(&Field::Minimum))?;
+        Some((layout.sub, last_code(kind)?))
+    };
+    of(kind).zip(of(stored)).is_some_and(|(kind, stored)| kind.0 == stored.0 && kind.1 >= stored.1)
+}
+
 /// `blocks` of `kind` with these codes, counted from 0, one for each weight.
 ///
 /// # Errors
@@ -108,6 +118,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn four_types_find_the_grid_of_q4_1_again() {
+        let found =
+            TensorType::DECODED.into_iter().filter(|&kind| finds_again(kind, TensorType::Q4_1));
+        let names: Vec<String> = found.map(|kind| kind.to_string()).collect();
+        assert_eq!(names.join(", "), "Q4_1, Q5_1, Q4_K, Q5_K");
+        assert!(!finds_again(TensorType::Q4_1, TensorType::Q5_1), "it has fewer steps");
+        assert!(!finds_again(TensorType::Q4_0, TensorType::Q4_0), "it has no minimum");
     }
 
     #[test]

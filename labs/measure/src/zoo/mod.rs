@@ -3,7 +3,7 @@
 //!
 //! * [`plan`]: the files of the course, each a command that a reader can type.
 //! * [`others`]: the files of other programs, which the scripts beside this file make.
-//! * [`size`]: bits of a weight, from the headers.
+//! * [`size`]: bits of a weight and types of blocks, from the headers.
 //! * [`zoo_meters`]: what is kept of a file.
 //!
 //! Files that the capture has already are left alone, so a program that was stopped goes on.
@@ -18,6 +18,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use formats::gguf;
 use formats::registry::Reader;
 use kit::workspace::target;
 use quantizer::loaded::load_quantized;
@@ -147,7 +148,7 @@ impl Asked {
 fn scored(subject: &Subject, path: &Path) -> Result<Run> {
     let file = path.join("model.gguf");
     let path = if file.exists() { &file } else { path };
-    let bits = size::bits_per_weight(path)?;
+    let (bits, kinds) = size::of(path)?;
     let model = load_quantized(path).with_context(|| path.display().to_string())?;
     // A layer that rounds its inputs has codes, and any other has the numbers that the codes stand for.
     let layers = model.layer_ids().filter(|id| id.layer().is_some());
@@ -155,7 +156,11 @@ fn scored(subject: &Subject, path: &Path) -> Result<Run> {
     let activations = layers.collect::<Result<Vec<bool>>>()?.contains(&true);
     let engine = if file.exists() { Reader::LlamaCpp } else { Reader::Vllm };
     let readers = [Reader::Course, engine].map(|reader| reader.name().to_string()).into();
-    Ok(Run { bits, quality: subject.score(&model)?, activations, readers, ..Run::default() })
+    let inputs = size::kinds(subject.weights.tensors());
+    let finds_again =
+        kinds.iter().any(|&kind| inputs.iter().any(|&stored| gguf::finds_again(kind, stored)));
+    let quality = subject.score(&model)?;
+    Ok(Run { bits, quality, finds_again, activations, readers, ..Run::default() })
 }
 
 /// Runs a command of this program.

@@ -61,6 +61,10 @@ pub struct Run {
     pub load: Option<f64>,
     /// The engines that serve the file.
     pub readers: Vec<String>,
+    /// Whether a matrix has a type that finds the grid of the input again, so that the file says little about
+    /// the method.
+    #[serde(default)]
+    pub finds_again: bool,
     /// Whether inputs of layers were rounded too when the file was scored.
     #[serde(default)]
     pub activations: bool,
