@@ -7,6 +7,11 @@
 `timed.py` says what is written. The script is not named after the package, because Python would import the
 script instead."""
 
+import os
+
+# With fewer than three processors GPTQModel 7.7 makes one worker, and then asks it for two loaders.
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+
 import torch
 from gptqmodel import GPTQModel, QuantizeConfig
 from transformers import AutoTokenizer
@@ -27,7 +32,8 @@ def make(name, recipe, folder, asked):
     rows = chunks(tokenizer, asked.samples)
     data = [{"input_ids": row, "attention_mask": [1] * CHUNK} for row in rows]
     config = QuantizeConfig(**recipe, device="cpu", offload_to_disk=False)
-    model = GPTQModel.load(asked.model, config)
+    # The dtype of the file, which GPTQModel takes by itself on a GPU. On a CPU it rounds the model to bf16 first.
+    model = GPTQModel.load(asked.model, config, dtype=torch.float16)
     version = versions("gptqmodel", "torch", "transformers")
     with timed("GPTQModel", version.replace("gptqmodel", "GPTQModel", 1), asked.samples * CHUNK) as measured:
         model.quantize(data, batch_size=1, tokenizer=tokenizer)

@@ -15,8 +15,7 @@ import subprocess
 from timed import CHUNK, ROOT, TEXT, THREADS, arguments, run, timed
 
 TYPES = (
-    "Q2_K Q3_K_S Q3_K_M IQ3_XXS IQ3_S IQ3_M IQ4_NL IQ4_XS Q4_0 Q4_1 Q4_K_S Q4_K_M "
-    "Q5_0 Q5_K_S Q5_K_M Q6_K Q8_0"
+    "Q2_K Q3_K_S Q3_K_M IQ4_NL IQ4_XS Q4_0 Q4_1 Q4_K_S Q4_K_M Q5_0 Q5_K_S Q5_K_M Q6_K Q8_0"
 ).split()
 RECIPES = {f"llama.cpp-{kind.lower()}": (kind, False) for kind in TYPES}
 RECIPES |= {f"llama.cpp-{kind.lower()}-imatrix": (kind, True) for kind in TYPES if kind != "Q8_0"}
