@@ -31,9 +31,12 @@ def make(name, recipe, folder, asked):
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     rows = chunks(tokenizer, asked.samples)
     data = [{"input_ids": row, "attention_mask": [1] * CHUNK} for row in rows]
+    model = os.path.abspath(asked.model)
+    # GPTQModel writes a folder of logs where the process is.
+    os.chdir(folder)
     config = QuantizeConfig(**recipe, device="cpu", offload_to_disk=False)
     # The dtype of the file, which GPTQModel takes by itself on a GPU. On a CPU it rounds the model to bf16 first.
-    model = GPTQModel.load(asked.model, config, dtype=torch.float16)
+    model = GPTQModel.load(model, config, dtype=torch.float16)
     version = versions("gptqmodel", "torch", "transformers")
     with timed("GPTQModel", version.replace("gptqmodel", "GPTQModel", 1), asked.samples * CHUNK) as measured:
         model.quantize(data, batch_size=1, tokenizer=tokenizer)

@@ -33,6 +33,7 @@ def arguments(about, recipes, **others):
     for option, default in others.items():
         parser.add_argument(f"--{option}", type=type(default), default=default)
     asked = parser.parse_args()
+    asked.out = asked.out.resolve()
     if unknown := [name for name in asked.names if name not in recipes]:
         parser.error(f"no recipe is named {', '.join(unknown)}: --list shows them")
     return asked
