@@ -47,8 +47,8 @@ def run(asked, recipes, make):
         for name in names:
             print(name + (", done" if (asked.out / f"{name}.json").exists() else ""))
         return
+    options = [word for word in sys.argv[1:] if word not in recipes]
     if len(names) > 1:
-        options = [word for word in sys.argv[1:] if word not in recipes]
         failed = [name for name in names if subprocess.run([sys.executable, sys.argv[0], name, *options]).returncode]
         sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
     [name] = names
@@ -58,7 +58,7 @@ def run(asked, recipes, make):
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join([pathlib.Path(sys.argv[0]).name, name, *options])
     measured = {"name": name, **make(name, recipes[name], folder, asked), "command": command}
     measurement.write_text(json.dumps(measured, indent=2) + "\n")
     print(json.dumps(measured, indent=2))
