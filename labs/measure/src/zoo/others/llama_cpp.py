@@ -15,7 +15,8 @@ import subprocess
 from timed import CHUNK, ROOT, TEXT, THREADS, arguments, run, timed
 
 # IQ2, IQ3 and IQ4_XS are left out, because the course does not decode their blocks, so it cannot score the files.
-TYPES = "Q2_K Q3_K_S Q3_K_M IQ4_NL Q4_0 Q4_1 Q4_K_S Q4_K_M Q5_0 Q5_K_S Q5_K_M Q6_K Q8_0".split()
+# Q4_1 is left out, because the original was a file of Q4_1, whose weights that type gives back.
+TYPES = "Q2_K Q3_K_S Q3_K_M IQ4_NL Q4_0 Q4_K_S Q4_K_M Q5_0 Q5_K_S Q5_K_M Q6_K Q8_0".split()
 RECIPES = {f"llama.cpp-{kind.lower()}": (kind, False) for kind in TYPES}
 RECIPES |= {f"llama.cpp-{kind.lower()}-imatrix": (kind, True) for kind in TYPES if kind != "Q8_0"}
 
