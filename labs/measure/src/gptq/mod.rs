@@ -39,7 +39,8 @@ pub struct Args {
     /// Canterbury corpus. Without it, runs on them are left out.
     #[arg(long, value_name = "DIR")]
     texts: Option<PathBuf>,
-    /// Add the measurement of another program, which `time_llm_compressor.py` wrote, and nothing else.
+    /// Add the measurement of another program, which a script in `labs/measure/src/zoo/others` wrote, and
+    /// nothing else.
     #[arg(long, value_name = "FILE.json", requires = "scored")]
     other: Option<PathBuf>,
     /// The checkpoint that the other program wrote, which is scored.
