@@ -17,10 +17,13 @@ use measure::grids::GridMeters;
 use measure::kv::KvMeters;
 use measure::outliers::OutlierMeters;
 use measure::rotations::RotationMeters;
+use measure::zoo::ZooMeters;
 
 use crate::figures;
 use crate::inputs::{Gpus, committed_gpus, load, load_all};
-use crate::tables::{captured, dequantization, gptq, kv_cache, lab_08, outliers, rotations_model};
+use crate::tables::{
+    captured, dequantization, gptq, kv_cache, lab_08, outliers, rotations_model, zoo,
+};
 
 /// The tables of a capture file, whichever program wrote it, as text for a terminal. Those of a GPU
 /// are shown together with the captures of the repository.
@@ -43,6 +46,8 @@ pub fn show(path: &Path) -> Result<String> {
         kv_cache::all(&load(path)?)?
     } else if is::<RotationMeters>(&schema) {
         rotations_model::all(&load(path)?)?
+    } else if is::<ZooMeters>(&schema) {
+        zoo::all(&load(path)?)?
     } else if is::<EngineMeters>(&schema) {
         meter_tables::all(&load(path)?, SMOLLM2_135M)
     } else {

@@ -7,3 +7,4 @@ mod fake_vllm;
 mod gpu_gpu;
 mod gpu_nvrtc;
 mod gpu_w4a16_model;
+mod zoo;

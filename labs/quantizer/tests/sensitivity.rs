@@ -66,7 +66,15 @@ fn more_bits_are_less_divergence_and_what_is_measured_is_kept() -> Outcome {
         let [four, five, eight] = [TensorType::Q4_0, TensorType::Q5_0, TensorType::Q8_0].map(of);
         assert!(four > five && five > eight && eight > Some(0.0), "{}", matrix.name);
     }
-    assert_eq!(measure(&mut second)?, matrices);
+    // Digits of a JSON file may come back with another last bit.
+    for (again, matrix) in measure(&mut second)?.iter().zip(&matrices) {
+        assert_eq!(again.name, matrix.name);
+        for (again, choice) in again.choices.iter().zip(&matrix.choices) {
+            assert_eq!((again.kind, again.bytes), (choice.kind, choice.bytes));
+            let off = (again.divergence - choice.divergence).abs();
+            assert!(off <= 4.0 * f64::EPSILON * choice.divergence, "{}", matrix.name);
+        }
+    }
     assert_eq!([first.0, second.0], [2, 0]);
     let file = std::fs::read_dir(folder.path())?.next().ok_or("a file is kept")??.path();
     std::fs::write(&file, "[1]")?;

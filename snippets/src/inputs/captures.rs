@@ -31,18 +31,19 @@ pub fn load_all<B: Body>(files: &[PathBuf]) -> Result<Vec<Capture<B>>> {
     files.iter().map(|file| load(file)).collect()
 }
 
-/// The one capture of `folder`, which `cargo book capture WHAT` takes.
+/// The one capture of `folder`, which `cargo book COMMAND` takes: `capture WHAT`, or a command of its own.
 ///
 /// # Errors
 /// If `files`, those of the folder, are not exactly one, or it cannot be read; the message says what
 /// to do.
-pub fn the_one<B: Body>(folder: &str, files: &[PathBuf], what: &str) -> Result<Capture<B>> {
+pub fn the_one<B: Body>(folder: &str, files: &[PathBuf], command: &str) -> Result<Capture<B>> {
     match files {
         [file] => load(file),
         [] => bail!(
-            "there is no capture in {0}: run `cargo book capture {what}` and copy \
-             target/captures/{what}.json there",
-            shown(folder).display()
+            "there is no capture in {0}: run `cargo book {command}` and copy \
+             target/captures/{1}.json there",
+            shown(folder).display(),
+            command.trim_start_matches("capture ")
         ),
         several => bail!(
             "there are {} captures in {} and the chapter speaks of one machine: keep one",

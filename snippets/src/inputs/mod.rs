@@ -84,6 +84,7 @@ const OWN_MEMORY_FILES: [&str; 3] = [
     captures!("engines/captures/memory/vllm-2-gib.json"),
 ];
 const K_QUANTS_FILE: &str = captures!("engines/captures/k-quants/llama-cpp.json");
+const ZOO_FOLDER: &str = captures!("zoo/captures");
 const ROTATIONS_FOLDER: &str = captures!("rotations/captures");
 const ROTATIONS_SERVED_FILES: [&str; 3] = [
     captures!("engines/captures/rotations/ours-rotated.json"),
@@ -122,15 +123,17 @@ pub(crate) fn committed_gpus() -> Vec<PathBuf> {
 
 /// The capture of `cargo book capture cpu`.
 pub static CPU: Input<cpu::Capture> =
-    Input::new(|| json_in(CPU_FOLDER), |files| captures::the_one(CPU_FOLDER, files, "cpu"));
+    Input::new(|| json_in(CPU_FOLDER), |files| captures::the_one(CPU_FOLDER, files, "capture cpu"));
 
 /// The capture of `cargo book capture model`.
-pub static MODEL: Input<outliers::Capture> =
-    Input::new(|| json_in(MODEL_FOLDER), |files| captures::the_one(MODEL_FOLDER, files, "model"));
+pub static MODEL: Input<outliers::Capture> = Input::new(
+    || json_in(MODEL_FOLDER),
+    |files| captures::the_one(MODEL_FOLDER, files, "capture model"),
+);
 
 /// The capture of `cargo book capture awq`.
 pub static AWQ: Input<awq::Capture> =
-    Input::new(|| json_in(AWQ_FOLDER), |files| captures::the_one(AWQ_FOLDER, files, "awq"));
+    Input::new(|| json_in(AWQ_FOLDER), |files| captures::the_one(AWQ_FOLDER, files, "capture awq"));
 
 /// The captures of `cargo book measure`.
 pub static METERS: Input<Engines> =
@@ -161,8 +164,10 @@ pub static ROUNDING: Input<engines::Capture> =
     Input::new(|| vec![ROUNDING_FILE.into()], |files| load(&files[0]));
 
 /// The capture of `cargo book capture gptq`.
-pub static GPTQ: Input<measure::gptq::Capture> =
-    Input::new(|| json_in(GPTQ_FOLDER), |files| captures::the_one(GPTQ_FOLDER, files, "gptq"));
+pub static GPTQ: Input<measure::gptq::Capture> = Input::new(
+    || json_in(GPTQ_FOLDER),
+    |files| captures::the_one(GPTQ_FOLDER, files, "capture gptq"),
+);
 
 /// Two runs of GPTQ and another program, in turn.
 pub static GPTQ_SPEED: Input<measure::gptq::Capture> =
@@ -177,12 +182,14 @@ pub static FLOATS_IN_GGUF: Input<Vec<engines::Capture>> =
     Input::new(|| FLOATS_IN_GGUF_FILES.map(PathBuf::from).into(), load_all);
 
 /// The capture of `cargo book capture grids`.
-pub static GRIDS: Input<measure::grids::Capture> =
-    Input::new(|| json_in(GRIDS_FOLDER), |files| captures::the_one(GRIDS_FOLDER, files, "grids"));
+pub static GRIDS: Input<measure::grids::Capture> = Input::new(
+    || json_in(GRIDS_FOLDER),
+    |files| captures::the_one(GRIDS_FOLDER, files, "capture grids"),
+);
 
 /// The capture of `cargo book capture kv`.
 pub static KV: Input<measure::kv::Capture> =
-    Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "kv"));
+    Input::new(|| json_in(KV_FOLDER), |files| captures::the_one(KV_FOLDER, files, "capture kv"));
 
 /// llama.cpp's speed with the files of each mix of k-quants.
 pub static K_QUANTS_SPEED: Input<engines::Capture> =
@@ -194,8 +201,12 @@ pub static K_QUANTS: Input<engines::Capture> =
 /// The capture of `cargo book capture rotations`.
 pub static ROTATIONS: Input<measure::rotations::Capture> = Input::new(
     || json_in(ROTATIONS_FOLDER),
-    |files| captures::the_one(ROTATIONS_FOLDER, files, "rotations"),
+    |files| captures::the_one(ROTATIONS_FOLDER, files, "capture rotations"),
 );
+
+/// The capture of `cargo book zoo`.
+pub static ZOO: Input<measure::zoo::Capture> =
+    Input::new(|| json_in(ZOO_FOLDER), |files| captures::the_one(ZOO_FOLDER, files, "zoo"));
 
 /// Rotated checkpoints in this course's model, in vLLM and in llama.cpp.
 pub static ROTATIONS_SERVED: Input<Vec<engines::Capture>> =

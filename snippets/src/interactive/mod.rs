@@ -17,6 +17,7 @@ mod outlier;
 pub mod outlook;
 mod replay;
 mod two_inputs;
+mod zoo;
 
 use std::sync::LazyLock;
 
@@ -25,7 +26,7 @@ use serde_json::Value;
 
 use crate::figures::svg::Drawing;
 use crate::figures::{Figure, prose, svg_element};
-use crate::inputs::{LAYERS, SLICE};
+use crate::inputs::{LAYERS, SLICE, ZOO};
 use crate::{Embed, Entry};
 
 /// Every interactive figure of the book that has a drawing.
@@ -38,6 +39,7 @@ pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
         Entry::computed("two_inputs", two_inputs::two_inputs),
         Entry::computed("codes_in_use", codes::codes_in_use),
         Entry::computed("calculator", calculator::calculator),
+        Entry::of("zoo", &ZOO, zoo::zoo),
     ]
 });
 

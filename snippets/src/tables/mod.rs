@@ -31,6 +31,7 @@ pub mod rounding;
 pub mod rules;
 pub mod two_moves;
 pub mod vllm_map;
+pub mod zoo;
 
 use std::sync::LazyLock;
 
@@ -41,7 +42,7 @@ use crate::inputs::{
     AVX512, AWQ, AWQ_SERVED, CACHES, CPU, FLOATS_IN_GGUF, FLOATS_SERVED, GOLDEN, GPTQ, GPTQ_SERVED,
     GPTQ_SPEED, GPTQ_W8A8, GPU, GRIDS, HESSIANS, IN_TURN, K_QUANTS, K_QUANTS_SPEED, KV,
     KV_LLAMA_CPP, KV_OURS, KV_VLLM, LAYERS, METERS, MODEL, OWN_MEMORY, ROTATIONS, ROTATIONS_SERVED,
-    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP,
+    ROUNDING, SERVED, SEVEN_BITS, SLICE, VLLM_MAP, ZOO,
 };
 use crate::{Embed, Entry, published};
 
@@ -195,6 +196,11 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("rotations_speed", &ROTATIONS, rotations_model::speed),
         Entry::of("rotations_caches", &ROTATIONS, rotations_model::caches),
         Entry::of("rotations_served", &ROTATIONS_SERVED, |of| rotations_model::served(of)),
+        Entry::of("zoo_best", &ZOO, zoo::best),
+        Entry::of("zoo_methods", &ZOO, zoo::methods),
+        Entry::of("zoo_against", &ZOO, zoo::against),
+        Entry::of("zoo_activations", &ZOO, zoo::activations),
+        Entry::of("zoo_files", &ZOO, zoo::files),
         Entry::of("kv_quality", &KV, kv_cache::quality),
         Entry::of("kv_decode", &KV, kv_cache::decode),
         Entry::of("kv_found_again", &KV, kv_cache::found_again),

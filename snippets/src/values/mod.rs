@@ -5,6 +5,7 @@
 mod cache;
 mod gpu;
 mod measured;
+mod zoo;
 
 use std::sync::LazyLock;
 
@@ -73,6 +74,7 @@ pub static ALL: LazyLock<Vec<Entry<Value>>> = LazyLock::new(|| {
     all.extend(measured::all());
     all.extend(gpu::all());
     all.extend(cache::all());
+    all.extend(zoo::all());
     all
 });
 
