@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.gguf", value_parser = existing)]
     pub imatrix: Option<PathBuf>,
     /// Give each matrix a type of blocks by what the model minds, within so many bits a weight of the decoder layers,
-    /// instead of by the rules of the mix: for the mixes of k-quants.
+    /// instead of by the rules of the mix: for the mixes of k-quants, with --imatrix or --method gptq.
     #[arg(long, value_name = "BITS")]
     pub bits: Option<f64>,
     /// Add calibrated scales for an FP8 cache, which an engine then uses.
@@ -287,6 +287,11 @@ impl Args {
         ensure!(
             self.bits.is_none() || matches!(format.description.file, File::Mixed(_)),
             "--bits chooses a type for each matrix: for the mixes of k-quants, as gguf-q4_k_m, not {format}"
+        );
+        ensure!(
+            self.bits.is_none() || self.imatrix.is_some() || self.method.is_gptq(),
+            "--bits measures codes that are chosen by how much an input counts, and nearest codes in such a mix are \
+             far worse: add --imatrix FILE or --method gptq"
         );
         ensure!(
             self.bits.is_none() || self.rotate.is_empty(),

@@ -78,7 +78,7 @@ pub static PLAN: &[Asked] = &[
     of("mixed, 4.25 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 4.25")),
     of("mixed, 4.5 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 4.5")),
     of("mixed, 5 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 5")),
-    of("mixed, 5.5 bits", concat!(nearest!("gguf-q4_k_m"), " --bits 5.5")),
+    of("mixed, 5.5 bits, imatrix", concat!(imatrix!("gguf-q4_k_m"), " --bits 5.5")),
     of("mixed, 5.5 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 5.5")),
     of("mixed, 6 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 6")),
     of("mixed, 7 bits, GPTQ", concat!(gptq!("gguf-q4_k_m"), " --bits 7")),
