@@ -98,7 +98,7 @@ mod tests {
             (format!("quantize --scheme none --input {there} --method gptq"), "nothing is rounded"),
             (
                 format!("quantize --scheme gguf-mxfp4 --input {there} --method gptq"),
-                "GGML's blocks",
+                "not even steps",
             ),
             (format!("quantize --scheme nvfp4 --input {there} --method gptq --sweeps 2"), "nvfp4"),
             (format!("quantize --scheme w4a16 --input {there} --tokens 512"), "add --method gptq"),

@@ -110,7 +110,7 @@ mod tests {
         let captures = temporary.join("labs/lab-00/captures");
         std::fs::create_dir_all(&captures)?;
         let folder = captures.to_string_lossy();
-        let error = || match the_one::<CpuMeters>(&folder, &json_in(&folder), "cpu") {
+        let error = || match the_one::<CpuMeters>(&folder, &json_in(&folder), "capture cpu") {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };

@@ -35,7 +35,7 @@ pub fn zoo(of: &Capture) -> Result<Interactive> {
     let layout = Layout::with_legend(2);
     let x = Axis::linear("bits a weight of the decoder layers", 3.0..9.0)
         .ticks([3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], plain);
-    let y = Axis::log("divergence (nats a token)", 0.0001..2.0)
+    let y = Axis::log("divergence (nats a token)", 0.0001..4.0)
         .ticks([0.0001, 0.001, 0.01, 0.1, 1.0], plain);
     let mut places = Vec::new();
     let drawing = draw(layout, x, y, |plot| {
