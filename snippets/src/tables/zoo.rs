@@ -6,7 +6,7 @@ use kit::table::{percent, sig3, times};
 use measure::zoo::{Capture, PLAN, Run};
 
 /// Columns that every table of files has.
-const BITS: &str = "bits a weight";
+const BITS: &str = "size (bits a weight)";
 const DIVERGENCE: &str = "divergence (nats)";
 
 /// The tables of a capture.
