@@ -25,7 +25,7 @@ pub fn quantize_value(value: f32, scale: f32) -> i8 {
 /// Task 2. Refuses a matrix that holds NaN or infinity.
 ///
 /// # Errors
-/// [`QuantError::NotFinite`] names the first such value, its row and its column.
+/// [`QuantError::NotFinite`] names the first such value, row by row, with its row and its column.
 pub fn check_finite(w: &Array2<f32>) -> Result<(), QuantError> {
     todo!("task 2: find the first value of these {} that is not finite", w.len())
 }
@@ -68,8 +68,8 @@ pub fn quant_linear(x: &Array2<f32>, w: &Quantized) -> Result<Array2<f32>, Quant
 /// or per row. The result is `[tokens, out_features]`.
 ///
 /// # Errors
-/// [`QuantError::FeaturesDiffer`] if the feature counts differ, [`QuantError::ScaleInsideTheSum`]
-/// if a scale varies along the features.
+/// [`QuantError::FeaturesDiffer`] if the feature counts differ, and else
+/// [`QuantError::ScaleInsideTheSum`] if a scale varies along the features.
 pub fn int8_linear(x: &Quantized, w: &Quantized) -> Result<Array2<f32>, QuantError> {
     todo!("task 4: {:?} codes times {:?} codes, without floats", x.q().dim(), w.q().dim())
 }

@@ -155,7 +155,7 @@ fn table_bytes(architecture: &Architecture, format: &ModelFormat) -> Result<u64,
 
 // ANCHOR: kv_bytes_per_token
 /// The bytes of KV cache that one token of one sequence takes: a key and a value for each key-value
-/// head of each layer, in `kv`.
+/// head of each layer, in `kv`. A last part of a byte counts as a whole one.
 ///
 /// # Errors
 /// [`CostError::Architecture`] if the sizes are not those of a model.

@@ -91,7 +91,7 @@ pub fn step_weight_bytes(
 }
 
 /// Task 3. The bytes of KV cache that one token of one sequence takes: a key and a value for each
-/// key-value head of each layer, in `kv`.
+/// key-value head of each layer, in `kv`. A last part of a byte counts as a whole one.
 ///
 /// # Errors
 /// [`CostError::Architecture`] if the sizes are not those of a model.

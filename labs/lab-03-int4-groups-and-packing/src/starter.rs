@@ -51,8 +51,8 @@ pub fn dequantize_groups(w: &Int4Groups) -> Array2<f32> {
 /// A code is its lowest four bits in two's complement: -1 is `1111`, 7 is `0111`, -8 is `1000`.
 ///
 /// # Errors
-/// [`Int4Error::HalfAByte`] for an odd number of codes, [`Int4Error::CodeOutOfRange`] names the
-/// first code that is not in -8..=7.
+/// [`Int4Error::HalfAByte`] for an odd number of codes, and else [`Int4Error::CodeOutOfRange`], which
+/// names the first code that is not in -8..=7.
 pub fn pack_nibbles(codes: &[i8]) -> Result<Vec<u8>, Int4Error> {
     todo!("task 3: {} codes, two to a byte, the first in the low nibble", codes.len())
 }
@@ -79,8 +79,8 @@ pub fn unpack_word(word: u32, order: &NibbleOrder) -> [u8; 8] {
 /// Task 4. Packs eight zero points as GPTQ v1 stores them, each minus one and in linear order.
 ///
 /// # Errors
-/// [`Int4Error::ZeroMinusOne`] names the first zero point of 0, [`Int4Error::CodeOutOfRange`] the
-/// first outside 1..=16.
+/// [`Int4Error::ZeroMinusOne`] names the first zero point of 0. Without one,
+/// [`Int4Error::CodeOutOfRange`] names the first outside 1..=16.
 pub fn pack_gptq_zeros(zeros: [u8; 8]) -> Result<u32, Int4Error> {
     todo!("task 4: {zeros:?} as GPTQ v1 stores them")
 }
@@ -94,7 +94,7 @@ pub fn unpack_gptq_zeros(word: u32) -> [u8; 8] {
 /// that matrix.
 ///
 /// `x` is `[tokens, in_features]`, the result `[tokens, out_features]`. Each scale is multiplied once
-/// for each token.
+/// for each token. The sums are in `f32`.
 ///
 /// # Errors
 /// [`Int4Error::FeaturesDiffer`] if `x` has another number of features than `w`.

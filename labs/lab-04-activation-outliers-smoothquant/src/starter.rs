@@ -33,7 +33,8 @@ pub fn channel_absmax(m: &Array2<f32>) -> Result<Array1<f32>, SmoothError> {
 ///
 /// # Errors
 /// [`SmoothError::NoTokens`] without a token, [`SmoothError::BatchesDiffer`] if the batches have
-/// different widths, [`QuantError::NotFinite`] if one holds NaN or infinity.
+/// different widths, [`QuantError::NotFinite`] if one holds NaN or infinity. A batch without tokens adds
+/// nothing. Of two errors either may be returned.
 pub fn calibrate(batches: &[Array2<f32>]) -> Result<Array1<f32>, SmoothError> {
     todo!("task 1: the running maximum of channel_absmax over {} batches", batches.len())
 }
@@ -66,7 +67,7 @@ pub fn side_errors(
 /// [`SmoothError::AlphaOutOfRange`] if `alpha` is not in 0..=1, [`SmoothError::ChannelsDiffer`] if
 /// the lengths differ, [`SmoothError::NotAMagnitude`] with the name of the parameter if a maximum
 /// is negative, NaN or infinite, [`SmoothError::DeadChannel`] if an activation maximum is 0. The
-/// first such channel is named.
+/// first such channel is named, and of two errors either may be returned.
 pub fn smoothing_scales(
     act_absmax: &Array1<f32>,
     weight_absmax: &Array1<f32>,

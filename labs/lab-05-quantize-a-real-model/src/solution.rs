@@ -174,7 +174,8 @@ fn grouped(w: &Array2<f32>, group_size: u64) -> Result<Grouped, FormatError> {
 // ANCHOR: left_alone
 /// The linear modules that an engine has to leave alone, in the order of `tensors`: `lm_head`
 /// first, whether there is a tensor for it or not (a tied head is a linear layer without one), then
-/// every matrix kept because it cannot be divided, by its module's name.
+/// every matrix kept because it cannot be divided, by its module's name. Under [`Scheme::Plain`] that is
+/// `lm_head` alone.
 pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
     let indivisible = tensors.iter().filter(|tensor| {
         matches!(decide(tensor, scheme), Decision::Keep(Reason::Indivisible { .. }))

@@ -68,7 +68,8 @@ pub fn quantize(w: &Array2<f32>, scheme: Scheme) -> Result<Vec<Vec<u8>>, FormatE
 
 /// Task 4. The linear modules that an engine has to leave alone, in the order of `tensors`:
 /// `lm_head` first, whether there is a tensor for it or not (a tied head is a linear layer without
-/// one), then every matrix kept because it cannot be divided, by its module's name.
+/// one), then every matrix kept because it cannot be divided, by its module's name. Under
+/// [`Scheme::Plain`] that is `lm_head` alone.
 pub fn left_alone(tensors: &[Tensor], scheme: Scheme) -> Vec<String> {
     todo!("task 4: lm_head, then the indivisible of {} tensors under {scheme}", tensors.len())
 }
