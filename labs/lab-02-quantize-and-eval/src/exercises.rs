@@ -20,6 +20,14 @@ pub struct Exercise {
     pub unit: &'static str,
     /// The answer, through the lab's solution.
     pub answer: fn() -> Result<f64, CostError>,
+    /// A wrong answer that many give, if no factor of [`FACTORS`] tells it.
+    pub mistake: Option<Mistake>,
+}
+
+/// A wrong answer, and what was forgotten.
+pub struct Mistake {
+    answer: fn() -> Result<f64, CostError>,
+    meaning: &'static str,
 }
 
 /// The exercises, in the chapter's order.
@@ -28,11 +36,13 @@ pub const ALL: [Exercise; 8] = [
         question: "KV cache of one token of Llama-3.1-70B in 16 bits",
         unit: "bytes",
         answer: || Ok(kv_bytes_per_token(&LLAMA31_70B, Grid::Sixteen)? as f64),
+        mistake: None,
     },
     Exercise {
         question: "all weights of Llama-3.1-8B in bf16",
         unit: "GB",
         answer: || Ok(model_bytes(&LLAMA31_8B, &ModelFormat::of(Format::BF16))? as f64 / 1e9),
+        mistake: None,
     },
     Exercise {
         question: "a linear weight in AWQ with groups of 64: an f16 scale, a 4-bit zero point",
@@ -41,6 +51,7 @@ pub const ALL: [Exercise; 8] = [
             let bytes = linear_bytes(&LLAMA31_8B, &awq(64))?;
             bits_per_weight(bytes, LLAMA31_8B.linear_weights())
         },
+        mistake: None,
     },
     Exercise {
         question: "KV cache that fits beside Qwen2.5-7B in FP8 on an L40S, utilization 0.92, \
@@ -53,12 +64,20 @@ pub const ALL: [Exercise; 8] = [
             let per_token = kv_bytes_per_token(&QWEN25_7B, Grid::Sixteen)?;
             Ok(kv_tokens(kv_blocks(left, BLOCK_TOKENS, per_token)?, BLOCK_TOKENS)? as f64)
         },
+        mistake: None,
     },
     Exercise {
         question: "the ceiling of decode of Llama-3.1-8B in W4A16 g128 on an H100, one sequence, \
                    its cache not counted",
         unit: "tokens/s",
         answer: || decode_tokens_per_s(&Served::of(LLAMA31_8B, Format::w4a16(128)), &H100, 1, 0),
+        mistake: Some(Mistake {
+            answer: || {
+                let file = model_bytes(&LLAMA31_8B, &ModelFormat::of(Format::w4a16(128)))?;
+                Ok(H100.bytes_per_s / file as f64)
+            },
+            meaning: "That is the whole file in each step: of the embedding a step reads a row.",
+        }),
     },
     Exercise {
         question: "the same of Llama-3.1-70B in FP8 on an H200, 16 sequences of 4,096 tokens, \
@@ -68,6 +87,7 @@ pub const ALL: [Exercise; 8] = [
             let served = Served { kv: Grid::E4M3, ..Served::of(LLAMA31_70B, Format::FP8) };
             decode_tokens_per_s(&served, &H200, 16, 4096)
         },
+        mistake: None,
     },
     Exercise {
         question: "sequences of 32,768 tokens beside Qwen3-8B in W4A16 g128 on an H100, \
@@ -79,12 +99,14 @@ pub const ALL: [Exercise; 8] = [
             let per_token = kv_bytes_per_token(&QWEN3_8B, Grid::Sixteen)?;
             concurrency(kv_blocks(left, BLOCK_TOKENS, per_token)?, BLOCK_TOKENS, 32_768)
         },
+        mistake: None,
     },
     Exercise {
         question: "the ceiling of reading a prompt of 2,048 tokens with Llama-3.1-8B in W4A16 \
                    g128 on an H100",
         unit: "tokens/s",
         answer: || prefill_tokens_per_s(&Served::of(LLAMA31_8B, Format::w4a16(128)), &H100, 2048),
+        mistake: None,
     },
 ];
 
@@ -104,7 +126,7 @@ fn awq(group_size: u64) -> Format {
 pub enum Verdict {
     /// Within one percent, because a calculation by hand with three digits loses less.
     Right(f64),
-    /// Off by a factor that a known mistake has.
+    /// An answer that a known mistake gives, or off by a factor that one has.
     Known(f64, &'static str),
     /// Off by another factor.
     Off(f64),
@@ -145,6 +167,11 @@ pub fn check(exercise: &Exercise, answer: f64) -> Result<Verdict, CostError> {
         return Ok(Verdict::Right(right));
     }
     let ratio = answer / right;
+    if let Some(Mistake { answer: wrong, meaning }) = &exercise.mistake
+        && agree(answer, wrong()?)
+    {
+        return Ok(Verdict::Known(ratio, meaning));
+    }
     let known =
         FACTORS.iter().find(|(factor, _)| agree(ratio, *factor) || agree(ratio, 1.0 / factor));
     Ok(known.map_or(Verdict::Off(ratio), |(_, meaning)| Verdict::Known(ratio, meaning)))
@@ -165,6 +192,9 @@ mod tests {
             matches!(check(&ALL[1], gib)?, Verdict::Known(_, meaning) if meaning.contains("GiB"))
         );
         assert!(matches!(check(&ALL[1], f64::NAN)?, Verdict::Off(_)));
+        assert!(
+            matches!(check(&ALL[4], 588.0)?, Verdict::Known(_, meaning) if meaning.contains("embedding"))
+        );
         Ok(())
     }
 
