@@ -56,7 +56,7 @@ fn notes(facts: &Facts, found: &[Found]) -> Vec<String> {
     let rest = facts.value(Field::Rest).map(|rest| {
         format!("only experts are quantized so: attention, router, embedding and head have {rest}")
     });
-    let words = found.iter().map(|word| word.word.note.as_str());
+    let words = found.iter().filter_map(|word| word.word.note.as_deref());
     unique(words.chain(rest.as_deref()))
 }
 

@@ -46,8 +46,8 @@ impl Texts {
             self.facts(&word.says),
             self.facts(&word.usual),
             self.facts(&word.open),
-            self.index_of(&word.note),
-            self.index_of(&word.needs),
+            self.index_of(word.note.as_deref().unwrap_or_default()),
+            self.index_of(word.needs.as_deref().unwrap_or_default()),
             u8::from(word.card_only) + 2 * u8::from(word.one_piece) + 4 * u8::from(word.computes),
         ])
     }

@@ -37,8 +37,8 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Found<'static>>, Option<String>),
         match longest(&tokens[at..], named) {
             Some((word, length, numbers)) => {
                 let spelled = spelled(token, &tokens[at + length - 1]);
-                if !word.needs.is_empty() {
-                    return Err(CardError::Needs { word: spelled, what: word.needs.clone() });
+                if let Some(needs) = &word.needs {
+                    return Err(CardError::Needs { word: spelled, what: needs.clone() });
                 }
                 found.push(Found { word, spelled, numbers });
                 if !word.says.is_empty() {

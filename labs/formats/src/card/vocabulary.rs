@@ -60,7 +60,9 @@ fn add(word: &mut Word, common: &Word) {
     word.says.extend_from_slice(&common.says);
     word.usual.extend_from_slice(&common.usual);
     word.open.extend_from_slice(&common.open);
-    word.note.push_str(&common.note);
+    if common.note.is_some() {
+        word.note.clone_from(&common.note);
+    }
     word.computes |= common.computes;
 }
 
@@ -68,8 +70,8 @@ fn add(word: &mut Word, common: &Word) {
 fn add_sentence(word: &mut Word, line: &str) -> Option<()> {
     let (what, sentence) = line.split_once(' ')?;
     match what {
-        "note" => word.note = sentence.into(),
-        "needs" => word.needs = sentence.into(),
+        "note" => word.note = Some(sentence.into()),
+        "needs" => word.needs = Some(sentence.into()),
         _ => word.open.push((Field::named(what.strip_suffix('?')?)?, sentence.into())),
     }
     Some(())

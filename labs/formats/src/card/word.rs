@@ -77,10 +77,10 @@ pub struct Word {
     pub usual: Vec<Fact>,
     /// The questions that it leaves open, where no word states the field.
     pub open: Vec<Fact>,
-    /// A note, or an empty text.
-    pub note: String,
-    /// The missing part, if the word says nothing alone; or an empty text.
-    pub needs: String,
+    /// A note.
+    pub note: Option<String>,
+    /// The missing part, if the word says nothing alone.
+    pub needs: Option<String>,
     /// Too short or too common to be looked for in a model's name.
     pub card_only: bool,
     /// Read only where no space is inside it.
@@ -106,7 +106,7 @@ impl Word {
     }
 
     pub(super) fn note(mut self, sentence: &str) -> Self {
-        self.note = sentence.into();
+        self.note = Some(sentence.into());
         self
     }
 }
