@@ -112,6 +112,7 @@ pub fn capacity(of: &Gpus) -> Result<Table> {
         .text("format", |room| room.format)
         .number("linear layers (GB)", |room| gigabytes(room.weight_bytes))
         .number("embedding and head (GB)", |room| gigabytes(room.embedding_bytes))
+        .number("total (GB)", |room| gigabytes(room.total_bytes))
         .number("free before (GB)", |room| gigabytes(room.free_before))
         .number("free after (GB)", |room| gigabytes(room.free_after))
         .number("KV blocks of 16", |room| count(room.kv_blocks as usize))
