@@ -1,5 +1,5 @@
-//! The way back: the matrix of floats that the parts of a quantized matrix stand for, whoever wrote
-//! them.
+//! The way back: the matrix of floats that the parts of a quantized matrix stand for, in the files of any
+//! program.
 //!
 //! Every layout with a scale is `(code - zero point) * scale`. Layouts differ in where a code lies,
 //! where the zero point lies, and which scale a weight has. The shapes and the bits come from

@@ -11,7 +11,7 @@
 //! * [`bitsandbytes`]: tables of sixteen values, NF4 among them, and their quant state.
 //! * [`gguf`]: the GGUF file that the real weights come from, decoded block by block.
 //! * [`checkpoint`]: what any checkpoint is, from its headers alone.
-//! * [`mod@dequantize`]: the floats that a quantized matrix stands for, whoever wrote the file.
+//! * [`mod@dequantize`]: the floats that a quantized matrix stands for, in the files of any program.
 //! * [`card`]: any card string or config, as the three answers.
 
 pub mod architecture;

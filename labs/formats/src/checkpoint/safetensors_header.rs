@@ -154,7 +154,7 @@ fn span(name: &str, entry: &Entry) -> Result<Span, CheckpointError> {
             None => "are more than a file can hold".into(),
         };
         return Err(wrong(format!(
-            "the shape {:?} and {dtype} {takes}, the offsets give it {bytes}; whoever wrote the file \
+            "the shape {:?} and {dtype} {takes}, the offsets give it {bytes}; the program that wrote the file \
              has to write it again",
             entry.shape
         )));
@@ -185,7 +185,7 @@ fn check_coverage(spans: &[Span], data_bytes: u64) -> Result<(), CheckpointError
                 name: printable(&tensor.name),
                 problem: format!(
                     "its data begin at byte {begin}, those of {} end at {covered}: they {what}; \
-                     whoever wrote the file has to write it again",
+                     the program that wrote the file has to write it again",
                     printable(before)
                 ),
             });

@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A file, whoever makes it.
+/// A file, and the program that makes it.
 enum File<'a> {
     Ours(&'static Asked),
     Theirs(&'a Other),
@@ -144,7 +144,7 @@ impl Asked {
     }
 }
 
-/// What is measured of a file, whoever made it.
+/// What is measured of a file, whichever program made the file.
 fn scored(subject: &Subject, path: &Path) -> Result<Run> {
     let file = path.join("model.gguf");
     let path = if file.exists() { &file } else { path };

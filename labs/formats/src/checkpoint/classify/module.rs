@@ -34,7 +34,7 @@ pub(super) struct Module<'a> {
     parts: BTreeMap<&'a str, &'a Tensor>,
 }
 
-/// What shapes tell of a matrix, whoever packed it.
+/// What shapes tell of a matrix, whichever program packed the matrix.
 pub(super) struct Found {
     pub(super) bits: Option<u64>,
     pub(super) group: Group,
