@@ -198,6 +198,7 @@ pub static ALL: LazyLock<Vec<Entry<Table>>> = LazyLock::new(|| {
         Entry::of("rotations_served", &ROTATIONS_SERVED, |of| rotations_model::served(of)),
         Entry::of("zoo_best", &ZOO, zoo::best),
         Entry::of("zoo_methods", &ZOO, zoo::methods),
+        Entry::of("zoo_two_moves", &ZOO, zoo::two_moves),
         Entry::of("zoo_against", &ZOO, zoo::against),
         Entry::of("zoo_activations", &ZOO, zoo::activations),
         Entry::of("zoo_files", &ZOO, zoo::files),

@@ -14,7 +14,7 @@ const DIVERGENCE: &str = "divergence (nats)";
 /// # Errors
 /// If the capture has no file of the course.
 pub fn all(of: &Capture) -> Result<Vec<Table>> {
-    let mut tables = vec![best(of)?, methods(of)?, activations(of)?];
+    let mut tables = vec![best(of)?, methods(of)?, two_moves(of)?, activations(of)?];
     if of.runs.iter().any(|run| !run.is_ours()) {
         tables.push(against(of)?);
     }
@@ -124,6 +124,32 @@ pub fn methods(of: &Capture) -> Result<Table> {
             let of = with(base, "GPTQ").map(|run| run.quality.kl_divergence);
             of.map_or("-".into(), |of| times(run.quality.kl_divergence / of))
         })
+        .done())
+}
+
+/// The files of [`two_moves`]: one grid, the course's files and those of llm-compressor in turn.
+const TWO_MOVES: [&str; 7] = [
+    "int4 g64",
+    "llm-compressor-w4a16-g64-rtn",
+    "int4 g64, AWQ",
+    "llm-compressor-w4a16-g64-awq",
+    "int4 g64, GPTQ",
+    "llm-compressor-w4a16-g64-gptq",
+    "int4 g64, AWQ and GPTQ",
+];
+
+/// Scales, feedback and both on one grid, by the course and by llm-compressor.
+///
+/// # Errors
+/// If the capture has none of them.
+pub fn two_moves(of: &Capture) -> Result<Table> {
+    let rows: Vec<&Run> = TWO_MOVES.into_iter().filter_map(|name| of.run(name)).collect();
+    ensure!(!rows.is_empty(), "the capture has no file with one of the two moves");
+    Ok(Table::of("int4 in groups of 64: the nearest codes, each move alone, and both", rows)
+        .text("file", |run| run.name.clone())
+        .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
+        .number(DIVERGENCE, |run| sig3(run.quality.kl_divergence))
+        .number("same top-1", |run| percent(run.quality.top1_agreement))
         .done())
 }
 
