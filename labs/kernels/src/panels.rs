@@ -95,7 +95,7 @@ impl Interleaved<f32> {
         Self { values, tokens, places }
     }
 
-    /// The values as a panel of weights, with zeros for rows that there are not.
+    /// The values as a panel of weights, with zeros in the padding rows.
     pub(crate) fn panel(&self, panel: usize, numbers: &mut [[f32; ROWS]]) {
         let all = self.at(panel * ROWS);
         for (numbers, values) in numbers.iter_mut().zip(all.values.chunks_exact(all.width)) {

@@ -12,7 +12,7 @@ use snippets::moved::{Moved, moved};
 use snippets::pinned;
 
 fn main() -> ExitCode {
-    // Quiet, because a `todo!` is no news here and a panic is told with its table.
+    // Quiet, because a `todo!` is expected here and a panic is reported with its table.
     std::panic::set_hook(Box::new(|_| ()));
     run(std::env::args_os().nth(1).as_deref().map(Path::new)).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
