@@ -33,7 +33,7 @@ pub struct Card {
     /// A config.json with the sizes of a Llama-like model.
     #[arg(long, conflicts_with = "model")]
     pub config: Option<PathBuf>,
-    /// A device, such as h100: KV blocks, and ceilings of decode and prefill.
+    /// A device, such as h100: KV blocks, and roofline bounds of decode and prefill.
     #[arg(long)]
     pub device: Option<String>,
     /// Tokens of a sequence, for the KV cache and for the prompt.

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_gives_blocks_and_ceilings_in_the_order_that_formats_have() -> Result<()> {
+    fn a_device_gives_blocks_and_bounds_in_the_order_that_formats_have() -> Result<()> {
         let text = report(&["FP8-dynamic", "--model", "llama-3.1-70b", "--device", "a100"])?;
         assert!(text.contains("A100 SXM has no unit for these activations"), "{text}");
         assert!(text.contains("sequences: not one fits"), "{text}");

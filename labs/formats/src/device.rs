@@ -1,6 +1,6 @@
 //! What a device can do at most: its memory, its bandwidth, and its rates by grid.
 
-/// The ceilings of a device. Of a published one they are those of its data sheet, without sparsity;
+/// Memory, bandwidth and rates of a device. Of a published one they are those of its data sheet, without sparsity;
 /// of a reader's own machine they are what it measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Device {

@@ -67,7 +67,7 @@ pub const ALL: [Exercise; 8] = [
         mistake: None,
     },
     Exercise {
-        question: "the ceiling of decode of Llama-3.1-8B in W4A16 g128 on an H100, one sequence, \
+        question: "the roofline bound of decode of Llama-3.1-8B in W4A16 g128 on an H100, one sequence, \
                    its cache not counted",
         unit: "tokens/s",
         answer: || decode_tokens_per_s(&Served::of(LLAMA31_8B, Format::w4a16(128)), &H100, 1, 0),
@@ -102,7 +102,7 @@ pub const ALL: [Exercise; 8] = [
         mistake: None,
     },
     Exercise {
-        question: "the ceiling of reading a prompt of 2,048 tokens with Llama-3.1-8B in W4A16 \
+        question: "the roofline bound of prefill of 2,048 tokens with Llama-3.1-8B in W4A16 \
                    g128 on an H100",
         unit: "tokens/s",
         answer: || prefill_tokens_per_s(&Served::of(LLAMA31_8B, Format::w4a16(128)), &H100, 2048),

@@ -318,11 +318,11 @@ wrong_answers! {
     ["scales_are_powers_of_the_means_whose_largest_times_smallest_is_1", "ratio_0_is_the_identity"],
     { power: |mean, ratio| mean.powf(1.0 - ratio) }
 
-    "divides_loud_channels",
+    "divides_outlier_channels",
     "a large input is made small, as in a filter",
     "the weight is multiplied where the input is large, so that its steps are finer there",
     ["scales_are_powers_of_the_means_whose_largest_times_smallest_is_1",
-     "on_channels_that_are_equally_loud_the_search_gains_next_to_nothing"], {
+     "on_channels_that_are_equally_large_the_search_gains_next_to_nothing"], {
         candidate_scales: |means, ratio| Ok(solution::candidate_scales(means, ratio)?.mapv(f32::recip))
     }
 
@@ -382,7 +382,7 @@ wrong_answers! {
     "scales divide a weight before it is rounded, as the scale of a group does",
     "a channel that is multiplied has finer steps, and a channel that is divided has coarser ones",
     ["columns_are_multiplied_before_rounding_and_divided_after",
-     "on_channels_that_are_equally_loud_the_search_gains_next_to_nothing"], {
+     "on_channels_that_are_equally_large_the_search_gains_next_to_nothing"], {
         scaled_values: |w, scales, rounding| {
             (answer().check_scales)(w, scales, rounding)?;
             Ok(rounding.values(&(w / scales))? * scales)
@@ -421,7 +421,7 @@ wrong_answers! {
     "the best codes are those nearest to the weights",
     "an input of 30 makes the error of its weight count 900 times as much as an input of 1",
     ["the_error_is_the_mean_square_of_the_differences_of_outputs",
-     "on_channels_that_are_equally_loud_the_search_gains_next_to_nothing",
+     "on_channels_that_are_equally_large_the_search_gains_next_to_nothing",
      "layers_behind_one_input_share_the_scales_that_are_best_for_all_their_outputs"], {
         output_error: |x, w, values| {
             solution::output_error(x, w, values)?;

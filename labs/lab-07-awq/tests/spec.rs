@@ -492,7 +492,7 @@ fn on_its_calibration_tokens_the_search_is_never_worse_than_the_nearest_codes() 
 }
 
 #[test]
-fn on_channels_that_are_equally_loud_the_search_gains_next_to_nothing() {
+fn on_channels_that_are_equally_large_the_search_gains_next_to_nothing() {
     let w = normal_matrix(6, 48, 64);
     let rounding = Rounding::new(Grid::Lab03, 32);
     let gain = |x: &Array2<f32>| {

@@ -38,9 +38,9 @@ pub fn crossover() -> Result<Figure> {
         meet.push(format!("{name} {:.0}", batch.context("without a cache all of them cross")?));
     }
     Ok(Figure {
-        title: "Ceilings of four formats as the batch grows".into(),
+        title: "Roofline bounds of four formats as the batch grows".into(),
         caption: format!(
-            "Llama-3.1-8B on the published ceilings of one H100, computed, no KV cache. Left of its \
+            "Llama-3.1-8B on the published bandwidth and rates of one H100, computed, no KV cache. Left of its \
              ring a format is bound by bytes, right of it by arithmetic; the rings are at {} \
              sequences. W8A16 rises with W8A8, whose bytes it has, and levels with bf16, whose \
              arithmetic it has.",
@@ -61,7 +61,7 @@ pub fn context() -> Result<Figure> {
     let gain =
         |batch| Ok::<_, CostError>(at(Format::w4a16(128), batch)? / at(Format::BF16, batch)?);
     Ok(Figure {
-        title: "The same ceilings with 2,048 tokens of KV cache for each sequence".into(),
+        title: "The same bounds with 2,048 tokens of KV cache for each sequence".into(),
         caption: format!(
             "As above, with the cache of 2,048 tokens for each sequence in 16 bits. Every sequence \
              brings bytes of its own, so no line reaches its arithmetic: W4A16 g128 is ahead of bf16 \
@@ -81,7 +81,7 @@ pub fn context() -> Result<Figure> {
 fn drawing(context: u64) -> Result<Drawing> {
     let x = Axis::log("sequences in a step (logarithmic)", 1.0..LARGEST as f64)
         .ticks([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0], plain);
-    let y = Axis::log("ceiling of decode, tokens/s (logarithmic)", 100.0..200_000.0)
+    let y = Axis::log("bound of decode, tokens/s (logarithmic)", 100.0..200_000.0)
         .ticks([100.0, 1000.0, 10_000.0, 100_000.0], |value| kit::table::count(value as usize));
     let lines = lines();
     draw(Layout { left: 800, right: 260, ..Layout::with_legend(2) }, x, y, |plot| {

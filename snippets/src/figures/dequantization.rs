@@ -68,7 +68,7 @@ fn roofline(capture: &Capture, threads: usize, bandwidth: f64) -> Result<Drawing
                 plot.label(point, offset, anchor, Ink::Text, text)?;
             }
         }
-        plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, "bytes / ceiling")])
+        plot.legend(1, &[Key::Mark(mark, "measured"), Key::Line(line, "roofline bound")])
     })
 }
 

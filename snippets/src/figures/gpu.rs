@@ -37,7 +37,7 @@ pub fn gains(of: &Gpus) -> Result<Figure> {
         title: "What each format buys on a GPU, as the step grows".into(),
         caption: format!(
             "Linear layers of Llama-3.1-8B on one {}, tokens/s as a multiple of {BASE}. Dots: \
-             measured. Dashed: the ratio of the floors, from the bandwidth and rates of the same \
+             measured. Dashed: the ratio of the roofline bounds, from the bandwidth and rates of the same \
              run. {}.",
             capture.setup.gpu,
             turning_point(&lines)?,
@@ -71,7 +71,7 @@ fn gains_of(capture: &Capture, format: &str) -> Result<Vec<Gain>> {
 fn in_words(format: &str, gains: &[Gain]) -> String {
     let each = gains.iter().map(|gain| {
         let (measured, bound) = (times(gain.measured), times(gain.bound));
-        format!("{} tokens {measured} (floors {bound})", count(gain.tokens))
+        format!("{} tokens {measured} (bounds {bound})", count(gain.tokens))
     });
     format!("{format}: {}.", each.collect::<Vec<_>>().join(", "))
 }
@@ -98,5 +98,5 @@ fn marks(plot: &Plot<'_>, lines: &[Vec<Gain>]) -> Result<()> {
     }
     let key = |at: usize| Key::Mark(Mark::new(Shape::Dot, FORMATS[at].1), FORMATS[at].0);
     plot.legend(1, &[key(0), key(1), key(2), key(3)])?;
-    plot.legend(2, &[Key::Line(Pen::dashed(Ink::Muted), "ratio of the floors")])
+    plot.legend(2, &[Key::Line(Pen::dashed(Ink::Muted), "ratio of the bounds")])
 }

@@ -43,7 +43,7 @@ pub fn of(capture: &Capture) -> Result<Figure> {
     Ok(Figure {
         title: format!("What each format buys in {engine}, as a multiple of {}", base.name),
         caption: format!(
-            "Rings: predicted by the cost model from this run's ceilings. Dots: measured. {}, over {} \
+            "Rings: predicted by the cost model from this run's bandwidth and rates. Dots: measured. {}, over {} \
              processors. The largest gain is that of {format} in \"{meter}\": {}.{}",
             capture.provenance.processor,
             capture.provenance.processors,

@@ -68,16 +68,16 @@ pub fn calculator() -> Result<Interactive> {
     );
     Ok(Interactive {
         figure: Figure {
-            title: "Ceilings of decode of five formats, as multiples of bf16's".into(),
+            title: "Roofline bounds of decode of five formats, as multiples of bf16's".into(),
             caption: format!(
-                "Computed from published ceilings, nothing measured: {asked}. A line is thick as far \
+                "Computed from published bandwidth and rates, nothing measured: {asked}. A line is thick as far \
                  as its requests fit into memory, and a dot is where room ends. NVFP4 has a line on \
                  a device with FP4 units, as the B200. At {} requests {}.",
                 setting.batch,
                 verdict(&out, &formats)?,
             ),
             alt: format!(
-                "Requests at once from 1 to 1,024, logarithmic, against the ceiling of decode as a \
+                "Requests at once from 1 to 1,024, logarithmic, against the roofline bound of decode as a \
                  multiple of bf16's. {asked}. W4A16 g128 starts highest, W8A8 and FP8 are one line \
                  under it, and both come down towards 1 as requests bring caches of their own. At \
                  {} requests {}.",
@@ -95,7 +95,7 @@ pub fn calculator() -> Result<Interactive> {
                does, and one in which four bits win nothing. Drag on the drawing for more requests."
             .into(),
         others: vec![Picture {
-            title: "Ceilings of decode in the setting that you chose, as multiples of bf16's"
+            title: "Roofline bounds of decode in the setting that you chose, as multiples of bf16's"
                 .into(),
             alt: "A line for each format, thick as far as its requests fit, with a ring at the \
                   number of requests that you chose. The table under the drawing has the numbers."
@@ -109,7 +109,7 @@ pub fn calculator() -> Result<Interactive> {
 
 /// Who wins which meter, as a part of a sentence.
 fn verdict(out: &Outlook, formats: &[Format]) -> Result<String> {
-    let binds = match out.binds.context("bf16 has a ceiling")? {
+    let binds = match out.binds.context("bf16 has a bound")? {
         "bytes" => "bytes bind",
         "arithmetic" => "arithmetic binds",
         _ => "room binds",
@@ -124,7 +124,7 @@ fn verdict(out: &Outlook, formats: &[Format]) -> Result<String> {
         Ok(format!("{}: {shown} {unit}, {} bf16", names.join(" and "), times(gain)))
     };
     Ok(format!(
-        "{binds} bf16. Most room has {}. The highest ceiling of writing has {}, of reading {}",
+        "{binds} bf16. Most room has {}. The highest bound of decode has {}, of prefill {}",
         won(&out.room, "requests")?,
         won(&out.decode, "tokens/s")?,
         won(&out.prefill, "tokens/s")?,
@@ -268,7 +268,7 @@ fn plot(setting: &Setting, with_lines: bool) -> Result<(Drawing, Places)> {
     let ticks = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
     let x = Axis::log("requests at once (logarithmic)", 1.0..most)
         .ticks(ticks, |value| count(value as usize));
-    let y = Axis::linear("ceiling of decode, as a multiple of bf16's", 0.0..MOST)
+    let y = Axis::linear("bound of decode, as a multiple of bf16's", 0.0..MOST)
         .ticks([0.0, 1.0, 2.0, 3.0, 4.0], |value| format!("{value}x"));
     let mut places = Places { from: 0, to: 0, zero: 0, top: 0 };
     let drawing = draw(Layout { right: 260, ..Layout::with_legend(2) }, x, y, |plot| {

@@ -33,7 +33,7 @@ use crate::{Embed, Entry};
 pub static ALL: LazyLock<Vec<Entry<Interactive>>> = LazyLock::new(|| {
     vec![
         Entry::of("grid_and_scale", &SLICE, grid::grid_and_scale),
-        Entry::computed("one_loud_row", outlier::one_outlier_row),
+        Entry::computed("one_outlier_row", outlier::one_outlier_row),
         Entry::of("group_sizes", &SLICE, groups::group_sizes),
         Entry::of("migration_sides", &LAYERS, migration::migration_sides),
         Entry::computed("two_inputs", two_inputs::two_inputs),

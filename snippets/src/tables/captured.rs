@@ -50,7 +50,7 @@ pub fn peaks(of: &Gpus) -> Result<Table> {
     let tera = |rate: f64, unit: &str| format!("{} T{unit}", sig3(rate / 1e12));
     Ok(Table::of(title, of.0.iter().flat_map(Capture::peaks))
         .text("GPU", |peak| peak.setup().gpu.clone())
-        .text("ceiling", |peak| peak.name.clone())
+        .text("rate", |peak| peak.name.clone())
         .number("best reading", |peak| tera(peak.rate.max, &peak.unit))
         .number("median", |peak| tera(peak.rate.median, &peak.unit))
         .text("how", |peak| peak.how.clone())
@@ -73,8 +73,8 @@ pub fn throughput(of: &Gpus) -> Result<Table> {
         .number("quantizing activations (ms)", |step| {
             step.activation_ms.map_or("–".into(), |spread| sig3(spread.median))
         })
-        .number("floor (ms)", |step| sig3(step.bound_ms))
-        .number("floor over time", |step| percent(step.bound_ms / step.time_ms.median))
+        .number("bound (ms)", |step| sig3(step.bound_ms))
+        .number("bound over time", |step| percent(step.bound_ms / step.time_ms.median))
         .text("bound by", |step| step.bound_by.clone())
         .done())
 }

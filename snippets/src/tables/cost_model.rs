@@ -178,7 +178,7 @@ fn room(device: &Device, model: &Architecture, format: Format) -> Result<[String
 /// Tokens per second that no engine can exceed.
 pub fn bounds() -> Result<Table> {
     let mut table = Table::new(format!(
-        "Ceilings of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
+        "Roofline bounds of Llama-3.1-8B, tokens/s: decode with {} tokens of context each, a prompt of {}",
         number(DECODE_CONTEXT),
         number(PROMPT),
     ))

@@ -37,7 +37,7 @@ pub fn products(capture: &Capture) -> Result<Table> {
             format!("{} to {}", sig3(product.time_ms.min), sig3(product.time_ms.max))
         })
         .number("GB/s", |(product, _)| gigabytes(product.rate()))
-        .number("share of the ceiling", |(_, ((share, _), _))| percent(*share))
+        .number("share of the roofline bound", |(_, ((share, _), _))| percent(*share))
         .number("speed-up over f32", |(_, ((_, speed_up), _))| times(*speed_up))
         .number("predicted from bytes alone", |(_, (_, predicted))| times(*predicted))
         .done())

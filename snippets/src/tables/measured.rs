@@ -69,7 +69,7 @@ pub fn peaks(of: &Engines) -> Result<Table> {
         Ok((of.setup.engine, of.peaks.as_ref().context("the peaks were measured")?))
     });
     let giga = |spread: &Spread| sig3(spread.median / 1e9);
-    let title = "The ceilings of each run, measured in it with this course's kernels";
+    let title = "Bandwidth and rates of each run, measured in it with this course's kernels";
     Ok(Table::of(title, rows.into_iter().collect::<Result<Vec<_>>>()?)
         .text("run", |(engine, _)| engine.to_string())
         .number("threads", |(_, peaks)| count(peaks.threads))

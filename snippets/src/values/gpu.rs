@@ -30,7 +30,7 @@ const CARDS: [(&str, &str); 2] = [("gpu.bf16_cards", "bf16"), ("gpu.w4a16_cards"
 
 /// Formats whose speed at one token is compared with the roofline bound.
 const OF_BOUND: [(&str, &str); 2] =
-    [("gpu.bf16_of_floor", "bf16"), ("gpu.w4a16_of_floor", "w4a16-g128")];
+    [("gpu.bf16_of_bound", "bf16"), ("gpu.w4a16_of_bound", "w4a16-g128")];
 
 /// Every value of this kind.
 pub fn all() -> Vec<Entry<Value>> {
@@ -61,7 +61,7 @@ pub fn all() -> Vec<Entry<Value>> {
             Ok(step.bound_ms / step.time_ms.median)
         })
         .means(format!(
-            "on an H200, one token a step in {} reaches of its floor's speed",
+            "on an H200, one token a step in {} reaches of the speed of its roofline bound",
             shown(format)
         ))
     });

@@ -28,10 +28,10 @@ pub fn all() -> Vec<Entry<Value>> {
             .means("in ours, 64 requests write faster in w8a8 than w4a16 by"),
         gain("measured.w4a16_one", OURS, ["w4a16", "f32"], Decode(1))
             .means("in ours, one request writes faster in w4a16 than f32 by"),
-        share_of_bound("measured.one_of_ceiling", "w4a8")
-            .means("in ours, one request in w4a8 reaches of its ceiling"),
-        share_of_bound("measured.f32_one_of_ceiling", "f32")
-            .means("in ours, one request in f32 reaches of its ceiling"),
+        share_of_bound("measured.one_of_bound", "w4a8")
+            .means("in ours, one request in w4a8 reaches of its roofline bound"),
+        share_of_bound("measured.f32_one_of_bound", "f32")
+            .means("in ours, one request in f32 reaches of its roofline bound"),
         gain("measured.blocks", OURS, ["w4a16", "f32"], Blocks)
             .means("in ours, w4a16 leaves more blocks than f32 by"),
         kl_divergence("measured.w8a16_nats", "w8a16")

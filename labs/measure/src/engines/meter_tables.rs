@@ -83,7 +83,7 @@ pub fn capacity(capture: &Capture, architecture: Architecture) -> Table {
 pub fn throughput(capture: &Capture, architecture: Architecture) -> Table {
     let plan = &capture.plan;
     let title = format!(
-        "Throughput, {}: tokens per second, and the part of the predicted ceiling",
+        "Throughput, {}: tokens per second, and the part of the predicted roofline bound",
         capture.setup.engine
     );
     let speed = |of: Option<&Throughput>| of.map_or_else(dash, |of| sig3(of.tokens_per_s.median));
@@ -94,13 +94,13 @@ pub fn throughput(capture: &Capture, architecture: Architecture) -> Table {
     let mut table = Table::of(title, rows(capture, architecture))
         .text("format", |(run, _)| name(run))
         .number(format!("reads {}", plan.prefill_tokens), |(run, _)| speed(run.prefill.as_ref()))
-        .number("of ceiling", |(run, predicted)| {
+        .number("of bound", |(run, predicted)| {
             part(run.prefill.as_ref(), predicted.as_ref().map(|predicted| predicted.prefill))
         });
     for (index, &requests) in plan.batches.iter().enumerate() {
         let who = if requests == 1 { "1 writes".into() } else { format!("{requests} write") };
         table = table.number(who, |(run, _)| speed(run.decode_of(requests)));
-        table = table.number("of ceiling", |(run, predicted)| {
+        table = table.number("of bound", |(run, predicted)| {
             let bound = predicted.as_ref().and_then(|p| p.decode.get(index)).copied();
             part(run.decode_of(requests), bound)
         });
