@@ -9,6 +9,8 @@ use crate::loops::{ROWS, across};
 
 /// Values that are unpacked together. The width of a head has to be a multiple.
 pub const UNIT: usize = 32;
+/// Rows that are unpacked together: with heads of 128 channels they fill half of a first cache of 32 KiB.
+const TILE: usize = 32;
 
 /// How a value is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,40 +185,94 @@ macro_rules! with_type {
     };
 }
 
+/// Whether a group has whole units, and a row whole groups.
+fn check(width: usize, group: usize) {
+    let fits = group > 0 && group.is_multiple_of(UNIT) && width.is_multiple_of(group);
+    assert!(
+        fits,
+        "groups of {group} in rows of {width}: a group is a multiple of {UNIT} that divides the row"
+    );
+}
+
+/// Writes the values of whole units to `values`. All queries then read them from the first cache of the core.
+#[inline(always)]
+fn unpack_into<const FMA: bool, C: Unpack>(bytes: &[u8], values: &mut Vec<[f32; UNIT]>) {
+    values.resize(bytes.len() / C::BYTES, [0.0; UNIT]);
+    // A loop rather than an iterator with a closure, which the compiler could leave outside of the function that
+    // has the instructions.
+    for (values, bytes) in values.iter_mut().zip(bytes.chunks_exact(C::BYTES)) {
+        *values = C::unit::<FMA>(bytes);
+    }
+}
+
 dispatched! {
-    /// The products of rows of codes with `x`, a sum for each `group` values of a row: `y` is
-    /// `[rows, x.len() / group]`. `group` is a multiple of [`UNIT`] that divides the row.
-    pub fn dots(codes: Codes, bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) = dots_body
+    /// The products of rows of codes with each query of `x`, `[queries, width]`, a sum for each `group` values of
+    /// a row: `y` is `[queries, rows, width / group]`. `group` is a multiple of [`UNIT`] that divides `width`.
+    /// Codes are unpacked once for all queries.
+    ///
+    /// # Panics
+    /// If `group` is not such a number.
+    pub fn dots(
+        codes: Codes,
+        bytes: &[u8],
+        x: &[f32],
+        width: usize,
+        group: usize,
+        y: &mut [f32],
+    ) = dots_body
 }
 
 #[inline(always)]
-fn dots_body<const FMA: bool>(codes: Codes, bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) {
-    with_type!(codes, dots_of::<FMA>(bytes, x, group, y));
+fn dots_body<const FMA: bool>(
+    codes: Codes,
+    bytes: &[u8],
+    x: &[f32],
+    width: usize,
+    group: usize,
+    y: &mut [f32],
+) {
+    check(width, group);
+    with_type!(codes, dots_of::<FMA>(bytes, x, width, group, y));
 }
 
 #[inline(always)]
-fn dots_of<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[f32], group: usize, y: &mut [f32]) {
-    let (x, of_group) = (x.as_chunks::<UNIT>().0, (group / UNIT).max(1));
-    let groups = (x.len() / of_group).max(1);
-    let mut bytes = bytes.chunks_exact((of_group * C::BYTES).max(1));
+fn dots_of<const FMA: bool, C: Unpack>(
+    bytes: &[u8],
+    x: &[f32],
+    width: usize,
+    group: usize,
+    y: &mut [f32],
+) {
+    let (x, units) = (x.as_chunks::<UNIT>().0, width / UNIT);
+    let of_group = group / UNIT;
+    let groups = units / of_group;
+    let sums_of_query = y.len() / (x.len() / units).max(1);
+    let mut values = Vec::with_capacity(ROWS * of_group);
     // The registers of 16 groups are added across together, because the sum of the lanes of one register
     // would take longer than the products.
-    for (block, y) in y.chunks_mut(ROWS).enumerate() {
-        let mut sums = [[0.0; ROWS]; ROWS];
-        for (at, (sums, bytes)) in sums.iter_mut().zip(&mut bytes).take(y.len()).enumerate() {
-            let first = (block * ROWS + at) % groups * of_group;
-            *sums = lanes::<FMA, C>(bytes, &x[first..first + of_group]);
+    for (block, bytes) in bytes.chunks(ROWS * of_group * C::BYTES).enumerate() {
+        let first = block * ROWS;
+        unpack_into::<FMA, C>(bytes, &mut values);
+        for (x, y) in x.chunks_exact(units).zip(y.chunks_exact_mut(sums_of_query)) {
+            let mut sums = [[0.0; ROWS]; ROWS];
+            for (at, (sums, values)) in
+                sums.iter_mut().zip(values.chunks_exact(of_group)).enumerate()
+            {
+                let of_x = (first + at) % groups * of_group;
+                *sums = lanes::<FMA>(values, &x[of_x..of_x + of_group]);
+            }
+            let y = &mut y[first..];
+            let filled = y.len().min(ROWS);
+            y[..filled].copy_from_slice(&across(&sums)[..filled]);
         }
-        y.copy_from_slice(&across(&sums)[..y.len()]);
     }
 }
 
 /// The products of a group with its part of a query, in 16 sums.
 #[inline(always)]
-fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; ROWS] {
+fn lanes<const FMA: bool>(values: &[[f32; UNIT]], x: &[[f32; UNIT]]) -> [f32; ROWS] {
     let mut sums = [0.0; UNIT];
-    for (bytes, x) in bytes.chunks_exact(C::BYTES).zip(x) {
-        let values = C::unit::<FMA>(bytes);
+    for (values, x) in values.iter().zip(x) {
         for lane in 0..UNIT {
             sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
         }
@@ -225,12 +281,16 @@ fn lanes<const FMA: bool, C: Unpack>(bytes: &[u8], x: &[[f32; UNIT]]) -> [f32; R
 }
 
 dispatched! {
-    /// Adds rows of codes to `out`, each `group` values of a row times their coefficient.
-    /// `coefficients` is `[rows, out.len() / group]`, `group` as for [`dots`].
+    /// Adds rows of codes to each row of `out`, `[queries, width]`, each `group` values of a row times their
+    /// coefficient. `coefficients` is `[queries, rows, width / group]`, `group` as for [`dots`].
+    ///
+    /// # Panics
+    /// As [`dots`].
     pub fn add_weighted(
         codes: Codes,
         bytes: &[u8],
         coefficients: &[f32],
+        width: usize,
         group: usize,
         out: &mut [f32],
     ) = add_weighted_body
@@ -241,33 +301,44 @@ fn add_weighted_body<const FMA: bool>(
     codes: Codes,
     bytes: &[u8],
     coefficients: &[f32],
+    width: usize,
     group: usize,
     out: &mut [f32],
 ) {
-    with_type!(codes, add_weighted_of::<FMA>(bytes, coefficients, group, out));
+    check(width, group);
+    with_type!(codes, add_weighted_of::<FMA>(bytes, coefficients, width, group, out));
 }
 
 #[inline(always)]
 fn add_weighted_of<const FMA: bool, C: Unpack>(
     bytes: &[u8],
     coefficients: &[f32],
+    width: usize,
     group: usize,
     out: &mut [f32],
 ) {
-    let groups = (out.len() / group.max(1)).max(1);
-    let row = (out.len() / UNIT * C::BYTES).max(1);
-    // The sums of a unit stay in registers while all rows are read.
-    for (unit, out) in out.as_chunks_mut::<UNIT>().0.iter_mut().enumerate() {
-        let mut sums = *out;
-        let rows = bytes.chunks_exact(row).zip(coefficients.chunks_exact(groups));
-        for (bytes, coefficients) in rows {
-            let values = C::unit::<FMA>(&bytes[unit * C::BYTES..]);
-            let coefficient = coefficients[unit * UNIT / group];
-            for lane in 0..UNIT {
-                sums[lane] = multiply_add::<FMA>(coefficient, values[lane], sums[lane]);
+    let (units, groups) = (width / UNIT, width / group);
+    let of_query = coefficients.len() / (out.len() / width).max(1);
+    let mut values = Vec::with_capacity(TILE * units);
+    for (tile, bytes) in bytes.chunks(TILE * units * C::BYTES).enumerate() {
+        unpack_into::<FMA, C>(bytes, &mut values);
+        let first = tile * TILE * groups;
+        let queries = coefficients.chunks_exact(of_query).zip(out.chunks_exact_mut(width));
+        for (coefficients, out) in queries {
+            // The sums of a unit stay in registers while all rows of the tile are read.
+            for (unit, out) in out.as_chunks_mut::<UNIT>().0.iter_mut().enumerate() {
+                let coefficients =
+                    coefficients[first + unit * UNIT / group..].iter().step_by(groups);
+                let mut sums = *out;
+                for (values, coefficient) in values[unit..].iter().step_by(units).zip(coefficients)
+                {
+                    for lane in 0..UNIT {
+                        sums[lane] = multiply_add::<FMA>(*coefficient, values[lane], sums[lane]);
+                    }
+                }
+                *out = sums;
             }
         }
-        *out = sums;
     }
 }
 

@@ -65,22 +65,28 @@ fn hold(what: &str, found: f32, terms: impl Iterator<Item = f64> + Clone, roundi
 }
 
 /// Rows, channels of a row, channels that share a sum.
-const SHAPES: [(usize, usize, usize); 5] =
-    [(1, 32, 32), (7, 64, 64), (33, 64, 32), (5, 96, 32), (3, 128, 64)];
+const SHAPES: [(usize, usize, usize); 6] =
+    [(1, 32, 32), (7, 64, 64), (33, 64, 32), (5, 96, 32), (3, 128, 64), (70, 64, 64)];
+
+/// Queries that read the same rows.
+const QUERIES: usize = 3;
 
 #[test]
-fn a_query_times_codes_is_the_sum_of_each_group_within_the_bound_of_its_roundings() {
+fn each_query_times_codes_is_the_sum_of_each_group_within_the_bound_of_its_roundings() {
     for of in ALL {
         for (rows, width, group) in SHAPES {
             let (bytes, codes) = (packed(of, rows * width), codes(of, rows * width));
-            let x: Vec<f32> = normal_matrix(1, 1, width).into_iter().collect();
-            let mut y = vec![f32::NAN; rows * width / group];
-            dots(of, &bytes, &x, group, &mut y);
+            let x: Vec<f32> = normal_matrix(1, QUERIES, width).into_iter().collect();
+            let sums = rows * width / group;
+            let mut y = vec![f32::NAN; QUERIES * sums];
+            dots(of, &bytes, &x, width, group, &mut y);
             for (at, found) in y.into_iter().enumerate() {
+                let (query, at) = (at / sums, at % sums);
                 let from = at * group;
-                let terms = codes[from..from + group].iter().zip(&x[from % width..]);
+                let x = &x[query * width + from % width..];
+                let terms = codes[from..from + group].iter().zip(x);
                 let terms = terms.map(|(&code, &x)| worth(of, code) * f64::from(x));
-                let what = format!("{of:?} {rows}x{width}, group {at} of {group}");
+                let what = format!("{of:?} {rows}x{width}, query {query}, group {at} of {group}");
                 hold(&what, found, terms, group + 1);
             }
         }
@@ -92,18 +98,20 @@ fn weighted_codes_are_added_to_what_is_there_each_group_with_its_coefficient() {
     for of in ALL {
         for (rows, width, group) in SHAPES {
             let (bytes, codes) = (packed(of, rows * width), codes(of, rows * width));
-            let coefficients: Vec<f32> =
-                normal_matrix(2, rows, width / group).into_iter().collect();
-            let before: Vec<f32> = normal_matrix(3, 1, width).into_iter().collect();
+            let sums = rows * width / group;
+            let coefficients: Vec<f32> = normal_matrix(2, QUERIES, sums).into_iter().collect();
+            let before: Vec<f32> = normal_matrix(3, QUERIES, width).into_iter().collect();
             let mut out = before.clone();
-            add_weighted(of, &bytes, &coefficients, group, &mut out);
-            for (channel, found) in out.into_iter().enumerate() {
+            add_weighted(of, &bytes, &coefficients, width, group, &mut out);
+            for (at, found) in out.into_iter().enumerate() {
+                let (query, channel) = (at / width, at % width);
                 let of_row = |row: usize| {
-                    let coefficient = coefficients[row * width / group + channel / group];
+                    let group = row * width / group + channel / group;
+                    let coefficient = coefficients[query * sums + group];
                     worth(of, codes[row * width + channel]) * f64::from(coefficient)
                 };
-                let terms = (0..rows).map(of_row).chain([f64::from(before[channel])]);
-                let what = format!("{of:?} {rows}x{width}, channel {channel}");
+                let terms = (0..rows).map(of_row).chain([f64::from(before[at])]);
+                let what = format!("{of:?} {rows}x{width}, query {query}, channel {channel}");
                 hold(&what, found, terms, rows + 1);
             }
         }

@@ -35,14 +35,12 @@ pub(crate) fn attend_one_each(
         let (cache, length) = caches[task / config.kv_heads];
         let (keys, values) = cache.head(task % config.kv_heads);
         let (keys, values) = (keys.reader(length), values.reader(length));
-        let mut scores = vec![0.0; length];
-        for (out, q) in out.chunks_exact_mut(head_dim).zip(q.chunks_exact(head_dim)) {
-            // The query is scaled rather than the scores, because `head_dim` is the smaller number.
-            let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
-            keys.scores(&scaled, &mut scores);
-            elementwise::softmax(&mut scores);
-            values.weighted_sum(&scores, out);
-        }
+        // The queries are scaled rather than the scores, because `head_dim` is the smaller number.
+        let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
+        let mut scores = vec![0.0; group * length];
+        keys.scores(&scaled, &mut scores);
+        scores.chunks_exact_mut(length).for_each(elementwise::softmax);
+        values.weighted_sum(&scores, out);
     });
     out
 }

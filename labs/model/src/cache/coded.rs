@@ -191,30 +191,43 @@ pub(crate) struct Reader<'c> {
 }
 
 impl Reader<'_> {
-    /// The products of each token's row with `query`.
-    pub(super) fn scores(&self, query: &[f32], scores: &mut [f32]) {
+    /// The products of each token's row with each of the queries, `[queries, tokens]`.
+    pub(super) fn scores(&self, queries: &[f32], scores: &mut [f32]) {
         let Coded { first, recent, head_dim, .. } = self.of;
-        let (of_first, rest) = scores.split_at_mut(first.len() / head_dim);
-        let (of_codes, of_recent) = rest.split_at_mut(self.of.coded());
-        plain::rows(first, query, of_first);
-        plain::rows(recent, query, of_recent);
-        match self.of.coding.along {
-            Along::Token => self.scores_by_token(query, of_codes),
-            Along::Channel => self.scores_by_channel(query, of_codes),
+        let (sinks, coded) = (first.len() / head_dim, self.of.coded());
+        let tokens = sinks + coded + recent.len() / head_dim;
+        for (query, scores) in queries.chunks_exact(*head_dim).zip(scores.chunks_exact_mut(tokens))
+        {
+            plain::rows(first, query, &mut scores[..sinks]);
+            plain::rows(recent, query, &mut scores[sinks + coded..]);
+        }
+        let of_codes = match self.of.coding.along {
+            Along::Token => self.scores_by_token(queries),
+            Along::Channel => self.scores_by_channel(queries),
+        };
+        let of_codes = of_codes.chunks_exact(coded.max(1));
+        for (scores, of_codes) in scores.chunks_exact_mut(tokens).zip(of_codes) {
+            scores[sinks..sinks + coded].copy_from_slice(of_codes);
         }
     }
 
-    /// The sum of the tokens' rows, each times its weight.
+    /// For each query the sum of the tokens' rows, each times its weight. `weights` is `[queries, tokens]`, the sums
+    /// are `[queries, head_dim]`.
     pub(super) fn weighted_sum(&self, weights: &[f32], out: &mut [f32]) {
         let Coded { first, recent, head_dim, .. } = self.of;
-        let (of_first, rest) = weights.split_at(first.len() / head_dim);
-        let (of_codes, of_recent) = rest.split_at(self.of.coded());
-        plain::weighted_sum(of_recent, recent, out);
+        let (sinks, coded) = (first.len() / head_dim, self.of.coded());
+        let tokens = sinks + coded + recent.len() / head_dim;
         let mut sums = vec![0.0; out.len()];
-        plain::weighted_sum(of_first, first, &mut sums);
+        let mut of_codes = Vec::with_capacity(out.len() / head_dim * coded);
+        let rows = out.chunks_exact_mut(*head_dim).zip(sums.chunks_exact_mut(*head_dim));
+        for (weights, (out, sums)) in weights.chunks_exact(tokens).zip(rows) {
+            plain::weighted_sum(&weights[..sinks], first, sums);
+            plain::weighted_sum(&weights[sinks + coded..], recent, out);
+            of_codes.extend(&weights[sinks..sinks + coded]);
+        }
         match self.of.coding.along {
-            Along::Token => self.add_by_token(of_codes, &mut sums),
-            Along::Channel => self.add_by_channel(of_codes, &mut sums),
+            Along::Token => self.add_by_token(&of_codes, &mut sums),
+            Along::Channel => self.add_by_channel(&of_codes, &mut sums),
         }
         out.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum);
     }
@@ -223,79 +236,105 @@ impl Reader<'_> {
         (self.of.coding.codes, &self.of.bytes)
     }
 
-    fn scores_by_token(&self, query: &[f32], scores: &mut [f32]) {
+    fn scores_by_token(&self, queries: &[f32]) -> Vec<f32> {
         let (codes, bytes) = self.codes();
-        let group = self.of.coding.group.min(query.len());
-        let groups = query.len() / group;
-        let mut sums = vec![0.0; scores.len() * groups];
-        dots(codes, bytes, query, group, &mut sums);
+        let width = self.of.head_dim;
+        let group = self.of.coding.group.min(width);
+        let groups = width / group;
+        let of_query = self.of.coded() * groups;
+        let mut sums = vec![0.0; queries.len() / width * of_query];
+        dots(codes, bytes, queries, width, group, &mut sums);
         if self.scales.is_empty() {
-            return scores
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(score, sum)| *score = sum * self.of.tensor_scale);
+            sums.iter_mut().for_each(|sum| *sum *= self.of.tensor_scale);
+            return sums;
         }
-        sums.iter_mut().zip(&self.scales).for_each(|(sum, scale)| *sum *= scale);
-        // A zero is in every number of its group, so it meets the sum of the query there.
-        let of_query: Vec<f32> =
-            query.chunks_exact(group).map(|query| query.iter().sum()).collect();
-        for (zeros, sums) in self.zeros.chunks_exact(groups).zip(sums.chunks_exact_mut(groups)) {
-            sums.iter_mut()
-                .zip(zeros.iter().zip(&of_query))
-                .for_each(|(sum, (zero, q))| *sum += zero * q);
+        for (query, sums) in queries.chunks_exact(width).zip(sums.chunks_exact_mut(of_query.max(1)))
+        {
+            sums.iter_mut().zip(&self.scales).for_each(|(sum, scale)| *sum *= scale);
+            // A zero is in every number of its group, so it meets the sum of the query there.
+            let of_group = query.chunks_exact(group).map(|query| query.iter().sum::<f32>());
+            let of_group: Vec<f32> = of_group.collect();
+            let zeros = self.zeros.chunks_exact(groups).zip(sums.chunks_exact_mut(groups));
+            for (zeros, sums) in zeros {
+                for (sum, (zero, q)) in sums.iter_mut().zip(zeros.iter().zip(&of_group)) {
+                    *sum += zero * q;
+                }
+            }
         }
-        for (score, sums) in scores.iter_mut().zip(sums.chunks_exact(groups)) {
-            *score = sums.iter().sum();
+        if groups == 1 {
+            return sums;
         }
+        sums.chunks_exact(groups).map(|sums| sums.iter().sum()).collect()
     }
 
-    fn scores_by_channel(&self, query: &[f32], scores: &mut [f32]) {
+    fn scores_by_channel(&self, queries: &[f32]) -> Vec<f32> {
         let (codes, bytes) = self.codes();
-        let (block, width) = (self.of.coding.block(), query.len());
+        let (block, width) = (self.of.coding.block(), self.of.head_dim);
+        let (count, coded) = (queries.len() / width, self.of.coded());
+        let mut scores = vec![0.0; count * coded];
         let scales = self.scales.chunks_exact(width).zip(self.zeros.chunks_exact(width));
         let blocks = bytes.chunks_exact(codes.bytes(block * width)).zip(scales);
-        for (scores, (bytes, (scales, zeros))) in scores.chunks_exact_mut(block).zip(blocks) {
-            let scaled: Vec<f32> = query.iter().zip(scales).map(|(q, scale)| q * scale).collect();
-            dots(codes, bytes, &scaled, width, scores);
-            let of_zeros = plain::dot(query, zeros);
-            scores.iter_mut().for_each(|score| *score += of_zeros);
+        let (mut scaled, mut sums) = (vec![0.0; queries.len()], vec![0.0; count * block]);
+        for (at, (bytes, (scales, zeros))) in blocks.enumerate() {
+            let of_queries = scaled.iter_mut().zip(queries).zip(scales.iter().cycle());
+            of_queries.for_each(|((scaled, q), scale)| *scaled = q * scale);
+            dots(codes, bytes, &scaled, width, width, &mut sums);
+            for (query, sums) in sums.chunks_exact(block).enumerate() {
+                let of_zeros = plain::dot(&queries[query * width..][..width], zeros);
+                let scores = &mut scores[query * coded + at * block..][..block];
+                scores.iter_mut().zip(sums).for_each(|(score, sum)| *score = sum + of_zeros);
+            }
         }
+        scores
     }
 
     fn add_by_token(&self, weights: &[f32], sums: &mut [f32]) {
         let (codes, bytes) = self.codes();
-        let group = self.of.coding.group.min(sums.len());
-        let groups = sums.len() / group;
+        let width = self.of.head_dim;
+        let group = self.of.coding.group.min(width);
+        let groups = width / group;
         if self.scales.is_empty() {
             let scaled: Vec<f32> =
                 weights.iter().map(|weight| weight * self.of.tensor_scale).collect();
-            return add_weighted(codes, bytes, &scaled, group, sums);
+            return add_weighted(codes, bytes, &scaled, width, group, sums);
         }
-        let scales = weights.iter().zip(self.scales.chunks_exact(groups));
-        let coefficients: Vec<f32> = scales
-            .flat_map(|(weight, scales)| scales.iter().map(move |scale| weight * scale))
-            .collect();
-        add_weighted(codes, bytes, &coefficients, group, sums);
-        let mut of_zeros = vec![0.0; groups];
-        for (weight, zeros) in weights.iter().zip(self.zeros.chunks_exact(groups)) {
-            of_zeros.iter_mut().zip(zeros).for_each(|(sum, zero)| *sum += weight * zero);
+        let of_query = self.scales.len().max(1);
+        let mut coefficients = vec![0.0; weights.len() * groups];
+        let rows = coefficients.chunks_exact_mut(groups).zip(weights);
+        for ((coefficients, weight), scales) in rows.zip(self.scales.chunks_exact(groups).cycle()) {
+            coefficients.iter_mut().zip(scales).for_each(|(of, scale)| *of = weight * scale);
         }
-        for (sums, zero) in sums.chunks_exact_mut(group).zip(of_zeros) {
-            sums.iter_mut().for_each(|sum| *sum += zero);
+        add_weighted(codes, bytes, &coefficients, width, group, sums);
+        let of_queries = weights.chunks_exact((of_query / groups).max(1));
+        for (weights, sums) in of_queries.zip(sums.chunks_exact_mut(width)) {
+            let mut of_zeros = vec![0.0; groups];
+            for (weight, zeros) in weights.iter().zip(self.zeros.chunks_exact(groups)) {
+                of_zeros.iter_mut().zip(zeros).for_each(|(sum, zero)| *sum += weight * zero);
+            }
+            for (sums, zero) in sums.chunks_exact_mut(group).zip(of_zeros) {
+                sums.iter_mut().for_each(|sum| *sum += zero);
+            }
         }
     }
 
     fn add_by_channel(&self, weights: &[f32], sums: &mut [f32]) {
         let (codes, bytes) = self.codes();
-        let (block, width) = (self.of.coding.block(), sums.len());
+        let (block, width) = (self.of.coding.block(), self.of.head_dim);
+        let coded = self.of.coded().max(1);
         let scales = self.scales.chunks_exact(width).zip(self.zeros.chunks_exact(width));
         let blocks = bytes.chunks_exact(codes.bytes(block * width)).zip(scales);
-        for (weights, (bytes, (scales, zeros))) in weights.chunks_exact(block).zip(blocks) {
-            let mut of_block = vec![0.0; width];
-            add_weighted(codes, bytes, weights, width, &mut of_block);
-            let weight: f32 = weights.iter().sum();
-            for (channel, sum) in sums.iter_mut().enumerate() {
-                *sum += of_block[channel] * scales[channel] + weight * zeros[channel];
+        let mut of_block = vec![0.0; sums.len()];
+        for (at, (bytes, (scales, zeros))) in blocks.enumerate() {
+            let of_queries = weights.chunks_exact(coded).map(|of| &of[at * block..][..block]);
+            let together: Vec<f32> = of_queries.clone().flatten().copied().collect();
+            of_block.fill(0.0);
+            add_weighted(codes, bytes, &together, width, width, &mut of_block);
+            let rows = sums.chunks_exact_mut(width).zip(of_block.chunks_exact(width));
+            for ((sums, of_block), weights) in rows.zip(of_queries) {
+                let weight: f32 = weights.iter().sum();
+                for (channel, sum) in sums.iter_mut().enumerate() {
+                    *sum += of_block[channel] * scales[channel] + weight * zeros[channel];
+                }
             }
         }
     }

@@ -67,39 +67,49 @@ impl Rows {
         }
     }
 
-    /// For a query: the first `length` tokens.
+    /// For the queries of a group: the first `length` tokens.
     pub(crate) fn reader(&self, length: usize) -> RowsReader<'_> {
         match self {
             Self::Floats(floats) => {
                 let numbers = floats.as_slice().unwrap_or_default();
-                RowsReader::Floats(&numbers[..length * floats.ncols()])
+                RowsReader::Floats(&numbers[..length * floats.ncols()], floats.ncols())
             }
             Self::Coded(coded) => RowsReader::Coded(coded.reader()),
         }
     }
 }
 
-/// What one query reads.
+/// What the queries of a group read.
 pub(crate) enum RowsReader<'c> {
-    /// Row by row.
-    Floats(&'c [f32]),
+    /// Row by row, of so many numbers.
+    Floats(&'c [f32], usize),
     /// Codes.
     Coded(Reader<'c>),
 }
 
 impl RowsReader<'_> {
-    /// The products of each token's row with `query`.
-    pub(crate) fn scores(&self, query: &[f32], scores: &mut [f32]) {
+    /// The products of each token's row with each query, `[queries, tokens]`. `queries` is
+    /// `[queries, head_dim]`.
+    pub(crate) fn scores(&self, queries: &[f32], scores: &mut [f32]) {
         match self {
-            Self::Floats(rows) => plain::rows(rows, query, scores),
-            Self::Coded(reader) => reader.scores(query, scores),
+            Self::Floats(rows, width) => {
+                let tokens = (rows.len() / width).max(1);
+                let of_queries = queries.chunks_exact(*width).zip(scores.chunks_exact_mut(tokens));
+                of_queries.for_each(|(query, scores)| plain::rows(rows, query, scores));
+            }
+            Self::Coded(reader) => reader.scores(queries, scores),
         }
     }
 
-    /// The sum of the tokens' rows, each times its weight.
+    /// For each query the sum of the tokens' rows, each times its weight, `[queries, head_dim]`. `weights` is
+    /// `[queries, tokens]`.
     pub(crate) fn weighted_sum(&self, weights: &[f32], out: &mut [f32]) {
         match self {
-            Self::Floats(rows) => plain::weighted_sum(weights, rows, out),
+            Self::Floats(rows, width) => {
+                let tokens = (rows.len() / width).max(1);
+                let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(*width));
+                of_queries.for_each(|(weights, out)| plain::weighted_sum(weights, rows, out));
+            }
             Self::Coded(reader) => reader.weighted_sum(weights, out),
         }
     }
@@ -116,6 +126,8 @@ mod tests {
     const WIDTH: usize = 64;
     /// More than a window and two blocks, and no whole block.
     const TOKENS: usize = 203;
+    /// Queries that read the same rows.
+    const QUERIES: usize = 3;
 
     /// Numbers whose channels and tokens differ in size, and lie around other places than 0.
     fn numbers(tokens: usize) -> Array2<f32> {
@@ -146,29 +158,28 @@ mod tests {
     }
 
     #[test]
-    fn a_query_reads_from_codes_what_the_numbers_of_the_codes_give() {
-        let (x, query) = (numbers(TOKENS), normal_matrix(6, 1, WIDTH));
-        let weights = normal_matrix(7, 1, TOKENS).mapv(f32::abs);
+    fn each_query_reads_from_codes_what_the_numbers_of_the_codes_give() {
+        let (x, queries) = (numbers(TOKENS), normal_matrix(6, QUERIES, WIDTH));
+        let weights = normal_matrix(7, QUERIES, TOKENS).mapv(f32::abs);
         for (format, coding) in all() {
             let rows = written(format, coding, &x, 1);
             let (exact, reader) = (rows.numbers(TOKENS).mapv(f64::from), rows.reader(TOKENS));
-            let (mut scores, mut sum) = (vec![f32::NAN; TOKENS], vec![f32::NAN; WIDTH]);
-            reader.scores(query.as_slice().unwrap_or_default(), &mut scores);
-            reader.weighted_sum(weights.as_slice().unwrap_or_default(), &mut sum);
-            let found = [scores, sum];
-            let (query, weights) = (query.mapv(f64::from), weights.mapv(f64::from));
-            let expected = [exact.dot(&query.t()), weights.dot(&exact).reversed_axes()];
+            let mut found = [vec![f32::NAN; QUERIES * TOKENS], vec![f32::NAN; QUERIES * WIDTH]];
+            reader.scores(queries.as_slice().unwrap_or_default(), &mut found[0]);
+            reader.weighted_sum(weights.as_slice().unwrap_or_default(), &mut found[1]);
+            let (queries, weights) = (queries.mapv(f64::from), weights.mapv(f64::from));
+            let expected = [queries.dot(&exact.t()), weights.dot(&exact)];
             // A zero is 40 here and a number of a group may be near 0, so each term is taken as large as
             // the largest number.
             let most = exact.fold(0.0, |most: f64, x| most.max(x.abs()));
-            let sums = [query, weights].map(|of| 4.0 * most * of.mapv(f64::abs).sum());
-            for ((found, expected), terms) in found.into_iter().zip(expected).zip(sums) {
-                let bound = (TOKENS + WIDTH) as f64 * 2f64.powi(-24) * terms;
-                for (at, (found, expected)) in found.into_iter().zip(&expected).enumerate() {
+            for ((found, expected), of) in found.into_iter().zip(expected).zip([queries, weights]) {
+                for (((query, at), expected), found) in expected.indexed_iter().zip(found) {
+                    let terms = 4.0 * most * of.row(query).mapv(f64::abs).sum();
+                    let bound = (TOKENS + WIDTH) as f64 * 2f64.powi(-24) * terms;
                     let error = (f64::from(found) - expected).abs();
                     assert!(
                         error <= bound,
-                        "{} {coding:?}, {at}: {error:e}, bound {bound:e}",
+                        "{} {coding:?}, query {query}, {at}: {error:e}, bound {bound:e}",
                         format.name
                     );
                 }
