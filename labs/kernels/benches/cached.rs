@@ -4,7 +4,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use kernels::cached::{Codes, add_weighted, dots};
+use kernels::cached::{Codes, decode_groups};
 use kernels::plain;
 use kit::data::normal_matrix;
 
@@ -12,6 +12,8 @@ const WIDTH: usize = 64;
 /// Query heads that share a key-value head of SmolLM2-135M.
 const QUERIES: usize = 3;
 const TOKENS: [usize; 2] = [512, 65_536];
+/// Tokens that are decoded together, as in the cache of the model.
+const TILE: usize = 32;
 
 fn main() {
     divan::main();
@@ -21,60 +23,88 @@ fn numbers(count: usize) -> Vec<f32> {
     normal_matrix(1, 1, count).into_iter().collect()
 }
 
-fn bytes(codes: Codes, tokens: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // Codes of all sizes, because a processor may take longer for the subnormal numbers of E4M3.
-    let code = |at: usize| (at * 37 % (1 << (codes.bits() - 1))) as u8;
-    codes.pack(&(0..tokens * WIDTH).map(code).collect::<Vec<_>>(), &mut bytes);
-    bytes
+/// A head in codes, with a scale for each token, or in `f32`.
+enum Head {
+    Floats(Vec<f32>),
+    Coded(Codes, Vec<u8>, Vec<f32>),
 }
 
-#[divan::bench(args = TOKENS)]
-fn keys_f32(bencher: Bencher, tokens: usize) {
-    let (keys, queries) = (numbers(tokens * WIDTH), numbers(QUERIES * WIDTH));
+impl Head {
+    fn of(codes: Option<Codes>, tokens: usize) -> Self {
+        let Some(codes) = codes else { return Self::Floats(numbers(tokens * WIDTH)) };
+        let mut bytes = Vec::new();
+        // Codes of all sizes, because a processor may take longer for the subnormal numbers of E4M3.
+        let code = |at: usize| (at * 37 % (1 << (codes.bits() - 1))) as u8;
+        codes.pack(&(0..tokens * WIDTH).map(code).collect::<Vec<_>>(), &mut bytes);
+        Self::Coded(codes, bytes, numbers(tokens))
+    }
+
+    /// Calls `read` with the first token of a tile and the numbers of the tile.
+    fn each_tile(&self, mut read: impl FnMut(usize, &[f32])) {
+        match self {
+            Self::Floats(rows) => {
+                rows.chunks(TILE * WIDTH).enumerate().for_each(|(at, rows)| read(at * TILE, rows));
+            }
+            Self::Coded(codes, bytes, scales) => {
+                let mut numbers = vec![0.0; TILE * WIDTH];
+                let tiles = bytes.chunks(codes.bytes(TILE * WIDTH)).zip(scales.chunks(TILE));
+                for (at, (bytes, scales)) in tiles.enumerate() {
+                    decode_groups(*codes, bytes, scales, &[], WIDTH, &mut numbers);
+                    read(at * TILE, &numbers);
+                }
+            }
+        }
+    }
+}
+
+fn keys(bencher: Bencher, codes: Option<Codes>, tokens: usize) {
+    let (head, queries) = (Head::of(codes, tokens), numbers(QUERIES * WIDTH));
     let mut scores = numbers(QUERIES * tokens);
     let bencher = bencher.counter(ItemsCount::new(tokens * WIDTH));
     bencher.bench_local(|| {
-        let of_queries = queries.chunks_exact(WIDTH).zip(scores.chunks_exact_mut(tokens));
-        of_queries.for_each(|(query, scores)| plain::rows(black_box(&keys), query, scores));
+        black_box(&head).each_tile(|first, rows| {
+            let of_queries = queries.chunks_exact(WIDTH).zip(scores.chunks_exact_mut(tokens));
+            of_queries.for_each(|(query, scores)| {
+                plain::rows(rows, query, &mut scores[first..first + TILE])
+            });
+        });
     });
 }
 
-#[divan::bench(args = TOKENS)]
-fn values_f32(bencher: Bencher, tokens: usize) {
-    let (values, weights) = (numbers(tokens * WIDTH), numbers(QUERIES * tokens));
+fn values(bencher: Bencher, codes: Option<Codes>, tokens: usize) {
+    let (head, weights) = (Head::of(codes, tokens), numbers(QUERIES * tokens));
     let mut out = numbers(QUERIES * WIDTH);
     let bencher = bencher.counter(ItemsCount::new(tokens * WIDTH));
     bencher.bench_local(|| {
-        let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(WIDTH));
-        of_queries.for_each(|(weights, out)| plain::weighted_sum(weights, black_box(&values), out));
+        out.fill(0.0);
+        black_box(&head).each_tile(|first, rows| {
+            let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(WIDTH));
+            of_queries.for_each(|(weights, out)| {
+                plain::add_weighted(&weights[first..first + TILE], rows, out)
+            });
+        });
     });
 }
 
-/// Keys and values in codes, a scale for each token.
-macro_rules! coded {
-    ($($keys:ident, $values:ident: $codes:ident;)*) => {$(
+/// Two benchmarks of a format: keys, and values.
+macro_rules! formats {
+    ($($keys:ident, $values:ident: $codes:expr;)*) => {$(
         #[divan::bench(args = TOKENS)]
         fn $keys(bencher: Bencher, tokens: usize) {
-            let (keys, queries) = (bytes(Codes::$codes, tokens), numbers(QUERIES * WIDTH));
-            let mut scores = numbers(QUERIES * tokens);
-            let bencher = bencher.counter(ItemsCount::new(tokens * WIDTH));
-            bencher.bench_local(|| dots(Codes::$codes, black_box(&keys), &queries, WIDTH, WIDTH, &mut scores));
+            keys(bencher, $codes, tokens);
         }
 
         #[divan::bench(args = TOKENS)]
         fn $values(bencher: Bencher, tokens: usize) {
-            let (values, weights) = (bytes(Codes::$codes, tokens), numbers(QUERIES * tokens));
-            let mut out = numbers(QUERIES * WIDTH);
-            let bencher = bencher.counter(ItemsCount::new(tokens * WIDTH));
-            bencher.bench_local(|| add_weighted(Codes::$codes, black_box(&values), &weights, WIDTH, WIDTH, &mut out));
+            values(bencher, $codes, tokens);
         }
     )*};
 }
 
-coded! {
-    keys_int8, values_int8: Int8;
-    keys_uint4, values_uint4: UInt4;
-    keys_uint2, values_uint2: UInt2;
-    keys_e4m3, values_e4m3: E4M3;
+formats! {
+    keys_f32, values_f32: None;
+    keys_int8, values_int8: Some(Codes::Int8);
+    keys_uint4, values_uint4: Some(Codes::UInt4);
+    keys_uint2, values_uint2: Some(Codes::UInt2);
+    keys_e4m3, values_e4m3: Some(Codes::E4M3);
 }

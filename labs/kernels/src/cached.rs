@@ -1,16 +1,11 @@
-//! Products with the codes of a KV cache: keys times a query, and weights times values.
+//! The numbers that the codes of a KV cache stand for.
 //!
-//! Scales are no part of these loops. A scale that a token's values share multiplies what comes out of
-//! [`dots`] and what goes into [`add_weighted`]. A scale that the tokens of a channel share multiplies the
-//! query and the sum.
+//! A caller decodes a few rows at a time, so that all queries read the numbers from the first cache of the core.
 
 use crate::dispatch::{dispatched, multiply_add};
-use crate::loops::{ROWS, across};
 
 /// Values that are unpacked together. The width of a head has to be a multiple.
 pub const UNIT: usize = 32;
-/// Rows that are unpacked together: with heads of 128 channels they fill half of a first cache of 32 KiB.
-const TILE: usize = 32;
 
 /// How a value is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,17 +45,6 @@ impl Codes {
                 bytes.push((0..parts).map(part).fold(0, |byte, part| byte | part));
             }
         }
-    }
-
-    /// The values that are coded in `bytes`, whole units, without a scale.
-    pub fn unpack(self, bytes: &[u8]) -> Vec<f32> {
-        let unit = match self {
-            Self::Int8 => Int8::unit::<false>,
-            Self::UInt4 => UInt4::unit::<false>,
-            Self::UInt2 => UInt2::unit::<false>,
-            Self::E4M3 => E4M3::unit::<false>,
-        };
-        bytes.chunks_exact(self.bytes(UNIT)).flat_map(unit).collect()
     }
 }
 
@@ -185,158 +169,92 @@ macro_rules! with_type {
     };
 }
 
-/// Whether a group has whole units, and a row whole groups.
-fn check(width: usize, group: usize) {
-    let fits = group > 0 && group.is_multiple_of(UNIT) && width.is_multiple_of(group);
-    assert!(
-        fits,
-        "groups of {group} in rows of {width}: a group is a multiple of {UNIT} that divides the row"
-    );
-}
-
-/// Writes the values of whole units to `values`. All queries then read them from the first cache of the core.
-#[inline(always)]
-fn unpack_into<const FMA: bool, C: Unpack>(bytes: &[u8], values: &mut Vec<[f32; UNIT]>) {
-    values.resize(bytes.len() / C::BYTES, [0.0; UNIT]);
-    // A loop rather than an iterator with a closure, which the compiler could leave outside of the function that
-    // has the instructions.
-    for (values, bytes) in values.iter_mut().zip(bytes.chunks_exact(C::BYTES)) {
-        *values = C::unit::<FMA>(bytes);
-    }
-}
-
 dispatched! {
-    /// The products of rows of codes with each query of `x`, `[queries, width]`, a sum for each `group` values of
-    /// a row: `y` is `[queries, rows, width / group]`. `group` is a multiple of [`UNIT`] that divides `width`.
-    /// Codes are unpacked once for all queries.
-    ///
-    /// # Panics
-    /// If `group` is not such a number.
-    pub fn dots(
+    /// Writes `code * scale + zero` of whole units to `numbers`, where each `group` neighbours share a scale and
+    /// a zero. `group` is a multiple of [`UNIT`]. Where `zeros` is empty they are 0.
+    pub fn decode_groups(
         codes: Codes,
         bytes: &[u8],
-        x: &[f32],
-        width: usize,
+        scales: &[f32],
+        zeros: &[f32],
         group: usize,
-        y: &mut [f32],
-    ) = dots_body
+        numbers: &mut [f32],
+    ) = decode_groups_body
 }
 
 #[inline(always)]
-fn dots_body<const FMA: bool>(
+fn decode_groups_body<const FMA: bool>(
     codes: Codes,
     bytes: &[u8],
-    x: &[f32],
-    width: usize,
+    scales: &[f32],
+    zeros: &[f32],
     group: usize,
-    y: &mut [f32],
+    numbers: &mut [f32],
 ) {
-    check(width, group);
-    with_type!(codes, dots_of::<FMA>(bytes, x, width, group, y));
+    with_type!(codes, decode_groups_of::<FMA>(bytes, scales, zeros, group, numbers));
 }
 
 #[inline(always)]
-fn dots_of<const FMA: bool, C: Unpack>(
+fn decode_groups_of<const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    x: &[f32],
-    width: usize,
+    scales: &[f32],
+    zeros: &[f32],
     group: usize,
-    y: &mut [f32],
+    numbers: &mut [f32],
 ) {
-    let (x, units) = (x.as_chunks::<UNIT>().0, width / UNIT);
-    let of_group = group / UNIT;
-    let groups = units / of_group;
-    let sums_of_query = y.len() / (x.len() / units).max(1);
-    let mut values = Vec::with_capacity(ROWS * of_group);
-    // The registers of 16 groups are added across together, because the sum of the lanes of one register
-    // would take longer than the products.
-    for (block, bytes) in bytes.chunks(ROWS * of_group * C::BYTES).enumerate() {
-        let first = block * ROWS;
-        unpack_into::<FMA, C>(bytes, &mut values);
-        for (x, y) in x.chunks_exact(units).zip(y.chunks_exact_mut(sums_of_query)) {
-            let mut sums = [[0.0; ROWS]; ROWS];
-            for (at, (sums, values)) in
-                sums.iter_mut().zip(values.chunks_exact(of_group)).enumerate()
-            {
-                let of_x = (first + at) % groups * of_group;
-                *sums = lanes::<FMA>(values, &x[of_x..of_x + of_group]);
+    let bytes = bytes.chunks(group / UNIT * C::BYTES);
+    for (at, (numbers, bytes)) in numbers.chunks_mut(group).zip(bytes).enumerate() {
+        // A number plus -0 is the number, also where the number is -0.
+        let (scale, zero) = (scales[at], zeros.get(at).copied().unwrap_or(-0.0));
+        let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut();
+        for (numbers, bytes) in units.zip(bytes.chunks_exact(C::BYTES)) {
+            let values = C::unit::<FMA>(bytes);
+            for lane in 0..UNIT {
+                numbers[lane] = multiply_add::<FMA>(values[lane], scale, zero);
             }
-            let y = &mut y[first..];
-            let filled = y.len().min(ROWS);
-            y[..filled].copy_from_slice(&across(&sums)[..filled]);
         }
     }
-}
-
-/// The products of a group with its part of a query, in 16 sums.
-#[inline(always)]
-fn lanes<const FMA: bool>(values: &[[f32; UNIT]], x: &[[f32; UNIT]]) -> [f32; ROWS] {
-    let mut sums = [0.0; UNIT];
-    for (values, x) in values.iter().zip(x) {
-        for lane in 0..UNIT {
-            sums[lane] = multiply_add::<FMA>(values[lane], x[lane], sums[lane]);
-        }
-    }
-    std::array::from_fn(|lane| sums[lane] + sums[lane + ROWS])
 }
 
 dispatched! {
-    /// Adds rows of codes to each row of `out`, `[queries, width]`, each `group` values of a row times their
-    /// coefficient. `coefficients` is `[queries, rows, width / group]`, `group` as for [`dots`].
-    ///
-    /// # Panics
-    /// As [`dots`].
-    pub fn add_weighted(
+    /// As [`decode_groups`], where each column of the rows has a scale and a zero. A row has as many numbers as
+    /// there are scales, a multiple of [`UNIT`].
+    pub fn decode_columns(
         codes: Codes,
         bytes: &[u8],
-        coefficients: &[f32],
-        width: usize,
-        group: usize,
-        out: &mut [f32],
-    ) = add_weighted_body
+        scales: &[f32],
+        zeros: &[f32],
+        numbers: &mut [f32],
+    ) = decode_columns_body
 }
 
 #[inline(always)]
-fn add_weighted_body<const FMA: bool>(
+fn decode_columns_body<const FMA: bool>(
     codes: Codes,
     bytes: &[u8],
-    coefficients: &[f32],
-    width: usize,
-    group: usize,
-    out: &mut [f32],
+    scales: &[f32],
+    zeros: &[f32],
+    numbers: &mut [f32],
 ) {
-    check(width, group);
-    with_type!(codes, add_weighted_of::<FMA>(bytes, coefficients, width, group, out));
+    with_type!(codes, decode_columns_of::<FMA>(bytes, scales, zeros, numbers));
 }
 
 #[inline(always)]
-fn add_weighted_of<const FMA: bool, C: Unpack>(
+fn decode_columns_of<const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    coefficients: &[f32],
-    width: usize,
-    group: usize,
-    out: &mut [f32],
+    scales: &[f32],
+    zeros: &[f32],
+    numbers: &mut [f32],
 ) {
-    let (units, groups) = (width / UNIT, width / group);
-    let of_query = coefficients.len() / (out.len() / width).max(1);
-    let mut values = Vec::with_capacity(TILE * units);
-    for (tile, bytes) in bytes.chunks(TILE * units * C::BYTES).enumerate() {
-        unpack_into::<FMA, C>(bytes, &mut values);
-        let first = tile * TILE * groups;
-        let queries = coefficients.chunks_exact(of_query).zip(out.chunks_exact_mut(width));
-        for (coefficients, out) in queries {
-            // The sums of a unit stay in registers while all rows of the tile are read.
-            for (unit, out) in out.as_chunks_mut::<UNIT>().0.iter_mut().enumerate() {
-                let coefficients =
-                    coefficients[first + unit * UNIT / group..].iter().step_by(groups);
-                let mut sums = *out;
-                for (values, coefficient) in values[unit..].iter().step_by(units).zip(coefficients)
-                {
-                    for lane in 0..UNIT {
-                        sums[lane] = multiply_add::<FMA>(*coefficient, values[lane], sums[lane]);
-                    }
-                }
-                *out = sums;
+    let (columns, zeros) = (scales.as_chunks::<UNIT>().0, zeros.as_chunks::<UNIT>().0);
+    let rows =
+        numbers.chunks_exact_mut(scales.len()).zip(bytes.chunks_exact(columns.len() * C::BYTES));
+    for (numbers, bytes) in rows {
+        let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut().zip(bytes.chunks_exact(C::BYTES));
+        for ((numbers, bytes), (scales, zeros)) in units.zip(columns.iter().zip(zeros)) {
+            let values = C::unit::<FMA>(bytes);
+            for lane in 0..UNIT {
+                numbers[lane] = multiply_add::<FMA>(values[lane], scales[lane], zeros[lane]);
             }
         }
     }

@@ -118,17 +118,17 @@ fn lanes_body<const FMA: bool>(row: &[f32], x: &[f32]) -> ([f32; 4 * LANES], f32
 }
 
 dispatched! {
-    /// The sum of the rows of `values`, `[weights.len(), out.len()]`, each times its weight.
-    pub fn weighted_sum(weights: &[f32], values: &[f32], out: &mut [f32]) = weighted_sum_body
+    /// Adds the rows of `values`, `[weights.len(), out.len()]`, each times its weight, to `out`.
+    pub fn add_weighted(weights: &[f32], values: &[f32], out: &mut [f32]) = add_weighted_body
 }
 
 #[inline(always)]
-fn weighted_sum_body<const FMA: bool>(weights: &[f32], values: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
+fn add_weighted_body<const FMA: bool>(weights: &[f32], values: &[f32], out: &mut [f32]) {
     let columns = out.len().max(1);
     for (at, out) in out.chunks_mut(8 * LANES).enumerate() {
         // The sums of 64 columns stay in registers while all rows are read, so `out` is written once.
         let mut sums = [0.0; 8 * LANES];
+        sums[..out.len()].copy_from_slice(out);
         for (weight, row) in weights.iter().zip(values.chunks_exact(columns)) {
             let row = &row[at * 8 * LANES..];
             if let Some(row) = row.first_chunk::<{ 8 * LANES }>() {

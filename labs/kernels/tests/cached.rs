@@ -1,6 +1,6 @@
-//! Products with the codes of a KV cache, compared with the equation in `f64`.
+//! The numbers of a KV cache's codes, compared with the equation in `f64`.
 
-use kernels::cached::{Codes, UNIT, add_weighted, dots};
+use kernels::cached::{Codes, UNIT, decode_columns, decode_groups};
 use kit::data::normal_matrix;
 
 const ALL: [Codes; 4] = [Codes::Int8, Codes::UInt4, Codes::UInt2, Codes::E4M3];
@@ -16,6 +16,13 @@ fn packed(of: Codes, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     of.pack(&codes(of, count), &mut bytes);
     bytes
+}
+
+/// The values of so many codes, without a scale.
+fn values(of: Codes, bytes: &[u8], count: usize) -> Vec<f32> {
+    let mut values = vec![f32::NAN; count];
+    decode_groups(of, bytes, &[1.0], &[], count, &mut values);
+    values
 }
 
 /// What a code is worth.
@@ -39,7 +46,7 @@ fn codes_that_are_packed_are_as_many_bits_as_they_need_and_come_back() {
         let bytes = packed(of, count);
         assert_eq!(bytes.len(), count * of.bits() / 8, "{of:?}");
         let expected: Vec<f64> = codes(of, count).into_iter().map(|code| worth(of, code)).collect();
-        let found: Vec<f64> = of.unpack(&bytes).into_iter().map(f64::from).collect();
+        let found: Vec<f64> = values(of, &bytes, count).into_iter().map(f64::from).collect();
         assert_eq!(found, expected, "{of:?}");
     }
 }
@@ -49,71 +56,71 @@ fn every_code_of_e4m3_is_worth_its_value_and_minus_zero_is_kept() {
     let all: Vec<u8> = (0..=255).map(|code| if code & 0x7F == 0x7F { 0 } else { code }).collect();
     let mut bytes = Vec::new();
     Codes::E4M3.pack(&all, &mut bytes);
-    let found = Codes::E4M3.unpack(&bytes);
+    let found = values(Codes::E4M3, &bytes, all.len());
     for (code, found) in all.into_iter().zip(found) {
         let expected = worth(Codes::E4M3, code);
         assert_eq!(f64::from(found).to_bits(), expected.to_bits(), "code {code:#04x}");
     }
 }
 
-/// Holds a sum to `terms` in `f64`: `roundings` roundings on the way of one term (Higham, section 3.1).
-fn hold(what: &str, found: f32, terms: impl Iterator<Item = f64> + Clone, roundings: usize) {
-    let unit = roundings as f64 * 2f64.powi(-24);
-    let bound = unit / (1.0 - unit) * terms.clone().map(f64::abs).sum::<f64>();
-    let error = (f64::from(found) - terms.sum::<f64>()).abs();
+/// Holds a number to `code * scale + zero`, within a rounding of the product and one of the sum.
+fn hold(what: &str, found: f32, code: f64, scale: f32, zero: f32) {
+    let product = code * f64::from(scale);
+    let expected = product + f64::from(zero);
+    let bound = 2f64.powi(-24) * (product.abs() + expected.abs()) * (1.0 + 2f64.powi(-20));
+    let error = (f64::from(found) - expected).abs();
     assert!(error <= bound, "{what}: {error:e}, bound {bound:e}");
 }
 
-/// Rows, channels of a row, channels that share a sum.
+/// Rows, channels of a row, channels that share a scale.
 const SHAPES: [(usize, usize, usize); 6] =
     [(1, 32, 32), (7, 64, 64), (33, 64, 32), (5, 96, 32), (3, 128, 64), (70, 64, 64)];
 
-/// Queries that read the same rows.
-const QUERIES: usize = 3;
-
 #[test]
-fn each_query_times_codes_is_the_sum_of_each_group_within_the_bound_of_its_roundings() {
+fn a_number_is_its_code_times_the_scale_of_its_group_and_the_zero_where_there_is_one() {
     for of in ALL {
         for (rows, width, group) in SHAPES {
             let (bytes, codes) = (packed(of, rows * width), codes(of, rows * width));
-            let x: Vec<f32> = normal_matrix(1, QUERIES, width).into_iter().collect();
-            let sums = rows * width / group;
-            let mut y = vec![f32::NAN; QUERIES * sums];
-            dots(of, &bytes, &x, width, group, &mut y);
-            for (at, found) in y.into_iter().enumerate() {
-                let (query, at) = (at / sums, at % sums);
-                let from = at * group;
-                let x = &x[query * width + from % width..];
-                let terms = codes[from..from + group].iter().zip(x);
-                let terms = terms.map(|(&code, &x)| worth(of, code) * f64::from(x));
-                let what = format!("{of:?} {rows}x{width}, query {query}, group {at} of {group}");
-                hold(&what, found, terms, group + 1);
+            let scales = numbers(1, rows * width / group);
+            for zeros in [numbers(2, scales.len()), Vec::new()] {
+                let mut found = vec![f32::NAN; rows * width];
+                decode_groups(of, &bytes, &scales, &zeros, group, &mut found);
+                for (at, found) in found.into_iter().enumerate() {
+                    let zero = zeros.get(at / group).copied().unwrap_or(0.0);
+                    let what = format!("{of:?} {rows}x{width} in groups of {group}, number {at}");
+                    hold(&what, found, worth(of, codes[at]), scales[at / group], zero);
+                }
             }
         }
     }
 }
 
 #[test]
-fn weighted_codes_are_added_to_what_is_there_each_group_with_its_coefficient() {
+fn a_number_is_its_code_times_the_scale_of_its_column_and_the_zero_of_the_column() {
     for of in ALL {
-        for (rows, width, group) in SHAPES {
+        for (rows, width, _) in SHAPES {
             let (bytes, codes) = (packed(of, rows * width), codes(of, rows * width));
-            let sums = rows * width / group;
-            let coefficients: Vec<f32> = normal_matrix(2, QUERIES, sums).into_iter().collect();
-            let before: Vec<f32> = normal_matrix(3, QUERIES, width).into_iter().collect();
-            let mut out = before.clone();
-            add_weighted(of, &bytes, &coefficients, width, group, &mut out);
-            for (at, found) in out.into_iter().enumerate() {
-                let (query, channel) = (at / width, at % width);
-                let of_row = |row: usize| {
-                    let group = row * width / group + channel / group;
-                    let coefficient = coefficients[query * sums + group];
-                    worth(of, codes[row * width + channel]) * f64::from(coefficient)
-                };
-                let terms = (0..rows).map(of_row).chain([f64::from(before[at])]);
-                let what = format!("{of:?} {rows}x{width}, query {query}, channel {channel}");
-                hold(&what, found, terms, rows + 1);
+            let (scales, zeros) = (numbers(1, width), numbers(2, width));
+            let mut found = vec![f32::NAN; rows * width];
+            decode_columns(of, &bytes, &scales, &zeros, &mut found);
+            for (at, found) in found.into_iter().enumerate() {
+                let column = at % width;
+                let what = format!("{of:?} {rows}x{width}, number {at}");
+                hold(&what, found, worth(of, codes[at]), scales[column], zeros[column]);
             }
         }
     }
+}
+
+#[test]
+fn fewer_numbers_than_codes_are_the_first_ones() {
+    let bytes = packed(Codes::UInt4, 4 * UNIT);
+    let mut found = vec![f32::NAN; 2 * UNIT];
+    decode_groups(Codes::UInt4, &bytes, &[1.0], &[], 4 * UNIT, &mut found);
+    let expected: Vec<f32> = codes(Codes::UInt4, 2 * UNIT).into_iter().map(f32::from).collect();
+    assert_eq!(found, expected);
+}
+
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    normal_matrix(seed, 1, count).into_iter().collect()
 }

@@ -4,7 +4,7 @@ use half::f16;
 use kernels::dispatch::Instructions;
 use kernels::{Int4, Int8, KernelError, Threads, plain};
 use kit::data::normal_matrix;
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, concatenate, s};
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -278,15 +278,18 @@ fn what_does_not_fit_is_refused_by_name() -> Result {
 }
 
 #[test]
-fn a_weighted_sum_is_the_product_with_the_weights() {
+fn rows_times_weights_are_added_to_what_is_there() {
     for (rows, columns) in [(1, 64), (5, 64), (9, 70), (3, 16), (4, 128)] {
         let (weights, values) = (normal_matrix(11, 1, rows), normal_matrix(12, rows, columns));
-        let mut out = vec![1.0; columns];
+        let before = normal_matrix(13, 1, columns);
+        let mut out: Vec<f32> = before.iter().copied().collect();
         let flat: Vec<f32> = values.iter().copied().collect();
-        plain::weighted_sum(&weights.iter().copied().collect::<Vec<_>>(), &flat, &mut out);
+        plain::add_weighted(&weights.iter().copied().collect::<Vec<_>>(), &flat, &mut out);
         let found = Array2::from_shape_vec((1, columns), out).expect("one row");
-        let (x, w) = (weights.mapv(f64::from), values.t().mapv(f64::from));
-        hold(&format!("[{rows}, {columns}]"), &found, &x, &w, rows + 1);
+        // What was there is one more row, whose weight is 1.
+        let x = concatenate![Axis(1), Array2::ones((1, 1)), weights].mapv(f64::from);
+        let w = concatenate![Axis(0), before, values].t().mapv(f64::from);
+        hold(&format!("[{rows}, {columns}]"), &found, &x, &w, rows + 2);
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn attend_one_each(
         let mut scores = vec![0.0; group * length];
         keys.scores(&scaled, &mut scores);
         scores.chunks_exact_mut(length).for_each(elementwise::softmax);
-        values.weighted_sum(&scores, out);
+        values.add_weighted(&scores, out);
     });
     out
 }

@@ -2,11 +2,14 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use kernels::cached::{Codes, add_weighted, dots};
-use kernels::plain;
+use kernels::cached::{decode_columns, decode_groups};
 use ndarray::{Array2, ArrayView2};
 
 use crate::cache_format::{Along, CacheFormat, Coding};
+
+/// Tokens that are decoded together, whole blocks: with heads of 128 channels they fill half of a first cache of
+/// 32 KiB.
+pub(super) const TILE: usize = 32;
 
 /// Keys or values of one head: the first tokens in `f32`, then tokens in codes, then the most recent ones
 /// in `f32`. Rows are tokens, of `head_dim` numbers.
@@ -148,23 +151,12 @@ impl Coded {
         coding.codes.pack(&codes, &mut self.bytes);
     }
 
-    /// The numbers that the codes of the tokens from `from` to `to` stand for, counted behind the sinks.
+    /// The numbers that the codes of the tokens from `from` to `to` stand for, counted behind the sinks. `from` is
+    /// the first token of a block.
     fn decoded(&self, from: usize, to: usize) -> Vec<f32> {
-        let Self { coding, head_dim, .. } = *self;
-        let row = self.row_bytes();
-        let mut numbers = coding.codes.unpack(&self.bytes[from * row..to * row]);
-        let per_block = coding.scales_of_block(head_dim);
-        for (token, numbers) in (from..to).zip(numbers.chunks_exact_mut(head_dim)) {
-            let of_block = token / coding.block() * per_block;
-            for (channel, number) in numbers.iter_mut().enumerate() {
-                if per_block == 0 {
-                    *number *= self.tensor_scale;
-                    continue;
-                }
-                let scale = of_block + channel * per_block / head_dim;
-                let zero = self.zeros.get(scale).map_or(0.0, |zero| zero.to_f32());
-                *number = *number * self.scales[scale].to_f32() + zero;
-            }
+        let mut numbers = vec![0.0; (to - from) * self.head_dim];
+        if from < to {
+            self.reader().decode(from, &mut numbers);
         }
         numbers
     }
@@ -182,8 +174,7 @@ impl Coded {
     }
 }
 
-/// Reads codes without writing their numbers down. Scales and zeros are converted once for all query heads
-/// of the group.
+/// Decodes tokens. Scales and zeros are converted once for all of them.
 pub(crate) struct Reader<'c> {
     of: &'c Coded,
     scales: Vec<f32>,
@@ -191,149 +182,54 @@ pub(crate) struct Reader<'c> {
 }
 
 impl Reader<'_> {
-    /// The products of each token's row with each of the queries, `[queries, tokens]`.
-    pub(super) fn scores(&self, queries: &[f32], scores: &mut [f32]) {
+    pub(super) fn width(&self) -> usize {
+        self.of.head_dim
+    }
+
+    /// Calls `read` with some tokens at a time: the place of the first one, and the numbers of all. The numbers of
+    /// codes are written down for these tokens alone, where the core's first cache keeps them for all queries.
+    pub(super) fn each_tile(&self, mut read: impl FnMut(usize, &[f32])) {
         let Coded { first, recent, head_dim, .. } = self.of;
         let (sinks, coded) = (first.len() / head_dim, self.of.coded());
-        let tokens = sinks + coded + recent.len() / head_dim;
-        for (query, scores) in queries.chunks_exact(*head_dim).zip(scores.chunks_exact_mut(tokens))
-        {
-            plain::rows(first, query, &mut scores[..sinks]);
-            plain::rows(recent, query, &mut scores[sinks + coded..]);
+        read(0, first);
+        let mut numbers = vec![0.0; TILE * head_dim];
+        for token in (0..coded).step_by(TILE) {
+            let numbers = &mut numbers[..TILE.min(coded - token) * head_dim];
+            self.decode(token, numbers);
+            read(sinks + token, numbers);
         }
-        let of_codes = match self.of.coding.along {
-            Along::Token => self.scores_by_token(queries),
-            Along::Channel => self.scores_by_channel(queries),
-        };
-        let of_codes = of_codes.chunks_exact(coded.max(1));
-        for (scores, of_codes) in scores.chunks_exact_mut(tokens).zip(of_codes) {
-            scores[sinks..sinks + coded].copy_from_slice(of_codes);
-        }
+        read(sinks + coded, recent);
     }
 
-    /// For each query the sum of the tokens' rows, each times its weight. `weights` is `[queries, tokens]`, the sums
-    /// are `[queries, head_dim]`.
-    pub(super) fn weighted_sum(&self, weights: &[f32], out: &mut [f32]) {
-        let Coded { first, recent, head_dim, .. } = self.of;
-        let (sinks, coded) = (first.len() / head_dim, self.of.coded());
-        let tokens = sinks + coded + recent.len() / head_dim;
-        let mut sums = vec![0.0; out.len()];
-        let mut of_codes = Vec::with_capacity(out.len() / head_dim * coded);
-        let rows = out.chunks_exact_mut(*head_dim).zip(sums.chunks_exact_mut(*head_dim));
-        for (weights, (out, sums)) in weights.chunks_exact(tokens).zip(rows) {
-            plain::weighted_sum(&weights[..sinks], first, sums);
-            plain::weighted_sum(&weights[sinks + coded..], recent, out);
-            of_codes.extend(&weights[sinks..sinks + coded]);
-        }
-        match self.of.coding.along {
-            Along::Token => self.add_by_token(&of_codes, &mut sums),
-            Along::Channel => self.add_by_channel(&of_codes, &mut sums),
-        }
-        out.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum);
-    }
-
-    fn codes(&self) -> (Codes, &[u8]) {
-        (self.of.coding.codes, &self.of.bytes)
-    }
-
-    fn scores_by_token(&self, queries: &[f32]) -> Vec<f32> {
-        let (codes, bytes) = self.codes();
-        let width = self.of.head_dim;
-        let group = self.of.coding.group.min(width);
-        let groups = width / group;
-        let of_query = self.of.coded() * groups;
-        let mut sums = vec![0.0; queries.len() / width * of_query];
-        dots(codes, bytes, queries, width, group, &mut sums);
-        if self.scales.is_empty() {
-            sums.iter_mut().for_each(|sum| *sum *= self.of.tensor_scale);
-            return sums;
-        }
-        for (query, sums) in queries.chunks_exact(width).zip(sums.chunks_exact_mut(of_query.max(1)))
-        {
-            sums.iter_mut().zip(&self.scales).for_each(|(sum, scale)| *sum *= scale);
-            // A zero is in every number of its group, so it meets the sum of the query there.
-            let of_group = query.chunks_exact(group).map(|query| query.iter().sum::<f32>());
-            let of_group: Vec<f32> = of_group.collect();
-            let zeros = self.zeros.chunks_exact(groups).zip(sums.chunks_exact_mut(groups));
-            for (zeros, sums) in zeros {
-                for (sum, (zero, q)) in sums.iter_mut().zip(zeros.iter().zip(&of_group)) {
-                    *sum += zero * q;
-                }
+    /// Writes the numbers of the tokens from `token` on, counted behind the sinks, as many as there is room for, one at
+    /// least. `token` is the first token of a block.
+    fn decode(&self, token: usize, numbers: &mut [f32]) {
+        let Coded { coding, head_dim, tensor_scale, .. } = *self.of;
+        let (codes, bytes) = (coding.codes, &self.of.bytes[token * self.of.row_bytes()..]);
+        let per_block = coding.scales_of_block(head_dim);
+        let first = token / coding.block() * per_block;
+        let zeros = self.zeros.get(first..).unwrap_or_default();
+        match coding.along {
+            _ if per_block == 0 => {
+                decode_groups(codes, bytes, &[tensor_scale], &[], numbers.len(), numbers);
             }
-        }
-        if groups == 1 {
-            return sums;
-        }
-        sums.chunks_exact(groups).map(|sums| sums.iter().sum()).collect()
-    }
-
-    fn scores_by_channel(&self, queries: &[f32]) -> Vec<f32> {
-        let (codes, bytes) = self.codes();
-        let (block, width) = (self.of.coding.block(), self.of.head_dim);
-        let (count, coded) = (queries.len() / width, self.of.coded());
-        let mut scores = vec![0.0; count * coded];
-        let scales = self.scales.chunks_exact(width).zip(self.zeros.chunks_exact(width));
-        let blocks = bytes.chunks_exact(codes.bytes(block * width)).zip(scales);
-        let (mut scaled, mut sums) = (vec![0.0; queries.len()], vec![0.0; count * block]);
-        for (at, (bytes, (scales, zeros))) in blocks.enumerate() {
-            let of_queries = scaled.iter_mut().zip(queries).zip(scales.iter().cycle());
-            of_queries.for_each(|((scaled, q), scale)| *scaled = q * scale);
-            dots(codes, bytes, &scaled, width, width, &mut sums);
-            for (query, sums) in sums.chunks_exact(block).enumerate() {
-                let of_zeros = plain::dot(&queries[query * width..][..width], zeros);
-                let scores = &mut scores[query * coded + at * block..][..block];
-                scores.iter_mut().zip(sums).for_each(|(score, sum)| *score = sum + of_zeros);
+            Along::Token => {
+                decode_groups(
+                    codes,
+                    bytes,
+                    &self.scales[first..],
+                    zeros,
+                    head_dim / per_block,
+                    numbers,
+                );
             }
-        }
-        scores
-    }
-
-    fn add_by_token(&self, weights: &[f32], sums: &mut [f32]) {
-        let (codes, bytes) = self.codes();
-        let width = self.of.head_dim;
-        let group = self.of.coding.group.min(width);
-        let groups = width / group;
-        if self.scales.is_empty() {
-            let scaled: Vec<f32> =
-                weights.iter().map(|weight| weight * self.of.tensor_scale).collect();
-            return add_weighted(codes, bytes, &scaled, width, group, sums);
-        }
-        let of_query = self.scales.len().max(1);
-        let mut coefficients = vec![0.0; weights.len() * groups];
-        let rows = coefficients.chunks_exact_mut(groups).zip(weights);
-        for ((coefficients, weight), scales) in rows.zip(self.scales.chunks_exact(groups).cycle()) {
-            coefficients.iter_mut().zip(scales).for_each(|(of, scale)| *of = weight * scale);
-        }
-        add_weighted(codes, bytes, &coefficients, width, group, sums);
-        let of_queries = weights.chunks_exact((of_query / groups).max(1));
-        for (weights, sums) in of_queries.zip(sums.chunks_exact_mut(width)) {
-            let mut of_zeros = vec![0.0; groups];
-            for (weight, zeros) in weights.iter().zip(self.zeros.chunks_exact(groups)) {
-                of_zeros.iter_mut().zip(zeros).for_each(|(sum, zero)| *sum += weight * zero);
-            }
-            for (sums, zero) in sums.chunks_exact_mut(group).zip(of_zeros) {
-                sums.iter_mut().for_each(|sum| *sum += zero);
-            }
-        }
-    }
-
-    fn add_by_channel(&self, weights: &[f32], sums: &mut [f32]) {
-        let (codes, bytes) = self.codes();
-        let (block, width) = (self.of.coding.block(), self.of.head_dim);
-        let coded = self.of.coded().max(1);
-        let scales = self.scales.chunks_exact(width).zip(self.zeros.chunks_exact(width));
-        let blocks = bytes.chunks_exact(codes.bytes(block * width)).zip(scales);
-        let mut of_block = vec![0.0; sums.len()];
-        for (at, (bytes, (scales, zeros))) in blocks.enumerate() {
-            let of_queries = weights.chunks_exact(coded).map(|of| &of[at * block..][..block]);
-            let together: Vec<f32> = of_queries.clone().flatten().copied().collect();
-            of_block.fill(0.0);
-            add_weighted(codes, bytes, &together, width, width, &mut of_block);
-            let rows = sums.chunks_exact_mut(width).zip(of_block.chunks_exact(width));
-            for ((sums, of_block), weights) in rows.zip(of_queries) {
-                let weight: f32 = weights.iter().sum();
-                for (channel, sum) in sums.iter_mut().enumerate() {
-                    *sum += of_block[channel] * scales[channel] + weight * zeros[channel];
+            Along::Channel => {
+                let blocks = numbers.chunks_mut(coding.block() * head_dim);
+                let bytes = bytes.chunks(coding.block() * self.of.row_bytes());
+                let scales =
+                    self.scales[first..].chunks_exact(head_dim).zip(zeros.chunks_exact(head_dim));
+                for ((numbers, bytes), (scales, zeros)) in blocks.zip(bytes).zip(scales) {
+                    decode_columns(codes, bytes, scales, zeros, numbers);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use kernels::plain;
 use ndarray::{Array2, ArrayView2, CowArray, Ix2, s};
 
-use super::coded::{Coded, Reader};
+use super::coded::{Coded, Reader, TILE};
 use crate::cache_format::{CacheFormat, Coding};
 
 /// Keys or values of one head, `[tokens, head_dim]`.
@@ -91,26 +91,45 @@ impl RowsReader<'_> {
     /// The products of each token's row with each query, `[queries, tokens]`. `queries` is
     /// `[queries, head_dim]`.
     pub(crate) fn scores(&self, queries: &[f32], scores: &mut [f32]) {
-        match self {
-            Self::Floats(rows, width) => {
-                let tokens = (rows.len() / width).max(1);
-                let of_queries = queries.chunks_exact(*width).zip(scores.chunks_exact_mut(tokens));
-                of_queries.for_each(|(query, scores)| plain::rows(rows, query, scores));
+        let width = self.width();
+        let tokens = scores.len() / (queries.len() / width);
+        self.each_tile(|first, rows| {
+            let of_queries = queries.chunks_exact(width).zip(scores.chunks_exact_mut(tokens));
+            for (query, scores) in of_queries {
+                plain::rows(rows, query, &mut scores[first..first + rows.len() / width]);
             }
-            Self::Coded(reader) => reader.scores(queries, scores),
+        });
+    }
+
+    /// Adds to each query's row of `out`, `[queries, head_dim]`, the tokens' rows times their weights, which are
+    /// `[queries, tokens]`.
+    pub(crate) fn add_weighted(&self, weights: &[f32], out: &mut [f32]) {
+        let width = self.width();
+        let tokens = weights.len() / (out.len() / width);
+        self.each_tile(|first, rows| {
+            let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(width));
+            for (weights, out) in of_queries {
+                plain::add_weighted(&weights[first..first + rows.len() / width], rows, out);
+            }
+        });
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Floats(_, width) => *width,
+            Self::Coded(reader) => reader.width(),
         }
     }
 
-    /// For each query the sum of the tokens' rows, each times its weight, `[queries, head_dim]`. `weights` is
-    /// `[queries, tokens]`.
-    pub(crate) fn weighted_sum(&self, weights: &[f32], out: &mut [f32]) {
+    /// Calls `read` with the place of some tokens and with their rows, so that all queries read the rows while the
+    /// core's first cache holds them.
+    fn each_tile(&self, mut read: impl FnMut(usize, &[f32])) {
         match self {
             Self::Floats(rows, width) => {
-                let tokens = (rows.len() / width).max(1);
-                let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(*width));
-                of_queries.for_each(|(weights, out)| plain::weighted_sum(weights, rows, out));
+                let tiles = rows.chunks((TILE * width).max(1)).enumerate();
+                tiles.for_each(|(tile, rows)| read(tile * TILE, rows));
             }
-            Self::Coded(reader) => reader.weighted_sum(weights, out),
+            Self::Coded(reader) => reader.each_tile(read),
         }
     }
 }
@@ -164,9 +183,9 @@ mod tests {
         for (format, coding) in all() {
             let rows = written(format, coding, &x, 1);
             let (exact, reader) = (rows.numbers(TOKENS).mapv(f64::from), rows.reader(TOKENS));
-            let mut found = [vec![f32::NAN; QUERIES * TOKENS], vec![f32::NAN; QUERIES * WIDTH]];
+            let mut found = [vec![f32::NAN; QUERIES * TOKENS], vec![0.0; QUERIES * WIDTH]];
             reader.scores(queries.as_slice().unwrap_or_default(), &mut found[0]);
-            reader.weighted_sum(weights.as_slice().unwrap_or_default(), &mut found[1]);
+            reader.add_weighted(weights.as_slice().unwrap_or_default(), &mut found[1]);
             let (queries, weights) = (queries.mapv(f64::from), weights.mapv(f64::from));
             let expected = [queries.dot(&exact.t()), weights.dot(&exact)];
             // A zero is 40 here and a number of a group may be near 0, so each term is taken as large as
