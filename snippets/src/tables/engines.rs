@@ -55,8 +55,8 @@ fn by_both(ours: &Capture, vllm: &Capture, title: &str) -> Result<Table> {
         .number("MB", |(_, vllm)| megabytes(vllm))
         .number("perplexity, ours", |(own, _)| perplexity(Some(own)))
         .number("perplexity, vLLM", |(_, vllm)| perplexity(Some(vllm)))
-        .number("same next token, ours", |(own, _)| top1_agreement(own))
-        .number("same next token, vLLM", |(_, vllm)| top1_agreement(vllm))
+        .number("top-1 agreement, ours", |(own, _)| top1_agreement(own))
+        .number("top-1 agreement, vLLM", |(_, vllm)| top1_agreement(vllm))
         .number("divergence, ours (nats)", |(own, _)| kl_divergence(Some(own)))
         .done())
 }
@@ -82,7 +82,7 @@ fn gguf_files(ours: &Capture, llama_cpp: &Capture) -> Result<Table> {
         .number("perplexity, llama.cpp", |llama| perplexity(Some(llama)))
         .number("divergence, ours (nats)", |llama| kl_divergence(own(llama)))
         .number("divergence, llama.cpp (nats)", |llama| kl_divergence(Some(llama)))
-        .number("same next token, llama.cpp", |llama| top1_agreement(llama))
+        .number("top-1 agreement, llama.cpp", |llama| top1_agreement(llama))
         .done())
 }
 

@@ -31,7 +31,7 @@ pub fn question(of: &Capture, question: &str, title: &str) -> Table {
         .number("tokens", |run| count(run.tokens))
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
         .number("divergence (nats)", |run| sig3(run.quality.kl_divergence))
-        .number("same next token", |run| percent(run.quality.top1_agreement))
+        .number("top-1 agreement", |run| percent(run.quality.top1_agreement))
         .number("processor seconds", |run| {
             run.processor_seconds.map_or("-".into(), |seconds| count(seconds.round() as usize))
         })

@@ -236,7 +236,7 @@ pub fn quality(capture: &engines::Capture) -> Result<Table> {
         .number("divergence (nats)", move |run| {
             quality(run).and_then(|of| of.kl_divergence).map_or("-".into(), sig3)
         })
-        .number("same next token", move |run| {
+        .number("top-1 agreement", move |run| {
             quality(run).and_then(|of| of.top1_agreement).map_or("-".into(), percent)
         })
         .done())

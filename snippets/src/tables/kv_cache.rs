@@ -45,7 +45,7 @@ pub fn quality(of: &Capture) -> Result<Table> {
         .number(format!("perplexity, {short}"), |(.., short, _)| format!("{:.2}", short.perplexity))
         .number(format!("perplexity, {long}"), |(.., long)| format!("{:.2}", long.perplexity))
         .number(format!("divergence (nats), {long}"), |(.., long)| sig3(long.kl_divergence))
-        .number(format!("same next token, {long}"), |(.., long)| percent(long.top1_agreement))
+        .number(format!("top-1 agreement, {long}"), |(.., long)| percent(long.top1_agreement))
         .text("what it is", |(_, about, ..)| *about)
         .done())
 }

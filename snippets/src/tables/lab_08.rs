@@ -171,7 +171,7 @@ pub fn model(of: &Capture) -> Result<Table> {
         .number("weight error", |run| percent(run.weight_error))
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
         .number("divergence (nats)", |run| sig3(run.quality.kl_divergence))
-        .number("same next token", |run| percent(run.quality.top1_agreement))
+        .number("top-1 agreement", |run| percent(run.quality.top1_agreement))
         .done())
 }
 

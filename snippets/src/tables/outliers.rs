@@ -171,7 +171,7 @@ fn models(capture: &Capture, title: &str, rows: &[(&str, &str)]) -> Result<Table
         .number("divergence (nats)", |(_, found)| {
             format!("{:.4}", found.mean_kl_divergence().max(0.0))
         })
-        .number("same next token", |(_, found)| percent(found.top1_agreement()))
+        .number("top-1 agreement", |(_, found)| percent(found.top1_agreement()))
         .done())
 }
 

@@ -67,7 +67,7 @@ pub fn best(of: &Capture) -> Result<Table> {
         .number(BITS, |run| format!("{:.3}", run.bits))
         .number(DIVERGENCE, |run| sig3(run.quality.kl_divergence))
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
-        .number("same top-1", |run| percent(run.quality.top1_agreement))
+        .number("top-1 agreement", |run| percent(run.quality.top1_agreement))
         .text("read by", |run| run.readers[1..].join(", "))
         .done())
 }
@@ -149,7 +149,7 @@ pub fn two_moves(of: &Capture) -> Result<Table> {
         .text("file", |run| run.name.clone())
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
         .number(DIVERGENCE, |run| sig3(run.quality.kl_divergence))
-        .number("same top-1", |run| percent(run.quality.top1_agreement))
+        .number("top-1 agreement", |run| percent(run.quality.top1_agreement))
         .done())
 }
 
@@ -181,7 +181,7 @@ fn listed(title: &'static str, rows: Vec<&Run>) -> Table {
         .number(BITS, |run| format!("{:.3}", run.bits))
         .number(DIVERGENCE, |run| sig3(run.quality.kl_divergence))
         .number("perplexity", |run| format!("{:.2}", run.quality.perplexity))
-        .number("same top-1", |run| percent(run.quality.top1_agreement))
+        .number("top-1 agreement", |run| percent(run.quality.top1_agreement))
         .number("seconds", |run| format!("{:.0}", run.seconds))
         .text("finds the old grid", |run| if run.finds_again { "yes" } else { "" })
         .done()

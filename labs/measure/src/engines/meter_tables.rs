@@ -125,7 +125,7 @@ pub fn quality(capture: &Capture) -> Table {
         .number("divergence (nats)", |run| {
             of(run, |quality| quality.kl_divergence.map(|nats| format!("{nats:.4}")))
         })
-        .number("same next token", |run| of(run, |quality| quality.top1_agreement.map(percent)))
+        .number("top-1 agreement", |run| of(run, |quality| quality.top1_agreement.map(percent)))
         .text("\"The capital of France is\"", |run| match run.answers.first() {
             Some(answer) => format!("`\"{}\"`", answer.replace('\n', "⏎")),
             None if run.served => dash(),
