@@ -95,8 +95,9 @@ pub fn calculator() -> Result<Interactive> {
                does, and one in which four bits win nothing. Drag on the drawing for more requests."
             .into(),
         others: vec![Picture {
-            title: "Roofline bounds of decode in the setting that you chose, as multiples of bf16's"
-                .into(),
+            title:
+                "Roofline bounds of decode in the setting that you chose, as multiples of bf16's"
+                    .into(),
             alt: "A line for each format, thick as far as its requests fit, with a ring at the \
                   number of requests that you chose. The table under the drawing has the numbers."
                 .into(),
