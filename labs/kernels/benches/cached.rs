@@ -4,7 +4,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use kernels::cached::{Codes, decode_groups};
+use kernels::cached::{Affine, Codes, Shared, decode};
 use kernels::plain;
 use kit::data::normal_matrix;
 
@@ -49,7 +49,8 @@ impl Head {
                 let mut numbers = vec![0.0; TILE * WIDTH];
                 let tiles = bytes.chunks(codes.bytes(TILE * WIDTH)).zip(scales.chunks(TILE));
                 for (at, (bytes, scales)) in tiles.enumerate() {
-                    decode_groups(*codes, bytes, scales, &[], WIDTH, &mut numbers);
+                    let affine = Affine { scales, zeros: &[], shared: Shared::Group(WIDTH) };
+                    decode(*codes, bytes, affine, &mut numbers);
                     read(at * TILE, &numbers);
                 }
             }

@@ -157,107 +157,94 @@ fn e4m3_by_f16(bytes: &[u8; UNIT]) -> [f32; UNIT] {
     values
 }
 
-/// The call of a loop with the type of the codes.
-macro_rules! with_type {
-    ($codes:expr, $body:ident::<$fma:ident>($($arg:expr),*)) => {
-        match $codes {
-            Codes::Int8 => $body::<$fma, Int8>($($arg),*),
-            Codes::UInt4 => $body::<$fma, UInt4>($($arg),*),
-            Codes::UInt2 => $body::<$fma, UInt2>($($arg),*),
-            Codes::E4M3 => $body::<$fma, E4M3>($($arg),*),
-        }
-    };
+/// How numbers follow from codes: `code * scale + zero`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine<'a> {
+    /// Of each group or of each column.
+    pub scales: &'a [f32],
+    /// As many as scales, or none, and then they are 0.
+    pub zeros: &'a [f32],
+    /// Which numbers share them.
+    pub shared: Shared,
 }
+
+/// Which numbers share a scale and a zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// So many neighbours, a multiple of [`UNIT`].
+    Group(usize),
+    /// The numbers of a column. A row has as many numbers as there are scales, a multiple of [`UNIT`].
+    Column,
+}
+
+/// A number plus -0 is the number, also where the number is -0.
+const NO_ZERO: f32 = -0.0;
 
 dispatched! {
-    /// Writes `code * scale + zero` of whole units to `numbers`, where each `group` neighbours share a scale and
-    /// a zero. `group` is a multiple of [`UNIT`]. Where `zeros` is empty they are 0.
-    pub fn decode_groups(
-        codes: Codes,
-        bytes: &[u8],
-        scales: &[f32],
-        zeros: &[f32],
-        group: usize,
-        numbers: &mut [f32],
-    ) = decode_groups_body
+    /// Writes the numbers of the first codes, whole units, as many as there is room for.
+    ///
+    /// # Panics
+    /// If a group or a row has no unit, or there are fewer scales than groups of `numbers`.
+    pub fn decode(codes: Codes, bytes: &[u8], affine: Affine<'_>, numbers: &mut [f32]) = decode_body
 }
 
 #[inline(always)]
-fn decode_groups_body<const FMA: bool>(
+fn decode_body<const FMA: bool>(
     codes: Codes,
     bytes: &[u8],
-    scales: &[f32],
-    zeros: &[f32],
-    group: usize,
+    affine: Affine<'_>,
     numbers: &mut [f32],
 ) {
-    with_type!(codes, decode_groups_of::<FMA>(bytes, scales, zeros, group, numbers));
+    match codes {
+        Codes::Int8 => decode_of::<FMA, Int8>(bytes, affine, numbers),
+        Codes::UInt4 => decode_of::<FMA, UInt4>(bytes, affine, numbers),
+        Codes::UInt2 => decode_of::<FMA, UInt2>(bytes, affine, numbers),
+        Codes::E4M3 => decode_of::<FMA, E4M3>(bytes, affine, numbers),
+    }
 }
 
 #[inline(always)]
-fn decode_groups_of<const FMA: bool, C: Unpack>(
+fn decode_of<const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    scales: &[f32],
-    zeros: &[f32],
-    group: usize,
+    Affine { scales, zeros, shared }: Affine<'_>,
     numbers: &mut [f32],
 ) {
-    let bytes = bytes.chunks(group / UNIT * C::BYTES);
-    for (at, (numbers, bytes)) in numbers.chunks_mut(group).zip(bytes).enumerate() {
-        // A number plus -0 is the number, also where the number is -0.
-        let (scale, zero) = (scales[at], zeros.get(at).copied().unwrap_or(-0.0));
-        let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut();
-        for (numbers, bytes) in units.zip(bytes.chunks_exact(C::BYTES)) {
-            let values = C::unit::<FMA>(bytes);
-            for lane in 0..UNIT {
-                numbers[lane] = multiply_add::<FMA>(values[lane], scale, zero);
+    match shared {
+        Shared::Group(group) => {
+            let groups = numbers.chunks_mut(group).zip(bytes.chunks(group / UNIT * C::BYTES));
+            for (at, (numbers, bytes)) in groups.enumerate() {
+                let (scale, zero) = (scales[at], zeros.get(at).copied().unwrap_or(NO_ZERO));
+                for (values, numbers) in units::<FMA, C>(bytes, numbers) {
+                    for lane in 0..UNIT {
+                        numbers[lane] = multiply_add::<FMA>(values[lane], scale, zero);
+                    }
+                }
+            }
+        }
+        Shared::Column => {
+            let (columns, zeros) = (scales.as_chunks::<UNIT>().0, zeros.as_chunks::<UNIT>().0);
+            let rows = bytes.chunks_exact(columns.len() * C::BYTES);
+            for (numbers, bytes) in numbers.chunks_exact_mut(scales.len()).zip(rows) {
+                for (at, (values, numbers)) in units::<FMA, C>(bytes, numbers).enumerate() {
+                    let (scales, zeros) = (&columns[at], zeros.get(at).unwrap_or(&[NO_ZERO; UNIT]));
+                    for lane in 0..UNIT {
+                        numbers[lane] =
+                            multiply_add::<FMA>(values[lane], scales[lane], zeros[lane]);
+                    }
+                }
             }
         }
     }
 }
 
-dispatched! {
-    /// As [`decode_groups`], where each column of the rows has a scale and a zero. A row has as many numbers as
-    /// there are scales, a multiple of [`UNIT`].
-    pub fn decode_columns(
-        codes: Codes,
-        bytes: &[u8],
-        scales: &[f32],
-        zeros: &[f32],
-        numbers: &mut [f32],
-    ) = decode_columns_body
-}
-
+/// The values of each unit, and the place of its numbers.
 #[inline(always)]
-fn decode_columns_body<const FMA: bool>(
-    codes: Codes,
+fn units<'n, const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    scales: &[f32],
-    zeros: &[f32],
-    numbers: &mut [f32],
-) {
-    with_type!(codes, decode_columns_of::<FMA>(bytes, scales, zeros, numbers));
-}
-
-#[inline(always)]
-fn decode_columns_of<const FMA: bool, C: Unpack>(
-    bytes: &[u8],
-    scales: &[f32],
-    zeros: &[f32],
-    numbers: &mut [f32],
-) {
-    let (columns, zeros) = (scales.as_chunks::<UNIT>().0, zeros.as_chunks::<UNIT>().0);
-    let rows =
-        numbers.chunks_exact_mut(scales.len()).zip(bytes.chunks_exact(columns.len() * C::BYTES));
-    for (numbers, bytes) in rows {
-        let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut().zip(bytes.chunks_exact(C::BYTES));
-        for ((numbers, bytes), (scales, zeros)) in units.zip(columns.iter().zip(zeros)) {
-            let values = C::unit::<FMA>(bytes);
-            for lane in 0..UNIT {
-                numbers[lane] = multiply_add::<FMA>(values[lane], scales[lane], zeros[lane]);
-            }
-        }
-    }
+    numbers: &'n mut [f32],
+) -> impl Iterator<Item = ([f32; UNIT], &'n mut [f32; UNIT])> {
+    let places = numbers.as_chunks_mut::<UNIT>().0.iter_mut();
+    bytes.chunks_exact(C::BYTES).map(C::unit::<FMA>).zip(places)
 }
 
 #[cfg(test)]

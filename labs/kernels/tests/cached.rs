@@ -1,6 +1,6 @@
 //! The numbers of a KV cache's codes, compared with the equation in `f64`.
 
-use kernels::cached::{Codes, UNIT, decode_columns, decode_groups};
+use kernels::cached::{Affine, Codes, Shared, UNIT, decode};
 use kit::data::normal_matrix;
 
 const ALL: [Codes; 4] = [Codes::Int8, Codes::UInt4, Codes::UInt2, Codes::E4M3];
@@ -21,7 +21,8 @@ fn packed(of: Codes, count: usize) -> Vec<u8> {
 /// The values of so many codes, without a scale.
 fn values(of: Codes, bytes: &[u8], count: usize) -> Vec<f32> {
     let mut values = vec![f32::NAN; count];
-    decode_groups(of, bytes, &[1.0], &[], count, &mut values);
+    let affine = Affine { scales: &[1.0], zeros: &[], shared: Shared::Group(count) };
+    decode(of, bytes, affine, &mut values);
     values
 }
 
@@ -84,7 +85,9 @@ fn a_number_is_its_code_times_the_scale_of_its_group_and_the_zero_where_there_is
             let scales = numbers(1, rows * width / group);
             for zeros in [numbers(2, scales.len()), Vec::new()] {
                 let mut found = vec![f32::NAN; rows * width];
-                decode_groups(of, &bytes, &scales, &zeros, group, &mut found);
+                let shared = Shared::Group(group);
+                let affine = Affine { scales: &scales, zeros: &zeros, shared };
+                decode(of, &bytes, affine, &mut found);
                 for (at, found) in found.into_iter().enumerate() {
                     let zero = zeros.get(at / group).copied().unwrap_or(0.0);
                     let what = format!("{of:?} {rows}x{width} in groups of {group}, number {at}");
@@ -102,7 +105,8 @@ fn a_number_is_its_code_times_the_scale_of_its_column_and_the_zero_of_the_column
             let (bytes, codes) = (packed(of, rows * width), codes(of, rows * width));
             let (scales, zeros) = (numbers(1, width), numbers(2, width));
             let mut found = vec![f32::NAN; rows * width];
-            decode_columns(of, &bytes, &scales, &zeros, &mut found);
+            let affine = Affine { scales: &scales, zeros: &zeros, shared: Shared::Column };
+            decode(of, &bytes, affine, &mut found);
             for (at, found) in found.into_iter().enumerate() {
                 let column = at % width;
                 let what = format!("{of:?} {rows}x{width}, number {at}");
@@ -116,7 +120,8 @@ fn a_number_is_its_code_times_the_scale_of_its_column_and_the_zero_of_the_column
 fn fewer_numbers_than_codes_are_the_first_ones() {
     let bytes = packed(Codes::UInt4, 4 * UNIT);
     let mut found = vec![f32::NAN; 2 * UNIT];
-    decode_groups(Codes::UInt4, &bytes, &[1.0], &[], 4 * UNIT, &mut found);
+    let affine = Affine { scales: &[1.0], zeros: &[], shared: Shared::Group(4 * UNIT) };
+    decode(Codes::UInt4, &bytes, affine, &mut found);
     let expected: Vec<f32> = codes(Codes::UInt4, 2 * UNIT).into_iter().map(f32::from).collect();
     assert_eq!(found, expected);
 }

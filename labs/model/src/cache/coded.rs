@@ -2,7 +2,7 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use kernels::cached::{decode_columns, decode_groups};
+use kernels::cached::{Affine, Shared, decode};
 use ndarray::{Array2, ArrayView2};
 
 use crate::cache_format::{Along, CacheFormat, Coding};
@@ -183,7 +183,7 @@ pub(crate) struct Reader<'c> {
 
 impl Reader<'_> {
     pub(super) fn width(&self) -> usize {
-        self.of.head_dim
+        self.of.width()
     }
 
     /// Calls `read` with some tokens at a time: the place of the first one, and the numbers of all. The numbers of
@@ -208,28 +208,19 @@ impl Reader<'_> {
         let (codes, bytes) = (coding.codes, &self.of.bytes[token * self.of.row_bytes()..]);
         let per_block = coding.scales_of_block(head_dim);
         let first = token / coding.block() * per_block;
-        let zeros = self.zeros.get(first..).unwrap_or_default();
+        let (scales, zeros) = (&self.scales[first..], self.zeros.get(first..).unwrap_or_default());
+        let group = |scales, group| Affine { scales, zeros, shared: Shared::Group(group) };
         match coding.along {
             _ if per_block == 0 => {
-                decode_groups(codes, bytes, &[tensor_scale], &[], numbers.len(), numbers);
+                decode(codes, bytes, group(&[tensor_scale], numbers.len()), numbers)
             }
-            Along::Token => {
-                decode_groups(
-                    codes,
-                    bytes,
-                    &self.scales[first..],
-                    zeros,
-                    head_dim / per_block,
-                    numbers,
-                );
-            }
+            Along::Token => decode(codes, bytes, group(scales, head_dim / per_block), numbers),
             Along::Channel => {
                 let blocks = numbers.chunks_mut(coding.block() * head_dim);
                 let bytes = bytes.chunks(coding.block() * self.of.row_bytes());
-                let scales =
-                    self.scales[first..].chunks_exact(head_dim).zip(zeros.chunks_exact(head_dim));
-                for ((numbers, bytes), (scales, zeros)) in blocks.zip(bytes).zip(scales) {
-                    decode_columns(codes, bytes, scales, zeros, numbers);
+                let columns = scales.chunks_exact(head_dim).zip(zeros.chunks_exact(head_dim));
+                for ((numbers, bytes), (scales, zeros)) in blocks.zip(bytes).zip(columns) {
+                    decode(codes, bytes, Affine { scales, zeros, shared: Shared::Column }, numbers);
                 }
             }
         }
