@@ -192,7 +192,11 @@ fn interactive(
     let counts =
         format!("{} files of the course and {} of other programs", ours.len(), theirs.len());
     let behind = match ahead(of).len() {
-        0 => "every other program's file has a file of the course below it or to its left".into(),
+        0 => {
+            "each file of another program that is not grey has a file of the course below it or to \
+              its left"
+                .into()
+        }
         count => format!(
             "{count} of the other programs' files have no file of the course so close at their size"
         ),
