@@ -150,7 +150,7 @@ fn of_the_labs() -> Vec<Entry<Value>> {
             cost_model::crossover(Format::BF16, &device::H100)
         })
         .means("On an H100 without a cache, Llama-3.1-8B in bf16 stops waiting for memory at batch"),
-        number("cost_model.w4a16_crossover", (), sig3, |()| {
+        number("cost_model.w4a16_crossover", (), whole, |()| {
             cost_model::crossover(Format::w4a16(128), &device::H100)
         })
         .means("On an H100 without a cache, Llama-3.1-8B in W4A16 stops waiting for memory at batch"),

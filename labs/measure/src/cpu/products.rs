@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use crate::cpu::kernels::{
-    Int4Matrix, Int8Matrix, KernelError, Threads, matvec_f32, matvec_int4,
-    matvec_int4_materialized, matvec_int8, read,
+    Int4Matrix, Int8Matrix, Threads, matvec_f32, matvec_int4, matvec_int4_materialized,
+    matvec_int8, read,
 };
 use crate::cpu::{Bandwidth, Capture, Product};
 use anyhow::Result;
+use half::f16;
 use kit::data::normal_matrix;
+use lab_03_int4_groups_and_packing::{int4_linear, quantize_groups};
 use ndarray::Array2;
 
 use super::{IN_FEATURES, OUT_FEATURES};
@@ -21,12 +23,15 @@ const GROUP_SIZES: [usize; 3] = [32, 64, 128];
 /// The group size of the product that writes the matrix to memory first.
 const MATERIALIZED: usize = 128;
 
+/// The group size of the product that the lab itself computes.
+const OF_THE_LAB: usize = 128;
+
 /// How many caches the matrices of a format must fill together, so that none is found there when
 /// its turn comes again.
 const CACHES: u64 = 4;
 
 /// The product that it is read with.
-type Run<'w> = Box<dyn FnMut(&[f32]) -> Result<Vec<f32>, KernelError> + Send + 'w>;
+type Run<'w> = Box<dyn FnMut(&[f32]) -> Result<Vec<f32>> + Send + 'w>;
 
 /// A format: its matrices, in turn, and what one product moves.
 struct Contestant<'w> {
@@ -46,7 +51,7 @@ impl<'w> Contestant<'w> {
     /// Milliseconds of one product, over all matrices in turn.
     fn once(&mut self, threads: &Threads, x: &[f32]) -> Result<f64> {
         let runs = &mut self.runs;
-        let all = || -> Result<(), KernelError> {
+        let all = || -> Result<()> {
             runs.iter_mut().try_for_each(|run| run(x).map(|y| drop(black_box(y))))
         };
         let (ms, done) = time_ms(|| threads.run(all));
@@ -110,11 +115,11 @@ fn contestants(w: &Array2<f32>, cache: u64) -> Result<Vec<Contestant<'_>>> {
     let int8 = Int8Matrix::quantize(w)?;
     let mut all = vec![
         Contestant::new("f32".into(), size_of::<f32>() * w.len(), cache, || {
-            Box::new(|x| matvec_f32(w, x))
+            Box::new(|x| Ok(matvec_f32(w, x)?))
         }),
         Contestant::new("int8".into(), int8.memory_bytes(), cache, || {
             let w = int8.clone();
-            Box::new(move |x| matvec_int8(&w, x))
+            Box::new(move |x| Ok(matvec_int8(&w, x)?))
         }),
     ];
     let weights: Vec<f32> = w.iter().copied().collect();
@@ -123,7 +128,7 @@ fn contestants(w: &Array2<f32>, cache: u64) -> Result<Vec<Contestant<'_>>> {
         let bytes = packed.memory_bytes();
         all.push(Contestant::new(format!("int4 g{size}"), bytes, cache, || {
             let w = packed.clone();
-            Box::new(move |x| matvec_int4(&w, x))
+            Box::new(move |x| Ok(matvec_int4(&w, x)?))
         }));
         if size == MATERIALIZED {
             // Codes and scales are read, numbers are written, numbers are read.
@@ -131,9 +136,23 @@ fn contestants(w: &Array2<f32>, cache: u64) -> Result<Vec<Contestant<'_>>> {
             let name = format!("int4 g{size}, materialized");
             all.push(Contestant::new(name, moved, cache, || {
                 let (w, mut numbers) = (packed.clone(), Vec::new());
-                Box::new(move |x| matvec_int4_materialized(&w, x, &mut numbers))
+                Box::new(move |x| Ok(matvec_int4_materialized(&w, x, &mut numbers)?))
             }));
         }
     }
+    all.push(of_the_lab(w, cache)?);
     Ok(all)
+}
+
+/// `int4_linear` of lab 03, the reader's where `LAB_IMPL` says so: one thread, a byte for each code.
+fn of_the_lab(w: &Array2<f32>, cache: u64) -> Result<Contestant<'_>> {
+    let groups = quantize_groups(w, OF_THE_LAB)?;
+    let bytes = groups.q().len() + size_of::<f16>() * groups.scales().len();
+    Ok(Contestant::new(format!("int4 g{OF_THE_LAB}, lab 03"), bytes, cache, || {
+        let w = groups.clone();
+        Box::new(move |x| {
+            let x = Array2::from_shape_vec((1, x.len()), x.to_vec())?;
+            Ok(int4_linear(&x, &w)?.into_iter().collect())
+        })
+    }))
 }
