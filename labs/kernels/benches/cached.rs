@@ -109,3 +109,25 @@ formats! {
     keys_uint2, values_uint2: Some(Codes::UInt2);
     keys_e4m3, values_e4m3: Some(Codes::E4M3);
 }
+
+/// A tile of keys whose channels have scales and zeros, decoded without a query.
+#[divan::bench(args = [Codes::UInt4, Codes::UInt2])]
+fn decode_by_column(bencher: Bencher, codes: Codes) {
+    alone(bencher, codes, Shared::Column);
+}
+
+/// A tile of values whose tokens have scales and zeros, in groups of 32 channels.
+#[divan::bench(args = [Codes::Int8, Codes::UInt4, Codes::UInt2, Codes::E4M3])]
+fn decode_by_group(bencher: Bencher, codes: Codes) {
+    alone(bencher, codes, Shared::Group(32));
+}
+
+fn alone(bencher: Bencher, codes: Codes, shared: Shared) {
+    let Head::Coded(codes, bytes, _) = Head::of(Some(codes), TILE) else { return };
+    let (scales, zeros) = (numbers(TILE * WIDTH / 32), numbers(TILE * WIDTH / 32));
+    let mut out = numbers(TILE * WIDTH);
+    bencher.counter(ItemsCount::new(TILE * WIDTH)).bench_local(|| {
+        let affine = Affine { scales: &scales, zeros: &zeros, shared };
+        decode(codes, black_box(&bytes), affine, black_box(&mut out));
+    });
+}

@@ -48,10 +48,16 @@ impl Codes {
     }
 }
 
-/// The values of a unit of codes.
+/// Values that are decoded together: what a register of AVX2 holds.
+const LANES: usize = 8;
+
+/// How the codes of a unit become values.
 trait Unpack {
+    /// Bytes of a unit.
     const BYTES: usize;
-    fn unit<const FMA: bool>(bytes: &[u8]) -> [f32; UNIT];
+    /// The values `LANES * AT..` of a unit. The compiler uses a register for eight values whose shift it knows, and
+    /// none for arrays of a whole unit.
+    fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES];
 }
 
 struct Int8;
@@ -62,68 +68,80 @@ struct E4M3;
 impl Unpack for Int8 {
     const BYTES: usize = UNIT;
     #[inline(always)]
-    fn unit<const FMA: bool>(bytes: &[u8]) -> [f32; UNIT] {
-        let mut values = [0.0; UNIT];
-        let Some(bytes) = bytes.first_chunk::<UNIT>() else { return values };
-        for (value, byte) in values.iter_mut().zip(bytes) {
-            *value = f32::from(byte.cast_signed());
-        }
-        values
+    fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES] {
+        eight(unit, AT).map(|byte| f32::from(byte.cast_signed()))
     }
-}
-
-/// Unsigned codes in the equal parts of a unit.
-#[inline(always)]
-fn parts<const BYTES: usize>(bytes: &[u8]) -> [f32; UNIT] {
-    let mut values = [0.0; UNIT];
-    let Some(bytes) = bytes.first_chunk::<BYTES>() else { return values };
-    let bits = 8 * BYTES / UNIT;
-    for (part, values) in values.as_chunks_mut::<BYTES>().0.iter_mut().enumerate() {
-        for (value, byte) in values.iter_mut().zip(bytes) {
-            *value = f32::from((byte >> (part * bits)) & ((1 << bits) - 1));
-        }
-    }
-    values
 }
 
 impl Unpack for UInt4 {
     const BYTES: usize = UNIT / 2;
     #[inline(always)]
-    fn unit<const FMA: bool>(bytes: &[u8]) -> [f32; UNIT] {
-        parts::<{ UNIT / 2 }>(bytes)
+    fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES] {
+        unsigned::<FMA>(eight(unit, AT % 2), AT / 2 * 4, 0xF)
     }
 }
 
 impl Unpack for UInt2 {
     const BYTES: usize = UNIT / 4;
     #[inline(always)]
-    fn unit<const FMA: bool>(bytes: &[u8]) -> [f32; UNIT] {
-        parts::<{ UNIT / 4 }>(bytes)
+    fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES] {
+        unsigned::<FMA>(eight(unit, 0), AT * 2, 3)
     }
 }
 
 impl Unpack for E4M3 {
     const BYTES: usize = UNIT;
     #[inline(always)]
-    fn unit<const FMA: bool>(bytes: &[u8]) -> [f32; UNIT] {
-        let Some(bytes) = bytes.first_chunk::<UNIT>() else { return [0.0; UNIT] };
+    fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES] {
+        let codes = eight(unit, AT);
         #[cfg(target_arch = "x86_64")]
         if FMA {
             // SAFETY: on this architecture `FMA` is true only in the copies of `dispatched!` that are compiled
             // for AVX2, FMA and F16C, and they run where the processor has all three.
-            return unsafe { e4m3_by_f16(bytes) };
+            return unsafe { e4m3_by_f16(codes) };
         }
-        e4m3(bytes)
+        e4m3(codes)
     }
+}
+
+/// The bytes `LANES * at..` of a unit.
+#[inline(always)]
+fn eight(unit: &[u8], at: usize) -> [u8; LANES] {
+    unit.as_chunks().0.get(at).copied().unwrap_or_default()
+}
+
+/// The unsigned codes in these bits of each byte.
+#[inline(always)]
+fn unsigned<const FMA: bool>(codes: [u8; LANES], shift: usize, mask: u8) -> [f32; LANES] {
+    #[cfg(target_arch = "x86_64")]
+    if FMA {
+        // SAFETY: on this architecture `FMA` is true only in the copies of `dispatched!` that are compiled
+        // for AVX2, FMA and F16C, and they run where the processor has all three.
+        return unsafe { unsigned_by_register(codes, shift, mask) };
+    }
+    codes.map(|byte| f32::from((byte >> shift) & mask))
+}
+
+/// The same in 32 bits, because vector registers shift no bytes. Left to itself the compiler shifts byte by byte.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn unsigned_by_register(codes: [u8; LANES], shift: usize, mask: u8) -> [f32; LANES] {
+    use std::arch::x86_64::*;
+    // SAFETY: the load takes eight bytes, which the array has, and any alignment.
+    let codes = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(codes.as_ptr().cast()) });
+    let shifted = _mm256_srl_epi32(codes, _mm_cvtsi32_si128(shift as i32));
+    let masked = _mm256_and_si256(shifted, _mm256_set1_epi32(mask.into()));
+    stored(_mm256_cvtepi32_ps(masked))
 }
 
 /// Exponent and fraction lie side by side in E4M3 and in `f32`, with the biases 7 and 127. So the bits are
 /// moved, and the difference is added. (To multiply by 2^120 would be right for subnormal codes too,
 /// and takes several times as long for the subnormal numbers of `f32` that they would become.)
 #[inline(always)]
-fn e4m3(bytes: &[u8; UNIT]) -> [f32; UNIT] {
+fn e4m3(codes: [u8; LANES]) -> [f32; LANES] {
     const BIASES: i32 = (127 - 7) << 23;
-    bytes.map(|byte| {
+    codes.map(|byte| {
         let code = i32::from(byte.cast_signed());
         let magnitude = code & 0x7F;
         let normal = f32::from_bits(((magnitude << 20) + BIASES).cast_unsigned());
@@ -139,21 +157,23 @@ fn e4m3(bytes: &[u8; UNIT]) -> [f32; UNIT] {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn e4m3_by_f16(bytes: &[u8; UNIT]) -> [f32; UNIT] {
+fn e4m3_by_f16(codes: [u8; LANES]) -> [f32; LANES] {
     use std::arch::x86_64::*;
-    let mut values = [0.0; UNIT];
-    for (bytes, values) in bytes.as_chunks::<16>().0.iter().zip(values.as_chunks_mut::<16>().0) {
-        // SAFETY: the reference is to 16 bytes, and this load takes any alignment.
-        let codes = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) });
-        // The copies of the sign go where `f16` has its sign and the highest bit of its exponent, which is 0.
-        let halves = _mm256_and_si256(_mm256_slli_epi16(codes, 7), _mm256_set1_epi16(!(1 << 14)));
-        let halves = [_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1)];
-        for (half, values) in halves.into_iter().zip(values.as_chunks_mut::<8>().0) {
-            let eight = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0));
-            // SAFETY: the reference is to 32 bytes, and this store takes any alignment.
-            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), eight) };
-        }
-    }
+    // SAFETY: the load takes eight bytes, which the reference has, and any alignment.
+    let codes = _mm_cvtepi8_epi16(unsafe { _mm_loadl_epi64(codes.as_ptr().cast()) });
+    // The copies of the sign go where `f16` has its sign and the highest bit of its exponent, which is 0.
+    let halves = _mm_and_si128(_mm_slli_epi16(codes, 7), _mm_set1_epi16(!(1 << 14)));
+    stored(_mm256_mul_ps(_mm256_cvtph_ps(halves), _mm256_set1_ps(256.0)))
+}
+
+/// The numbers of a register.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn stored(register: std::arch::x86_64::__m256) -> [f32; LANES] {
+    let mut values = [0.0; LANES];
+    // SAFETY: the reference is to 32 bytes, and this store takes any alignment.
+    unsafe { std::arch::x86_64::_mm256_storeu_ps(values.as_mut_ptr(), register) };
     values
 }
 
@@ -214,37 +234,42 @@ fn decode_of<const FMA: bool, C: Unpack>(
             let groups = numbers.chunks_mut(group).zip(bytes.chunks(group / UNIT * C::BYTES));
             for (at, (numbers, bytes)) in groups.enumerate() {
                 let (scale, zero) = (scales[at], zeros.get(at).copied().unwrap_or(NO_ZERO));
-                for (values, numbers) in units::<FMA, C>(bytes, numbers) {
-                    for lane in 0..UNIT {
-                        numbers[lane] = multiply_add::<FMA>(values[lane], scale, zero);
-                    }
-                }
+                by_eight::<FMA, C>(bytes, numbers, |_, values| {
+                    values.map(|value| multiply_add::<FMA>(value, scale, zero))
+                });
             }
         }
         Shared::Column => {
-            let (columns, zeros) = (scales.as_chunks::<UNIT>().0, zeros.as_chunks::<UNIT>().0);
-            let rows = bytes.chunks_exact(columns.len() * C::BYTES);
+            let (columns, zeros) = (scales.as_chunks::<LANES>().0, zeros.as_chunks::<LANES>().0);
+            let rows = bytes.chunks_exact(scales.len() / UNIT * C::BYTES);
             for (numbers, bytes) in numbers.chunks_exact_mut(scales.len()).zip(rows) {
-                for (at, (values, numbers)) in units::<FMA, C>(bytes, numbers).enumerate() {
-                    let (scales, zeros) = (&columns[at], zeros.get(at).unwrap_or(&[NO_ZERO; UNIT]));
-                    for lane in 0..UNIT {
-                        numbers[lane] =
-                            multiply_add::<FMA>(values[lane], scales[lane], zeros[lane]);
-                    }
-                }
+                by_eight::<FMA, C>(bytes, numbers, |at, values| {
+                    let (scales, zeros) =
+                        (&columns[at], zeros.get(at).unwrap_or(&[NO_ZERO; LANES]));
+                    std::array::from_fn(|lane| {
+                        multiply_add::<FMA>(values[lane], scales[lane], zeros[lane])
+                    })
+                });
             }
         }
     }
 }
 
-/// The values of each unit, and the place of its numbers.
+/// Writes what `number` makes of eight values at a time. Its first argument counts the eights.
 #[inline(always)]
-fn units<'n, const FMA: bool, C: Unpack>(
+fn by_eight<const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    numbers: &'n mut [f32],
-) -> impl Iterator<Item = ([f32; UNIT], &'n mut [f32; UNIT])> {
-    let places = numbers.as_chunks_mut::<UNIT>().0.iter_mut();
-    bytes.chunks_exact(C::BYTES).map(C::unit::<FMA>).zip(places)
+    numbers: &mut [f32],
+    number: impl Fn(usize, [f32; LANES]) -> [f32; LANES],
+) {
+    let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut().zip(bytes.chunks_exact(C::BYTES));
+    for (at, (numbers, bytes)) in units.enumerate() {
+        let [first, second, third, last] = numbers.as_chunks_mut::<LANES>().0 else { return };
+        *first = number(4 * at, C::lanes::<FMA, 0>(bytes));
+        *second = number(4 * at + 1, C::lanes::<FMA, 1>(bytes));
+        *third = number(4 * at + 2, C::lanes::<FMA, 2>(bytes));
+        *last = number(4 * at + 3, C::lanes::<FMA, 3>(bytes));
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +284,7 @@ mod tests {
             return;
         }
         let all: Vec<u8> = (0..=255).collect();
-        for codes in all.as_chunks::<UNIT>().0 {
+        for &codes in all.as_chunks::<LANES>().0 {
             // SAFETY: the function needs AVX2, FMA and F16C, which the machine has, because they are used.
             let fast = unsafe { e4m3_by_f16(codes) };
             assert_eq!(fast.map(f32::to_bits), e4m3(codes).map(f32::to_bits), "{codes:?}");
