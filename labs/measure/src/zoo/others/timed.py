@@ -20,7 +20,9 @@ from importlib.metadata import version
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 TEXT = ROOT / "labs/model/passage/paradise-lost.txt"
-CHUNK, THREADS = 512, os.cpu_count()
+CHUNK = 512
+# As many as the processors that this process may use, so that `taskset` leaves others free.
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def arguments(about, recipes, **others):
