@@ -40,9 +40,15 @@ impl Codes {
         // The bytes of a unit hold one value of each of so many equal parts of the unit.
         let parts = 8 / self.bits();
         for unit in codes.as_chunks::<UNIT>().0 {
-            for at in 0..UNIT / parts {
-                let part = |part| unit[part * UNIT / parts + at] << (part * self.bits());
-                bytes.push((0..parts).map(part).fold(0, |byte, part| byte | part));
+            let (first, others) = unit.split_at(UNIT / parts);
+            let start = bytes.len();
+            bytes.extend_from_slice(first);
+            for (part, codes) in others.chunks_exact(UNIT / parts).enumerate() {
+                let shift = (part + 1) * self.bits();
+                bytes[start..]
+                    .iter_mut()
+                    .zip(codes)
+                    .for_each(|(byte, code)| *byte |= code << shift);
             }
         }
     }
@@ -69,7 +75,14 @@ impl Unpack for Int8 {
     const BYTES: usize = UNIT;
     #[inline(always)]
     fn lanes<const FMA: bool, const AT: usize>(unit: &[u8]) -> [f32; LANES] {
-        eight(unit, AT).map(|byte| f32::from(byte.cast_signed()))
+        let codes = eight(unit, AT);
+        #[cfg(target_arch = "x86_64")]
+        if FMA {
+            // SAFETY: on this architecture `FMA` is true only in the copies of `dispatched!` that are compiled
+            // for AVX2, FMA and F16C, and they run where the processor has all three.
+            return unsafe { signed_by_register(codes) };
+        }
+        codes.map(|byte| f32::from(byte.cast_signed()))
     }
 }
 
@@ -108,6 +121,17 @@ impl Unpack for E4M3 {
 #[inline(always)]
 fn eight(unit: &[u8], at: usize) -> [u8; LANES] {
     unit.as_chunks().0.get(at).copied().unwrap_or_default()
+}
+
+/// Eight codes in two's complement. Left to itself the compiler shuffles more than one register at a time.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn signed_by_register(codes: [u8; LANES]) -> [f32; LANES] {
+    use std::arch::x86_64::*;
+    // SAFETY: the load takes eight bytes, which the array has, and any alignment.
+    let codes = unsafe { _mm_loadl_epi64(codes.as_ptr().cast()) };
+    stored(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)))
 }
 
 /// The unsigned codes in these bits of each byte.
@@ -234,42 +258,47 @@ fn decode_of<const FMA: bool, C: Unpack>(
             let groups = numbers.chunks_mut(group).zip(bytes.chunks(group / UNIT * C::BYTES));
             for (at, (numbers, bytes)) in groups.enumerate() {
                 let (scale, zero) = (scales[at], zeros.get(at).copied().unwrap_or(NO_ZERO));
-                by_eight::<FMA, C>(bytes, numbers, |_, values| {
-                    values.map(|value| multiply_add::<FMA>(value, scale, zero))
-                });
+                let units = numbers.as_chunks_mut().0.iter_mut();
+                for (numbers, bytes) in units.zip(bytes.chunks_exact(C::BYTES)) {
+                    unit::<FMA, C>(bytes, numbers, |_, values| {
+                        values.map(|value| multiply_add::<FMA>(value, scale, zero))
+                    });
+                }
             }
         }
         Shared::Column => {
-            let (columns, zeros) = (scales.as_chunks::<LANES>().0, zeros.as_chunks::<LANES>().0);
-            let rows = bytes.chunks_exact(scales.len() / UNIT * C::BYTES);
-            for (numbers, bytes) in numbers.chunks_exact_mut(scales.len()).zip(rows) {
-                by_eight::<FMA, C>(bytes, numbers, |at, values| {
-                    let (scales, zeros) =
-                        (&columns[at], zeros.get(at).unwrap_or(&[NO_ZERO; LANES]));
-                    std::array::from_fn(|lane| {
-                        multiply_add::<FMA>(values[lane], scales[lane], zeros[lane])
-                    })
-                });
+            let columns = scales.as_chunks::<UNIT>().0;
+            let stride = columns.len() * C::BYTES;
+            // All rows of some columns, so that their scales stay in registers.
+            for (at, scales) in columns.iter().enumerate() {
+                let zeros = zeros.as_chunks().0.get(at).unwrap_or(&[NO_ZERO; UNIT]);
+                let (scales, zeros) = (scales.as_chunks::<LANES>().0, zeros.as_chunks::<LANES>().0);
+                let rows = numbers.as_chunks_mut().0.iter_mut().skip(at).step_by(columns.len());
+                let bytes = bytes[at * C::BYTES..].chunks(stride);
+                for (numbers, bytes) in rows.zip(bytes) {
+                    unit::<FMA, C>(bytes, numbers, |at, values| {
+                        std::array::from_fn(|lane| {
+                            multiply_add::<FMA>(values[lane], scales[at][lane], zeros[at][lane])
+                        })
+                    });
+                }
             }
         }
     }
 }
 
-/// Writes what `number` makes of eight values at a time. Its first argument counts the eights.
+/// Writes what `number` makes of the values of a unit, eight at a time. Its first argument counts them.
 #[inline(always)]
-fn by_eight<const FMA: bool, C: Unpack>(
+fn unit<const FMA: bool, C: Unpack>(
     bytes: &[u8],
-    numbers: &mut [f32],
+    numbers: &mut [f32; UNIT],
     number: impl Fn(usize, [f32; LANES]) -> [f32; LANES],
 ) {
-    let units = numbers.as_chunks_mut::<UNIT>().0.iter_mut().zip(bytes.chunks_exact(C::BYTES));
-    for (at, (numbers, bytes)) in units.enumerate() {
-        let [first, second, third, last] = numbers.as_chunks_mut::<LANES>().0 else { return };
-        *first = number(4 * at, C::lanes::<FMA, 0>(bytes));
-        *second = number(4 * at + 1, C::lanes::<FMA, 1>(bytes));
-        *third = number(4 * at + 2, C::lanes::<FMA, 2>(bytes));
-        *last = number(4 * at + 3, C::lanes::<FMA, 3>(bytes));
-    }
+    let [first, second, third, last] = numbers.as_chunks_mut().0 else { return };
+    *first = number(0, C::lanes::<FMA, 0>(bytes));
+    *second = number(1, C::lanes::<FMA, 1>(bytes));
+    *third = number(2, C::lanes::<FMA, 2>(bytes));
+    *last = number(3, C::lanes::<FMA, 3>(bytes));
 }
 
 #[cfg(test)]

@@ -14,13 +14,19 @@ fn gate_body<const FMA: bool>(up: &mut [f32], gate: &[f32]) {
     }
 }
 
+/// The softmax of `scores`, in place: `exp(score - max)` divided by the sum of all `exp`.
+pub fn softmax(scores: &mut [f32]) {
+    let (_, sum) = exponentials(scores);
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
 dispatched! {
-    /// The softmax of `scores`, in place: `exp(score - max)` divided by the sum of all `exp`.
-    pub fn softmax(scores: &mut [f32]) = softmax_body
+    /// `exp(score - max)` of `scores`, in place: the maximum, and the sum of all `exp`.
+    pub fn exponentials(scores: &mut [f32]) -> (f32, f32) = exponentials_body
 }
 
 #[inline(always)]
-fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
+fn exponentials_body<const FMA: bool>(scores: &mut [f32]) -> (f32, f32) {
     // Eight lanes side by side, because a compiler must not reorder the steps of one sum or maximum
     // and so cannot use a register for it.
     let mut lanes = [f32::NEG_INFINITY; 8];
@@ -42,10 +48,7 @@ fn softmax_body<const FMA: bool>(scores: &mut [f32]) {
             sums[lane] += register[lane];
         }
     }
-    let sum: f32 = sums.iter().chain(rest).sum();
-    for score in scores.iter_mut() {
-        *score /= sum;
-    }
+    (max, sums.iter().chain(rest).sum())
 }
 
 /// [`exp`] clamps its argument to these bounds, within which its result is a normal `f32`.

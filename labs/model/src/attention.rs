@@ -1,12 +1,14 @@
 //! Causal attention with grouped key-value heads.
 
+use std::ops::Range;
+
 use kernels::elementwise;
 use kernels::plain::multiply;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use crate::Config;
-use crate::cache::CacheLayer;
+use crate::cache::{CacheLayer, Rows};
 
 /// Queries that are scored together. The limit bounds the memory of the scores, and saves the scores of
 /// keys that come after the last query of a block.
@@ -16,6 +18,10 @@ const MIN_TASK: usize = 1 << 16;
 
 /// As [`attend`], with one query for each sequence: `q` is `[sequences, heads * head_dim]`, and each
 /// cache holds `length` positions, the query's included.
+///
+/// The tokens of a head are read in parts, each with a softmax of its own, and the parts are joined at the end (Milakov
+/// and Gimelshein 2018, "Online normalizer calculation for softmax"). So there is work for every thread also where there
+/// are fewer key-value heads than threads, or three heads and two threads.
 pub(crate) fn attend_one_each(
     q: &Array2<f32>,
     caches: &[(&CacheLayer, usize)],
@@ -26,23 +32,64 @@ pub(crate) fn attend_one_each(
     let mut out = Array2::zeros(q.dim());
     let q = q.as_standard_layout();
     let (Some(q), Some(values)) = (q.as_slice(), out.as_slice_mut()) else { return out };
-    let longest = caches.iter().map(|(_, length)| *length).max().unwrap_or_default();
-    // A task is a key-value head of a sequence, so that the query heads of the group read its keys
-    // and values while a cache holds them. Short sequences share a task.
-    let tasks = values.par_chunks_exact_mut(width).zip(q.par_chunks_exact(width)).enumerate();
-    let tasks = tasks.with_min_len(MIN_TASK.div_ceil(2 * width * longest.max(1)));
-    tasks.for_each(|(task, (out, q))| {
-        let (cache, length) = caches[task / config.kv_heads];
-        let (keys, values) = cache.head(task % config.kv_heads);
-        let (keys, values) = (keys.reader(length), values.reader(length));
+    // The query heads of a group read its keys and values while the core's caches hold them.
+    let heads = caches.iter().flat_map(|(cache, length)| cache.heads().map(move |kv| (kv, length)));
+    let tasks =
+        q.chunks_exact(width).zip(heads).enumerate().flat_map(|(head, (q, (kv, length)))| {
+            kv.0.parts(*length).map(move |tokens| (head, q, kv, tokens))
+        });
+    let tasks: Vec<_> = tasks.collect();
+    let longest = tasks.iter().map(|(.., tokens)| tokens.len()).max().unwrap_or_default();
+    // Short sequences share a task.
+    let tasks = tasks.into_par_iter().with_min_len(MIN_TASK.div_ceil(2 * width * longest.max(1)));
+    let parts = tasks.map(|(head, q, kv, tokens)| (head, Part::of(q, kv, tokens, head_dim)));
+    let parts: Vec<_> = parts.collect();
+    let of_heads = parts.chunk_by(|(one, _), (other, _)| one == other);
+    for (out, parts) in values.chunks_exact_mut(width).zip(of_heads) {
+        join(parts.iter().map(|(_, part)| part), out, head_dim);
+    }
+    out
+}
+
+/// What some tokens of a key-value head contribute to each query of the group.
+struct Part {
+    /// The largest score of each query.
+    most: Vec<f32>,
+    /// Each query's sum of `exp(score - most)`.
+    sums: Vec<f32>,
+    /// The values times these exponentials, `[queries, head_dim]`.
+    values: Vec<f32>,
+}
+
+impl Part {
+    /// `q` is `[queries, head_dim]`.
+    fn of(q: &[f32], kv: (&Rows, &Rows), tokens: Range<usize>, head_dim: usize) -> Self {
+        let (keys, values) = kv;
         // The queries are scaled rather than the scores, because `head_dim` is the smaller number.
         let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
-        let mut scores = vec![0.0; group * length];
-        keys.scores(&scaled, &mut scores);
-        scores.chunks_exact_mut(length).for_each(elementwise::softmax);
-        values.add_weighted(&scores, out);
-    });
-    out
+        let mut scores = vec![0.0; q.len() / head_dim * tokens.len()];
+        keys.scores(tokens.clone(), &scaled, &mut scores);
+        let of_queries = scores.chunks_exact_mut(tokens.len());
+        let (most, sums) = of_queries.map(elementwise::exponentials).unzip();
+        let mut part = Self { most, sums, values: vec![0.0; q.len()] };
+        values.add_weighted(tokens, &scores, &mut part.values);
+        part
+    }
+}
+
+/// The weighted means of all parts' values, `[queries, head_dim]`, into `out`, which is 0.
+fn join<'p>(parts: impl Iterator<Item = &'p Part> + Clone, out: &mut [f32], head_dim: usize) {
+    for (query, out) in out.chunks_exact_mut(head_dim).enumerate() {
+        let most = parts.clone().map(|part| part.most[query]).fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for part in parts.clone() {
+            let share = (part.most[query] - most).exp();
+            sum += share * part.sums[query];
+            let values = &part.values[query * head_dim..(query + 1) * head_dim];
+            out.iter_mut().zip(values).for_each(|(out, value)| *out += share * value);
+        }
+        out.iter_mut().for_each(|out| *out /= sum);
+    }
 }
 
 /// `softmax(q K^T / sqrt(head_dim)) V` for each head, each query seeing the positions up to its own

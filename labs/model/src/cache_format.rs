@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use half::f16;
-use kernels::Hadamard;
 use kernels::cached::{Codes, UNIT};
+use kernels::{Hadamard, rounding};
 
 use crate::ModelError;
 
@@ -115,7 +115,7 @@ impl CacheFormat {
         Self::F32,
         by_token("int8", "8 bits, a scale per token and head", EIGHT, HEAD),
         by_token("int8-g32", "8 bits in groups of 32 channels, as q8_0", EIGHT, 32),
-        by_token("fp8", "E4M3, a scale per layer", FP8, HEAD),
+        by_token("fp8", "E4M3, a scale for the keys and one for the values of a layer", FP8, HEAD),
         by_token("int4", "4 bits, scale and zero per token and head", FOUR, HEAD),
         Self { rotated: true, ..by_token("int4-r3", "int4, keys rotated", FOUR, HEAD) },
         by_token("int4-g32", "4 bits in groups of 32 channels", FOUR, 32),
@@ -236,15 +236,15 @@ impl Rule {
     }
 
     /// Scale and zero of a group, rounded to the 16 bits in which they are stored.
-    pub(crate) fn fit(self, numbers: impl Iterator<Item = f32> + Clone) -> (f16, f16) {
+    pub(crate) fn fit(self, numbers: &[f32]) -> (f16, f16) {
         match self {
             Self::Absmax(steps) => {
-                let absmax = numbers.fold(0.0, |max: f32, x| max.max(x.abs()));
+                let absmax = f32::from_bits(rounding::absmax_bits(numbers));
                 (f16::from_f32(absmax / f32::from(steps)), f16::ZERO)
             }
             Self::MinMax(steps) => {
-                let min = numbers.clone().fold(f32::INFINITY, f32::min);
-                let max = numbers.fold(f32::NEG_INFINITY, f32::max);
+                let min = numbers.iter().copied().fold(f32::INFINITY, f32::min);
+                let max = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 (f16::from_f32((max - min) / f32::from(steps)), f16::from_f32(min))
             }
             Self::PerTensor => (f16::ONE, f16::ZERO),
@@ -252,14 +252,15 @@ impl Rule {
     }
 
     /// The code of a number: the nearest, half to even. A scale of 0 leaves one code, 0.
+    #[inline]
     pub(crate) fn code(self, x: f32, scale: f32, zero: f32) -> u8 {
-        let steps = if scale == 0.0 { 0.0 } else { ((x - zero) / scale).round_ties_even() };
+        let steps = |least: f32, most: u8| {
+            let steps = if scale == 0.0 { 0.0 } else { (x - zero) / scale };
+            rounding::nearest(steps.clamp(least, most.into()))
+        };
         match self {
-            Self::Absmax(most) => {
-                let most = f32::from(most);
-                (steps.clamp(-most, most) as i8).cast_unsigned()
-            }
-            Self::MinMax(most) => steps.clamp(0.0, f32::from(most)) as u8,
+            Self::Absmax(most) => (steps(-f32::from(most), most) as i8).cast_unsigned(),
+            Self::MinMax(most) => steps(0.0, most) as u8,
             Self::PerTensor => formats::float8::encode(x / scale),
         }
     }

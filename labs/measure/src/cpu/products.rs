@@ -10,8 +10,8 @@ use crate::cpu::kernels::{
 use crate::cpu::{Bandwidth, Capture, Product};
 use anyhow::Result;
 use half::f16;
+use int4_groups::{int4_linear, quantize_groups};
 use kit::data::normal_matrix;
-use lab_03_int4_groups_and_packing::{int4_linear, quantize_groups};
 use ndarray::Array2;
 
 use super::{IN_FEATURES, OUT_FEATURES};

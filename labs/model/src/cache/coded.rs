@@ -1,5 +1,9 @@
 //! Keys or values of one head in codes.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use kernels::cached::{Affine, Shared, decode};
@@ -26,7 +30,8 @@ pub(crate) struct Coded {
     /// Of each block of tokens in turn.
     scales: Vec<f16>,
     zeros: Vec<f16>,
-    recent: Vec<f32>,
+    /// A ring, because a token leaves in front with each token that comes.
+    recent: VecDeque<f32>,
 }
 
 impl Coded {
@@ -52,7 +57,7 @@ impl Coded {
             bytes: Vec::with_capacity(coding.codes.bytes(coded * head_dim)),
             scales: Vec::with_capacity(scales),
             zeros: Vec::with_capacity(zeros),
-            recent: Vec::with_capacity(coded.min(window + coding.block()) * head_dim),
+            recent: VecDeque::with_capacity(coded.min(window + coding.block()) * head_dim),
         }
     }
 
@@ -75,10 +80,18 @@ impl Coded {
     /// Writes tokens to the positions from `at` on, in `f32`. Later tokens are forgotten.
     pub(super) fn write(&mut self, at: usize, rows: &ArrayView2<f32>) {
         self.truncate(at);
-        let sinks = (self.sinks - self.first.len() / self.head_dim).min(rows.nrows());
+        let sinks = (self.sinks - self.first_tokens()).min(rows.nrows());
+        // A token that is coded at once, and alone, need not wait among the recent ones.
+        let at_once = self.window == 0 && self.coding.block() == 1 && self.recent.is_empty();
         for (token, row) in rows.outer_iter().enumerate() {
-            let floats = if token < sinks { &mut self.first } else { &mut self.recent };
-            floats.extend(row);
+            match row.as_slice() {
+                _ if token < sinks => self.first.extend(row),
+                Some(row) if at_once => self.code(row),
+                _ => self.recent.extend(row),
+            }
+        }
+        if !self.recent.as_slices().0.len().is_multiple_of(self.head_dim) {
+            self.recent.make_contiguous();
         }
         if self.window == 0 {
             self.settle();
@@ -92,7 +105,7 @@ impl Coded {
     fn truncate(&mut self, length: usize) {
         let Self { head_dim, coding, .. } = *self;
         self.first.truncate(length * head_dim);
-        let after = length.saturating_sub(self.first.len() / head_dim);
+        let after = length.saturating_sub(self.first_tokens());
         let coded = self.coded();
         if after >= coded {
             return self.recent.truncate((after - coded) * head_dim);
@@ -105,7 +118,7 @@ impl Coded {
         let scales = whole / coding.block() * coding.scales_of_block(head_dim);
         self.scales.truncate(scales);
         self.zeros.truncate(scales);
-        self.recent = kept;
+        self.recent = kept.into();
     }
 
     /// Codes the whole blocks of tokens that have left the window. A scale is that of tokens that are
@@ -114,33 +127,26 @@ impl Coded {
         let (block, head_dim) = (self.coding.block(), self.head_dim);
         let outside = (self.recent.len() / head_dim).saturating_sub(self.window);
         let leaving = (outside - outside % block) * head_dim;
-        let recent = std::mem::take(&mut self.recent);
-        recent[..leaving].chunks_exact(block * head_dim).for_each(|rows| self.code(rows));
-        self.recent = recent;
-        self.recent.drain(..leaving);
+        let leaving: Vec<f32> = self.recent.drain(..leaving).collect();
+        leaving.chunks_exact(block * head_dim).for_each(|rows| self.code(rows));
         self.recent.shrink_to((self.window + block) * head_dim);
     }
 
     /// Codes one block, `[block, head_dim]`.
     fn code(&mut self, rows: &[f32]) {
         let Self { coding, head_dim, .. } = *self;
-        let mut codes = vec![0; rows.len()];
         let scales = coding.scales_of_block(head_dim);
+        let numbers = match coding.along {
+            Along::Token => Cow::Borrowed(rows),
+            Along::Channel => Cow::Owned(transposed(rows, head_dim)),
+        };
+        let mut codes = Vec::with_capacity(rows.len());
         // One scale for a layer is not stored, and its numbers are one group.
-        let groups = scales.max(1);
-        for group in 0..groups {
-            // The places of a group: neighbours in a row, or one below the other.
-            let places = match coding.along {
-                Along::Token => {
-                    (group * head_dim / groups..(group + 1) * head_dim / groups).step_by(1)
-                }
-                Along::Channel => (group..rows.len()).step_by(head_dim),
-            };
-            let (scale, zero) = coding.rule.fit(places.clone().map(|place| rows[place]));
+        for group in numbers.chunks_exact(rows.len() / scales.max(1)) {
+            let (scale, zero) = coding.rule.fit(group);
             let of_group = if scales > 0 { scale.to_f32() } else { self.tensor_scale };
-            for place in places {
-                codes[place] = coding.rule.code(rows[place], of_group, zero.to_f32());
-            }
+            let zero_of_group = zero.to_f32();
+            codes.extend(group.iter().map(|x| coding.rule.code(*x, of_group, zero_of_group)));
             if scales > 0 {
                 self.scales.push(scale);
             }
@@ -148,67 +154,84 @@ impl Coded {
                 self.zeros.push(zero);
             }
         }
+        if coding.along == Along::Channel {
+            codes = transposed(&codes, rows.len() / head_dim);
+        }
         coding.codes.pack(&codes, &mut self.bytes);
     }
 
     /// The numbers that the codes of the tokens from `from` to `to` stand for, counted behind the sinks. `from` is
     /// the first token of a block.
     fn decoded(&self, from: usize, to: usize) -> Vec<f32> {
-        let mut numbers = vec![0.0; (to - from) * self.head_dim];
+        let mut tile = Tile::default();
         if from < to {
-            self.reader().decode(from, &mut numbers);
+            tile.decode(self, from..to);
         }
-        numbers
+        tile.numbers
     }
 
     /// The numbers of all tokens, `[tokens, head_dim]`.
     pub(super) fn numbers(&self) -> Array2<f32> {
-        let all = [&self.first[..], &self.decoded(0, self.coded()), &self.recent].concat();
+        let (older, newer) = self.recent.as_slices();
+        let all = [&self.first[..], &self.decoded(0, self.coded()), older, newer].concat();
         Array2::from_shape_vec((all.len() / self.head_dim, self.head_dim), all)
             .unwrap_or_else(|_| Array2::zeros((0, self.head_dim)))
     }
 
-    /// What [`Reader`] needs of the codes.
-    pub(super) fn reader(&self) -> Reader<'_> {
-        Reader { of: self, scales: self.scales.to_f32_vec(), zeros: self.zeros.to_f32_vec() }
+    /// Calls `read` with some of these tokens at a time: the place of the first one, and the numbers of all. The numbers
+    /// of codes are written down for these tokens alone, where the core's first cache keeps them for all queries.
+    /// `tokens` begins at 0, or whole tiles behind the sinks.
+    pub(super) fn each_tile(&self, tokens: Range<usize>, mut read: impl FnMut(usize, &[f32])) {
+        let Self { first, recent, head_dim, .. } = self;
+        let (sinks, coded) = (self.first_tokens(), self.coded());
+        if tokens.start < sinks {
+            read(tokens.start, &first[tokens.start * head_dim..tokens.end.min(sinks) * head_dim]);
+        }
+        let [from, to] = [tokens.start, tokens.end].map(|token| token.saturating_sub(sinks));
+        let mut tile = Tile::default();
+        for token in (from..to.min(coded)).step_by(TILE) {
+            tile.decode(self, token..(token + TILE).min(to).min(coded));
+            read(sinks + token, &tile.numbers);
+        }
+        // No token lies at both ends of the ring: `write` sees to that.
+        let (older, newer) = recent.as_slices();
+        let mut at = coded;
+        for rows in [older, newer] {
+            let end = at + rows.len() / head_dim;
+            let (from, to) = (from.max(at), to.min(end));
+            if from < to {
+                read(sinks + from, &rows[(from - at) * head_dim..(to - at) * head_dim]);
+            }
+            at = end;
+        }
+    }
+
+    /// Tokens in front of those in codes.
+    pub(super) fn first_tokens(&self) -> usize {
+        self.first.len() / self.head_dim
     }
 }
 
-/// Decodes tokens. Scales and zeros are converted once for all of them.
-pub(crate) struct Reader<'c> {
-    of: &'c Coded,
+/// Tokens out of codes, and the memory for the next ones.
+#[derive(Default)]
+struct Tile {
+    numbers: Vec<f32>,
     scales: Vec<f32>,
     zeros: Vec<f32>,
 }
 
-impl Reader<'_> {
-    pub(super) fn width(&self) -> usize {
-        self.of.width()
-    }
-
-    /// Calls `read` with some tokens at a time: the place of the first one, and the numbers of all. The numbers of
-    /// codes are written down for these tokens alone, where the core's first cache keeps them for all queries.
-    pub(super) fn each_tile(&self, mut read: impl FnMut(usize, &[f32])) {
-        let Coded { first, recent, head_dim, .. } = self.of;
-        let (sinks, coded) = (first.len() / head_dim, self.of.coded());
-        read(0, first);
-        let mut numbers = vec![0.0; TILE * head_dim];
-        for token in (0..coded).step_by(TILE) {
-            let numbers = &mut numbers[..TILE.min(coded - token) * head_dim];
-            self.decode(token, numbers);
-            read(sinks + token, numbers);
-        }
-        read(sinks + coded, recent);
-    }
-
-    /// Writes the numbers of the tokens from `token` on, counted behind the sinks, as many as there is room for, one at
-    /// least. `token` is the first token of a block.
-    fn decode(&self, token: usize, numbers: &mut [f32]) {
-        let Coded { coding, head_dim, tensor_scale, .. } = *self.of;
-        let (codes, bytes) = (coding.codes, &self.of.bytes[token * self.of.row_bytes()..]);
+impl Tile {
+    /// Writes the numbers of `tokens`, counted behind the sinks. The first of them is the first token of a block.
+    fn decode(&mut self, of: &Coded, tokens: Range<usize>) {
+        let Coded { coding, head_dim, tensor_scale, .. } = *of;
+        let (codes, bytes) = (coding.codes, &of.bytes[tokens.start * of.row_bytes()..]);
         let per_block = coding.scales_of_block(head_dim);
-        let first = token / coding.block() * per_block;
-        let (scales, zeros) = (&self.scales[first..], self.zeros.get(first..).unwrap_or_default());
+        let [first, end] = [tokens.start, tokens.end.next_multiple_of(coding.block())]
+            .map(|token| token / coding.block() * per_block);
+        let Self { numbers, scales, zeros } = self;
+        converted(&of.scales[first..end], scales);
+        converted(of.zeros.get(first..end).unwrap_or_default(), zeros);
+        numbers.resize(tokens.len() * head_dim, 0.0);
         let group = |scales, group| Affine { scales, zeros, shared: Shared::Group(group) };
         match coding.along {
             _ if per_block == 0 => {
@@ -217,7 +240,7 @@ impl Reader<'_> {
             Along::Token => decode(codes, bytes, group(scales, head_dim / per_block), numbers),
             Along::Channel => {
                 let blocks = numbers.chunks_mut(coding.block() * head_dim);
-                let bytes = bytes.chunks(coding.block() * self.of.row_bytes());
+                let bytes = bytes.chunks(coding.block() * of.row_bytes());
                 let columns = scales.chunks_exact(head_dim).zip(zeros.chunks_exact(head_dim));
                 for ((numbers, bytes), (scales, zeros)) in blocks.zip(bytes).zip(columns) {
                     decode(codes, bytes, Affine { scales, zeros, shared: Shared::Column }, numbers);
@@ -225,4 +248,15 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The columns of rows of so many values, one after the other.
+fn transposed<T: Copy>(rows: &[T], width: usize) -> Vec<T> {
+    (0..width).flat_map(|column| rows[column..].iter().step_by(width).copied()).collect()
+}
+
+/// The same numbers in `f32`.
+fn converted(halves: &[f16], floats: &mut Vec<f32>) {
+    floats.resize(halves.len(), 0.0);
+    halves.convert_to_f32_slice(floats);
 }

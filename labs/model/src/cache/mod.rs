@@ -166,11 +166,6 @@ impl CacheLayer {
         self.keys.iter_mut().chain(&mut self.values).for_each(Rows::settle);
     }
 
-    /// Keys and values of one key-value head.
-    pub(crate) fn head(&self, head: usize) -> (&Rows, &Rows) {
-        (&self.keys[head], &self.values[head])
-    }
-
     /// Keys and values of all key-value heads in turn.
     pub(crate) fn heads(&self) -> impl Iterator<Item = (&Rows, &Rows)> {
         self.keys.iter().zip(&self.values)

@@ -1,10 +1,15 @@
 //! Keys or values of one head: what is written, and what attention reads.
 
+use std::ops::Range;
+
 use kernels::plain;
 use ndarray::{Array2, ArrayView2, CowArray, Ix2, s};
 
-use super::coded::{Coded, Reader, TILE};
+use super::coded::{Coded, TILE};
 use crate::cache_format::{CacheFormat, Coding};
+
+/// Tokens of a part, whole tiles.
+pub(crate) const PART: usize = 8 * TILE;
 
 /// Keys or values of one head, `[tokens, head_dim]`.
 #[derive(Clone, Debug)]
@@ -67,69 +72,56 @@ impl Rows {
         }
     }
 
-    /// For the queries of a group: the first `length` tokens.
-    pub(crate) fn reader(&self, length: usize) -> RowsReader<'_> {
-        match self {
-            Self::Floats(floats) => {
-                let numbers = floats.as_slice().unwrap_or_default();
-                RowsReader::Floats(&numbers[..length * floats.ncols()], floats.ncols())
-            }
-            Self::Coded(coded) => RowsReader::Coded(coded.reader()),
-        }
+    /// The first `length` tokens in parts for threads that read them at the same time. The parts depend on the length
+    /// alone, and not on the number of threads.
+    pub(crate) fn parts(&self, length: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let sinks = match self {
+            Self::Floats(_) => 0,
+            Self::Coded(coded) => coded.first_tokens(),
+        };
+        let place = move |part: usize| (sinks + part * PART).min(length);
+        let parts = length.saturating_sub(sinks).div_ceil(PART).max(1);
+        (0..parts).map(move |part| if part == 0 { 0 } else { place(part) }..place(part + 1))
     }
-}
 
-/// What the queries of a group read.
-pub(crate) enum RowsReader<'c> {
-    /// Row by row, of so many numbers.
-    Floats(&'c [f32], usize),
-    /// Codes.
-    Coded(Reader<'c>),
-}
-
-impl RowsReader<'_> {
-    /// The products of each token's row with each query, `[queries, tokens]`. `queries` is
+    /// The products of the rows of `tokens`, a part, with each query, `[queries, tokens]`. `queries` is
     /// `[queries, head_dim]`.
-    pub(crate) fn scores(&self, queries: &[f32], scores: &mut [f32]) {
-        let width = self.width();
-        let tokens = scores.len() / (queries.len() / width);
-        self.each_tile(|first, rows| {
-            let of_queries = queries.chunks_exact(width).zip(scores.chunks_exact_mut(tokens));
+    pub(crate) fn scores(&self, tokens: Range<usize>, queries: &[f32], scores: &mut [f32]) {
+        let (width, start, count) = (self.width(), tokens.start, tokens.len());
+        self.each_tile(tokens, |token, rows| {
+            let place = token - start..token - start + rows.len() / width;
+            let of_queries = queries.chunks_exact(width).zip(scores.chunks_exact_mut(count));
             for (query, scores) in of_queries {
-                plain::rows(rows, query, &mut scores[first..first + rows.len() / width]);
+                plain::rows(rows, query, &mut scores[place.clone()]);
             }
         });
     }
 
-    /// Adds to each query's row of `out`, `[queries, head_dim]`, the tokens' rows times their weights, which are
-    /// `[queries, tokens]`.
-    pub(crate) fn add_weighted(&self, weights: &[f32], out: &mut [f32]) {
-        let width = self.width();
-        let tokens = weights.len() / (out.len() / width);
-        self.each_tile(|first, rows| {
-            let of_queries = weights.chunks_exact(tokens).zip(out.chunks_exact_mut(width));
+    /// Adds to each query's row of `out`, `[queries, head_dim]`, the rows of `tokens`, a part, times their weights, which
+    /// are `[queries, tokens]`.
+    pub(crate) fn add_weighted(&self, tokens: Range<usize>, weights: &[f32], out: &mut [f32]) {
+        let (width, start, count) = (self.width(), tokens.start, tokens.len());
+        self.each_tile(tokens, |token, rows| {
+            let place = token - start..token - start + rows.len() / width;
+            let of_queries = weights.chunks_exact(count).zip(out.chunks_exact_mut(width));
             for (weights, out) in of_queries {
-                plain::add_weighted(&weights[first..first + rows.len() / width], rows, out);
+                plain::add_weighted(&weights[place.clone()], rows, out);
             }
         });
-    }
-
-    fn width(&self) -> usize {
-        match self {
-            Self::Floats(_, width) => *width,
-            Self::Coded(reader) => reader.width(),
-        }
     }
 
     /// Calls `read` with the place of some tokens and with their rows, so that all queries read the rows while the
     /// core's first cache holds them.
-    fn each_tile(&self, mut read: impl FnMut(usize, &[f32])) {
+    fn each_tile(&self, tokens: Range<usize>, mut read: impl FnMut(usize, &[f32])) {
         match self {
-            Self::Floats(rows, width) => {
+            Self::Floats(floats) => {
+                let width = floats.ncols();
+                let numbers = floats.as_slice().unwrap_or_default();
+                let rows = &numbers[tokens.start * width..tokens.end * width];
                 let tiles = rows.chunks((TILE * width).max(1)).enumerate();
-                tiles.for_each(|(tile, rows)| read(tile * TILE, rows));
+                tiles.for_each(|(tile, rows)| read(tokens.start + tile * TILE, rows));
             }
-            Self::Coded(reader) => reader.each_tile(read),
+            Self::Coded(coded) => coded.each_tile(tokens, read),
         }
     }
 }
@@ -158,8 +150,8 @@ mod tests {
         x
     }
 
-    fn empty(format: &CacheFormat, coding: Option<Coding>) -> Rows {
-        Rows::new(format, coding, [256, WIDTH], 0.25)
+    fn empty(format: &CacheFormat, coding: Option<Coding>, capacity: usize) -> Rows {
+        Rows::new(format, coding, [capacity, WIDTH], 0.25)
     }
 
     /// Every format, its keys and its values.
@@ -168,7 +160,8 @@ mod tests {
     }
 
     fn written(format: &CacheFormat, coding: Option<Coding>, x: &Array2<f32>, pass: usize) -> Rows {
-        let mut rows = empty(format, coding);
+        // Room for the tokens that a test writes behind a cut.
+        let mut rows = empty(format, coding, x.nrows() + 40);
         for at in (0..x.nrows()).step_by(pass) {
             rows.write(at, &x.slice(s![at..x.nrows().min(at + pass), ..]));
             rows.settle();
@@ -178,14 +171,25 @@ mod tests {
 
     #[test]
     fn each_query_reads_from_codes_what_the_numbers_of_the_codes_give() {
+        // Three parts. The last one has tokens in codes, and all of the window.
+        const TOKENS: usize = 2 * PART + 203;
         let (x, queries) = (numbers(TOKENS), normal_matrix(6, QUERIES, WIDTH));
         let weights = normal_matrix(7, QUERIES, TOKENS).mapv(f32::abs);
         for (format, coding) in all() {
             let rows = written(format, coding, &x, 1);
-            let (exact, reader) = (rows.numbers(TOKENS).mapv(f64::from), rows.reader(TOKENS));
-            let mut found = [vec![f32::NAN; QUERIES * TOKENS], vec![0.0; QUERIES * WIDTH]];
-            reader.scores(queries.as_slice().unwrap_or_default(), &mut found[0]);
-            reader.add_weighted(weights.as_slice().unwrap_or_default(), &mut found[1]);
+            let exact = rows.numbers(TOKENS).mapv(f64::from);
+            let mut scores = Array2::from_elem((QUERIES, TOKENS), f32::NAN);
+            let mut sums = vec![0.0; QUERIES * WIDTH];
+            assert_eq!(rows.parts(TOKENS).count(), 3, "{}", format.name);
+            for part in rows.parts(TOKENS) {
+                let mut of_part = scores.slice_mut(s![.., part.clone()]);
+                let mut found = of_part.to_owned().into_raw_vec_and_offset().0;
+                rows.scores(part.clone(), queries.as_slice().unwrap_or_default(), &mut found);
+                of_part.iter_mut().zip(found).for_each(|(score, found)| *score = found);
+                let weights = weights.slice(s![.., part.clone()]);
+                rows.add_weighted(part, &weights.iter().copied().collect::<Vec<_>>(), &mut sums);
+            }
+            let found = [scores.into_iter().collect(), sums];
             let (queries, weights) = (queries.mapv(f64::from), weights.mapv(f64::from));
             let expected = [queries.dot(&exact.t()), weights.dot(&exact)];
             // A zero is 40 here and a number of a group may be near 0, so each term is taken as large as
@@ -284,7 +288,7 @@ mod tests {
     fn a_full_cache_takes_the_bytes_of_its_codes_scales_and_floats() {
         let bytes = |name: &str| {
             let format = CacheFormat::named(name).expect("a format of the table");
-            [format.keys, format.values].map(|coding| empty(format, coding).bytes())
+            [format.keys, format.values].map(|coding| empty(format, coding, 256).bytes())
         };
         let floats = 4 * 256 * WIDTH;
         assert_eq!(bytes("f32"), [floats, floats]);
