@@ -183,7 +183,7 @@ fn e4m3(codes: [u8; LANES]) -> [f32; LANES] {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn e4m3_by_f16(codes: [u8; LANES]) -> [f32; LANES] {
     use std::arch::x86_64::*;
-    // SAFETY: the load takes eight bytes, which the reference has, and any alignment.
+    // SAFETY: the load takes eight bytes, which the array has, and any alignment.
     let codes = _mm_cvtepi8_epi16(unsafe { _mm_loadl_epi64(codes.as_ptr().cast()) });
     // The copies of the sign go where `f16` has its sign and the highest bit of its exponent, which is 0.
     let halves = _mm_and_si128(_mm_slli_epi16(codes, 7), _mm_set1_epi16(!(1 << 14)));
@@ -196,7 +196,7 @@ fn e4m3_by_f16(codes: [u8; LANES]) -> [f32; LANES] {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn stored(register: std::arch::x86_64::__m256) -> [f32; LANES] {
     let mut values = [0.0; LANES];
-    // SAFETY: the reference is to 32 bytes, and this store takes any alignment.
+    // SAFETY: the store takes 32 bytes, which the array has, and any alignment.
     unsafe { std::arch::x86_64::_mm256_storeu_ps(values.as_mut_ptr(), register) };
     values
 }
@@ -274,9 +274,8 @@ fn decode_of<const FMA: bool, C: Unpack>(
                 let zeros = zeros.as_chunks().0.get(at).unwrap_or(&[NO_ZERO; UNIT]);
                 let (scales, zeros) = (scales.as_chunks::<LANES>().0, zeros.as_chunks::<LANES>().0);
                 let rows = numbers.as_chunks_mut().0.iter_mut().skip(at).step_by(columns.len());
-                let bytes = bytes[at * C::BYTES..].chunks(stride);
-                for (numbers, bytes) in rows.zip(bytes) {
-                    unit::<FMA, C>(bytes, numbers, |at, values| {
+                for (numbers, bytes) in rows.zip(bytes.chunks_exact(stride)) {
+                    unit::<FMA, C>(&bytes[at * C::BYTES..], numbers, |at, values| {
                         std::array::from_fn(|lane| {
                             multiply_add::<FMA>(values[lane], scales[at][lane], zeros[at][lane])
                         })

@@ -30,7 +30,9 @@ pub(crate) fn attend_one_each(
     let (group, head_dim) = (config.heads / config.kv_heads, config.head_dim);
     let width = group * head_dim;
     let mut out = Array2::zeros(q.dim());
-    let q = q.as_standard_layout();
+    // The queries are scaled rather than the scores, because `head_dim` is the smaller number.
+    let root = (head_dim as f32).sqrt();
+    let q = q.as_standard_layout().mapv(|q| q / root);
     let (Some(q), Some(values)) = (q.as_slice(), out.as_slice_mut()) else { return out };
     // The query heads of a group read its keys and values while the core's caches hold them.
     let heads = caches.iter().flat_map(|(cache, length)| cache.heads().map(move |kv| (kv, length)));
@@ -62,13 +64,11 @@ struct Part {
 }
 
 impl Part {
-    /// `q` is `[queries, head_dim]`.
+    /// `q` is `[queries, head_dim]`, over the root of `head_dim`.
     fn of(q: &[f32], kv: (&Rows, &Rows), tokens: Range<usize>, head_dim: usize) -> Self {
         let (keys, values) = kv;
-        // The queries are scaled rather than the scores, because `head_dim` is the smaller number.
-        let scaled: Vec<f32> = q.iter().map(|q| q / (head_dim as f32).sqrt()).collect();
         let mut scores = vec![0.0; q.len() / head_dim * tokens.len()];
-        keys.scores(tokens.clone(), &scaled, &mut scores);
+        keys.scores(tokens.clone(), q, &mut scores);
         let of_queries = scores.chunks_exact_mut(tokens.len());
         let (most, sums) = of_queries.map(elementwise::exponentials).unzip();
         let mut part = Self { most, sums, values: vec![0.0; q.len()] };

@@ -82,7 +82,7 @@ impl Coded {
         self.truncate(at);
         let sinks = (self.sinks - self.first_tokens()).min(rows.nrows());
         // A token that is coded at once, and alone, need not wait among the recent ones.
-        let at_once = self.window == 0 && self.coding.block() == 1 && self.recent.is_empty();
+        let at_once = self.window == 0 && self.coding.block() == 1;
         for (token, row) in rows.outer_iter().enumerate() {
             match row.as_slice() {
                 _ if token < sinks => self.first.extend(row),
